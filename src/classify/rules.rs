@@ -1,0 +1,150 @@
+//! One configuration version of the network, as the operator wrote it: typed and checked, names not yet numbers.
+//!
+//! It is stored in the ledger as its own canonical JSON, so that a flow replayed later is classified by the version
+//! that was in force at its end.
+
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exporter::{Observes, OutputZero};
+use crate::flow::Family;
+use crate::units::{Asn, IfIndex, UnixMillis};
+
+/// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Prefix {
+    /// The network address.
+    pub address: IpAddr,
+    /// Its length in bits.
+    pub length: u8,
+}
+
+/// A time span, half-open; an open end is `None`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Validity {
+    /// First instant.
+    pub from: Option<UnixMillis>,
+    /// First instant after it.
+    pub to: Option<UnixMillis>,
+}
+
+/// What classification needs to know of an exporter.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ExporterRule {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// From which side of its interfaces the records come.
+    pub observes: Observes,
+    /// What output interface 0 means.
+    pub output_zero: OutputZero,
+}
+
+/// An interface of a configured exporter.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct InterfaceRef {
+    /// The exporter's name.
+    pub exporter: String,
+    /// The interface.
+    pub ifindex: IfIndex,
+}
+
+/// A part of a link.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum LinkPoint {
+    /// One interface.
+    Interface(InterfaceRef),
+    /// Everything an exporter reports (for exporters that report no interfaces); its name.
+    WholeExporter(String),
+}
+
+/// An upstream link.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LinkRule {
+    /// Its name.
+    pub name: String,
+    /// Its kind: any word of the operator's.
+    pub kind: String,
+    /// Where it is.
+    pub points: Vec<LinkPoint>,
+}
+
+/// What a flow must be to match; every non-empty list must match, by at least one of its entries.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct FlowMatch {
+    /// IP protocol numbers.
+    pub protocol: Vec<u8>,
+    /// Source or destination port, in any of these inclusive ranges.
+    pub port: Vec<(u16, u16)>,
+    /// Source port.
+    pub source_port: Vec<(u16, u16)>,
+    /// Destination port.
+    pub destination_port: Vec<(u16, u16)>,
+    /// Source or destination address.
+    pub prefix: Vec<Prefix>,
+    /// Source address.
+    pub source_prefix: Vec<Prefix>,
+    /// Destination address.
+    pub destination_prefix: Vec<Prefix>,
+    /// Source or destination AS number.
+    pub asn: Vec<Asn>,
+    /// Differentiated services code point (the six high bits of the TOS octet).
+    pub dscp: Vec<u8>,
+    /// Address family.
+    pub family: Vec<Family>,
+    /// Exporter names.
+    pub exporter: Vec<String>,
+}
+
+/// A traffic class: the first that matches wins.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ClassRule {
+    /// Its name.
+    pub name: String,
+    /// What matches.
+    pub matches: FlowMatch,
+}
+
+/// A prefix of a customer, with dates of its own.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CustomerPrefix {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// When it is the customer's.
+    pub validity: Validity,
+}
+
+/// A customer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CustomerRule {
+    /// Its name; not a reserved one.
+    pub name: String,
+    /// Prefixes.
+    pub prefixes: Vec<CustomerPrefix>,
+    /// AS numbers.
+    pub asns: Vec<Asn>,
+    /// Interfaces at which the customer is connected.
+    pub interfaces: Vec<InterfaceRef>,
+    /// When it is a customer.
+    pub validity: Validity,
+    /// The id of its tariff.
+    pub tariff: Option<String>,
+    /// Lines of its postal address, for invoices.
+    pub address: Vec<String>,
+}
+
+/// All of it. `serde_json` writes the fields in this order, so the text of a version is canonical.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Network {
+    /// Exporters.
+    pub exporters: Vec<ExporterRule>,
+    /// Links.
+    pub links: Vec<LinkRule>,
+    /// Traffic classes, in order.
+    pub classes: Vec<ClassRule>,
+    /// Customers.
+    pub customers: Vec<CustomerRule>,
+}

@@ -1,0 +1,261 @@
+//! What the running parts say of themselves: plain atomics, written by their owners once a batch, read by the SNMP
+//! agent, the control socket and the log. Readers take no lock that a writer waits for.
+
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, RwLock};
+
+/// A bounded table and how contended it is (RDBMS-MIB's limited resource, RFC 1697, with waits added).
+#[derive(Debug, Default)]
+pub struct Table {
+    /// The most it may hold.
+    pub limit: AtomicU64,
+    /// What it holds now.
+    pub current: AtomicU64,
+    /// The most it ever held.
+    pub high_water: AtomicU64,
+    /// How often something found no place in it.
+    pub failures: AtomicU64,
+    /// How often somebody had to wait for it.
+    pub waits: AtomicU64,
+    /// For how long, in all.
+    pub wait_micros: AtomicU64,
+}
+
+impl Table {
+    /// Says what it holds now, and raises the high-water mark.
+    pub fn set_current(&self, current: u64) {
+        self.current.store(current, Relaxed);
+        self.high_water.fetch_max(current, Relaxed);
+    }
+
+    /// Counts a wait of `micros`.
+    pub fn waited(&self, micros: u64) {
+        self.waits.fetch_add(1, Relaxed);
+        self.wait_micros.fetch_add(micros, Relaxed);
+    }
+}
+
+/// One stream processor. The tables are its own; the agent adds up over processors.
+#[derive(Debug, Default)]
+pub struct Processor {
+    /// Datagrams received.
+    pub datagrams: AtomicU64,
+    /// Octets of them (UDP payload).
+    pub octets: AtomicU64,
+    /// Datagrams of exporters that are not allowed.
+    pub rejected: AtomicU64,
+    /// Datagrams that the kernel dropped because the socket was full (`SO_RXQ_OVFL`).
+    pub kernel_drops: AtomicU64,
+    /// Datagrams put into the journal.
+    pub journalled: AtomicU64,
+    /// Datagrams metered without a place in the journal (it could not be written).
+    pub unjournalled: AtomicU64,
+    /// Datagrams dropped: neither journal nor usage table could take them.
+    pub dropped: AtomicU64,
+    /// Datagrams decoded.
+    pub decoded: AtomicU64,
+    /// Datagrams that could not be decoded.
+    pub malformed: AtomicU64,
+    /// Datagrams seen before.
+    pub duplicates: AtomicU64,
+    /// Flow records decoded.
+    pub records: AtomicU64,
+    /// Their octets, before scaling.
+    pub raw_octets: AtomicU64,
+    /// Flow records metered.
+    pub metered_records: AtomicU64,
+    /// Their octets, before scaling.
+    pub metered_octets: AtomicU64,
+    /// Records held now: waiting for a template or a sampling rate (of held sets, the sets).
+    pub held: AtomicU64,
+    /// Records that waited in vain.
+    pub expired_records: AtomicU64,
+    /// Octets of held sets and records that waited in vain.
+    pub expired_octets: AtomicU64,
+    /// Records without an octet counter.
+    pub not_volume: AtomicU64,
+    /// Records that are the other observation of a flow metered elsewhere.
+    pub duplicate_observations: AtomicU64,
+    /// Octets of those.
+    pub duplicate_observation_octets: AtomicU64,
+    /// When the usage table was last drained into a flush: milliseconds since the epoch. 0 before the first.
+    pub flushed_at: AtomicI64,
+    /// When the oldest flush that the ledger has not committed was drained: milliseconds since the epoch; 0: none.
+    pub uncommitted_since: AtomicI64,
+    /// Journalled datagrams not yet decoded, in octets of the journal (start, or a ledger that takes no usage).
+    pub backlog: AtomicU64,
+    /// Templates kept.
+    pub templates: Table,
+    /// Rows in the usage table.
+    pub usage: Table,
+    /// Octets in holds.
+    pub holds: Table,
+    /// Octets on the way to the journal's disk.
+    pub journal_queue: Table,
+}
+
+/// One exporter.
+#[derive(Debug)]
+pub struct Exporter {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The ledger's number of its name: the SNMP index. 0 until the ledger has given it one.
+    pub ledger_id: AtomicU32,
+    /// Datagrams.
+    pub datagrams: AtomicU64,
+    /// Octets of them.
+    pub octets: AtomicU64,
+    /// Flow records.
+    pub records: AtomicU64,
+    /// Options records.
+    pub options_records: AtomicU64,
+    /// Octets of the flow records, before scaling.
+    pub raw_octets: AtomicU64,
+    /// Datagrams that could not be decoded.
+    pub malformed: AtomicU64,
+    /// Datagrams seen before.
+    pub duplicates: AtomicU64,
+    /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 datagrams).
+    pub lost: AtomicU64,
+    /// Records and sets held now.
+    pub held: AtomicU64,
+    /// Records that waited in vain.
+    pub expired_records: AtomicU64,
+    /// Sampling rate of the newest record, numerator ...
+    pub rate_numerator: AtomicU32,
+    /// ... and denominator. 0 before the first record.
+    pub rate_denominator: AtomicU32,
+    /// When its last datagram came, milliseconds since the epoch. 0 before the first.
+    pub last_seen: AtomicI64,
+}
+
+impl Exporter {
+    /// An exporter nothing has come from.
+    #[must_use]
+    pub fn new(name: String, address: IpAddr) -> Self {
+        Self {
+            name,
+            address,
+            ledger_id: AtomicU32::new(0),
+            datagrams: AtomicU64::new(0),
+            octets: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            options_records: AtomicU64::new(0),
+            raw_octets: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            expired_records: AtomicU64::new(0),
+            rate_numerator: AtomicU32::new(0),
+            rate_denominator: AtomicU32::new(0),
+            last_seen: AtomicI64::new(0),
+        }
+    }
+}
+
+/// Scaled volume of a link or a customer, by direction.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Volume {
+    /// Octets toward the customer.
+    pub in_octets: u64,
+    /// Octets from the customer.
+    pub out_octets: u64,
+    /// Packets toward the customer.
+    pub in_packets: u64,
+    /// Packets from the customer.
+    pub out_packets: u64,
+}
+
+/// A link, as committed to the ledger.
+#[derive(Clone, Debug)]
+pub struct LinkRow {
+    /// The ledger's number of its name: the SNMP index.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// All committed volume.
+    pub volume: Volume,
+}
+
+/// A customer, or a reserved name, as committed to the ledger.
+#[derive(Clone, Debug)]
+pub struct CustomerRow {
+    /// The ledger's number of its name: the SNMP index.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// All committed volume.
+    pub volume: Volume,
+    /// Octets toward the customer in the UTC month of the newest commit.
+    pub month_in_octets: u64,
+    /// Octets from the customer in that month.
+    pub month_out_octets: u64,
+}
+
+/// Committed volumes: replaced whole by the ledger's writer after each commit. Rows ascend by id.
+#[derive(Clone, Debug, Default)]
+pub struct Volumes {
+    /// Links.
+    pub links: Vec<LinkRow>,
+    /// Customers, reserved names first.
+    pub customers: Vec<CustomerRow>,
+}
+
+/// All counters of a process.
+#[derive(Debug)]
+pub struct Counters {
+    /// When the process started, milliseconds since the epoch.
+    pub started_at: i64,
+    /// By processor index.
+    pub processors: Vec<Processor>,
+    /// By [`crate::ids::ExporterId`]; only ever grows.
+    pub exporters: RwLock<Vec<Arc<Exporter>>>,
+    /// Volumes as of the last commit.
+    pub volumes: arc_swap::ArcSwap<Volumes>,
+    /// Flushes on their way into the ledger.
+    pub ledger_writer: Table,
+    /// Exporters known, and how many may be.
+    pub exporter_table: Table,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Failed attempts to commit, retried.
+    pub commit_failures: AtomicU64,
+    /// Duration of the last commit in microseconds.
+    pub commit_micros: AtomicU64,
+    /// Configuration versions loaded since the start.
+    pub reloads: AtomicU64,
+    /// Configurations refused since the start.
+    pub reload_failures: AtomicU64,
+}
+
+impl Counters {
+    /// Counters for `processors` stream processors.
+    #[must_use]
+    pub fn new(processors: usize, started_at: i64) -> Self {
+        Self {
+            started_at,
+            processors: (0..processors).map(|_| Processor::default()).collect(),
+            exporters: RwLock::new(Vec::new()),
+            volumes: arc_swap::ArcSwap::default(),
+            ledger_writer: Table::default(),
+            exporter_table: Table::default(),
+            commits: AtomicU64::new(0),
+            commit_failures: AtomicU64::new(0),
+            commit_micros: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+            reload_failures: AtomicU64::new(0),
+        }
+    }
+
+    /// The exporters known now.
+    #[must_use]
+    pub fn exporters(&self) -> Vec<Arc<Exporter>> {
+        self.exporters.read().expect("no holder of this lock panics").clone()
+    }
+}

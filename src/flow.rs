@@ -1,0 +1,201 @@
+//! The flow record: what one exporter says of one flow, in one direction, whatever protocol it came in.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ExporterId;
+use crate::units::{Asn, IfIndex, Octets, Packets, SamplingRate, UnixMillis};
+
+/// The address family of a flow (IANA address family numbers are not used: 4 and 6 read better in a ledger).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[repr(u8)]
+pub enum Family {
+    /// Neither: the exporter gave no network addresses (layer-2 records).
+    #[default]
+    Other = 0,
+    /// IPv4.
+    V4 = 1,
+    /// IPv6.
+    V6 = 2,
+}
+
+impl Family {
+    /// The family stored as `n`.
+    #[must_use]
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::Other),
+            1 => Some(Self::V4),
+            2 => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// Its name in reports: `ipv4`, `ipv6`, `other`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        }
+    }
+}
+
+/// The direction of usage, seen from the customer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[repr(u8)]
+pub enum Direction {
+    /// The flow crosses no link.
+    #[default]
+    None = 0,
+    /// Toward the customer.
+    In = 1,
+    /// From the customer.
+    Out = 2,
+}
+
+impl Direction {
+    /// The direction stored as `n`.
+    #[must_use]
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::None),
+            1 => Some(Self::In),
+            2 => Some(Self::Out),
+            _ => None,
+        }
+    }
+
+    /// Its name in reports: `in`, `out`, or nothing.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+/// An address as a number: IPv4 in the low 32 bits. The family stands beside it, in the record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Address(pub u128);
+
+impl Address {
+    /// The address in its usual form; `None` for [`Family::Other`].
+    #[must_use]
+    pub fn to_ip(self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Other => None,
+            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address is the low 32 bits")]
+            Family::V4 => Some(IpAddr::V4(Ipv4Addr::from(self.0 as u32))),
+            Family::V6 => Some(IpAddr::V6(Ipv6Addr::from(self.0))),
+        }
+    }
+
+    /// Family and number of an address.
+    #[must_use]
+    pub fn from_ip(ip: IpAddr) -> (Family, Self) {
+        match ip {
+            IpAddr::V4(v4) => (Family::V4, Self(u128::from(u32::from(v4)))),
+            IpAddr::V6(v6) => (Family::V6, Self(u128::from(v6))),
+        }
+    }
+}
+
+/// At which side of the forwarding process the record was observed (IPFIX element 61).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[repr(u8)]
+pub enum Observed {
+    /// The record does not say.
+    #[default]
+    Unknown = 0,
+    /// On the way in.
+    Ingress = 1,
+    /// On the way out.
+    Egress = 2,
+}
+
+/// How a record refers to its sampler, before [`SamplingRate`] is known.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum SamplerRef {
+    /// The record says nothing of sampling: the domain's options rule, or the operator.
+    #[default]
+    Unnamed,
+    /// The record names a sampler (elements 48 or 302, not 0) that options records describe.
+    Named(u64),
+    /// The record, or the datagram's header, carries the rate itself.
+    Stated(SamplingRate),
+}
+
+/// One directional flow record.
+///
+/// `octets` and `packets` are raw: what the exporter counted, before scaling by `rate`. Times are half-open,
+/// `start <= end`, and clamped by the decoder (never after the export time, never more than an hour before it).
+/// What the exporter did not say is zero.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct FlowRecord {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Next hop, in the record's own family.
+    pub next_hop: Address,
+    /// Octets by the counter rule (exactly one counter a direction).
+    pub octets: Octets,
+    /// Packets.
+    pub packets: Packets,
+    /// Start of the flow.
+    pub start: UnixMillis,
+    /// End of the flow.
+    pub end: UnixMillis,
+    /// How the record refers to its sampler. Settled by the sampling stage, which fills `rate`.
+    pub sampler: SamplerRef,
+    /// The sampling rate, once settled.
+    pub rate: SamplingRate,
+    /// Observation domain (v9 source id, IPFIX observation domain id, v5 engine type and id).
+    pub domain: u32,
+    /// Input interface.
+    pub input: IfIndex,
+    /// Output interface.
+    pub output: IfIndex,
+    /// Source AS number.
+    pub source_as: Asn,
+    /// Destination AS number.
+    pub destination_as: Asn,
+    /// The exporter.
+    pub exporter: ExporterId,
+    /// Source port; 0 where the protocol has none.
+    pub source_port: u16,
+    /// Destination port; for ICMP, type * 256 + code, as v5 and element 32 have it.
+    pub destination_port: u16,
+    /// 802.1Q VLAN of the input side.
+    pub vlan: u16,
+    /// TCP flags, cumulative (RFC 9293 order, 16 bits as IPFIX element 6).
+    pub tcp_flags: u16,
+    /// Address family.
+    pub family: Family,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Type of service octet.
+    pub tos: u8,
+    /// Prefix length of the source route.
+    pub source_mask: u8,
+    /// Prefix length of the destination route.
+    pub destination_mask: u8,
+    /// Forwarding status (IPFIX element 89): the two high bits are 0 unknown, 1 forwarded, 2 dropped, 3 consumed.
+    pub forwarding_status: u8,
+    /// Where it was observed.
+    pub observed: Observed,
+}
+
+impl FlowRecord {
+    /// True where the router says that it dropped the packets (IPFIX element 89, high bits 10).
+    #[must_use]
+    pub const fn is_dropped(&self) -> bool {
+        self.forwarding_status >> 6 == 2
+    }
+}

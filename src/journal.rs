@@ -1,0 +1,1 @@
+//! The journal: every datagram on disk before it is decoded.

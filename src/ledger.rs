@@ -1,0 +1,2 @@
+//! The ledger database: usage, positions, checkpoints, configuration and tariff versions, invoices.
+pub mod records;

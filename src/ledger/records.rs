@@ -1,0 +1,196 @@
+//! What goes into the ledger and comes out of it, as plain data without any database type.
+
+use crate::ids::{CustomerId, ExporterId, Position, SourceId};
+use crate::usage::{BucketStart, UsageRow};
+
+/// Kinds of names that the ledger numbers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum NameKind {
+    /// Traffic classes; `default` is 0.
+    Class,
+    /// Customers; the reserved names have their fixed numbers, others start at 16.
+    Customer,
+    /// Exporters, from 1.
+    Exporter,
+    /// Links, from 1; 0 is "none".
+    Link,
+}
+
+/// What positions count in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SourceKind {
+    /// The journal of a processor; its key is the processor's index.
+    Journal,
+    /// A capture file; its key is the SHA-256 of the file.
+    Capture,
+}
+
+/// A source as the ledger knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// Its number.
+    pub id: SourceId,
+    /// What it is.
+    pub kind: SourceKind,
+    /// Which one.
+    pub key: String,
+    /// Everything before it is committed.
+    pub position: Position,
+    /// A capture that was read to its end.
+    pub complete: bool,
+    /// Sums over all its flushes.
+    pub totals: FlushTotals,
+}
+
+/// What a flush adds up to: the datagrams and records that its usage was made from. The ledger adds them up by source,
+/// so that usage can be proved against them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlushTotals {
+    /// Datagrams taken from the source.
+    pub datagrams: u64,
+    /// Of those, not decodable.
+    pub malformed: u64,
+    /// Of those, seen before.
+    pub duplicates: u64,
+    /// Flow records decoded.
+    pub records: u64,
+    /// Options records decoded.
+    pub options_records: u64,
+    /// Octets of the flow records, raw.
+    pub raw_octets: u64,
+    /// Records metered.
+    pub metered_records: u64,
+    /// Octets metered, raw: the sum of `octets` over the flush's usage.
+    pub metered_octets: u64,
+    /// Packets metered, raw.
+    pub metered_packets: u64,
+    /// Records that waited in vain.
+    pub expired_records: u64,
+    /// Their octets.
+    pub expired_octets: u64,
+    /// Records without an octet counter.
+    pub not_volume: u64,
+    /// Records that are the other observation of a flow.
+    pub duplicate_observations: u64,
+    /// Their octets.
+    pub duplicate_observation_octets: u64,
+    /// What sequence numbers say is missing.
+    pub lost: u64,
+}
+
+/// The part of a source that a flush covers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Advance {
+    /// The source.
+    pub source: SourceId,
+    /// Where the ledger must stand before.
+    pub from: Position,
+    /// Where it stands after.
+    pub to: Position,
+    /// The source (a capture) is at its end.
+    pub complete: bool,
+    /// What was taken from it.
+    pub totals: FlushTotals,
+}
+
+/// Whose decoding state a checkpoint is: the live exporters' or that of one capture.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CheckpointScope {
+    /// Live exporters.
+    Live,
+    /// A capture being replayed.
+    Capture(SourceId),
+}
+
+/// All that decoding remembers of one exporter, as of the flush's position.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// Whose.
+    pub scope: CheckpointScope,
+    /// The exporter's address, as text.
+    pub exporter: String,
+    /// The state, in an encoding of the processor's.
+    pub state: Vec<u8>,
+}
+
+/// What is committed in one transaction, or not at all.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Flush {
+    /// Positions.
+    pub advances: Vec<Advance>,
+    /// Usage, sorted by key, none twice. The exporter in each key is the ledger's number.
+    pub usage: Vec<UsageRow>,
+    /// Checkpoints that changed.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A configuration version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigVersion {
+    /// SHA-256 of the text, in hex.
+    pub sha256: String,
+    /// Canonical JSON of the network.
+    pub text: String,
+    /// In force from this instant, milliseconds since the epoch.
+    pub valid_from: i64,
+}
+
+/// An activated tariff version. Immutable.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TariffVersion {
+    /// The tariff's id.
+    pub id: String,
+    /// Its version.
+    pub version: i64,
+    /// The file, as it was.
+    pub toml: String,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Local date from which it holds, `YYYY-MM-DD`.
+    pub effective: String,
+    /// When it was activated, milliseconds since the epoch.
+    pub activated_at: i64,
+    /// By whom.
+    pub activated_by: String,
+}
+
+/// An invoice as stored: the canonical JSON document is the truth, the rest is for finding it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredInvoice {
+    /// Its number; drafts have one derived from period and customer.
+    pub number: String,
+    /// `YYYY-MM`.
+    pub period: String,
+    /// The customer's name.
+    pub customer: String,
+    /// `draft`, later `final`, `credited`, `void`.
+    pub state: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Gross amount in minor units.
+    pub gross_minor: i64,
+    /// Canonical JSON.
+    pub document: String,
+    /// SHA-256 of the document, in hex.
+    pub sha256: String,
+}
+
+/// Which usage rows to read. Half-open in time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UsageFilter {
+    /// First bucket.
+    pub from: Option<BucketStart>,
+    /// First bucket after it.
+    pub to: Option<BucketStart>,
+    /// Only this customer's.
+    pub customer: Option<CustomerId>,
+}
+
+/// An exporter's numbers: the process's dense index and the ledger's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ExporterNumber {
+    /// In this process.
+    pub local: ExporterId,
+    /// In the ledger.
+    pub ledger: u32,
+}

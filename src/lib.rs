@@ -1,0 +1,44 @@
+//! Fluxoscope: flow-based accounting and billing, watched over SNMP.
+//!
+//! Routers export NetFlow or IPFIX. Fluxoscope decides for each flow which customer it belongs to and which
+//! upstream link it crossed, undoes the router's packet sampling, keeps the volume in a ledger exactly once,
+//! prices it by versioned tariffs, and writes monthly invoices.
+//!
+//! Data flows one way:
+//!
+//! 1. [`receive`] takes datagrams from sockets or captures; [`journal`] makes them durable.
+//! 2. [`decode`] turns datagrams into flow records, [`sampling`] gives each record its sampling rate,
+//!    [`classify`] finds customer, link, direction and class, and [`meter`] adds up five-minute usage.
+//!    [`processor`] is the thread that runs these stages over one batch after the other.
+//! 3. [`ledger`] commits usage together with the journal position that it reaches.
+//! 4. [`rate`] prices usage by a tariff, [`invoice`] makes documents of it.
+//!
+//! [`units`], [`ids`], [`flow`], [`usage`], [`exporter`], [`money`] and [`period`] are the vocabulary; they
+//! import nothing else of this crate but each other. [`snmp`] and [`cli`] read; nothing above imports them.
+//! `docs/ARCHITECTURE.md` tells the way of a datagram and the invariants.
+
+pub mod classify;
+pub mod cli;
+pub mod config;
+pub mod counters;
+pub mod daemon;
+pub mod decode;
+pub mod diagnostic;
+pub mod exporter;
+pub mod flow;
+pub mod generate;
+pub mod ids;
+pub mod invoice;
+pub mod journal;
+pub mod ledger;
+pub mod meter;
+pub mod money;
+pub mod period;
+pub mod processor;
+pub mod rate;
+pub mod receive;
+pub mod replay;
+pub mod sampling;
+pub mod snmp;
+pub mod units;
+pub mod usage;

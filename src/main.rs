@@ -1,0 +1,2 @@
+//! The `fluxoscope` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Receiving: datagrams from UDP sockets or captures.

@@ -1,0 +1,310 @@
+//! Usage: what the meter adds up and the ledger keeps. Raw sums under a key that holds the sampling rate, so that
+//! nothing is rounded before a bill or a report is printed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{Direction, Family};
+use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
+use crate::units::{RateSource, SamplingRate, UnixMillis};
+
+/// Length of a bucket.
+pub const BUCKET_SECONDS: i64 = 300;
+
+/// A bucket of five minutes, UTC-aligned, named by its start in seconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct BucketStart(pub i64);
+
+impl BucketStart {
+    /// The bucket that holds `instant`.
+    #[must_use]
+    pub const fn of(instant: UnixMillis) -> Self {
+        Self(instant.seconds().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS)
+    }
+
+    /// First instant of the bucket.
+    #[must_use]
+    pub const fn start(self) -> UnixMillis {
+        UnixMillis::from_seconds(self.0)
+    }
+
+    /// First instant after the bucket.
+    #[must_use]
+    pub const fn end(self) -> UnixMillis {
+        UnixMillis::from_seconds(self.0 + BUCKET_SECONDS)
+    }
+}
+
+/// What a usage row is about. The order of the fields is the order of the ledger's primary key.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UsageKey {
+    /// The five minutes.
+    pub bucket: BucketStart,
+    /// Who was billed for it, or a reserved name.
+    pub customer: CustomerId,
+    /// The link that was crossed.
+    pub link: LinkId,
+    /// Direction, seen from the customer.
+    pub direction: Direction,
+    /// Traffic class.
+    pub class: ClassId,
+    /// Address family.
+    pub family: Family,
+    /// Who reported it.
+    pub exporter: ExporterId,
+    /// The sampling rate, with its source.
+    pub rate: SamplingRate,
+}
+
+/// Raw sums: as the exporters counted, not scaled.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UsageSums {
+    /// Octets.
+    pub octets: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Flow records, each in the bucket of its end.
+    pub flows: u64,
+    /// Lower bound of the sum of squared packet sizes (octets squared): each record's packets equally long.
+    pub squares_low: u64,
+    /// Upper bound of it: packets between the configured least and greatest size.
+    pub squares_high: u64,
+}
+
+impl UsageSums {
+    /// Adds `other`. The sums of squares stop at the end of their range; the others must not reach it.
+    pub fn add(&mut self, other: &Self) {
+        self.octets =
+            self.octets.checked_add(other.octets).expect("octets a record are bounded by the decoder");
+        self.packets =
+            self.packets.checked_add(other.packets).expect("packets a record are bounded by the decoder");
+        self.flows = self.flows.checked_add(other.flows).expect("flows are counted one by one");
+        self.squares_low = self.squares_low.saturating_add(other.squares_low);
+        self.squares_high = self.squares_high.saturating_add(other.squares_high);
+    }
+}
+
+/// A row: key and sums.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UsageRow {
+    /// What it is about.
+    pub key: UsageKey,
+    /// How much.
+    pub sums: UsageSums,
+}
+
+/// Sum of scaled volume over usage rows of any sampling rates: exact, and rounded once, when it is read.
+///
+/// A row of `n` raw units at rate `a/b` is `n * a / b` units. Rows of one denominator are added as integers; only
+/// [`Scaled::rounded`] divides.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Scaled {
+    /// Sums of `n * a` by denominator `b`, ascending, none twice. Nearly always one entry, for `b = 1`.
+    by_denominator: Vec<(u32, i128)>,
+}
+
+impl Scaled {
+    /// Adds `raw` units counted at `rate`.
+    pub fn add(&mut self, raw: u64, rate: SamplingRate) {
+        self.add_part(rate.denominator(), i128::from(raw) * i128::from(rate.numerator()));
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        for &(denominator, numerator) in &other.by_denominator {
+            self.add_part(denominator, numerator);
+        }
+    }
+
+    fn add_part(&mut self, denominator: u32, numerator: i128) {
+        match self.by_denominator.binary_search_by_key(&denominator, |part| part.0) {
+            Ok(at) => {
+                let sum = &mut self.by_denominator[at].1;
+                *sum = sum.checked_add(numerator).expect("2^63 rows of 2^64 units at 2^32 fit");
+            }
+            Err(at) => self.by_denominator.insert(at, (denominator, numerator)),
+        }
+    }
+
+    /// The sum, rounded half up to a whole number.
+    ///
+    /// Exact while the least common multiple of the denominators fits into 64 bits; beyond that each further
+    /// denominator's part is taken to 2^-60 units, rounded down.
+    #[must_use]
+    pub fn rounded(&self) -> i128 {
+        const FINEST: u128 = 1 << 60;
+        let mut whole: i128 = 0;
+        let mut common: u128 = 1;
+        let mut exact = true;
+        for &(denominator, _) in &self.by_denominator {
+            let b = u128::from(denominator);
+            let next = common / gcd128(common, b) * b;
+            if next > u128::from(u64::MAX) {
+                exact = false;
+                break;
+            }
+            common = next;
+        }
+        let unit = if exact { common } else { FINEST };
+        let mut fraction: i128 = 0;
+        for &(denominator, numerator) in &self.by_denominator {
+            let b = i128::from(denominator);
+            whole += numerator.div_euclid(b);
+            let unit = i128::try_from(unit).expect("at most 64 bits");
+            fraction += numerator.rem_euclid(b) * unit / b;
+        }
+        let unit = i128::try_from(unit).expect("at most 64 bits");
+        whole + (fraction * 2 + unit).div_euclid(unit * 2)
+    }
+
+    /// The exact value as a reduced fraction, where it fits into 128 bits; rating needs no rounding in between.
+    #[must_use]
+    pub fn fraction(&self) -> Option<(i128, i128)> {
+        let mut numerator: i128 = 0;
+        let mut denominator: i128 = 1;
+        for &(b, a) in &self.by_denominator {
+            let b = i128::from(b);
+            let divisor = i128::try_from(gcd128(denominator.unsigned_abs(), b.unsigned_abs())).ok()?;
+            let common = denominator.checked_mul(b / divisor)?;
+            numerator =
+                numerator.checked_mul(common / denominator)?.checked_add(a.checked_mul(common / b)?)?;
+            denominator = common;
+        }
+        let divisor = i128::try_from(gcd128(numerator.unsigned_abs(), denominator.unsigned_abs())).ok()?;
+        Some((numerator / divisor.max(1), denominator / divisor.max(1)))
+    }
+}
+
+fn gcd128(mut a: u128, mut b: u128) -> u128 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Variance of a scaled octet sum, from the bounds of the sum of squares: N (N-1) Q a row of rate N
+/// (independent selection with probability 1/N), added over rows, in octets squared, rounded up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Variance {
+    octets_squared: u128,
+}
+
+impl Variance {
+    /// Adds a row with sum of squares `squares` at `rate`.
+    pub fn add(&mut self, squares: u64, rate: SamplingRate) {
+        let (n, d) = (u128::from(rate.numerator()), u128::from(rate.denominator()));
+        // n (n - d) < 2^64 and squares < 2^64, so the product fits.
+        let term = (n * (n - d)).saturating_mul(u128::from(squares)).div_ceil(d * d);
+        self.octets_squared = self.octets_squared.saturating_add(term);
+    }
+
+    /// Adds another variance.
+    pub fn merge(&mut self, other: Self) {
+        self.octets_squared = self.octets_squared.saturating_add(other.octets_squared);
+    }
+
+    /// The variance, in octets squared.
+    #[must_use]
+    pub const fn octets_squared(self) -> u128 {
+        self.octets_squared
+    }
+
+    /// Standard error in octets, rounded down.
+    #[must_use]
+    pub const fn standard_error(self) -> u128 {
+        self.octets_squared.isqrt()
+    }
+
+    /// Standard error over `estimate`, in millionths, rounded half up. 0 where either is 0.
+    #[must_use]
+    pub fn relative_error_millionths(self, estimate: i128) -> u128 {
+        let estimate = estimate.unsigned_abs();
+        if self.octets_squared == 0 || estimate == 0 {
+            return 0;
+        }
+        // The root of V * 4^k is the root of V, times 2^k: so many binary places as fit.
+        let places = (self.octets_squared.leading_zeros() / 2).min(40);
+        let root = (self.octets_squared << (2 * places)).isqrt();
+        // root / 2^places * 10^6 / estimate; both factors are below 2^84 and 2^20.
+        let scaled = root * 1_000_000;
+        let divisor = match estimate.checked_shl(places) {
+            Some(shifted) if shifted >> places == estimate && shifted >> 127 == 0 => shifted,
+            _ => return (scaled >> places) / estimate,
+        };
+        (scaled + divisor / 2) / divisor
+    }
+}
+
+/// Millionths as a decimal with six places: `0.001234`.
+#[must_use]
+pub fn millionths(n: u128) -> String {
+    format!("{}.{:06}", n / 1_000_000, n % 1_000_000)
+}
+
+/// A sampling rate from its stored parts; `None` where they are no rate.
+#[must_use]
+pub fn rate_from_stored(numerator: i64, denominator: i64, source: i64) -> Option<SamplingRate> {
+    SamplingRate::new(
+        u64::try_from(numerator).ok()?,
+        u64::try_from(denominator).ok()?,
+        RateSource::from_u8(u8::try_from(source).ok()?)?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(n: u64, d: u64) -> SamplingRate {
+        SamplingRate::new(n, d, RateSource::Sampler).expect("a rate")
+    }
+
+    #[test]
+    fn scaled_sums_are_rounded_once() {
+        // 1 * 3/2 + 1 * 3/2 = 3, where rounding each would give 4; 1 * 4/3 + 1 * 3/2 = 17/6 = 2.83
+        let mut sum = Scaled::default();
+        sum.add(1, rate(3, 2));
+        sum.add(1, rate(3, 2));
+        assert_eq!(sum.rounded(), 3);
+        let mut sum = Scaled::default();
+        sum.add(1, rate(4, 3));
+        sum.add(1, rate(3, 2));
+        assert_eq!((sum.rounded(), sum.fraction()), (3, Some((17, 6))));
+        let mut half = Scaled::default();
+        half.add(1, rate(5, 2));
+        assert_eq!(half.rounded(), 3, "half goes up");
+    }
+
+    #[test]
+    fn many_denominators_do_not_overflow() {
+        let mut sum = Scaled::default();
+        for d in [4_294_967_291_u64, 4_294_967_279, 4_294_967_231, 4_294_967_197] {
+            sum.add(1_000_000, rate(4_294_967_295, d));
+        }
+        // Each part is 1 000 000 * (1 + about 1..23 / 2^32), so 0.000x above a million.
+        assert_eq!(sum.rounded(), 4_000_000);
+    }
+
+    /// N = 1000, records (1, 1500) (1, 40) (3, 4500) (2, 1540).
+    #[test]
+    fn variance_of_the_worked_example() {
+        let n = rate(1000, 1);
+        let mut low = Variance::default();
+        low.add(1500 * 1500 + 40 * 40 + 4500 * 4500 / 3 + 1540 * 1540 / 2, n);
+        assert_eq!(low.octets_squared(), 10_177_212_600_000);
+        let mut high = Variance::default();
+        let upper = |p: u64, b: u64| (40 + 1500) * b - 40 * 1500 * p;
+        high.add(1500 * 1500 + 40 * 40 + upper(3, 4500) + upper(2, 1540), n);
+        assert_eq!(high.octets_squared(), 11_241_946_800_000);
+        assert_eq!(high.standard_error(), 3_352_901);
+        // 3352901.3... / 7580000 = 0.442335
+        assert_eq!(millionths(high.relative_error_millionths(7_580_000)), "0.442335");
+    }
+
+    #[test]
+    fn buckets_are_half_open_and_aligned() {
+        assert_eq!(BucketStart::of(UnixMillis(299_999)), BucketStart(0));
+        assert_eq!(BucketStart::of(UnixMillis(300_000)), BucketStart(300));
+        assert_eq!(BucketStart::of(UnixMillis(-1)), BucketStart(-300));
+    }
+}
