@@ -19,6 +19,7 @@
 
 pub mod classify;
 pub mod cli;
+pub mod commit;
 pub mod config;
 pub mod counters;
 pub mod daemon;

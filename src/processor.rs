@@ -1,1 +1,408 @@
-//! processor
+//! The stream processor: decode, scale, classify and meter, over one batch after the other.
+//!
+//! It belongs to one thread and shares nothing on its way but the immutable compiled configuration. It does no I/O
+//! and reads no clock: datagrams and instants are handed to it, and [`StreamProcessor::drain`] hands back what a
+//! flush commits: usage, totals and checkpoints. Decoding and scaling run a datagram at a time, since a datagram's
+//! options may change the rate of the next one; classification and metering run over a batch of records.
+
+pub mod exporters;
+
+use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::classify::{Classified, Versions};
+use crate::counters::Counters;
+use crate::decode::{self, Decoded, ExporterDecoder, Fate};
+use crate::flow::FlowRecord;
+use crate::meter::{self, Meter};
+use crate::sampling::{self, ExporterSampling};
+use crate::units::UnixMillis;
+use crate::usage::{FlushTotals, UsageRow};
+use exporters::{Entry, Exporters};
+
+/// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
+/// batch stays in the second-level cache.
+const BATCH_RECORDS: usize = 512;
+
+/// The configuration of the stages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Bounds of decoding.
+    pub decode: decode::Limits,
+    /// Waiting for rates.
+    pub sampling: sampling::Config,
+    /// Buckets and bounds of metering.
+    pub meter: meter::Config,
+}
+
+/// What the processor remembers of one exporter.
+struct ExporterState {
+    entry: Arc<Entry>,
+    memory: Memory,
+    /// True when something changed since the last checkpoint.
+    dirty: bool,
+    /// Counts as of the last drain: totals of a flush are differences to it.
+    drained: decode::Counts,
+    drained_sampling: sampling::Counts,
+    /// Instant of its newest datagram.
+    seen: UnixMillis,
+}
+
+/// What goes into a checkpoint.
+#[derive(Default, Deserialize, Serialize)]
+struct Memory {
+    decoder: ExporterDecoder,
+    sampling: ExporterSampling,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// Decoded, at least in part, or counted as malformed or duplicate.
+    Yes,
+    /// Its exporter is not allowed, or there is no room for another one.
+    Rejected,
+}
+
+/// What a flush commits of one processor.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Usage, sorted; the exporters are the process's own numbers.
+    pub usage: Vec<UsageRow>,
+    /// What it was made from.
+    pub totals: FlushTotals,
+    /// Exporter's address and encoded state, of exporters whose state changed.
+    pub checkpoints: Vec<(String, Vec<u8>)>,
+}
+
+/// A checkpoint that this program cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the checkpoint of exporter {exporter} is not readable; it was written by another version")]
+pub struct BadCheckpoint {
+    /// The exporter's address.
+    pub exporter: IpAddr,
+    #[source]
+    source: postcard::Error,
+}
+
+/// The stages, and what they remember.
+pub struct StreamProcessor {
+    index: usize,
+    config: Config,
+    counters: Arc<Counters>,
+    registry: Arc<Exporters>,
+    generation: u64,
+    versions: Arc<Versions>,
+    states: HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>,
+    /// States of earlier runs, taken up when the exporter's first datagram comes.
+    checkpoints: HashMap<IpAddr, Vec<u8>>,
+    decoded: Decoded,
+    released: Vec<FlowRecord>,
+    classified: Vec<Classified>,
+    meter: Meter,
+    totals: FlushTotals,
+    now: UnixMillis,
+}
+
+impl StreamProcessor {
+    /// The processor with `index`, which accounts for itself in `counters.processors[index]`.
+    #[must_use]
+    pub fn new(index: usize, config: Config, registry: Arc<Exporters>, counters: Arc<Counters>) -> Self {
+        let (generation, versions) = registry.versions();
+        let own = &counters.processors[index];
+        own.usage.limit.store(config.meter.rows_max as u64, Relaxed);
+        Self {
+            index,
+            config,
+            registry,
+            generation,
+            versions,
+            states: HashMap::default(),
+            checkpoints: HashMap::new(),
+            decoded: Decoded::default(),
+            released: Vec::new(),
+            classified: Vec::new(),
+            meter: Meter::new(config.meter),
+            totals: FlushTotals::default(),
+            now: UnixMillis(0),
+            counters,
+        }
+    }
+
+    /// Hands over the states that a former run left; each is taken up with its exporter's next datagram.
+    pub fn restore(&mut self, checkpoints: impl IntoIterator<Item = (IpAddr, Vec<u8>)>) {
+        self.checkpoints.extend(checkpoints);
+    }
+
+    /// True while there is room in the usage table.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.meter.is_full()
+    }
+
+    /// Usage rows waiting for a flush.
+    #[must_use]
+    pub fn usage_rows(&self) -> usize {
+        self.meter.len()
+    }
+
+    /// True when something happened since the last [`Self::drain`].
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.totals.datagrams > 0 || !self.meter.is_empty() || !self.decoded.records.is_empty()
+    }
+
+    /// Takes a datagram that came from `source` at `received`.
+    ///
+    /// # Errors
+    /// When the exporter's checkpoint cannot be read: going on without it would count something twice or not at all.
+    pub fn feed(
+        &mut self,
+        received: UnixMillis,
+        source: IpAddr,
+        payload: &[u8],
+    ) -> Result<Taken, BadCheckpoint> {
+        self.now = self.now.max(received);
+        if !self.states.contains_key(&source) && !self.admit(source)? {
+            return Ok(Taken::Rejected);
+        }
+        let state = self.states.get_mut(&source).expect("admitted above");
+        state.dirty = true;
+        state.seen = received;
+        self.totals.datagrams += 1;
+        let Entry { id, policy, counters, .. } = &*state.entry;
+        counters.datagrams.fetch_add(1, Relaxed);
+        counters.octets.fetch_add(payload.len() as u64, Relaxed);
+        counters.last_seen.store(received.0, Relaxed);
+
+        let from = self.decoded.records.len();
+        let fate =
+            state.memory.decoder.datagram(*id, &self.config.decode, received, payload, &mut self.decoded);
+        match fate {
+            Ok(Fate::Decoded) => {}
+            Ok(Fate::Duplicate) => self.totals.duplicates += 1,
+            Err(error) => {
+                self.totals.malformed += 1;
+                state.entry.report_malformed(received, error);
+            }
+        }
+        for announcement in self.decoded.announcements.drain(..) {
+            // Released records are scaled already; they go before the datagram's own only in the sense of time.
+            state.memory.sampling.announce(&announcement, policy, &mut self.released);
+        }
+        state.memory.sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
+        self.decoded.records.append(&mut self.released);
+        if let Some(newest) = self.decoded.records.last() {
+            counters.rate_numerator.store(newest.rate.numerator(), Relaxed);
+            counters.rate_denominator.store(newest.rate.denominator(), Relaxed);
+        }
+        if self.decoded.records.len() >= BATCH_RECORDS {
+            self.settle();
+        }
+        Ok(Taken::Yes)
+    }
+
+    /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
+    fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
+        let Some(entry) = self.registry.admit(source) else { return Ok(false) };
+        let memory = match self.checkpoints.remove(&source) {
+            Some(state) => postcard::from_bytes::<Memory>(&state)
+                .map_err(|error| BadCheckpoint { exporter: source, source: error })?,
+            None => Memory::default(),
+        };
+        let drained = *memory.decoder.counts();
+        let drained_sampling = *memory.sampling.counts();
+        self.states.insert(
+            source,
+            ExporterState { entry, memory, dirty: false, drained, drained_sampling, seen: UnixMillis(0) },
+        );
+        Ok(true)
+    }
+
+    /// Classifies and meters the batch.
+    fn settle(&mut self) {
+        if self.registry.generation() != self.generation {
+            self.take_configuration();
+        }
+        self.versions.classify(&self.decoded.records, &mut self.classified);
+        for (record, classified) in self.decoded.records.iter().zip(&self.classified) {
+            if classified.counts {
+                self.totals.metered_records += 1;
+                self.totals.metered_octets += record.octets.as_u64();
+                self.totals.metered_packets += record.packets.as_u64();
+            } else {
+                self.totals.duplicate_observations += 1;
+                self.totals.duplicate_observation_octets += record.octets.as_u64();
+            }
+        }
+        self.meter.add(&self.decoded.records, &self.classified);
+        self.decoded.records.clear();
+    }
+
+    /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
+    fn take_configuration(&mut self) {
+        (self.generation, self.versions) = self.registry.versions();
+        let registry = &self.registry;
+        self.states.retain(|address, state| match registry.entry(*address) {
+            Some(entry) => {
+                state.entry = entry;
+                true
+            }
+            None => {
+                // No longer allowed: its state waits in case it is allowed again.
+                let state = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
+                self.checkpoints.insert(*address, state);
+                false
+            }
+        });
+    }
+
+    /// Lets the holds age: to `now` by the clock of the source.
+    pub fn expire(&mut self, now: UnixMillis) {
+        self.now = self.now.max(now);
+        for state in self.states.values_mut() {
+            let policy = &state.entry.policy;
+            let before = self.decoded.records.len();
+            let decoder = &mut state.memory.decoder;
+            let waiting = decoder.held_octets() > 0 || state.memory.sampling.held_records() > 0;
+            if !waiting {
+                continue;
+            }
+            decoder.expire(&self.config.decode, self.now);
+            state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.decoded.records);
+            state.dirty |= self.decoded.records.len() != before
+                || *decoder.counts() != state.drained
+                || *state.memory.sampling.counts() != state.drained_sampling;
+        }
+    }
+
+    /// The source is at its end: nothing more will be announced.
+    pub fn finish(&mut self) {
+        for state in self.states.values_mut() {
+            let policy = &state.entry.policy;
+            state.memory.sampling.finish(policy, &mut self.decoded.records);
+            state.dirty = true;
+        }
+    }
+
+    /// Records, sets and octets that are held now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        for state in self.states.values() {
+            held.records += state.memory.sampling.held_records() as u64;
+            held.sets += state.memory.decoder.held_sets() as u64;
+            held.octets += (state.memory.decoder.held_octets() + state.memory.sampling.held_octets()) as u64;
+        }
+        held
+    }
+
+    /// Takes out everything since the last drain. The caller commits it, all or nothing.
+    pub fn drain(&mut self) -> Drained {
+        self.settle();
+        let mut drained = Drained::default();
+        self.meter.drain(&mut drained.usage);
+        for (address, state) in &mut self.states {
+            if !state.dirty {
+                continue;
+            }
+            let counts = *state.memory.decoder.counts();
+            let sampling = *state.memory.sampling.counts();
+            add_difference(&mut self.totals, &counts, &state.drained, &sampling, &state.drained_sampling);
+            state.publish();
+            state.drained = counts;
+            state.drained_sampling = sampling;
+            state.dirty = false;
+            let memory = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
+            drained.checkpoints.push((address.to_string(), memory));
+        }
+        drained.totals = core::mem::take(&mut self.totals);
+        self.publish(&drained.totals);
+        drained
+    }
+
+    /// Adds what happened since the last drain to the processor's counters.
+    fn publish(&self, totals: &FlushTotals) {
+        let own = &self.counters.processors[self.index];
+        own.decoded.fetch_add(totals.datagrams - totals.malformed - totals.duplicates, Relaxed);
+        own.malformed.fetch_add(totals.malformed, Relaxed);
+        own.duplicates.fetch_add(totals.duplicates, Relaxed);
+        own.records.fetch_add(totals.records, Relaxed);
+        own.raw_octets.fetch_add(totals.raw_octets, Relaxed);
+        own.metered_records.fetch_add(totals.metered_records, Relaxed);
+        own.metered_octets.fetch_add(totals.metered_octets, Relaxed);
+        own.expired_records.fetch_add(totals.expired_records, Relaxed);
+        own.expired_octets.fetch_add(totals.expired_octets, Relaxed);
+        own.not_volume.fetch_add(totals.not_volume, Relaxed);
+        own.duplicate_observations.fetch_add(totals.duplicate_observations, Relaxed);
+        own.duplicate_observation_octets.fetch_add(totals.duplicate_observation_octets, Relaxed);
+        self.publish_gauges();
+    }
+
+    /// Says how full the tables are. Cheap enough for once a second.
+    pub fn publish_gauges(&self) {
+        let own = &self.counters.processors[self.index];
+        let held = self.held();
+        own.held.store(held.records + held.sets, Relaxed);
+        let exporters = self.states.len() as u64;
+        let limits = &self.config.decode;
+        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
+        own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
+        own.templates
+            .failures
+            .store(self.states.values().map(|s| s.memory.decoder.counts().template_refusals).sum(), Relaxed);
+        let per_exporter = limits.hold_octets + self.config.sampling.hold_records * size_of::<FlowRecord>();
+        own.holds.limit.store(exporters * per_exporter as u64, Relaxed);
+        own.holds.set_current(held.octets);
+        own.usage.set_current(self.meter.len() as u64);
+    }
+}
+
+/// What waits.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    /// Records that wait for a sampling rate.
+    pub records: u64,
+    /// Data sets that wait for a template.
+    pub sets: u64,
+    /// Octets of memory in both.
+    pub octets: u64,
+}
+
+impl ExporterState {
+    /// Publishes the exporter's counters.
+    fn publish(&self) {
+        let counts = self.memory.decoder.counts();
+        let to = &self.entry.counters;
+        to.records.store(counts.records, Relaxed);
+        to.options_records.store(counts.options_records, Relaxed);
+        to.raw_octets.store(counts.raw_octets, Relaxed);
+        to.malformed.store(counts.malformed, Relaxed);
+        to.duplicates.store(counts.duplicates, Relaxed);
+        to.lost.store(counts.lost, Relaxed);
+        to.expired_records.store(self.memory.sampling.counts().expired_records, Relaxed);
+        let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
+        to.held.store(held as u64, Relaxed);
+    }
+}
+
+fn add_difference(
+    totals: &mut FlushTotals,
+    now: &decode::Counts,
+    then: &decode::Counts,
+    sampling_now: &sampling::Counts,
+    sampling_then: &sampling::Counts,
+) {
+    totals.records += now.records - then.records;
+    totals.options_records += now.options_records - then.options_records;
+    totals.raw_octets += now.raw_octets - then.raw_octets;
+    totals.not_volume += now.not_volume - then.not_volume;
+    totals.expired_records += sampling_now.expired_records - sampling_then.expired_records;
+    totals.expired_octets += sampling_now.expired_octets - sampling_then.expired_octets;
+    // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
+    totals.lost = totals.lost.wrapping_add(now.lost.wrapping_sub(then.lost));
+}

@@ -1,1 +1,198 @@
-//! replay
+//! Replay: captures of export datagrams through the same path, to a committed ledger.
+//!
+//! The capture is its own journal: a position is an offset in the file, the source is its SHA-256. A capture read to
+//! its end is not read again, an interrupted one goes on where its last flush ended. The decoder's memory is apart from that of the
+//! live exporters.
+
+use core::net::IpAddr;
+use core::sync::atomic::AtomicBool;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::commit::{self, Committer};
+use crate::counters::Counters;
+use crate::ids::Position;
+use crate::ledger;
+use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
+use crate::processor::exporters::Exporters;
+use crate::processor::{BadCheckpoint, Config, Held, StreamProcessor};
+use crate::receive::pcap::{self, Capture};
+use crate::units::UnixMillis;
+use crate::usage::{FlushTotals, Scaled};
+
+/// Datagrams between two flushes, at most.
+const FLUSH_DATAGRAMS: u64 = 1 << 20;
+
+/// Usage rows in the table that make a flush worth while.
+const FLUSH_ROWS: usize = 1 << 19;
+
+/// The checkpoint of a capture's half-assembled IP fragments stands under this name, which is no address.
+const FRAGMENTS: &str = "fragments";
+
+/// Why a capture was not replayed to its end. What was committed stays; the next replay of it goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The capture cannot be read.
+    #[error(transparent)]
+    Capture(#[from] pcap::Error),
+    /// The ledger refused something.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// A flush was not committed.
+    #[error(transparent)]
+    Commit(#[from] commit::Error),
+    /// An interrupted replay cannot go on.
+    #[error(transparent)]
+    Checkpoint(#[from] BadCheckpoint),
+}
+
+/// What a replay did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// True when the capture had been replayed before; nothing was done.
+    pub already_complete: bool,
+    /// Counts of this run.
+    pub totals: FlushTotals,
+    /// Still held at the end.
+    pub held: Held,
+    /// Datagrams of exporters that are not allowed.
+    pub rejected: u64,
+    /// Scaled packets metered.
+    pub packets: Scaled,
+    /// Scaled octets metered.
+    pub octets: Scaled,
+}
+
+impl Report {
+    /// Adds the figures of another capture.
+    pub fn merge(&mut self, other: &Self) {
+        self.already_complete &= other.already_complete;
+        self.totals.add(&other.totals);
+        self.held.records += other.held.records;
+        self.held.sets += other.held.sets;
+        self.held.octets += other.held.octets;
+        self.rejected += other.rejected;
+        self.packets.merge(&other.packets);
+        self.octets.merge(&other.octets);
+    }
+}
+
+/// Replays the capture at `path`. `progress` is told now and then how many octets of how many are read.
+///
+/// # Errors
+/// See [`Error`].
+pub fn replay(
+    path: &Path,
+    config: Config,
+    registry: &Arc<Exporters>,
+    counters: &Arc<Counters>,
+    committer: &mut Committer,
+    now_seconds: i64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, Error> {
+    let mut capture = Capture::open(path)?;
+    let source = committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
+    if source.complete {
+        return Ok(Report { already_complete: true, ..Report::default() });
+    }
+    let scope = CheckpointScope::Capture(source.id);
+    let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
+    resume(&mut capture, &mut processor, committer, &source)?;
+
+    let stop = AtomicBool::new(false);
+    let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, crate::processor::Drained)>(1);
+    std::thread::scope(|threads| {
+        // The ledger is written while the capture is read on.
+        let writer = threads.spawn(|| -> Result<(), commit::Error> {
+            for (advance, drained) in waiting {
+                committer.commit(scope, vec![advance], drained, now_seconds, &stop)?;
+            }
+            Ok(())
+        });
+        let read = read(&mut capture, &mut processor, &source, &flushes, progress);
+        drop(flushes);
+        let committed = writer.join().expect("the writer does not panic");
+        committed?;
+        read
+    })
+}
+
+/// Takes up an interrupted replay.
+fn resume(
+    capture: &mut Capture,
+    processor: &mut StreamProcessor,
+    committer: &mut Committer,
+    source: &Source,
+) -> Result<(), Error> {
+    if source.position == Position(0) {
+        return Ok(());
+    }
+    let mut states = Vec::new();
+    let mut fragments = None;
+    for checkpoint in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
+        if checkpoint.exporter == FRAGMENTS {
+            fragments = postcard::from_bytes(&checkpoint.state).ok();
+        } else if let Ok(address) = checkpoint.exporter.parse::<IpAddr>() {
+            states.push((address, checkpoint.state));
+        }
+    }
+    processor.restore(states);
+    capture.resume(source.position.0, fragments.unwrap_or_default())?;
+    Ok(())
+}
+
+/// Reads the capture to its end, handing a flush over now and then.
+fn read(
+    capture: &mut Capture,
+    processor: &mut StreamProcessor,
+    source: &Source,
+    flushes: &std::sync::mpsc::SyncSender<(Advance, crate::processor::Drained)>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let mut from = source.position;
+    let mut since_flush = 0;
+    let mut to = from;
+    let mut clock = UnixMillis(0);
+    // False: the writer has given up; its error is the one to report.
+    let mut flush =
+        |capture: &Capture, processor: &mut StreamProcessor, to, complete, report: &mut Report| {
+            let mut drained = processor.drain();
+            report.totals.add(&drained.totals);
+            for row in &drained.usage {
+                report.packets.add(row.sums.packets, row.key.rate);
+                report.octets.add(row.sums.octets, row.key.rate);
+            }
+            let fragments =
+                postcard::to_stdvec(capture.fragments()).expect("fragments have no unserialisable part");
+            drained.checkpoints.push((FRAGMENTS.to_owned(), fragments));
+            let advance = Advance { source: source.id, from, to, complete, totals: FlushTotals::default() };
+            from = to;
+            flushes.send((advance, drained)).is_ok()
+        };
+    while let Some(packet) = capture.next()? {
+        clock = clock.max(packet.time);
+        to = Position(packet.offset);
+        match processor.feed(packet.time, packet.source.ip().to_canonical(), packet.payload)? {
+            crate::processor::Taken::Yes => {}
+            crate::processor::Taken::Rejected => report.rejected += 1,
+        }
+        since_flush += 1;
+        if since_flush % 4096 == 0 {
+            progress(to.0, capture.len());
+            processor.expire(clock);
+        }
+        if since_flush >= FLUSH_DATAGRAMS || processor.usage_rows() >= FLUSH_ROWS || !processor.has_room() {
+            since_flush = 0;
+            if !flush(capture, processor, to, false, &mut report) {
+                return Ok(report);
+            }
+        }
+    }
+    processor.expire(clock);
+    processor.finish();
+    report.held = processor.held();
+    flush(capture, processor, Position(capture.len().max(to.0)), true, &mut report);
+    progress(capture.len(), capture.len());
+    Ok(report)
+}

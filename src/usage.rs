@@ -93,6 +93,63 @@ pub struct UsageRow {
     pub sums: UsageSums,
 }
 
+/// What a flush adds up to: the datagrams and records that its usage was made from. The ledger adds them up by source,
+/// so that usage can be proved against them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlushTotals {
+    /// Datagrams taken from the source.
+    pub datagrams: u64,
+    /// Of those, not decodable.
+    pub malformed: u64,
+    /// Of those, seen before.
+    pub duplicates: u64,
+    /// Flow records decoded.
+    pub records: u64,
+    /// Options records decoded.
+    pub options_records: u64,
+    /// Octets of the flow records, raw.
+    pub raw_octets: u64,
+    /// Records metered.
+    pub metered_records: u64,
+    /// Octets metered, raw: the sum of `octets` over the flush's usage.
+    pub metered_octets: u64,
+    /// Packets metered, raw.
+    pub metered_packets: u64,
+    /// Records that waited in vain.
+    pub expired_records: u64,
+    /// Their octets.
+    pub expired_octets: u64,
+    /// Records without an octet counter.
+    pub not_volume: u64,
+    /// Records that are the other observation of a flow.
+    pub duplicate_observations: u64,
+    /// Their octets.
+    pub duplicate_observation_octets: u64,
+    /// What sequence numbers say is missing.
+    pub lost: u64,
+}
+
+impl FlushTotals {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.datagrams += other.datagrams;
+        self.malformed += other.malformed;
+        self.duplicates += other.duplicates;
+        self.records += other.records;
+        self.options_records += other.options_records;
+        self.raw_octets += other.raw_octets;
+        self.metered_records += other.metered_records;
+        self.metered_octets += other.metered_octets;
+        self.metered_packets += other.metered_packets;
+        self.expired_records += other.expired_records;
+        self.expired_octets += other.expired_octets;
+        self.not_volume += other.not_volume;
+        self.duplicate_observations += other.duplicate_observations;
+        self.duplicate_observation_octets += other.duplicate_observation_octets;
+        self.lost = self.lost.wrapping_add(other.lost);
+    }
+}
+
 /// Sum of scaled volume over usage rows of any sampling rates: exact, and rounded once, when it is read.
 ///
 /// A row of `n` raw units at rate `a/b` is `n * a / b` units. Rows of one denominator are added as integers; only

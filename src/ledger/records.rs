@@ -1,6 +1,7 @@
 //! What goes into the ledger and comes out of it, as plain data without any database type.
 
 use crate::ids::{CustomerId, ExporterId, Position, SourceId};
+pub use crate::usage::FlushTotals;
 use crate::usage::{BucketStart, UsageRow};
 
 /// Kinds of names that the ledger numbers.
@@ -40,42 +41,6 @@ pub struct Source {
     pub complete: bool,
     /// Sums over all its flushes.
     pub totals: FlushTotals,
-}
-
-/// What a flush adds up to: the datagrams and records that its usage was made from. The ledger adds them up by source,
-/// so that usage can be proved against them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct FlushTotals {
-    /// Datagrams taken from the source.
-    pub datagrams: u64,
-    /// Of those, not decodable.
-    pub malformed: u64,
-    /// Of those, seen before.
-    pub duplicates: u64,
-    /// Flow records decoded.
-    pub records: u64,
-    /// Options records decoded.
-    pub options_records: u64,
-    /// Octets of the flow records, raw.
-    pub raw_octets: u64,
-    /// Records metered.
-    pub metered_records: u64,
-    /// Octets metered, raw: the sum of `octets` over the flush's usage.
-    pub metered_octets: u64,
-    /// Packets metered, raw.
-    pub metered_packets: u64,
-    /// Records that waited in vain.
-    pub expired_records: u64,
-    /// Their octets.
-    pub expired_octets: u64,
-    /// Records without an octet counter.
-    pub not_volume: u64,
-    /// Records that are the other observation of a flow.
-    pub duplicate_observations: u64,
-    /// Their octets.
-    pub duplicate_observation_octets: u64,
-    /// What sequence numbers say is missing.
-    pub lost: u64,
 }
 
 /// The part of a source that a flush covers.

@@ -1,0 +1,378 @@
+//! Committing: what a processor drained becomes a flush in the ledger, exactly once.
+//!
+//! Used by the daemon's writer thread and by `replay`. It maps the process's numbers of exporters to the ledger's,
+//! waits for a ledger that is locked or unreachable (counted as contention: no usage is lost by waiting), and
+//! publishes the committed volumes for the agent.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::counters::{Counters, CustomerRow, LinkRow, Volume, Volumes};
+use crate::flow::Direction;
+use crate::ids::{CustomerId, ExporterId};
+use crate::ledger::records::{Advance, Checkpoint, CheckpointScope, Flush, NameKind};
+use crate::ledger::{self, Ledger};
+use crate::processor::Drained;
+use crate::units::SamplingRate;
+use crate::usage::{BucketStart, Scaled, UsageRow};
+
+/// Longest pause between two attempts to commit.
+const RETRY_MS_MAX: u64 = 1000;
+
+/// Why a flush was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger refused it; trying again would not help.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// Asked to stop while the ledger could not be written; the flush is not committed.
+    #[error(
+        "stopped while the ledger could not take usage; what is journalled will be read again at the next start"
+    )]
+    Stopped,
+}
+
+/// The one who writes the ledger.
+pub struct Committer {
+    ledger: Ledger,
+    counters: Arc<Counters>,
+    /// The ledger's number of each exporter, by the process's; 0 where not known yet.
+    exporters: Vec<u32>,
+    volumes: VolumeSums,
+}
+
+impl Committer {
+    /// Takes over the ledger.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
+        let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
+        counters.ledger_writer.limit.store(crate::daemon::FLUSH_QUEUE as u64, Relaxed);
+        let mut committer = Self { ledger, counters, exporters: Vec::new(), volumes };
+        committer.number_exporters()?;
+        committer.publish()?;
+        Ok(committer)
+    }
+
+    /// The ledger, for what is not a flush.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Sets the kinds that the links have in the configuration in force.
+    pub fn link_kinds(&mut self, kinds: HashMap<String, String>) {
+        self.volumes.kinds = kinds;
+    }
+
+    /// Commits what was drained, waiting for a ledger that is busy. `stop` ends the waiting.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing is committed then.
+    pub fn commit(
+        &mut self,
+        scope: CheckpointScope,
+        mut advances: Vec<Advance>,
+        mut drained: Drained,
+        now_seconds: i64,
+        stop: &AtomicBool,
+    ) -> Result<(), Error> {
+        if let Some(first) = advances.first_mut() {
+            first.totals = drained.totals;
+        }
+        let checkpoints = drained
+            .checkpoints
+            .drain(..)
+            .map(|(exporter, state)| Checkpoint { scope, exporter, state })
+            .collect();
+        let started = Instant::now();
+        let mut pause = 10;
+        let mut mapped = false;
+        let mut flush = Flush { advances, usage: drained.usage, checkpoints };
+        loop {
+            let attempt = self.number_exporters().and_then(|()| {
+                if !mapped {
+                    self.map_exporters(&mut flush.usage);
+                    mapped = true;
+                }
+                self.ledger.commit_flush(&flush)
+            });
+            match attempt {
+                Ok(()) => break,
+                Err(ledger::Error::Position { found, .. })
+                    if pause > 10 && flush.advances.iter().all(|advance| advance.to == found) =>
+                {
+                    // The connection broke after the ledger had committed.
+                    break;
+                }
+                Err(error) if error.is_transient() => {
+                    self.counters.commit_failures.fetch_add(1, Relaxed);
+                    self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
+                    warn!(%error, "The ledger is busy; usage waits.");
+                    if stop.load(Relaxed) && started.elapsed() > Duration::from_secs(30) {
+                        return Err(Error::Stopped);
+                    }
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the writer's own thread has nothing else to do"
+                    )]
+                    thread::sleep(Duration::from_millis(pause));
+                    pause = (pause * 2).min(RETRY_MS_MAX);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if pause > 10 {
+            self.counters.ledger_writer.waited(micros);
+            info!(waited_ms = micros / 1000, "The ledger takes usage again.");
+        }
+        self.counters.commits.fetch_add(1, Relaxed);
+        self.counters.commit_micros.store(micros, Relaxed);
+        self.volumes.add(&flush.usage, now_seconds);
+        self.publish()?;
+        Ok(())
+    }
+
+    /// Numbers for exporters that the ledger has not numbered yet.
+    fn number_exporters(&mut self) -> Result<(), ledger::Error> {
+        let known = self.counters.exporters();
+        if known.len() == self.exporters.len() {
+            return Ok(());
+        }
+        let new = &known[self.exporters.len()..];
+        let names: Vec<&str> = new.iter().map(|exporter| exporter.name.as_str()).collect();
+        let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
+        for (exporter, number) in new.iter().zip(numbers) {
+            exporter.ledger_id.store(number, Relaxed);
+            self.exporters.push(number);
+        }
+        Ok(())
+    }
+
+    fn map_exporters(&self, usage: &mut [UsageRow]) {
+        let mut sorted = true;
+        let mut last = None;
+        for row in usage.iter_mut() {
+            let number = self.exporters[usize::from(row.key.exporter.0)];
+            row.key.exporter =
+                ExporterId(u16::try_from(number).expect("the ledger numbers at most 65535 exporters"));
+            sorted &= last.is_none_or(|last| last <= row.key);
+            last = Some(row.key);
+        }
+        if !sorted {
+            usage.sort_unstable_by_key(|row| row.key);
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), ledger::Error> {
+        let volumes = self.volumes.publish(&mut self.ledger)?;
+        self.counters.volumes.store(Arc::new(volumes));
+        Ok(())
+    }
+}
+
+/// Scaled volume of one link or customer.
+#[derive(Clone, Default)]
+struct Sums {
+    in_octets: Scaled,
+    out_octets: Scaled,
+    in_packets: Scaled,
+    out_packets: Scaled,
+}
+
+impl Sums {
+    fn add(&mut self, direction: Direction, rate: SamplingRate, octets: u64, packets: u64) {
+        match direction {
+            // What has no direction shows on the side of what comes in, so that nothing is invisible.
+            Direction::In | Direction::None => {
+                self.in_octets.add(octets, rate);
+                self.in_packets.add(packets, rate);
+            }
+            Direction::Out => {
+                self.out_octets.add(octets, rate);
+                self.out_packets.add(packets, rate);
+            }
+        }
+    }
+
+    fn volume(&self) -> Volume {
+        // SNMP counters wrap at 2^64 (RFC 2578 7.1.10).
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "Counter64 wraps")]
+        let wrapped = |sum: &Scaled| sum.rounded() as u64;
+        Volume {
+            in_octets: wrapped(&self.in_octets),
+            out_octets: wrapped(&self.out_octets),
+            in_packets: wrapped(&self.in_packets),
+            out_packets: wrapped(&self.out_packets),
+        }
+    }
+}
+
+/// Committed volumes by link and customer, and by customer for the current UTC month.
+#[derive(Default)]
+struct VolumeSums {
+    links: BTreeMap<u32, Sums>,
+    customers: BTreeMap<u32, Sums>,
+    month: BTreeMap<u32, Sums>,
+    month_from: i64,
+    month_to: i64,
+    names: HashMap<(NameKind, u32), String>,
+    kinds: HashMap<String, String>,
+}
+
+impl VolumeSums {
+    fn load(ledger: &mut Ledger, now_seconds: i64) -> Result<Self, ledger::Error> {
+        let mut sums = Self::default();
+        for total in ledger.usage_totals(None, None)? {
+            let (octets, packets) = (total.octets, total.packets);
+            for (octets, packets) in chunks(octets, packets) {
+                sums.customers.entry(total.customer.0).or_default().add(
+                    total.direction,
+                    total.rate,
+                    octets,
+                    packets,
+                );
+                if total.link.0 != 0 {
+                    let link = sums.links.entry(u32::from(total.link.0)).or_default();
+                    link.add(total.direction, total.rate, octets, packets);
+                }
+            }
+        }
+        (sums.month_from, sums.month_to) = month_of(now_seconds);
+        let (from, to) = (BucketStart(sums.month_from), BucketStart(sums.month_to));
+        for total in ledger.usage_totals(Some(from), Some(to))? {
+            for (octets, packets) in chunks(total.octets, total.packets) {
+                sums.month.entry(total.customer.0).or_default().add(
+                    total.direction,
+                    total.rate,
+                    octets,
+                    packets,
+                );
+            }
+        }
+        Ok(sums)
+    }
+
+    fn add(&mut self, usage: &[UsageRow], now_seconds: i64) {
+        if now_seconds >= self.month_to {
+            self.month.clear();
+            (self.month_from, self.month_to) = month_of(now_seconds);
+        }
+        for UsageRow { key, sums } in usage {
+            let customer = self.customers.entry(key.customer.0).or_default();
+            customer.add(key.direction, key.rate, sums.octets, sums.packets);
+            if key.link.0 != 0 {
+                let link = self.links.entry(u32::from(key.link.0)).or_default();
+                link.add(key.direction, key.rate, sums.octets, sums.packets);
+            }
+            if (self.month_from..self.month_to).contains(&key.bucket.0) {
+                let month = self.month.entry(key.customer.0).or_default();
+                month.add(key.direction, key.rate, sums.octets, sums.packets);
+            }
+        }
+    }
+
+    fn publish(&mut self, ledger: &mut Ledger) -> Result<Volumes, ledger::Error> {
+        let nameless = |kind, ids: &BTreeMap<u32, Sums>, names: &HashMap<(NameKind, u32), String>| {
+            ids.keys().any(|id| !names.contains_key(&(kind, *id)))
+        };
+        if nameless(NameKind::Link, &self.links, &self.names)
+            || nameless(NameKind::Customer, &self.customers, &self.names)
+        {
+            for kind in [NameKind::Link, NameKind::Customer] {
+                self.names.extend(ledger.names(kind)?.into_iter().map(|(id, name)| ((kind, id), name)));
+            }
+        }
+        let name = |kind, id: u32| self.names.get(&(kind, id)).cloned().unwrap_or_else(|| format!("#{id}"));
+        let links = self.links.iter().map(|(&id, sums)| {
+            let name = name(NameKind::Link, id);
+            LinkRow {
+                id,
+                kind: self.kinds.get(&name).cloned().unwrap_or_default(),
+                name,
+                volume: sums.volume(),
+            }
+        });
+        let customers = self.customers.iter().map(|(&id, sums)| {
+            let month = self.month.get(&id).map(Sums::volume).unwrap_or_default();
+            CustomerRow {
+                id,
+                name: name(NameKind::Customer, id),
+                volume: sums.volume(),
+                month_in_octets: month.in_octets,
+                month_out_octets: month.out_octets,
+            }
+        });
+        Ok(Volumes { links: links.collect(), customers: customers.collect() })
+    }
+
+    /// Shows configured links and customers also before anything was committed for them.
+    fn know(&mut self, links: &[u32], customers: &[CustomerId]) {
+        for &id in links {
+            self.links.entry(id).or_default();
+        }
+        for id in customers {
+            self.customers.entry(id.0).or_default();
+        }
+    }
+}
+
+impl Committer {
+    /// Shows configured links and customers also before anything was committed for them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn know(&mut self, links: &[u32], customers: &[CustomerId]) -> Result<(), ledger::Error> {
+        self.volumes.know(links, customers);
+        self.publish()
+    }
+}
+
+/// A sum beyond 64 bits, in parts that fit.
+fn chunks(mut octets: u128, mut packets: u128) -> Vec<(u64, u64)> {
+    let mut parts = Vec::new();
+    loop {
+        let part = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
+        let (o, p) = (part(octets), part(packets));
+        parts.push((o, p));
+        octets -= u128::from(o);
+        packets -= u128::from(p);
+        if octets == 0 && packets == 0 {
+            return parts;
+        }
+    }
+}
+
+/// First second of the UTC month that holds `seconds`, and of the next.
+fn month_of(seconds: i64) -> (i64, i64) {
+    let utc = jiff::tz::TimeZone::UTC;
+    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_zoned(utc.clone()).date();
+    let second =
+        |date: jiff::civil::Date| date.to_zoned(utc.clone()).map_or(0, |z| z.timestamp().as_second());
+    (second(date.first_of_month()), second(date.last_of_month()) + 86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_half_open() {
+        // 2026-02: 1769904000 .. 1772323200
+        assert_eq!(month_of(1_772_323_199), (1_769_904_000, 1_772_323_200));
+        assert_eq!(month_of(1_772_323_200).0, 1_772_323_200);
+    }
+
+    #[test]
+    fn sums_beyond_64_bits_are_split_without_loss() {
+        let parts = chunks(u128::from(u64::MAX) + 7, 3);
+        assert_eq!(parts, [(u64::MAX, 3), (7, 0)]);
+    }
+}

@@ -1,0 +1,170 @@
+//! The registry of exporters: who may send, under which number, and what the operator says of each.
+//!
+//! Shared by all processors. They ask it only for an exporter that they have not met; what they need then is in an
+//! immutable [`Entry`]. A reload makes new entries and raises the generation, which processors compare once a batch.
+
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tracing::warn;
+
+use crate::classify::Versions;
+use crate::counters::{self, Counters};
+use crate::decode;
+use crate::exporter::{Exporter, SamplingPolicy};
+use crate::ids::ExporterId;
+use crate::units::UnixMillis;
+
+/// Exporters that nobody configured, at most: each costs memory that a stranger could make grow.
+pub const UNCONFIGURED_MAX: usize = 4096;
+
+/// At most one message an exporter in this time.
+const REPORT_EVERY_MS: i64 = 60_000;
+
+/// An exporter that may send.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number in this process.
+    pub id: ExporterId,
+    /// What the operator says of its sampling.
+    pub policy: SamplingPolicy,
+    /// Its counters.
+    pub counters: Arc<counters::Exporter>,
+    reported: AtomicI64,
+}
+
+impl Entry {
+    /// Logs a malformed datagram, at most once a minute.
+    pub fn report_malformed(&self, now: UnixMillis, error: decode::Error) {
+        let last = self.reported.load(Relaxed);
+        if last != 0 && now.0 - last < REPORT_EVERY_MS {
+            return;
+        }
+        self.reported.store(now.0, Relaxed);
+        warn!(exporter = %self.counters.name, address = %self.counters.address, %error, "Malformed datagram.");
+    }
+}
+
+struct Inner {
+    entries: HashMap<IpAddr, Arc<Entry>>,
+    /// Number and counters of every exporter ever met, also of those no longer allowed.
+    known: HashMap<IpAddr, (ExporterId, Arc<counters::Exporter>)>,
+    unconfigured: usize,
+    accept_unknown: bool,
+    versions: Arc<Versions>,
+}
+
+/// The registry.
+pub struct Exporters {
+    inner: Mutex<Inner>,
+    generation: AtomicU64,
+    counters: Arc<Counters>,
+}
+
+impl Exporters {
+    /// A registry that knows nobody; see [`Self::configure`].
+    #[must_use]
+    pub fn new(counters: Arc<Counters>) -> Self {
+        let inner = Inner {
+            entries: HashMap::new(),
+            known: HashMap::new(),
+            unconfigured: 0,
+            accept_unknown: false,
+            versions: Arc::default(),
+        };
+        counters.exporter_table.limit.store(u64::from(u16::MAX), Relaxed);
+        Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), counters }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder of this lock panics")
+    }
+
+    /// Numbers for the configured exporters, in their order. New ones are registered, without being allowed yet.
+    pub fn number(&self, exporters: &[Exporter]) -> Vec<ExporterId> {
+        let mut inner = self.lock();
+        exporters.iter().map(|e| self.known(&mut inner, &e.name, e.address).0).collect()
+    }
+
+    fn known(&self, inner: &mut Inner, name: &str, address: IpAddr) -> (ExporterId, Arc<counters::Exporter>) {
+        if let Some((id, counters)) = inner.known.get(&address) {
+            return (*id, Arc::clone(counters));
+        }
+        let mut all = self.counters.exporters.write().expect("no holder of this lock panics");
+        let id =
+            ExporterId(u16::try_from(all.len()).expect("the configuration and UNCONFIGURED_MAX bound it"));
+        let counters = Arc::new(counters::Exporter::new(name.to_owned(), address));
+        all.push(Arc::clone(&counters));
+        self.counters.exporter_table.set_current(all.len() as u64);
+        inner.known.insert(address, (id, Arc::clone(&counters)));
+        (id, counters)
+    }
+
+    /// Puts a configuration in force: who may send, under which policy, and how flows are classified.
+    pub fn configure(&self, exporters: &[Exporter], accept_unknown: bool, versions: Arc<Versions>) {
+        let mut inner = self.lock();
+        let mut entries = HashMap::new();
+        for exporter in exporters {
+            let (id, counters) = self.known(&mut inner, &exporter.name, exporter.address);
+            let entry = Entry { id, policy: exporter.sampling, counters, reported: AtomicI64::new(0) };
+            entries.insert(exporter.address, Arc::new(entry));
+        }
+        if accept_unknown {
+            for (address, entry) in &inner.entries {
+                entries.entry(*address).or_insert_with(|| {
+                    let policy = SamplingPolicy::default();
+                    let counters = Arc::clone(&entry.counters);
+                    Arc::new(Entry { id: entry.id, policy, counters, reported: AtomicI64::new(0) })
+                });
+            }
+        }
+        inner.entries = entries;
+        inner.accept_unknown = accept_unknown;
+        inner.versions = versions;
+        self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// Raised by every [`Self::configure`].
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// The classifiers in force, and their generation.
+    #[must_use]
+    pub fn versions(&self) -> (u64, Arc<Versions>) {
+        let inner = self.lock();
+        (self.generation(), Arc::clone(&inner.versions))
+    }
+
+    /// The entry of an exporter that may send.
+    #[must_use]
+    pub fn entry(&self, address: IpAddr) -> Option<Arc<Entry>> {
+        self.lock().entries.get(&address).map(Arc::clone)
+    }
+
+    /// Like [`Self::entry`]; where unknown exporters are accepted, an unknown one becomes known.
+    pub fn admit(&self, address: IpAddr) -> Option<Arc<Entry>> {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.entries.get(&address) {
+            return Some(Arc::clone(entry));
+        }
+        if !inner.accept_unknown {
+            return None;
+        }
+        if !inner.known.contains_key(&address) {
+            if inner.unconfigured >= UNCONFIGURED_MAX {
+                self.counters.exporter_table.failures.fetch_add(1, Relaxed);
+                return None;
+            }
+            inner.unconfigured += 1;
+        }
+        let exporter = Exporter::unconfigured(address);
+        let (id, counters) = self.known(&mut inner, &exporter.name, address);
+        let entry = Arc::new(Entry { id, policy: exporter.sampling, counters, reported: AtomicI64::new(0) });
+        inner.entries.insert(address, Arc::clone(&entry));
+        Some(entry)
+    }
+}
