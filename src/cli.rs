@@ -1,1 +1,343 @@
-//! cli
+//! The command line: `fluxoscope [--config FILE] [--state-dir DIR] VERB`.
+//!
+//! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
+//! found a difference.
+
+pub mod customer;
+pub mod demo;
+pub mod generate;
+pub mod invoice;
+pub mod output;
+pub mod replay;
+pub mod run;
+pub mod tariff;
+pub mod usage;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::ledger::{self, Ledger};
+use crate::snmp;
+
+/// Configuration files that are looked for, in this order, when none is named.
+const CONFIG_FILES: [&str; 2] = ["fluxoscope.toml", "/etc/fluxoscope/fluxoscope.toml"];
+
+/// Flow-based accounting and billing, watched over SNMP.
+#[derive(Debug, Parser)]
+#[command(name = "fluxoscope", version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file [default: ./fluxoscope.toml, then /etc/fluxoscope/fluxoscope.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the ledger, the journal and the control socket
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/fluxoscope")]
+    state_dir: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon: receive, meter, keep the ledger, answer SNMP
+    Run,
+    /// Ask the running daemon: status, reload or flush
+    Ctl(run::CtlArgs),
+    /// Show the whole way on a shipped capture, in a temporary ledger
+    Demo(demo::DemoArgs),
+    /// Check the configuration, the customers and the tariffs; say everything that is wrong
+    Check,
+    /// Put captures of export datagrams through the same path, into the ledger
+    Replay(replay::ReplayArgs),
+    /// Volume by customer, link, time and more
+    Usage(usage::UsageArgs),
+    /// Customers: list them, find one by address, import from CSV
+    #[command(subcommand)]
+    Customer(customer::CustomerVerb),
+    /// Tariffs: check a file, activate a version, show what is in force
+    #[command(subcommand)]
+    Tariff(tariff::TariffVerb),
+    /// Invoices: make a month's, list, show and export them
+    #[command(subcommand)]
+    Invoice(invoice::InvoiceVerb),
+    /// Write export traffic of known totals for this configuration
+    Generate(generate::GenerateArgs),
+    /// Print an MRTG configuration for this agent
+    Mrtg(run::MrtgArgs),
+    /// Print the MIB module
+    Mib,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Shells that completions can be printed for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    /// Bourne-again shell
+    Bash,
+    /// Elvish
+    Elvish,
+    /// Friendly interactive shell
+    Fish,
+    /// PowerShell
+    #[value(name = "powershell")]
+    PowerShell,
+    /// Z shell
+    Zsh,
+}
+
+/// Why a command failed, which decides the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be done: exit 1.
+    Failed(anyhow::Error),
+    /// Wrong usage or configuration: exit 2. The text is complete, with every error in it.
+    Usage(String),
+    /// A check found a difference: exit 3.
+    Difference(String),
+    /// Standard output was closed by its reader, which is not our failure: exit 0.
+    BrokenPipe,
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = anyhow::Error::from(error);
+        match error.downcast_ref::<io::Error>() {
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl Failure {
+    /// A failure that is only words.
+    #[must_use]
+    pub fn said(message: impl Into<String>) -> Self {
+        Self::Failed(anyhow::Error::msg(message.into()))
+    }
+}
+
+/// Parses the arguments, does what they say, and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(matches!(cli.verb, Verb::Run));
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let outcome = dispatch(&cli, &mut out).and_then(|()| out.flush().map_err(Failure::from));
+    match outcome {
+        Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            let _ = out.flush();
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(text)) => {
+            let _ = out.flush();
+            eprintln!("{}", text.trim_end());
+            ExitCode::from(2)
+        }
+        Err(Failure::Difference(text)) => {
+            let _ = out.flush();
+            eprintln!("{}", text.trim_end());
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// The daemon tells what an operator may care about; a command only warnings. `FLUXOSCOPE_LOG` changes that.
+fn start_log(is_daemon: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("FLUXOSCOPE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info" } else { "warn" }));
+    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+    let color = io::stderr().is_terminal() && std::env::var("NO_COLOR").is_err();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color);
+    log.with_target(false).init();
+}
+
+fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    match &cli.verb {
+        Verb::Run => run::run(cli),
+        Verb::Ctl(args) => run::ctl(args, &cli.state_dir, out),
+        Verb::Demo(args) => demo::run(args, out),
+        Verb::Check => check(cli, out),
+        Verb::Replay(args) => replay::run(args, &cli.config()?, &cli.state_dir, out),
+        Verb::Usage(args) => usage::run(args, &mut cli.ledger()?, out),
+        Verb::Customer(verb) => customer::run(verb, cli, out),
+        Verb::Tariff(verb) => tariff::run(verb, cli, out),
+        Verb::Invoice(verb) => invoice::run(verb, cli, out),
+        Verb::Generate(args) => generate::run(args, cli),
+        Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
+        Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),
+        Verb::Completions { shell } => {
+            completions(*shell, out);
+            Ok(())
+        }
+        Verb::Man => manual(out),
+    }
+}
+
+impl Cli {
+    /// The configuration file: the one named, or the first that exists.
+    fn config_file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| CONFIG_FILES.iter().map(PathBuf::from).find(|path| path.exists()))
+    }
+
+    /// The configuration; built-in defaults where there is no file.
+    fn config(&self) -> Result<Config, Failure> {
+        match self.config_file() {
+            Some(path) => load(&path),
+            None => Ok(Config::builtin()),
+        }
+    }
+
+    /// The ledger, which must be there.
+    fn ledger(&self) -> Result<Ledger, Failure> {
+        let config = self.config()?;
+        Ok(Ledger::open_existing(&ledger_url(&config, &self.state_dir)?)?)
+    }
+
+    /// The ledger, created where it is not there yet.
+    fn ledger_created(&self) -> Result<(Config, Ledger), Failure> {
+        let config = self.config()?;
+        let ledger = open_created(&config, &self.state_dir)?;
+        Ok((config, ledger))
+    }
+
+    /// The ledger, or nothing.
+    fn ledger_if_any(&self) -> Result<Option<Ledger>, Failure> {
+        let config = self.config()?;
+        let url = ledger_url(&config, &self.state_dir)?;
+        if url.path().is_some_and(|path| !path.exists()) {
+            return Ok(None);
+        }
+        Ok(Some(Ledger::open_existing(&url)?))
+    }
+}
+
+/// Reads a configuration file; all its errors make one failure.
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|problems| Failure::Usage(problems.render(color_on_stderr())))
+}
+
+/// Where the configuration has the ledger.
+fn ledger_url(config: &Config, state_dir: &Path) -> Result<ledger::Url, Failure> {
+    ledger::Url::parse(&config.ledger.url, state_dir).map_err(|error| Failure::Usage(format!("error: {error}")))
+}
+
+/// Opens the ledger, and creates it with its directory where it is not there yet.
+fn open_created(config: &Config, state_dir: &Path) -> Result<Ledger, Failure> {
+    let url = ledger_url(config, state_dir)?;
+    if let Some(directory) = url.path().and_then(Path::parent) {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Failure::said(format!("{}: {error}", directory.display())))?;
+    }
+    Ok(Ledger::open(&url)?)
+}
+
+fn color_on_stderr() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+    let plain = std::env::var("NO_COLOR").is_ok();
+    io::stderr().is_terminal() && !plain
+}
+
+/// `check`: configuration and tariffs.
+fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let Some(path) = cli.config_file() else {
+        return Err(Failure::Usage(format!("error: no configuration: looked for {}", CONFIG_FILES.join(" and "))));
+    };
+    let mut problems = String::new();
+    match Config::load(&path) {
+        Ok(config) => {
+            let network = &config.network;
+            writeln!(
+                out,
+                "{}: {} exporters, {} links, {} traffic classes, {} customers",
+                path.display(),
+                network.exporters.len(),
+                network.links.len(),
+                network.classes.len(),
+                network.customers.len()
+            )?;
+            ledger_url(&config, &cli.state_dir)?;
+            problems += &tariff::check_all(&config, out)?;
+        }
+        Err(found) => problems += &found.render(color_on_stderr()),
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Usage(problems)) }
+}
+
+fn completions(shell: Shell, out: &mut dyn Write) {
+    use clap_complete::{generate, shells};
+    let mut command = Cli::command();
+    let name = "fluxoscope";
+    match shell {
+        Shell::Bash => generate(shells::Bash, &mut command, name, out),
+        Shell::Elvish => generate(shells::Elvish, &mut command, name, out),
+        Shell::Fish => generate(shells::Fish, &mut command, name, out),
+        Shell::PowerShell => generate(shells::PowerShell, &mut command, name, out),
+        Shell::Zsh => generate(shells::Zsh, &mut command, name, out),
+    }
+}
+
+/// One page with all verbs.
+fn manual(out: &mut dyn Write) -> Result<(), Failure> {
+    let command = Cli::command();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render(out)?;
+    for verb in command.get_subcommands() {
+        writeln!(out, ".SH \"{}\"", verb.get_name().to_uppercase())?;
+        let named = verb.clone().bin_name(format!("fluxoscope {}", verb.get_name()));
+        let man = clap_mangen::Man::new(named);
+        man.render_synopsis_section(out)?;
+        man.render_description_section(out)?;
+        man.render_options_section(out)?;
+        man.render_subcommands_section(out)?;
+    }
+    Ok(())
+}
+
+/// An instant as people write it: RFC 3339, or a date, which is its first instant in UTC.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant);
+    }
+    let utc = jiff::tz::TimeZone::UTC;
+    if let Ok(date) = text.parse::<jiff::civil::DateTime>()
+        && let Ok(zoned) = date.to_zoned(utc)
+    {
+        return Ok(zoned.timestamp());
+    }
+    Err("an instant is written like 2026-11-01T00:00:00Z, or as a date".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn instants_and_dates() {
+        assert_eq!(parse_instant("2026-11-01").map(|t| t.as_second()), Ok(1_793_491_200));
+        assert_eq!(parse_instant("2026-11-01T01:00:00+01:00").map(|t| t.as_second()), Ok(1_793_491_200));
+        assert!(parse_instant("november").is_err());
+    }
+}

@@ -1,1 +1,405 @@
-//! daemon
+//! The daemon: wiring, signals, ordered shutdown. The only place that spawns long-lived threads.
+//!
+//! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
+//! SNMP agent, one for the control socket. The main thread waits for signals and what the others report, as one
+//! closed [`Event`].
+//!
+//! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
+//! committed; then the receivers meter what they journalled meanwhile, and go on live.
+//! Stop: the receivers empty their sockets and flush, the writer commits, then the readers end.
+
+mod catch_up;
+mod control;
+mod receiver;
+mod writer;
+
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::commit::{self, Committer};
+use crate::config::{Config, UnknownExporters};
+use crate::counters::Counters;
+use crate::ids::Position;
+use crate::journal;
+use crate::ledger::records::{CheckpointScope, SourceKind};
+use crate::ledger::{self, Ledger};
+use crate::processor::exporters::Exporters;
+use crate::processor::{self, BadCheckpoint, StreamProcessor};
+use crate::receive::socket;
+use crate::setup::{self, InForce};
+use crate::snmp;
+
+/// Flushes on their way to the ledger, at most. When it is full, usage waits in the processors' tables.
+pub const FLUSH_QUEUE: usize = 64;
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory or file of the state cannot be used.
+    #[error("{path}: {source}")]
+    State {
+        /// Which.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The sockets cannot be bound.
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    /// The agent's socket cannot be bound.
+    #[error("[snmp] listen = \"{address}\": {source}")]
+    Snmp {
+        /// Where.
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// A commit failed for good.
+    #[error(transparent)]
+    Commit(#[from] commit::Error),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The configuration cannot be put in force.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
+    /// What decoding remembered cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] BadCheckpoint),
+    /// A thread reported that it cannot go on.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// What the main thread waits for.
+enum Event {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP, or a request on the control socket, which gets the new version's hash or the errors.
+    Reload(Option<oneshot::Sender<Result<String, String>>>),
+    /// A thread cannot go on.
+    Fatal(String),
+}
+
+/// What the threads share.
+struct Shared {
+    counters: Arc<Counters>,
+    /// Set first: stop taking in.
+    stopping: AtomicBool,
+    /// Set last: stop answering.
+    closed: AtomicBool,
+    /// The journals' tails are committed; the receivers may meter.
+    caught_up: AtomicBool,
+    /// Raised by each request to flush.
+    flush_wanted: AtomicU64,
+    /// By processor: the newest request that is in the ledger.
+    flushed: Vec<AtomicU64>,
+    /// By processor: the position that is in the ledger.
+    committed: Vec<AtomicU64>,
+    /// By processor: flushes on their way to the ledger.
+    in_flight: Vec<AtomicU64>,
+    /// Where export datagrams are taken.
+    listening: Vec<SocketAddr>,
+    /// Where the agent answers.
+    snmp: Option<SocketAddr>,
+}
+
+/// Milliseconds since the epoch.
+#[must_use]
+pub fn now_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "the daemon reads the clock for all that it drives")]
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// What the stages of a stream processor are configured with.
+#[must_use]
+pub fn stages(config: &Config) -> processor::Config {
+    processor::Config { decode: config.decode, sampling: config.sampling, meter: config.meter }
+}
+
+/// The states that decoding left of the live exporters.
+fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Vec<u8>)>, ledger::Error> {
+    let all = ledger.checkpoints(CheckpointScope::Live)?;
+    Ok(all.into_iter().filter_map(|c| Some((c.exporter.parse().ok()?, c.state))).collect())
+}
+
+/// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(
+    config: &Config,
+    state_dir: &Path,
+    load: &dyn Fn() -> Result<Config, String>,
+    ready: &dyn Fn(&[SocketAddr], Option<SocketAddr>),
+) -> Result<(), Error> {
+    let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
+    std::fs::create_dir_all(state_dir).map_err(|e| state(state_dir, e))?;
+    let control_path = state_dir.join("control.sock");
+    let control_socket = control::bind(&control_path).map_err(|e| state(&control_path, e))?;
+
+    let mut ledger = Ledger::open(&config.ledger.url)?;
+    let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
+    let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+    let accept = config.receive.unknown_exporters == Some(UnknownExporters::Accept);
+    let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms())?;
+    let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms() / 1000)?;
+    writer::show(&mut committer, &in_force)?;
+
+    let sockets = socket::bind(&config.receive.addresses(), config.receive.processors, config.receive.socket_buffer)?;
+    let listening = sockets[0].local_addresses().to_vec();
+    let agent = match &config.snmp {
+        Some(snmp) => {
+            let socket = snmp::Agent::bind(snmp.listen).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
+            Some((snmp::Agent::new(snmp.clone(), Arc::clone(&counters)), socket))
+        }
+        None => None,
+    };
+    let shared = Arc::new(Shared {
+        counters: Arc::clone(&counters),
+        stopping: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        caught_up: AtomicBool::new(false),
+        flush_wanted: AtomicU64::new(0),
+        flushed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
+        committed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
+        in_flight: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
+        listening,
+        snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
+    });
+    let (events, reported) = mpsc::sync_channel::<Event>(16);
+    let (requests, waiting) = mpsc::sync_channel::<writer::Request>(FLUSH_QUEUE);
+
+    // Receivers first: nothing that is sent while the journals are read may be lost.
+    let journals = open_journals(config, state_dir, &mut committer)?;
+    let mut intake: Vec<JoinHandle<()>> = Vec::new();
+    let mut syncers: Vec<JoinHandle<()>> = Vec::new();
+    let mut views = Vec::new();
+    for ((index, sockets), journal) in sockets.into_iter().enumerate().zip(journals.own) {
+        shared.committed[index].store(journal.source.position.0, Relaxed);
+        views.push(writer::JournalView {
+            directory: journal.directory.clone(),
+            durable: Arc::clone(&journal.durable),
+        });
+        syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
+        let receiver = receiver::Receiver::new(receiver::Parts {
+            index,
+            sockets,
+            writer: journal.writer,
+            directory: journal.directory,
+            durable: journal.durable,
+            source: journal.source.id,
+            from: journal.end,
+            processor: StreamProcessor::new(index, stages(config), Arc::clone(&registry), Arc::clone(&counters)),
+            registry: Arc::clone(&registry),
+            flush_ms: config.flush_ms,
+            shared: Arc::clone(&shared),
+            requests: requests.clone(),
+            events: events.clone(),
+        });
+        intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
+    }
+    let readers = spawn_readers(agent, control_socket, &shared, &events);
+    spawn_signals(&events).map_err(|e| state(Path::new("signals"), e))?;
+    ready(&shared.listening, shared.snmp);
+
+    let tails = journals
+        .all
+        .iter()
+        .map(|j| catch_up::Tail { directory: &j.directory, source: j.source.clone(), end: j.end })
+        .collect();
+    catch_up::run(tails, stages(config), &registry, &counters, &mut committer)?;
+    registry.leave_states(live_checkpoints(committer.ledger())?);
+    shared.caught_up.store(true, Relaxed);
+
+    let writer = {
+        let (shared, events, journal) = (Arc::clone(&shared), events.clone(), config.journal.clone());
+        spawn("ledger", move || writer::run(committer, &waiting, &views, &journal, &shared, &events))
+    };
+    info!(processors = config.receive.processors, "Running.");
+
+    let outcome = supervise(&reported, &requests, &registry, &shared, load);
+    shared.stopping.store(true, Relaxed);
+    for thread in intake {
+        join(thread);
+    }
+    drop(requests);
+    join(writer);
+    for thread in syncers {
+        join(thread);
+    }
+    shared.closed.store(true, Relaxed);
+    for thread in readers {
+        join(thread);
+    }
+    let _ = std::fs::remove_file(&control_path);
+    info!("Stopped.");
+    outcome
+}
+
+/// Waits for events until one of them ends the daemon.
+fn supervise(
+    reported: &mpsc::Receiver<Event>,
+    requests: &SyncSender<writer::Request>,
+    registry: &Arc<Exporters>,
+    shared: &Arc<Shared>,
+    load: &dyn Fn() -> Result<Config, String>,
+) -> Result<(), Error> {
+    loop {
+        match reported.recv().expect("this function's caller keeps a sender") {
+            Event::Stop => {
+                info!("Stopping.");
+                return Ok(());
+            }
+            Event::Fatal(message) => {
+                error!("{message}");
+                return Err(Error::Fatal(message));
+            }
+            Event::Reload(answer) => {
+                let outcome = load().and_then(|config| reload(config, requests, registry));
+                match &outcome {
+                    Ok(sha256) => {
+                        shared.counters.reloads.fetch_add(1, Relaxed);
+                        info!(configuration = %sha256, "Configuration reloaded.");
+                    }
+                    Err(problem) => {
+                        shared.counters.reload_failures.fetch_add(1, Relaxed);
+                        error!("The new configuration is refused; the old one stays in force.\n{problem}");
+                    }
+                }
+                if let Some(answer) = answer {
+                    let _ = answer.send(outcome);
+                }
+            }
+        }
+    }
+}
+
+/// Puts a new configuration in force, by way of the writer, who alone writes the ledger.
+/// Exporters, links, customers and classes change; sockets, processors and the ledger's place need a restart.
+fn reload(
+    config: Config,
+    requests: &SyncSender<writer::Request>,
+    registry: &Arc<Exporters>,
+) -> Result<String, String> {
+    let (answer, answered) = mpsc::channel();
+    let registry = Arc::clone(registry);
+    let put = move |committer: &mut Committer| {
+        let accept = config.receive.unknown_exporters == Some(UnknownExporters::Accept);
+        let outcome: Result<InForce, Error> =
+            setup::put_in_force(&config, accept, committer.ledger(), &registry, now_ms())
+                .map_err(Error::from)
+                .and_then(|in_force| writer::show(committer, &in_force).map(|()| in_force).map_err(Error::from));
+        let _ = answer.send(outcome.map(|in_force| in_force.sha256).map_err(|e| e.to_string()));
+    };
+    requests.send(writer::Request::Run(Box::new(put))).map_err(|_| "the ledger's writer has stopped".to_owned())?;
+    answered.recv().map_err(|_| "the ledger's writer has stopped".to_owned())?
+}
+
+/// A journal, opened for a processor.
+struct OwnJournal {
+    directory: PathBuf,
+    source: crate::ledger::records::Source,
+    end: Position,
+    writer: journal::Writer,
+    syncer: journal::Syncer,
+    durable: Arc<journal::Durable>,
+}
+
+/// A journal that may hold what is not committed.
+struct AnyJournal {
+    directory: PathBuf,
+    source: crate::ledger::records::Source,
+    end: Position,
+}
+
+struct Journals {
+    own: Vec<OwnJournal>,
+    all: Vec<AnyJournal>,
+}
+
+/// Opens the processors' journals, and finds those of a former, larger number of processors.
+fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -> Result<Journals, Error> {
+    let root = state_dir.join("journal");
+    let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
+    std::fs::create_dir_all(&root).map_err(|e| state(&root, e))?;
+    let mut journals = Journals { own: Vec::new(), all: Vec::new() };
+    let mut indexes: Vec<usize> = std::fs::read_dir(&root)
+        .map_err(|e| state(&root, e))?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    indexes.extend(0..config.receive.processors);
+    indexes.sort_unstable();
+    indexes.dedup();
+    for index in indexes {
+        let directory = root.join(index.to_string());
+        let source = committer.ledger().source(SourceKind::Journal, &index.to_string())?;
+        let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
+        let end = writer.end();
+        journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });
+        if index < config.receive.processors {
+            journals.own.push(OwnJournal { directory, source, end, writer, syncer, durable });
+        }
+    }
+    Ok(journals)
+}
+
+fn spawn_readers(
+    agent: Option<(snmp::Agent, std::net::UdpSocket)>,
+    control_socket: std::os::unix::net::UnixListener,
+    shared: &Arc<Shared>,
+    events: &SyncSender<Event>,
+) -> Vec<JoinHandle<()>> {
+    let mut readers = Vec::new();
+    if let Some((mut agent, socket)) = agent {
+        let shared = Arc::clone(shared);
+        readers.push(spawn("snmp", move || agent.run(&socket, &shared.closed)));
+    }
+    let (shared, events) = (Arc::clone(shared), events.clone());
+    readers.push(spawn("control", move || {
+        if let Err(error) = control::run(control_socket, &shared, &events) {
+            warn!(%error, "The control socket is closed.");
+        }
+    }));
+    readers
+}
+
+fn spawn_signals(events: &SyncSender<Event>) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let events = events.clone();
+    // Not joined: it waits for signals until the process ends.
+    spawn("signals", move || {
+        for signal in signals.forever() {
+            let event = if signal == SIGHUP { Event::Reload(None) } else { Event::Stop };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).expect("the system can start a thread")
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or("?").to_owned();
+    if thread.join().is_err() {
+        error!(thread = %name, "A thread panicked.");
+    }
+}

@@ -40,6 +40,7 @@ pub mod rate;
 pub mod receive;
 pub mod replay;
 pub mod sampling;
+pub mod setup;
 pub mod snmp;
 pub mod units;
 pub mod usage;

@@ -1,2 +1,7 @@
 //! The `fluxoscope` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fluxoscope::cli::main()
+}

@@ -98,8 +98,6 @@ pub struct StreamProcessor {
     generation: u64,
     versions: Arc<Versions>,
     states: HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>,
-    /// States of earlier runs, taken up when the exporter's first datagram comes.
-    checkpoints: HashMap<IpAddr, Vec<u8>>,
     decoded: Decoded,
     released: Vec<FlowRecord>,
     classified: Vec<Classified>,
@@ -122,7 +120,6 @@ impl StreamProcessor {
             generation,
             versions,
             states: HashMap::default(),
-            checkpoints: HashMap::new(),
             decoded: Decoded::default(),
             released: Vec::new(),
             classified: Vec::new(),
@@ -131,11 +128,6 @@ impl StreamProcessor {
             now: UnixMillis(0),
             counters,
         }
-    }
-
-    /// Hands over the states that a former run left; each is taken up with its exporter's next datagram.
-    pub fn restore(&mut self, checkpoints: impl IntoIterator<Item = (IpAddr, Vec<u8>)>) {
-        self.checkpoints.extend(checkpoints);
     }
 
     /// True while there is room in the usage table.
@@ -209,7 +201,7 @@ impl StreamProcessor {
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
         let Some(entry) = self.registry.admit(source) else { return Ok(false) };
-        let memory = match self.checkpoints.remove(&source) {
+        let memory = match self.registry.take_state(source) {
             Some(state) => postcard::from_bytes::<Memory>(&state)
                 .map_err(|error| BadCheckpoint { exporter: source, source: error })?,
             None => Memory::default(),
@@ -255,7 +247,7 @@ impl StreamProcessor {
             None => {
                 // No longer allowed: its state waits in case it is allowed again.
                 let state = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
-                self.checkpoints.insert(*address, state);
+                registry.leave_state(*address, state);
                 false
             }
         });

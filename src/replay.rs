@@ -12,10 +12,11 @@ use std::sync::Arc;
 use crate::commit::{self, Committer};
 use crate::counters::Counters;
 use crate::ids::Position;
-use crate::ledger;
+use crate::ledger::{self, Ledger};
 use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, Config, Held, StreamProcessor};
+use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
+use crate::{config as configuration, daemon, setup};
 use crate::receive::pcap::{self, Capture};
 use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Scaled};
@@ -41,6 +42,9 @@ pub enum Error {
     /// A flush was not committed.
     #[error(transparent)]
     Commit(#[from] commit::Error),
+    /// The configuration cannot be put in force.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
     /// An interrupted replay cannot go on.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
@@ -77,56 +81,87 @@ impl Report {
     }
 }
 
-/// Replays the capture at `path`. `progress` is told now and then how many octets of how many are read.
-///
-/// # Errors
-/// See [`Error`].
-pub fn replay(
-    path: &Path,
+/// A ledger and a configuration, ready to replay captures.
+pub struct Session {
     config: Config,
-    registry: &Arc<Exporters>,
-    counters: &Arc<Counters>,
-    committer: &mut Committer,
-    now_seconds: i64,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report, Error> {
-    let mut capture = Capture::open(path)?;
-    let source = committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
-    if source.complete {
-        return Ok(Report { already_complete: true, ..Report::default() });
-    }
-    let scope = CheckpointScope::Capture(source.id);
-    let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
-    resume(&mut capture, &mut processor, committer, &source)?;
+    counters: Arc<Counters>,
+    registry: Arc<Exporters>,
+    committer: Committer,
+}
 
-    let stop = AtomicBool::new(false);
-    let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, crate::processor::Drained)>(1);
-    std::thread::scope(|threads| {
-        // The ledger is written while the capture is read on.
-        let writer = threads.spawn(|| -> Result<(), commit::Error> {
-            for (advance, drained) in waiting {
-                committer.commit(scope, vec![advance], drained, now_seconds, &stop)?;
-            }
-            Ok(())
-        });
-        let read = read(&mut capture, &mut processor, &source, &flushes, progress);
-        drop(flushes);
-        let committed = writer.join().expect("the writer does not panic");
-        committed?;
-        read
-    })
+impl Session {
+    /// Puts `config` in force in `ledger`. Unknown exporters are accepted unless the operator says `reject`: a
+    /// capture is named by hand, so there are no strangers.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
+        let counters = Arc::new(Counters::new(1, now_ms));
+        let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+        let accept = config.receive.unknown_exporters != Some(configuration::UnknownExporters::Reject);
+        setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
+        let committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
+        Ok(Self { config: daemon::stages(config), counters, registry, committer })
+    }
+
+    /// The counters of all captures replayed so far.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The ledger.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        self.committer.ledger()
+    }
+
+    /// Replays the capture at `path`. `progress` is told now and then how many octets of how many are read.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn replay(
+        &mut self,
+        path: &Path,
+        now_seconds: i64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Report, Error> {
+        let mut capture = Capture::open(path)?;
+        let source = self.committer.ledger().source(SourceKind::Capture, capture.sha256()?)?;
+        if source.complete {
+            return Ok(Report { already_complete: true, ..Report::default() });
+        }
+        let scope = CheckpointScope::Capture(source.id);
+        let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
+        resume(&mut capture, &registry, &mut self.committer, &source)?;
+        let mut processor = StreamProcessor::new(0, self.config, registry, counters);
+
+        let stop = AtomicBool::new(false);
+        let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, Drained)>(1);
+        let committer = &mut self.committer;
+        std::thread::scope(|threads| {
+            // The ledger is written while the capture is read on.
+            let writer = threads.spawn(|| -> Result<(), commit::Error> {
+                for (advance, drained) in waiting {
+                    committer.commit(scope, vec![advance], drained, now_seconds, &stop)?;
+                }
+                Ok(())
+            });
+            let read = read(&mut capture, &mut processor, &source, &flushes, progress);
+            drop(flushes);
+            let committed = writer.join().expect("the writer does not panic");
+            committed?;
+            read
+        })
+    }
 }
 
 /// Takes up an interrupted replay.
 fn resume(
     capture: &mut Capture,
-    processor: &mut StreamProcessor,
+    registry: &Exporters,
     committer: &mut Committer,
     source: &Source,
 ) -> Result<(), Error> {
-    if source.position == Position(0) {
-        return Ok(());
-    }
     let mut states = Vec::new();
     let mut fragments = None;
     for checkpoint in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
@@ -136,8 +171,10 @@ fn resume(
             states.push((address, checkpoint.state));
         }
     }
-    processor.restore(states);
-    capture.resume(source.position.0, fragments.unwrap_or_default())?;
+    registry.leave_states(states);
+    if source.position > Position(0) {
+        capture.resume(source.position.0, fragments.unwrap_or_default())?;
+    }
     Ok(())
 }
 
@@ -146,7 +183,7 @@ fn read(
     capture: &mut Capture,
     processor: &mut StreamProcessor,
     source: &Source,
-    flushes: &std::sync::mpsc::SyncSender<(Advance, crate::processor::Drained)>,
+    flushes: &std::sync::mpsc::SyncSender<(Advance, Drained)>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Error> {
     let mut report = Report::default();
@@ -174,8 +211,8 @@ fn read(
         clock = clock.max(packet.time);
         to = Position(packet.offset);
         match processor.feed(packet.time, packet.source.ip().to_canonical(), packet.payload)? {
-            crate::processor::Taken::Yes => {}
-            crate::processor::Taken::Rejected => report.rejected += 1,
+            Taken::Yes => {}
+            Taken::Rejected => report.rejected += 1,
         }
         since_flush += 1;
         if since_flush % 4096 == 0 {

@@ -109,6 +109,8 @@ pub struct FlushTotals {
     pub options_records: u64,
     /// Octets of the flow records, raw.
     pub raw_octets: u64,
+    /// Packets of the flow records, raw.
+    pub raw_packets: u64,
     /// Records metered.
     pub metered_records: u64,
     /// Octets metered, raw: the sum of `octets` over the flush's usage.
@@ -138,6 +140,7 @@ impl FlushTotals {
         self.records += other.records;
         self.options_records += other.options_records;
         self.raw_octets += other.raw_octets;
+        self.raw_packets += other.raw_packets;
         self.metered_records += other.metered_records;
         self.metered_octets += other.metered_octets;
         self.metered_packets += other.metered_packets;

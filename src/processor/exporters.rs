@@ -60,6 +60,9 @@ struct Inner {
 pub struct Exporters {
     inner: Mutex<Inner>,
     generation: AtomicU64,
+    /// States that decoding left in an earlier run; each is taken up with its exporter's first datagram, by the
+    /// processor that it reaches.
+    states: Mutex<HashMap<IpAddr, Vec<u8>>>,
     counters: Arc<Counters>,
 }
 
@@ -75,17 +78,17 @@ impl Exporters {
             versions: Arc::default(),
         };
         counters.exporter_table.limit.store(u64::from(u16::MAX), Relaxed);
-        Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), counters }
+        Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), states: Mutex::default(), counters }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder of this lock panics")
     }
 
-    /// Numbers for the configured exporters, in their order. New ones are registered, without being allowed yet.
-    pub fn number(&self, exporters: &[Exporter]) -> Vec<ExporterId> {
+    /// The number of the exporter called `name` at `address`. A new one is registered, without being allowed yet.
+    pub fn number(&self, name: &str, address: IpAddr) -> ExporterId {
         let mut inner = self.lock();
-        exporters.iter().map(|e| self.known(&mut inner, &e.name, e.address).0).collect()
+        self.known(&mut inner, name, address).0
     }
 
     fn known(&self, inner: &mut Inner, name: &str, address: IpAddr) -> (ExporterId, Arc<counters::Exporter>) {
@@ -124,6 +127,22 @@ impl Exporters {
         inner.accept_unknown = accept_unknown;
         inner.versions = versions;
         self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.
+    pub fn leave_states(&self, states: impl IntoIterator<Item = (IpAddr, Vec<u8>)>) {
+        *self.states.lock().expect("no holder of this lock panics") = states.into_iter().collect();
+    }
+
+    /// Leaves one more.
+    pub fn leave_state(&self, address: IpAddr, state: Vec<u8>) {
+        self.states.lock().expect("no holder of this lock panics").insert(address, state);
+    }
+
+    /// Takes the state that was left for an exporter.
+    #[must_use]
+    pub fn take_state(&self, address: IpAddr) -> Option<Vec<u8>> {
+        self.states.lock().expect("no holder of this lock panics").remove(&address)
     }
 
     /// Raised by every [`Self::configure`].

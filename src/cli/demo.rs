@@ -1,0 +1,198 @@
+//! `demo`: the whole way on a shipped capture, without any configuration.
+//!
+//! The capture was made by softflowd as two routers (NetFlow v5 and v9, and IPFIX with sampling); everything is
+//! written to a temporary directory, which `--serve` and `--keep` leave there.
+
+use core::sync::atomic::AtomicBool;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::output::Format;
+use super::{Failure, invoice, tariff, usage};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::daemon;
+use crate::replay::Session;
+use crate::snmp;
+
+/// The export datagrams of two routers.
+const CAPTURE: &[u8] = include_bytes!("../../ops/demo/capture.pcap");
+/// What the routers, links and customers are.
+const CONFIGURATION: &str = include_str!("../../ops/demo/fluxoscope.toml");
+/// The tariffs that the customers have.
+const TARIFFS: [(&str, &str); 2] = [
+    ("transit-flat.toml", include_str!("../../tariffs/transit-flat.toml")),
+    ("transit-tiers.toml", include_str!("../../tariffs/transit-tiers.toml")),
+];
+/// The month in which the capture was made.
+const PERIOD: &str = "2026-11";
+
+/// Show the whole way on a shipped capture.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Stay up with the SNMP agent afterwards
+    #[arg(long)]
+    serve: bool,
+    /// Keep the ledger and the files, in this directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Where the agent listens, with --serve
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1161")]
+    snmp: std::net::SocketAddr,
+}
+
+/// A directory that is removed with everything in it, unless it is to be kept.
+struct Place {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+impl Place {
+    fn new(args: &DemoArgs) -> Result<Self, Failure> {
+        let path = args.keep.clone().unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("fluxoscope-demo-{}", std::process::id()))
+        });
+        if path.join("ledger.sqlite").exists() {
+            return Err(Failure::said(format!("{} holds a ledger already; name another directory", path.display())));
+        }
+        std::fs::create_dir_all(path.join("tariffs"))?;
+        Ok(Self { path, keep: args.keep.is_some() })
+    }
+}
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// When a step fails, which it should not.
+pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let place = Place::new(args)?;
+    let files = write_files(&place.path)?;
+    let config = super::load(&files.configuration)?;
+    let ledger = super::open_created(&config, &place.path)?;
+    let mut session = Session::open(&config, ledger, daemon::now_ms())?;
+
+    writeln!(out, "1. Two routers' export datagrams, replayed into a ledger\n")?;
+    let report = session.replay(&files.capture, daemon::now_ms() / 1000, &mut |_, _| {})?;
+    writeln!(
+        out,
+        "   {} datagrams, {} flow records, {} options records; {} malformed, {} held, {} lost\n",
+        report.totals.datagrams,
+        report.totals.records,
+        report.totals.options_records,
+        report.totals.malformed,
+        report.held.records + report.held.sets,
+        report.totals.lost,
+    )?;
+
+    writeln!(out, "2. Whose it was, which link it crossed, how sure that is\n")?;
+    usage::by_default_keys(session.ledger(), Format::Table, out)?;
+
+    writeln!(out, "\n3. Tariffs activated, the month's invoices made\n")?;
+    for path in &files.tariffs {
+        tariff::activate_file(session.ledger(), path, "demo", daemon::now_ms(), out)?;
+    }
+    let made = invoice::make(session.ledger(), &config, PERIOD, out)?;
+    for number in &made {
+        writeln!(out)?;
+        invoice::print(session.ledger(), number, Format::Table, out)?;
+    }
+
+    writeln!(out, "\n4. The counters that the SNMP agent shows\n")?;
+    let counters = Arc::clone(session.counters());
+    print_counters(&counters, out)?;
+    hints(&place, args, out)?;
+    out.flush()?;
+    if args.serve { serve(args, counters, out) } else { Ok(()) }
+}
+
+/// Where the demonstration's files are.
+struct Files {
+    configuration: PathBuf,
+    capture: PathBuf,
+    tariffs: Vec<PathBuf>,
+}
+
+fn write_files(directory: &Path) -> Result<Files, Failure> {
+    let files = Files {
+        configuration: directory.join("fluxoscope.toml"),
+        capture: directory.join("capture.pcap"),
+        tariffs: TARIFFS.iter().map(|(name, _)| directory.join("tariffs").join(name)).collect(),
+    };
+    std::fs::write(&files.configuration, CONFIGURATION)?;
+    std::fs::write(&files.capture, CAPTURE)?;
+    for (path, (_, text)) in files.tariffs.iter().zip(TARIFFS) {
+        std::fs::write(path, text)?;
+    }
+    Ok(files)
+}
+
+fn print_counters(counters: &Counters, out: &mut dyn Write) -> Result<(), Failure> {
+    use super::output::{Cell, rows};
+    let volumes = counters.volumes.load();
+    let links = volumes.links.iter().map(|row| ("link", row.id, row.name.as_str(), row.volume));
+    let customers = volumes.customers.iter().map(|row| ("customer", row.id, row.name.as_str(), row.volume));
+    let table: Vec<Vec<Cell>> = links
+        .chain(customers)
+        .map(|(kind, id, name, volume)| {
+            vec![
+                Cell::from(kind),
+                Cell::from(id),
+                Cell::from(name),
+                Cell::from(volume.in_octets),
+                Cell::from(volume.out_octets),
+                Cell::from(volume.in_packets),
+                Cell::from(volume.out_packets),
+            ]
+        })
+        .collect();
+    let columns = ["table", "index", "name", "in_octets", "out_octets", "in_packets", "out_packets"];
+    Ok(rows(out, Format::Table, &columns, &table)?)
+}
+
+fn hints(place: &Place, args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    writeln!(out, "\nTo try next:\n")?;
+    if args.keep.is_some() {
+        let here = place.path.display();
+        let base = format!("fluxoscope --config {here}/fluxoscope.toml --state-dir {here}");
+        writeln!(out, "   {base} usage --by customer,link,direction,class")?;
+        writeln!(out, "   {base} usage --by hour,family --format csv")?;
+        writeln!(out, "   {base} invoice export --period {PERIOD} --format html --out {here}/invoices")?;
+        writeln!(out, "   {base} run")?;
+    } else {
+        writeln!(out, "   fluxoscope demo --keep DIR     # leaves the ledger for `usage`, `invoice export`, `run`")?;
+        writeln!(out, "   fluxoscope demo --serve        # stays up with the SNMP agent")?;
+    }
+    Ok(())
+}
+
+/// Answers SNMP until the process is told to stop.
+fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = snmp::Config {
+        listen: args.snmp,
+        communities: vec!["public".to_owned()],
+        ..snmp::Config::default()
+    };
+    let socket = snmp::Agent::bind(config.listen)
+        .map_err(|error| Failure::said(format!("the agent cannot listen on {}: {error}", config.listen)))?;
+    let address = socket.local_addr()?;
+    writeln!(out, "\nThe SNMP agent answers (end it with ctrl-C):\n")?;
+    writeln!(out, "   snmpwalk -v2c -c public -On {address} {}", snmp::ROOT)?;
+    out.flush()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    snmp::Agent::new(config, counters).run(&socket, &stop);
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! `generate`: export traffic of known totals, for tests and for trying a configuration.

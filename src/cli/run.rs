@@ -1,0 +1,119 @@
+//! `run`, `ctl` and `mrtg`: the daemon, and what talks to it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{Cli, Failure};
+use crate::config::Config;
+use crate::daemon;
+use crate::ledger::Ledger;
+use crate::ledger::records::NameKind;
+use crate::snmp;
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or cannot go on.
+pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
+    let Some(path) = cli.config_file() else {
+        return Err(Failure::Usage(
+            "error: no configuration\n\nhint: begin with ops/fluxoscope.example.toml, or try `fluxoscope demo`".to_owned(),
+        ));
+    };
+    let config = super::load(&path)?;
+    super::ledger_url(&config, &cli.state_dir)?;
+    let load = || match super::load(&path) {
+        Ok(config) => Ok(config),
+        Err(Failure::Usage(text)) => Err(text),
+        Err(_) => Err("the configuration cannot be read".to_owned()),
+    };
+    let ready = |listening: &[std::net::SocketAddr], agent: Option<std::net::SocketAddr>| {
+        for address in listening {
+            eprintln!("listening on {address}/udp");
+        }
+        if let Some(address) = agent {
+            eprintln!("SNMP agent on {address}/udp");
+        }
+    };
+    daemon::run(&config, &cli.state_dir, &load, &ready)?;
+    Ok(())
+}
+
+/// What the daemon can be asked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Request {
+    /// All counters, as JSON
+    Status,
+    /// Read the configuration again
+    Reload,
+    /// Put everything received so far into the ledger, and wait for it
+    Flush,
+}
+
+/// Ask the running daemon.
+#[derive(Args, Debug)]
+pub struct CtlArgs {
+    /// What to ask
+    request: Request,
+}
+
+/// Asks the daemon over its control socket and prints the answer.
+///
+/// # Errors
+/// When no daemon answers, or it says no.
+pub(super) fn ctl(args: &CtlArgs, state_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let path = state_dir.join("control.sock");
+    let mut stream = UnixStream::connect(&path)
+        .map_err(|error| Failure::said(format!("no daemon answers at {}: {error}", path.display())))?;
+    stream.set_read_timeout(Some(Duration::from_secs(90)))?;
+    let request = args.request.to_possible_value().expect("no request is hidden");
+    writeln!(stream, "{}", request.get_name())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    let value: serde_json::Value = serde_json::from_str(&answer)?;
+    if value["ok"] != true {
+        return Err(Failure::said(value["error"].as_str().unwrap_or("the daemon gave no answer").trim_end()));
+    }
+    out.write_all(answer.as_bytes())?;
+    Ok(())
+}
+
+/// Print an MRTG configuration for this agent.
+#[derive(Args, Debug)]
+pub struct MrtgArgs {
+    /// Directory for MRTG's graphs and pages
+    #[arg(long, default_value = "/var/www/mrtg/fluxoscope")]
+    work_dir: String,
+    /// Where MRTG reaches the agent [default: the address of `[snmp] listen`]
+    #[arg(long)]
+    host: Option<String>,
+}
+
+/// Prints the configuration for the rows that the ledger knows.
+///
+/// # Errors
+/// When there is no agent in the configuration.
+pub(super) fn mrtg(
+    args: &MrtgArgs,
+    config: &Config,
+    ledger: &mut Option<Ledger>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Some(agent) = &config.snmp else {
+        return Err(Failure::Usage("error: the configuration has no [snmp] section, so there is no agent".to_owned()));
+    };
+    let mut named = |kind| ledger.as_mut().map_or(Ok(Vec::new()), |ledger| ledger.names(kind));
+    let rows = snmp::mrtg::Rows {
+        processors: config.receive.processors,
+        links: named(NameKind::Link)?,
+        customers: named(NameKind::Customer)?,
+        exporters: named(NameKind::Exporter)?,
+    };
+    let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
+    out.write_all(snmp::mrtg::configuration(&agent.clone().into(), &rows, &host, &args.work_dir).as_bytes())?;
+    Ok(())
+}

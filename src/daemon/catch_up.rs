@@ -1,0 +1,160 @@
+//! Catching up at start: what the journals hold beyond the last commit is metered and committed before anything new.
+//!
+//! An exporter's datagrams may lie in several journals, when the number of processors changed between two crashes.
+//! So all tails are read together, in the order in which the datagrams were received.
+
+use core::sync::atomic::AtomicBool;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use super::Error;
+use crate::commit::Committer;
+use crate::counters::Counters;
+use crate::ids::Position;
+use crate::journal::{self, Reader};
+use crate::ledger::records::{Advance, CheckpointScope, Source};
+use crate::processor::exporters::Exporters;
+use crate::processor::{Config, StreamProcessor, Taken};
+use crate::units::UnixMillis;
+use crate::usage::FlushTotals;
+
+/// Frames between two flushes.
+const FLUSH_FRAMES: u64 = 1 << 18;
+
+/// The part of a journal that is not committed.
+pub(super) struct Tail<'a> {
+    /// Its directory.
+    pub(super) directory: &'a Path,
+    /// The journal as the ledger knows it.
+    pub(super) source: Source,
+    /// Where it ended when the daemon started.
+    pub(super) end: Position,
+}
+
+/// A frame that is next in its tail.
+struct Next {
+    received: UnixMillis,
+    source: core::net::IpAddr,
+    end: Position,
+    payload: Vec<u8>,
+}
+
+struct Stream {
+    reader: Reader,
+    source: Source,
+    end: Position,
+    /// Metered up to here, and committed up to here.
+    at: Position,
+    committed: Position,
+    next: Option<Next>,
+    /// A damaged frame was met.
+    damaged: bool,
+}
+
+impl Stream {
+    fn advance(&mut self) -> Result<(), Error> {
+        let mut payload = self.next.take().map(|next| next.payload).unwrap_or_default();
+        if self.at >= self.end {
+            return Ok(());
+        }
+        loop {
+            match self.reader.next() {
+                Ok(Some(frame)) if frame.end <= self.end => {
+                    payload.clear();
+                    payload.extend_from_slice(frame.payload);
+                    let source = frame.source.ip().to_canonical();
+                    self.next = Some(Next { received: frame.received, source, end: frame.end, payload });
+                    return Ok(());
+                }
+                // What follows was received in this run.
+                Ok(_) => {
+                    self.at = self.end;
+                    return Ok(());
+                }
+                Err(error @ journal::Error::Damaged { .. }) => {
+                    error!(%error, "A part of the journal cannot be read; it is lost.");
+                    if self.reader.position() >= self.end || self.damaged {
+                        self.at = self.end;
+                        return Ok(());
+                    }
+                    self.damaged = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Meters and commits all tails.
+pub(super) fn run(
+    tails: Vec<Tail<'_>>,
+    config: Config,
+    registry: &Arc<Exporters>,
+    counters: &Arc<Counters>,
+    committer: &mut Committer,
+) -> Result<(), Error> {
+    let behind: u64 = tails.iter().map(|tail| tail.end.0.saturating_sub(tail.source.position.0)).sum();
+    if behind == 0 {
+        return Ok(());
+    }
+    info!(octets = behind, "Reading what the journal holds beyond the last commit.");
+    let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
+    registry.leave_states(super::live_checkpoints(committer.ledger())?);
+    let mut streams = Vec::new();
+    for tail in tails {
+        let at = tail.source.position;
+        let reader = Reader::open(tail.directory, at)?;
+        let mut stream = Stream { reader, source: tail.source, end: tail.end, at, committed: at, next: None, damaged: false };
+        stream.advance()?;
+        streams.push(stream);
+    }
+    let mut since_flush = 0_u64;
+    let mut rejected = 0_u64;
+    while let Some(earliest) = streams
+        .iter_mut()
+        .filter(|stream| stream.next.is_some())
+        .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
+    {
+        let next = earliest.next.as_ref().expect("filtered above");
+        if processor.feed(next.received, next.source, &next.payload)? == Taken::Rejected {
+            rejected += 1;
+        }
+        earliest.at = next.end;
+        earliest.advance()?;
+        since_flush += 1;
+        if since_flush >= FLUSH_FRAMES || !processor.has_room() {
+            since_flush = 0;
+            flush(&mut processor, &mut streams, committer)?;
+        }
+    }
+    flush(&mut processor, &mut streams, committer)?;
+    info!(rejected, "Caught up with the journal.");
+    Ok(())
+}
+
+fn flush(
+    processor: &mut StreamProcessor,
+    streams: &mut [Stream],
+    committer: &mut Committer,
+) -> Result<(), Error> {
+    let drained = processor.drain();
+    let advances = streams
+        .iter()
+        .filter(|stream| stream.at > stream.committed)
+        .map(|stream| Advance {
+            source: stream.source.id,
+            from: stream.committed,
+            to: stream.at,
+            complete: false,
+            totals: FlushTotals::default(),
+        })
+        .collect();
+    let never = AtomicBool::new(false);
+    committer.commit(CheckpointScope::Live, advances, drained, super::now_ms() / 1000, &never)?;
+    for stream in streams {
+        stream.committed = stream.at;
+    }
+    Ok(())
+}

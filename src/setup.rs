@@ -1,0 +1,141 @@
+//! Putting a configuration in force: names become the ledger's numbers, the network becomes classifiers.
+//!
+//! Every version of the network is stored in the ledger, with the instant from which it holds. A flow is classified
+//! by the version in force at its end, also when it is replayed later; so all versions are compiled, not just the
+//! newest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::classify::rules::Network;
+use crate::classify::{Classifier, CompileError, Names, Versions};
+use crate::config::Config;
+use crate::ids::{ClassId, CustomerId, LinkId};
+use crate::ledger::records::{ConfigVersion, NameKind};
+use crate::ledger::{self, Ledger};
+use crate::processor::exporters::Exporters;
+
+/// Versions that are compiled, at most: the newest ones. Flows that ended before the oldest of these are classified
+/// by it.
+const VERSIONS_MAX: usize = 256;
+
+/// Why a configuration cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger refused something.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// More names than their numbers can count.
+    #[error("more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: u32,
+    },
+    /// A stored version cannot be read.
+    #[error("configuration version {sha256} in the ledger cannot be read")]
+    Stored {
+        /// Its hash.
+        sha256: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A version does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// What the newest version says, in the ledger's numbers.
+#[derive(Debug, Default)]
+pub struct InForce {
+    /// Links.
+    pub links: Vec<u32>,
+    /// Customers.
+    pub customers: Vec<CustomerId>,
+    /// Kind by link name.
+    pub kinds: HashMap<String, String>,
+    /// SHA-256 of the newest version's text, in hex; empty where there is none.
+    pub sha256: String,
+}
+
+/// Stores `config`'s network as a version that holds from `now_ms` on, if it is new, and puts it in force.
+/// A configuration that nobody wrote (no file) is not stored: it leaves what the ledger has in force.
+///
+/// # Errors
+/// See [`Error`]. The configuration in force before stays in force.
+pub fn put_in_force(
+    config: &Config,
+    accept_unknown: bool,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+    now_ms: i64,
+) -> Result<InForce, Error> {
+    let text = serde_json::to_string(&config.network).expect("a network has only string keys");
+    if !config.files.is_empty() {
+        let sha256 = hex(&Sha256::digest(text.as_bytes()));
+        ledger.put_config_version(&ConfigVersion { sha256, text: text.clone(), valid_from: now_ms })?;
+    }
+    let mut stored = ledger.config_versions()?;
+    stored.drain(..stored.len().saturating_sub(VERSIONS_MAX));
+    if stored.is_empty() {
+        stored.push(ConfigVersion { sha256: String::new(), text, valid_from: 0 });
+    }
+    let mut classifiers = Vec::with_capacity(stored.len());
+    let mut in_force = InForce::default();
+    for version in &stored {
+        let network: Network = serde_json::from_str(&version.text)
+            .map_err(|source| Error::Stored { sha256: version.sha256.clone(), source })?;
+        let names = number(&network, ledger, registry)?;
+        classifiers.push((version.valid_from, Arc::new(Classifier::compile(&network, &names)?)));
+        in_force = InForce {
+            links: names.links.values().map(|id| u32::from(id.0)).collect(),
+            customers: names.customers.values().copied().collect(),
+            kinds: network.links.into_iter().map(|link| (link.name, link.kind)).collect(),
+            sha256: version.sha256.clone(),
+        };
+    }
+    registry.configure(&config.exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
+    Ok(in_force)
+}
+
+/// Numbers for all names of a network.
+fn number(network: &Network, ledger: &mut Ledger, registry: &Exporters) -> Result<Names, Error> {
+    fn interned<T>(
+        ledger: &mut Ledger,
+        kind: NameKind,
+        names: Vec<&str>,
+        number: impl Fn(u32) -> Result<T, Error>,
+    ) -> Result<HashMap<String, T>, Error> {
+        let ids = ledger.intern(kind, &names)?;
+        names.into_iter().zip(ids).map(|(name, id)| Ok((name.to_owned(), number(id)?))).collect()
+    }
+    let small = |what| move |id: u32| u16::try_from(id).map_err(|_| Error::TooMany { what, max: 65_535 });
+    let links = network.links.iter().map(|link| link.name.as_str()).collect();
+    let classes = network.classes.iter().map(|class| class.name.as_str()).collect();
+    let customers = network.customers.iter().map(|customer| customer.name.as_str()).collect();
+    let exporters = network.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
+    interned(ledger, NameKind::Exporter, exporters, small("exporters"))?;
+    Ok(Names {
+        exporters: network
+            .exporters
+            .iter()
+            .map(|exporter| (exporter.name.clone(), registry.number(&exporter.name, exporter.address)))
+            .collect(),
+        links: interned(ledger, NameKind::Link, links, |id| small("links")(id).map(LinkId))?,
+        classes: interned(ledger, NameKind::Class, classes, |id| small("traffic classes")(id).map(ClassId))?,
+        customers: interned(ledger, NameKind::Customer, customers, |id| Ok(CustomerId(id)))?,
+    })
+}
+
+/// Octets as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(octets: &[u8]) -> String {
+    use core::fmt::Write;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        write!(text, "{octet:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
