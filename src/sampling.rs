@@ -35,6 +35,8 @@ pub struct Announcement {
     pub sampler: Option<u64>,
     /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
     pub rate: Option<SamplingRate>,
+    /// The interface or line card that it is about, where it is not about the whole domain.
+    pub part: Option<u64>,
 }
 
 /// All that scaling remembers of one exporter.
