@@ -110,7 +110,9 @@ impl Work<'_> {
     fn withdraw(&mut self, domain: &mut Domain, kind: Kind, id: u16) -> bool {
         let before = domain.templates.len();
         match (kind, id) {
-            (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) => domain.templates.withdraw_all(kind),
+            (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) => {
+                domain.templates.withdraw_all(kind)
+            }
             (_, 256..) => domain.templates.withdraw(id),
             _ => return false,
         }

@@ -73,7 +73,8 @@ impl<const N: usize> Layout<N> {
             layout.length += length;
         }
         if variable {
-            let step = |(index, field): (usize, &FieldSpec)| Step { length: field.length, slot: slot_of(index) };
+            let step =
+                |(index, field): (usize, &FieldSpec)| Step { length: field.length, slot: slot_of(index) };
             layout.steps = Some(fields.iter().enumerate().map(step).collect());
         }
         layout
@@ -97,13 +98,7 @@ impl<const N: usize> Layout<N> {
 
     /// Walks the record at `base`, which ends at `end` at the latest, and fills `found` with its places.
     /// Returns the end of the record; `None` where it is cut off.
-    pub(super) fn walk(
-        &self,
-        data: &[u8],
-        base: usize,
-        end: usize,
-        found: &mut Places<N>,
-    ) -> Option<usize> {
+    pub(super) fn walk(&self, data: &[u8], base: usize, end: usize, found: &mut Places<N>) -> Option<usize> {
         let Some(steps) = &self.steps else {
             found.0 = self.fields;
             return base.checked_add(self.length).filter(|&next| next <= end);

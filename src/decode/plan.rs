@@ -68,7 +68,8 @@ impl Plan {
         places[Slot::Packets as usize] = packets;
         // The responder's counters are the reverse of the initiator's; with a counter of higher rank they are neither.
         let ranked = octets.is_some_and(|at| matches!(fields[at].element, 1 | 23));
-        let responder = if ranked { (Counter::Absent, None, None) } else { counter(fields, 0, &[(232, 299, false)]) };
+        let responder =
+            if ranked { (Counter::Absent, None, None) } else { counter(fields, 0, &[(232, 299, false)]) };
         let (reverse, octets, packets) = match responder {
             (Counter::Absent, ..) => counter(fields, REVERSE, &COUNTERS),
             responder => responder,
@@ -110,8 +111,16 @@ impl Plan {
 
     /// The record's forward direction, with its counters as they are; and whether its times had to be moved.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a field wider than its element keeps the low octets")]
-    pub(super) fn flow(&self, context: &Context, exporter: ExporterId, row: &DataRow<'_>) -> (FlowRecord, bool) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a field wider than its element keeps the low octets"
+    )]
+    pub(super) fn flow(
+        &self,
+        context: &Context,
+        exporter: ExporterId,
+        row: &DataRow<'_>,
+    ) -> (FlowRecord, bool) {
         let n = |slot: Slot| row.number(slot as usize);
         let (start, end, moved) = context.span(self.clocks, row);
         let (family, source, destination, next_hop) = self.addresses(row);
