@@ -3,6 +3,32 @@
 //! One [`ExporterDecoder`] holds all that decoding remembers of one exporter (templates, sequence numbers, running
 //! totals, held sets); it has one owner, so nothing here locks. It does no I/O, reads no clock and never panics on
 //! any input. What it remembers goes into the flush's checkpoint.
+//!
+//! Invariants, shown by [`Counts`]:
+//! - every datagram is decoded, malformed or a duplicate;
+//! - every record is emitted (a biflow as two flows), not volume, or implausible; a set without template is held,
+//!   then released or expired;
+//! - what an exporter can make us remember is bounded by [`Limits`], and every refusal is counted.
+//!
+//! A malformed NetFlow v5 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others alone: what
+//! was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram is counted
+//! malformed once, by its first error.
+
+mod clock;
+mod element;
+mod error;
+mod hold;
+mod ipfix;
+mod layout;
+mod netflow5;
+mod netflow9;
+mod options;
+mod plan;
+mod read;
+mod sequence;
+mod sets;
+mod template;
+mod total;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +36,17 @@ use crate::flow::FlowRecord;
 use crate::ids::ExporterId;
 use crate::sampling::Announcement;
 use crate::units::UnixMillis;
+
+pub use error::{Error, ErrorKind};
+
+/// A counter that reaches this in one record is not believed: 256 TiB in one flow record is a defect of the exporter.
+const IMPLAUSIBLE: u64 = 1 << 48;
+
+/// A domain that was silent for so long may give way to a new one.
+const DOMAIN_IDLE_MS: i64 = 3_600_000;
+
+/// How far an exporter's clock may be behind before it is counted.
+const CLOCK_BEHIND_MS: i64 = 3_600_000;
 
 /// Bounds on what one exporter can make us remember.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,27 +81,10 @@ impl Default for Limits {
 /// What decoding one datagram yields. Reused: the caller clears it.
 #[derive(Debug, Default)]
 pub struct Decoded {
-    /// Flow records, in the order of the datagram (released holds first).
+    /// Flow records, in the order of the datagram (released holds where their template came).
     pub records: Vec<FlowRecord>,
     /// What the datagram's options records say of sampling.
     pub announcements: Vec<Announcement>,
-}
-
-/// Why a datagram, or the rest of it, could not be decoded; with the offset of the offending octet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Error {
-    /// Shorter than its header, or than the header claims.
-    #[error("truncated at offset {offset}")]
-    Truncated {
-        /// Where octets are missing.
-        offset: usize,
-    },
-    /// The version word is none of 5, 9, 10.
-    #[error("unknown version {version}")]
-    UnknownVersion {
-        /// The version word.
-        version: u16,
-    },
 }
 
 /// What became of a datagram that is not an error.
@@ -76,44 +96,272 @@ pub enum Fate {
     Duplicate,
 }
 
-/// Running counts of one exporter; they only grow, but for the `held` ones.
+/// Running counts of one exporter; they only grow, but for `held_sets`, `held_octets`, `templates` (what there is now)
+/// and `lost` (which late datagrams take back).
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Counts {
+    /// Datagrams: decoded, malformed and duplicates.
+    pub datagrams: u64,
+    /// Datagrams decoded whole.
+    pub decoded: u64,
+    /// Datagrams with an error in them.
+    pub malformed: u64,
+    /// The same, by the kind of their first error, in the order of [`ErrorKind::ALL`].
+    pub malformed_by_kind: [u64; ErrorKind::COUNT],
+    /// Datagrams seen before.
+    pub duplicates: u64,
     /// Flow data records decoded (a biflow is one; records of released sets when they are released).
     pub records: u64,
+    /// Options data records decoded.
+    pub options_records: u64,
+    /// Octets of the flows emitted, both directions, before scaling.
+    pub raw_octets: u64,
+    /// Directional flows emitted.
+    pub flows_emitted: u64,
+    /// Data records without an octet counter.
+    pub not_volume: u64,
+    /// Directional flows not emitted because a counter was 2^48 or more.
+    pub implausible: u64,
+    /// Their octets; stays at the greatest number where they exceed it.
+    pub implausible_octets: u64,
+    /// Missing by sequence number: flows (v5), datagrams (v9), data records (IPFIX).
+    pub lost: u64,
+    /// Times the exporter was seen to start anew.
+    pub restarts: u64,
+    /// Data sets that wait for their template now.
+    pub held_sets: u64,
+    /// Octets of their records.
+    pub held_octets: u64,
+    /// Data sets that waited in vain.
+    pub expired_sets: u64,
+    /// Octets of their records.
+    pub expired_octets: u64,
+    /// Datagrams whose export time was after their reception; the time of reception ruled.
+    pub clock_ahead: u64,
+    /// Datagrams whose export time was more than an hour before their reception.
+    pub clock_behind: u64,
+    /// Flows whose times had to be moved: into the hour before the export time, or start before end.
+    pub clamped: u64,
+    /// Templates there are now, data and options.
+    pub templates: u64,
+    /// Template definitions refused: no room, or too many fields.
+    pub template_refusals: u64,
+    /// Datagrams of a domain that found no room (v5 ones are decoded, but not checked for loss and duplicates).
+    pub domain_refusals: u64,
+}
+
+/// What is remembered of one observation domain of one protocol version.
+#[derive(Debug, Deserialize, Serialize)]
+struct Domain {
+    version: u16,
+    id: u32,
+    last_seen: UnixMillis,
+    sequence: sequence::Sequence,
+    recent: sequence::Recent,
+    templates: template::Templates,
+    system_init: Option<UnixMillis>,
 }
 
 /// All that decoding remembers of one exporter.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct ExporterDecoder {
     counts: Counts,
+    /// Sorted by version and id.
+    domains: Vec<Domain>,
+    hold: hold::Hold,
+    totals: total::Totals,
+    #[serde(skip)]
+    scratch: Vec<template::FieldSpec>,
+}
+
+/// What decoding a datagram works with, apart from its domain.
+struct Work<'a> {
+    exporter: ExporterId,
+    limits: &'a Limits,
+    counts: &'a mut Counts,
+    hold: &'a mut hold::Hold,
+    totals: &'a mut total::Totals,
+    scratch: &'a mut Vec<template::FieldSpec>,
+    out: &'a mut Decoded,
 }
 
 impl ExporterDecoder {
     /// Nothing remembered yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { counts: Counts::default() }
+        Self::default()
     }
 
-    /// Decodes one datagram received at `received`.
+    /// Decodes one datagram received at `received`, and appends to `out`.
     ///
     /// # Errors
-    /// When the datagram is malformed. Sets decoded before the error stay decoded.
+    /// When the datagram is malformed. Sets decoded before the error, and v9 and IPFIX sets after it where their
+    /// lengths can be trusted, stay decoded.
     pub fn datagram(
         &mut self,
-        _exporter: ExporterId,
-        _limits: &Limits,
-        _received: UnixMillis,
-        _payload: &[u8],
-        _out: &mut Decoded,
+        exporter: ExporterId,
+        limits: &Limits,
+        received: UnixMillis,
+        payload: &[u8],
+        out: &mut Decoded,
     ) -> Result<Fate, Error> {
-        Ok(Fate::Decoded)
+        self.counts.datagrams += 1;
+        let result = match read::u16(payload, 0) {
+            None => Err(Error::Truncated { offset: payload.len() }),
+            Some(5) => self.netflow5(exporter, limits, received, payload, out),
+            Some(9) => self.netflow9(exporter, limits, received, payload, out),
+            Some(10) => self.ipfix(exporter, limits, received, payload, out),
+            Some(version) => Err(Error::UnknownVersion { version }),
+        };
+        match result {
+            Ok(Fate::Decoded) => self.counts.decoded += 1,
+            Ok(Fate::Duplicate) => self.counts.duplicates += 1,
+            Err(error) => {
+                self.counts.malformed += 1;
+                self.counts.malformed_by_kind[error.kind() as usize] += 1;
+            }
+        }
+        result
+    }
+
+    /// Drops held sets that have waited for `limits.hold_ms` at `now`.
+    pub fn expire(&mut self, limits: &Limits, now: UnixMillis) {
+        let expired = self.hold.expire(now, limits.hold_ms);
+        self.counts.expired(expired, &self.hold);
     }
 
     /// The counts.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
+    pub const fn counts(&self) -> &Counts {
         &self.counts
     }
+
+    /// Templates remembered, data and options, over all domains.
+    #[must_use]
+    pub fn templates(&self) -> usize {
+        self.domains.iter().map(|domain| domain.templates.len()).sum()
+    }
+
+    /// Observation domains remembered (one that speaks two protocol versions counts twice).
+    #[must_use]
+    pub fn domains(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Octets of sets that wait for their template.
+    #[must_use]
+    pub fn held_octets(&self) -> usize {
+        self.hold.octets()
+    }
+
+    /// Sets that wait for their template.
+    #[must_use]
+    pub fn held_sets(&self) -> usize {
+        self.hold.sets()
+    }
+
+    /// Flows whose running total is remembered.
+    #[must_use]
+    pub fn running_totals(&self) -> usize {
+        self.totals.len()
+    }
+
+    /// How often a limit was hit: templates and domains refused, running totals forgotten for want of room.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.counts.template_refusals + self.counts.domain_refusals + self.totals.forgotten()
+    }
+
+    /// Splits what is remembered into the domain at `at` and the rest.
+    fn work<'a>(
+        &'a mut self,
+        at: usize,
+        exporter: ExporterId,
+        limits: &'a Limits,
+        out: &'a mut Decoded,
+    ) -> (&'a mut Domain, Work<'a>) {
+        let Self { counts, domains, hold, totals, scratch } = self;
+        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out })
+    }
+
+    /// The index of a domain, which is made if there is room; one that was long silent gives way.
+    fn domain(&mut self, version: u16, id: u32, limits: &Limits, received: UnixMillis) -> Option<usize> {
+        let search = |domains: &[Domain]| domains.binary_search_by_key(&(version, id), |d| (d.version, d.id));
+        let mut place = search(&self.domains);
+        if place.is_err() && self.domains.len() >= limits.domains {
+            let idlest = (0..self.domains.len()).min_by_key(|&at| self.domains[at].last_seen);
+            match idlest {
+                Some(at) if received.since(self.domains[at].last_seen) >= DOMAIN_IDLE_MS => {
+                    let gone = self.domains.remove(at);
+                    self.counts.templates -= gone.templates.len() as u64;
+                    place = search(&self.domains);
+                }
+                _ => {
+                    self.counts.domain_refusals += 1;
+                    return None;
+                }
+            }
+        }
+        let at = match place {
+            Ok(at) => at,
+            Err(at) => {
+                self.domains.insert(at, Domain::new(version, id, received));
+                at
+            }
+        };
+        self.domains[at].last_seen = received;
+        Some(at)
+    }
 }
+
+impl Domain {
+    fn new(version: u16, id: u32, received: UnixMillis) -> Self {
+        Self {
+            version,
+            id,
+            last_seen: received,
+            sequence: sequence::Sequence::default(),
+            recent: sequence::Recent::default(),
+            templates: template::Templates::default(),
+            system_init: None,
+        }
+    }
+
+    /// True where this very datagram, numbered `number`, is among the last ones of the domain.
+    fn is_duplicate(&mut self, number: u32, payload: &[u8]) -> bool {
+        use core::hash::{BuildHasher, Hasher};
+        // A fixed seed: the hash is part of the checkpoint. Sequence number and hash together decide.
+        let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
+        hasher.write(payload);
+        self.recent.contains_or_add(number, hasher.finish())
+    }
+}
+
+impl Counts {
+    /// Where the export time is after reception, reception rules. Both clock faults are counted.
+    fn export_time(&mut self, stated: UnixMillis, received: UnixMillis) -> UnixMillis {
+        if stated > received {
+            self.clock_ahead += 1;
+            return received;
+        }
+        if received.since(stated) > CLOCK_BEHIND_MS {
+            self.clock_behind += 1;
+        }
+        stated
+    }
+
+    fn told(&mut self, told: sequence::Told) {
+        self.lost = (self.lost + u64::from(told.lost)).saturating_sub(u64::from(told.found));
+        self.restarts += u64::from(told.restarted);
+    }
+
+    fn expired(&mut self, expired: hold::Expired, hold: &hold::Hold) {
+        self.expired_sets += expired.sets;
+        self.expired_octets += expired.octets;
+        self.held_sets = hold.sets() as u64;
+        self.held_octets = hold.octets() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

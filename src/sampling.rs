@@ -1,13 +1,31 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! A record that names a sampler which nobody has described, or that comes from a domain which has not yet had time
-//! to announce its rate, is held and released when the announcement comes, or when it has waited long enough.
+//! In this order: the operator's override; the record's own rate (or the v5 header's); the options record of the
+//! sampler that the record names; options for the whole observation domain; options of the exporter's other domains,
+//! where they all agree; the operator's default. Never a silent 1, never 0:
+//!
+//! - A record that names a sampler which nobody has described waits for the description. A default does not stand in
+//!   for it: the exporter says that a rate exists, so any other number would be wrong.
+//! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
+//!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
+//!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
+//! - A statement that can be read in two ways, or that gives different rates for different interfaces, gives no rate:
+//!   the records it is about wait for a better one, or for the operator's override.
+//!
+//! Waiting is bounded by `hold_ms` and `hold_records`; what waited in vain is counted in records and octets. A record
+//! that only waits out the grace time is never lost: where the hold is full it is let go early.
+
+mod hold;
+mod rates;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exporter::SamplingPolicy;
-use crate::flow::FlowRecord;
-use crate::units::{SamplingRate, UnixMillis};
+use crate::flow::{FlowRecord, SamplerRef};
+use crate::units::{RateSource, SamplingRate, UnixMillis};
+
+use hold::{Hold, Waiting};
+use rates::{Known, Rates};
 
 /// `[sampling]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,38 +47,244 @@ impl Default for Config {
 /// What one options record says of sampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Announcement {
-    /// The observation domain it came in.
+    /// The observation domain it is about.
     pub domain: u32,
     /// The sampler it describes (elements 48 or 302); `None`: the whole domain.
     pub sampler: Option<u64>,
     /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
     pub rate: Option<SamplingRate>,
+    /// The interface or line card that it is about, where it is not about the whole domain. The domain's rate is then
+    /// what all its parts agree on; where they differ, it is ambiguous.
+    pub part: Option<u64>,
+}
+
+/// What a record gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Rate(SamplingRate),
+    Wait(Waiting),
 }
 
 /// All that scaling remembers of one exporter.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct ExporterSampling {
-    held: Vec<FlowRecord>,
+    rates: Rates,
+    hold: Hold,
+    /// The operator's word when waiting records were last looked at.
+    #[serde(skip)]
+    policy: Option<SamplingPolicy>,
 }
 
 impl ExporterSampling {
     /// Takes in an announcement. Records that waited for it are appended to `released`, scaled.
     pub fn announce(
         &mut self,
-        _announcement: &Announcement,
-        _policy: &SamplingPolicy,
-        _released: &mut Vec<FlowRecord>,
+        announcement: &Announcement,
+        policy: &SamplingPolicy,
+        released: &mut Vec<FlowRecord>,
     ) {
+        if self.rates.announce(announcement) {
+            self.release(policy, released);
+        }
     }
 
-    /// Settles the rates of `records[from..]`; those that must wait are taken out and held.
+    /// Settles the rates of `records[from..]`; those that must wait are taken out and held. The order of the others
+    /// stays; records whose wait ends here are appended.
     pub fn scale(
         &mut self,
-        _config: &Config,
-        _policy: &SamplingPolicy,
-        _now: UnixMillis,
-        _records: &mut Vec<FlowRecord>,
-        _from: usize,
+        config: &Config,
+        policy: &SamplingPolicy,
+        now: UnixMillis,
+        records: &mut Vec<FlowRecord>,
+        from: usize,
     ) {
+        if let Some(rate) = policy.over {
+            let rate = rate.with_source(RateSource::Override);
+            for record in records.iter_mut().skip(from) {
+                record.rate = rate;
+            }
+            self.release(policy, records);
+            return;
+        }
+        let mut grace_over = false;
+        let mut kept = from;
+        // The last answer that holds for every record of its domain and sampler.
+        let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
+        for at in from..records.len() {
+            let sampler = match records[at].sampler {
+                SamplerRef::Stated(rate) => {
+                    records[at].rate = rate;
+                    keep(records, at, &mut kept);
+                    continue;
+                }
+                SamplerRef::Named(sampler) => Some(sampler),
+                SamplerRef::Unnamed => None,
+            };
+            let domain = records[at].domain;
+            if let Some((last_domain, last_sampler, rate)) = last
+                && last_domain == domain
+                && last_sampler == sampler
+            {
+                records[at].rate = rate;
+                keep(records, at, &mut kept);
+                continue;
+            }
+            if sampler.is_none() {
+                grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
+            }
+            match self.verdict(domain, sampler, policy) {
+                Verdict::Rate(rate) => {
+                    last = Some((domain, sampler, rate));
+                    records[at].rate = rate;
+                    keep(records, at, &mut kept);
+                }
+                Verdict::Wait(waiting) => self.hold.keep(records[at], waiting, now),
+            }
+        }
+        records.truncate(kept);
+        if grace_over {
+            self.release(policy, records);
+        }
+        self.make_room(config, policy, records);
+    }
+
+    /// Ends the waits that are over at `now`: grace times, and `config.hold_ms`. A changed `policy` takes effect, too.
+    pub fn expire(
+        &mut self,
+        config: &Config,
+        policy: &SamplingPolicy,
+        now: UnixMillis,
+        released: &mut Vec<FlowRecord>,
+    ) {
+        if self.hold.is_empty() {
+            return;
+        }
+        let passed = self.rates.grace_passes(now, config.grace_ms);
+        if passed || self.policy.replace(*policy) != Some(*policy) {
+            self.release(policy, released);
+        }
+        self.hold.expire(now, config.hold_ms);
+    }
+
+    /// The end of a capture: nothing more will be announced, so the grace time is over for every domain. Records that
+    /// wait for more than that stay held.
+    pub fn finish(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        self.rates.end_grace();
+        self.release(policy, released);
+    }
+
+    /// Records that wait.
+    #[must_use]
+    pub fn held_records(&self) -> usize {
+        self.hold.len()
+    }
+
+    /// Their octets, before scaling.
+    #[must_use]
+    pub const fn held_octets(&self) -> u64 {
+        self.hold.octets()
+    }
+
+    /// Records that waited in vain.
+    #[must_use]
+    pub const fn expired_records(&self) -> u64 {
+        self.hold.expired_records()
+    }
+
+    /// Their octets, before scaling.
+    #[must_use]
+    pub const fn expired_octets(&self) -> u64 {
+        self.hold.expired_octets()
+    }
+
+    /// Announcements that found no room.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.rates.refused()
+    }
+
+    /// What the domain's options say for records that name no sampler, if they say it.
+    #[must_use]
+    pub fn domain_rate(&self, domain: u32) -> Option<SamplingRate> {
+        match self.rates.domain(domain) {
+            Known::Rate(rate) => Some(rate),
+            Known::Nothing | Known::Ambiguous => None,
+        }
+    }
+
+    fn verdict(&self, domain: u32, sampler: Option<u64>, policy: &SamplingPolicy) -> Verdict {
+        if let Some(rate) = policy.over {
+            return Verdict::Rate(rate.with_source(RateSource::Override));
+        }
+        if let Some(sampler) = sampler {
+            return match self.rates.sampler(domain, sampler) {
+                Known::Rate(rate) => Verdict::Rate(rate),
+                Known::Nothing | Known::Ambiguous => Verdict::Wait(Waiting::Described),
+            };
+        }
+        match self.rates.domain(domain) {
+            Known::Rate(rate) => return Verdict::Rate(rate),
+            Known::Ambiguous => return Verdict::Wait(Waiting::Described),
+            Known::Nothing if self.rates.in_grace(domain) => return Verdict::Wait(Waiting::Grace),
+            Known::Nothing => {}
+        }
+        self.after_grace(policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+    }
+
+    /// What is left for a record whose domain announced nothing in time; `None` where the operator insists.
+    fn after_grace(&self, policy: &SamplingPolicy) -> Option<SamplingRate> {
+        match (self.rates.exporter(), policy.default) {
+            (Known::Rate(rate), _) => Some(rate),
+            (_, Some(default)) => Some(default.with_source(RateSource::Default)),
+            _ if policy.require => None,
+            _ => Some(SamplingRate::NOT_ANNOUNCED),
+        }
+    }
+
+    /// Lets go what need not wait any longer.
+    fn release(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        if self.hold.is_empty() {
+            return;
+        }
+        let mut hold = core::mem::take(&mut self.hold);
+        hold.retain(|record| {
+            let sampler = match record.sampler {
+                SamplerRef::Named(sampler) => Some(sampler),
+                SamplerRef::Stated(_) | SamplerRef::Unnamed => None,
+            };
+            match self.verdict(record.domain, sampler, policy) {
+                Verdict::Rate(rate) => {
+                    released.push(FlowRecord { rate, ..*record });
+                    None
+                }
+                Verdict::Wait(waiting) => Some(waiting),
+            }
+        });
+        self.hold = hold;
+    }
+
+    /// Brings the hold within its bound, oldest first: what waits out the grace time is let go as if it were over, what
+    /// waits for a description is expired.
+    fn make_room(&mut self, config: &Config, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        while self.hold.len() > config.hold_records {
+            let Some((record, waiting)) = self.hold.pop_oldest() else { return };
+            let rate = if waiting == Waiting::Grace { self.after_grace(policy) } else { None };
+            match rate {
+                Some(rate) => released.push(FlowRecord { rate, ..record }),
+                None => self.hold.count_expired(&record),
+            }
+        }
     }
 }
+
+/// Moves the record at `at` to the end of those that stay.
+#[inline]
+fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
+    if *kept != at {
+        records[*kept] = records[at];
+    }
+    *kept += 1;
+}
+
+#[cfg(test)]
+mod tests;

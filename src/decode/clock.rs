@@ -1,0 +1,175 @@
+//! Flow times. Exporters state them in seven ways; what comes out is a half-open span of milliseconds that lies
+//! within the hour before the export time, and never in the future.
+//!
+//! Uptimes (22/21) are turned into instants by the signed 32-bit difference from the header's uptime (or, in IPFIX,
+//! from the export time's distance to element 160), so they survive the wrap after 49.7 days. IPFIX records with
+//! uptimes and no element 160 keep their duration, and end at the export time.
+
+use serde::{Deserialize, Serialize};
+
+use super::element::Slot;
+use super::layout::Row;
+use crate::units::UnixMillis;
+
+/// How far before the export time a flow may start.
+const AGE_MS_MAX: i64 = 3_600_000;
+
+/// Seconds from the NTP era's beginning, 1900-01-01, to 1970-01-01.
+const NTP_TO_UNIX: i64 = 2_208_988_800;
+
+/// What the header of a datagram says, for its sets. Kept with a held set.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Context {
+    /// Protocol version: 5, 9 or 10.
+    pub(super) version: u16,
+    /// Observation domain.
+    pub(super) domain: u32,
+    /// Export time, not after `received`.
+    pub(super) export: UnixMillis,
+    /// Uptime at the export time, in milliseconds; IPFIX has none.
+    pub(super) uptime: Option<u32>,
+    /// When the datagram was received.
+    pub(super) received: UnixMillis,
+    /// IPFIX: when the exporter started, as its options records say (element 160).
+    pub(super) system_init: Option<UnixMillis>,
+}
+
+/// How a template states an instant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Clock {
+    Absent,
+    /// Milliseconds since the epoch (152, 153, 323).
+    Millis,
+    /// Seconds since the epoch (150, 151, 322).
+    Seconds,
+    /// NTP timestamps (154-157, 324, 325): seconds since 1900 and a binary fraction (RFC 7011 6.1.9, 6.1.10).
+    Ntp,
+    /// Microseconds before the export time (158, 159).
+    DeltaMicros,
+    /// Milliseconds since the exporter started (22, 21).
+    Uptime,
+}
+
+impl Clock {
+    /// The elements that state a start, most trusted first.
+    pub(super) const START: [(u16, Self); 6] = [
+        (152, Self::Millis),
+        (154, Self::Ntp),
+        (156, Self::Ntp),
+        (22, Self::Uptime),
+        (150, Self::Seconds),
+        (158, Self::DeltaMicros),
+    ];
+
+    /// The elements that state an end, most trusted first; the time of an event where there is no flow.
+    pub(super) const END: [(u16, Self); 10] = [
+        (153, Self::Millis),
+        (155, Self::Ntp),
+        (157, Self::Ntp),
+        (21, Self::Uptime),
+        (151, Self::Seconds),
+        (159, Self::DeltaMicros),
+        (323, Self::Millis),
+        (324, Self::Ntp),
+        (325, Self::Ntp),
+        (322, Self::Seconds),
+    ];
+}
+
+/// The clocks of a template.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    pub(super) start: Clock,
+    pub(super) end: Clock,
+    /// Divisor of the duration to milliseconds: 1 (element 161), 1000 (162), or 0 for no duration.
+    pub(super) duration_divisor: u64,
+}
+
+impl Context {
+    /// The instant that `raw` states; `None` where it states none.
+    #[inline]
+    fn instant(&self, clock: Clock, raw: u64, uptime: Option<u32>) -> Option<i64> {
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        match clock {
+            Clock::Absent => None,
+            Clock::Uptime => uptime.map(|uptime| self.before_export(uptime, raw)),
+            // An exporter that has no time to state writes 0.
+            _ if raw == 0 && clock != Clock::DeltaMicros => None,
+            Clock::Millis => Some(signed(raw)),
+            Clock::Seconds => Some(signed(raw).saturating_mul(1000)),
+            Clock::DeltaMicros => Some(self.export.0.saturating_sub(signed(raw / 1000))),
+            Clock::Ntp => {
+                let (seconds, fraction) = (signed(raw >> 32), raw & 0xffff_ffff);
+                // The era that began in 2036 has the high bit clear.
+                let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
+                Some((seconds + era - NTP_TO_UNIX) * 1000 + signed((fraction * 1000) >> 32))
+            }
+        }
+    }
+
+    /// The instant at which the uptime was `raw`, when it is `uptime` at the export time.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "uptimes are 32 bits and wrap")]
+    fn before_export(&self, uptime: u32, raw: u64) -> i64 {
+        self.export.0 - i64::from(uptime.wrapping_sub(raw as u32).cast_signed())
+    }
+
+    /// Uptime at the export time, from when the exporter started (modulo 2^32, as the record's uptimes are).
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
+    fn uptime_since(&self, init: UnixMillis) -> u32 {
+        self.export.since(init) as u32
+    }
+
+    /// Start and end of a v5 record, and whether they had to be moved.
+    #[inline]
+    pub(super) fn uptimes(&self, first: u32, last: u32) -> (UnixMillis, UnixMillis, bool) {
+        let uptime = self.uptime.unwrap_or_default();
+        let start = self.before_export(uptime, u64::from(first));
+        self.clamp(start, self.before_export(uptime, u64::from(last)))
+    }
+
+    /// Start and end of a record, and whether they had to be moved.
+    #[inline]
+    pub(super) fn span<const N: usize>(
+        &self,
+        clocks: Clocks,
+        row: &Row<'_, N>,
+    ) -> (UnixMillis, UnixMillis, bool) {
+        let (first, last) = (row.number(Slot::Start as usize), row.number(Slot::End as usize));
+        let mut uptime = self.uptime;
+        if uptime.is_none() && (clocks.start == Clock::Uptime || clocks.end == Clock::Uptime) {
+            let own = i64::try_from(row.number(Slot::SystemInit as usize)).ok().filter(|&init| init != 0);
+            uptime = own.map(UnixMillis).or(self.system_init).map(|init| self.uptime_since(init));
+            if uptime.is_none() && clocks.start == clocks.end {
+                let last = u32::try_from(last & 0xffff_ffff).unwrap_or_default();
+                return self.clamp(self.before_export(last, first), self.export.0);
+            }
+        }
+        let start = self.instant(clocks.start, first, uptime);
+        let end = self.instant(clocks.end, last, uptime);
+        if let (Some(start), Some(end)) = (start, end) {
+            return self.clamp(start, end);
+        }
+        let duration = match clocks.duration_divisor {
+            0 => None,
+            divisor => i64::try_from(row.number(Slot::Duration as usize) / divisor).ok(),
+        };
+        let end = match (end, start, duration) {
+            (Some(end), ..) => end,
+            (None, Some(start), Some(duration)) => start.saturating_add(duration),
+            _ => self.export.0,
+        };
+        let start = start.unwrap_or_else(|| end.saturating_sub(duration.unwrap_or_default()));
+        self.clamp(start, end)
+    }
+
+    /// Moves a span into the hour before the export time. The flag leaves out what the whole seconds of the v9 and
+    /// IPFIX headers explain: an end less than a second after the export time.
+    #[inline]
+    fn clamp(&self, start: i64, end: i64) -> (UnixMillis, UnixMillis, bool) {
+        let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.export.0);
+        let moved = start < oldest || start > end || end >= newest + 1000;
+        let end = end.clamp(oldest, newest);
+        (UnixMillis(start.clamp(oldest, end)), UnixMillis(end), moved)
+    }
+}

@@ -1,0 +1,115 @@
+//! Information elements, by their numbers in IANA's "IPFIX Information Elements" registry (NetFlow v9 field types up
+//! to 127 have the same numbers), and the places of a record that they fill.
+//!
+//! Several elements may say the same thing; [`DATA`] and [`OPTIONS`] list them in the order in which they are believed.
+
+use super::template::FieldSpec;
+
+/// Private enterprise number of the reverse elements (RFC 5103 6.1).
+pub(super) const REVERSE: u32 = 29305;
+
+/// Declares the places of a record: an index, and the elements that can fill it, most trusted first.
+macro_rules! slots {
+    ($(#[$doc:meta])* $name:ident, $table:ident, $count:ident { $($slot:ident = $elements:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[repr(u8)]
+        pub(super) enum $name { $($slot,)* }
+
+        /// The elements that can fill each place, most trusted first.
+        pub(super) const $table: &[($name, &[u16])] = &[$(($name::$slot, &$elements),)*];
+
+        /// How many places there are.
+        pub(super) const $count: usize = $table.len();
+    };
+}
+
+slots! {
+    /// The places of a data record. Counters and times are chosen by rule (see `plan`), so they list no elements here.
+    Slot, DATA, SLOTS {
+        Octets = [],
+        Packets = [],
+        Start = [],
+        End = [],
+        SourcePort = [7, 180, 182],
+        DestinationPort = [11, 181, 183],
+        Protocol = [4],
+        Tos = [5],
+        TcpFlags = [6],
+        Input = [10, 252],
+        Output = [14, 253],
+        SourceAs = [16],
+        DestinationAs = [17],
+        SourceMask = [9, 29],
+        DestinationMask = [13, 30],
+        Source4 = [8, 44],
+        Destination4 = [12, 45],
+        NextHop4 = [15, 18],
+        Source6 = [27, 170],
+        Destination6 = [28, 169],
+        NextHop6 = [62, 63],
+        // From here on the rare ones: a plan without any of them skips them all.
+        IcmpTypeCode = [32, 139],
+        IcmpType = [176, 178],
+        IcmpCode = [177, 179],
+        Vlan = [58, 243],
+        Status = [89],
+        ObservedAt = [61],
+        Interval = [34],
+        Sampler = [48, 302],
+        Duration = [161, 162],
+        SystemInit = [160],
+        IpVersion = [60],
+        FlowId = [148],
+        EndReason = [136],
+        FirewallEvent = [233],
+        ReverseOctets = [],
+        ReversePackets = [],
+    }
+}
+
+slots! {
+    /// The places of an options record.
+    OptionSlot, OPTIONS, OPTION_SLOTS {
+        Sampler = [48, 302],
+        Interval = [34],
+        RandomInterval = [50],
+        Algorithm = [304],
+        PacketInterval = [305],
+        PacketSpace = [306],
+        Size = [309],
+        Population = [310],
+        Probability = [311],
+        SystemInit = [160],
+        Domain = [149],
+        // What part of the exporter a statement is about, where it is not a whole domain.
+        Part = [10, 14, 252, 253, 141, 142],
+    }
+}
+
+/// The first of `elements` that `fields` has, with a length that its place can hold: its index.
+pub(super) fn find(fields: &[FieldSpec], enterprise: u32, elements: &[u16], width: Width) -> Option<usize> {
+    elements.iter().find_map(|&element| {
+        fields.iter().position(|field| {
+            field.enterprise == enterprise && field.element == element && width.allows(field.length)
+        })
+    })
+}
+
+/// The lengths that a place can hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Width {
+    /// A number of 1 to 8 octets (reduced-size encoding, RFC 7011 6.2), or of variable length.
+    Number,
+    /// Exactly so many octets.
+    Exact(u16),
+}
+
+impl Width {
+    fn allows(self, length: u16) -> bool {
+        match self {
+            Self::Number => matches!(length, 1..=8 | super::template::VARIABLE),
+            Self::Exact(octets) => length == octets,
+        }
+    }
+}

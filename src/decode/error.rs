@@ -1,0 +1,204 @@
+//! Why a datagram could not be decoded: a small `Copy` error with the offset of the offending octet, counted by kind.
+
+/// Why a datagram, or a part of it, could not be decoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Shorter than its header, or a template definition that its set cuts off.
+    #[error("truncated at offset {offset}")]
+    Truncated {
+        /// Where octets are missing.
+        offset: usize,
+    },
+    /// The version word is none of 5, 9, 10.
+    #[error("unknown version {version}")]
+    UnknownVersion {
+        /// The version word.
+        version: u16,
+    },
+    /// A NetFlow v5 header that claims more records than the datagram holds. Nothing of it is taken.
+    #[error("the header claims {count} records, the datagram ends at offset {offset}")]
+    CountBeyondData {
+        /// Records claimed.
+        count: u16,
+        /// Where the datagram ends.
+        offset: usize,
+    },
+    /// The length in an IPFIX message header is less than the header, or more than the datagram.
+    #[error("message length {length} in a datagram of {octets} octets")]
+    MessageLength {
+        /// The length claimed.
+        length: u16,
+        /// The length of the datagram.
+        octets: usize,
+    },
+    /// A set length below 4, or beyond the end of the datagram.
+    #[error("set length {length} at offset {offset}")]
+    SetLength {
+        /// The length claimed.
+        length: u16,
+        /// Where the set begins.
+        offset: usize,
+    },
+    /// A set id that the protocol reserves.
+    #[error("reserved set id {id} at offset {offset}")]
+    ReservedSet {
+        /// The set id.
+        id: u16,
+        /// Where the set begins.
+        offset: usize,
+    },
+    /// A template id below 256.
+    #[error("reserved template id {id} at offset {offset}")]
+    TemplateId {
+        /// The template id.
+        id: u16,
+        /// Where the definition begins.
+        offset: usize,
+    },
+    /// A NetFlow v9 template without fields.
+    #[error("template without fields at offset {offset}")]
+    TemplateEmpty {
+        /// Where the definition begins.
+        offset: usize,
+    },
+    /// A template with more fields than the limit allows.
+    #[error("template of {fields} fields at offset {offset}")]
+    TemplateFields {
+        /// Its number of fields.
+        fields: u16,
+        /// Where the definition begins.
+        offset: usize,
+    },
+    /// No room for another template.
+    #[error("no room for the template at offset {offset}")]
+    TemplateRefused {
+        /// Where the definition begins.
+        offset: usize,
+    },
+    /// An options template whose scope makes no sense: none in IPFIX, more than its fields, or a length that is not a
+    /// multiple of 4 in v9.
+    #[error("bad options scope at offset {offset}")]
+    Scope {
+        /// Where the definition begins.
+        offset: usize,
+    },
+    /// A data set whose template describes records of no length.
+    #[error("records of no length at offset {offset}")]
+    EmptyRecord {
+        /// Where the set begins.
+        offset: usize,
+    },
+    /// A record that the end of its set cuts off.
+    #[error("record cut off at offset {offset}")]
+    RecordCut {
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// No room for another observation domain.
+    #[error("no room for observation domain {domain}")]
+    DomainRefused {
+        /// The domain.
+        domain: u32,
+    },
+}
+
+/// The kinds of [`Error`], for counting.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum ErrorKind {
+    /// [`Error::Truncated`].
+    Truncated = 0,
+    /// [`Error::UnknownVersion`].
+    UnknownVersion = 1,
+    /// [`Error::CountBeyondData`].
+    CountBeyondData = 2,
+    /// [`Error::MessageLength`].
+    MessageLength = 3,
+    /// [`Error::SetLength`].
+    SetLength = 4,
+    /// [`Error::ReservedSet`].
+    ReservedSet = 5,
+    /// [`Error::TemplateId`].
+    TemplateId = 6,
+    /// [`Error::TemplateEmpty`].
+    TemplateEmpty = 7,
+    /// [`Error::TemplateFields`].
+    TemplateFields = 8,
+    /// [`Error::TemplateRefused`].
+    TemplateRefused = 9,
+    /// [`Error::Scope`].
+    Scope = 10,
+    /// [`Error::EmptyRecord`].
+    EmptyRecord = 11,
+    /// [`Error::RecordCut`].
+    RecordCut = 12,
+    /// [`Error::DomainRefused`].
+    DomainRefused = 13,
+}
+
+impl ErrorKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 14;
+
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Truncated,
+        Self::UnknownVersion,
+        Self::CountBeyondData,
+        Self::MessageLength,
+        Self::SetLength,
+        Self::ReservedSet,
+        Self::TemplateId,
+        Self::TemplateEmpty,
+        Self::TemplateFields,
+        Self::TemplateRefused,
+        Self::Scope,
+        Self::EmptyRecord,
+        Self::RecordCut,
+        Self::DomainRefused,
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::UnknownVersion => "unknown-version",
+            Self::CountBeyondData => "count-beyond-data",
+            Self::MessageLength => "message-length",
+            Self::SetLength => "set-length",
+            Self::ReservedSet => "reserved-set",
+            Self::TemplateId => "template-id",
+            Self::TemplateEmpty => "template-empty",
+            Self::TemplateFields => "template-fields",
+            Self::TemplateRefused => "template-refused",
+            Self::Scope => "scope",
+            Self::EmptyRecord => "empty-record",
+            Self::RecordCut => "record-cut",
+            Self::DomainRefused => "domain-refused",
+        }
+    }
+}
+
+impl Error {
+    /// The kind under which it is counted.
+    #[must_use]
+    pub const fn kind(self) -> ErrorKind {
+        match self {
+            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::UnknownVersion { .. } => ErrorKind::UnknownVersion,
+            Self::CountBeyondData { .. } => ErrorKind::CountBeyondData,
+            Self::MessageLength { .. } => ErrorKind::MessageLength,
+            Self::SetLength { .. } => ErrorKind::SetLength,
+            Self::ReservedSet { .. } => ErrorKind::ReservedSet,
+            Self::TemplateId { .. } => ErrorKind::TemplateId,
+            Self::TemplateEmpty { .. } => ErrorKind::TemplateEmpty,
+            Self::TemplateFields { .. } => ErrorKind::TemplateFields,
+            Self::TemplateRefused { .. } => ErrorKind::TemplateRefused,
+            Self::Scope { .. } => ErrorKind::Scope,
+            Self::EmptyRecord { .. } => ErrorKind::EmptyRecord,
+            Self::RecordCut { .. } => ErrorKind::RecordCut,
+            Self::DomainRefused { .. } => ErrorKind::DomainRefused,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Data sets that wait for their template: their octets as received, with what their header said.
+//!
+//! Bounded in octets, each set at the cost of keeping it; when full, the oldest gives way. What waits in vain is
+//! counted by the owner in sets and octets.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Context;
+use crate::units::UnixMillis;
+
+/// What keeping a set costs besides its octets.
+const OVERHEAD: usize = 128;
+
+/// A set that waits.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Held {
+    pub(super) context: Context,
+    /// The id of the template that it waits for.
+    pub(super) template: u16,
+    /// The records, without the set's header.
+    pub(super) octets: Vec<u8>,
+}
+
+/// All waiting sets of one exporter, oldest first.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Hold {
+    sets: VecDeque<Held>,
+    octets: usize,
+}
+
+/// Sets and octets that waited in vain.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Expired {
+    pub(super) sets: u64,
+    pub(super) octets: u64,
+}
+
+impl Hold {
+    pub(super) fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    fn cost(&self) -> usize {
+        self.octets + self.sets.len() * OVERHEAD
+    }
+
+    /// Keeps a set; the oldest ones give way while there is no room.
+    pub(super) fn keep(&mut self, context: &Context, template: u16, octets: &[u8], limit: usize) -> Expired {
+        if octets.len() + OVERHEAD > limit {
+            return Expired { sets: 1, octets: octets.len() as u64 };
+        }
+        let mut expired = Expired::default();
+        while self.cost() + octets.len() + OVERHEAD > limit && self.drop_oldest(&mut expired) {}
+        self.octets += octets.len();
+        self.sets.push_back(Held { context: *context, template, octets: octets.to_vec() });
+        expired
+    }
+
+    /// Drops what was received `hold_ms` before `now`, or earlier.
+    pub(super) fn expire(&mut self, now: UnixMillis, hold_ms: i64) -> Expired {
+        let mut expired = Expired::default();
+        // Oldest first by arrival; a clock set back only lets a set wait longer.
+        while self.sets.front().is_some_and(|set| now.since(set.context.received) >= hold_ms) {
+            self.drop_oldest(&mut expired);
+        }
+        expired
+    }
+
+    fn drop_oldest(&mut self, expired: &mut Expired) -> bool {
+        let Some(set) = self.sets.pop_front() else { return false };
+        self.octets -= set.octets.len();
+        expired.sets += 1;
+        expired.octets += set.octets.len() as u64;
+        true
+    }
+
+    /// Takes out the sets that wait for a template, oldest first.
+    pub(super) fn take(&mut self, version: u16, domain: u32, template: u16) -> Vec<Held> {
+        let waits = |set: &Held| {
+            set.template == template && set.context.domain == domain && set.context.version == version
+        };
+        if !self.sets.iter().any(waits) {
+            return Vec::new();
+        }
+        let (taken, kept): (Vec<_>, Vec<_>) = self.sets.drain(..).partition(waits);
+        self.sets = kept.into();
+        self.octets -= taken.iter().map(|set| set.octets.len()).sum::<usize>();
+        taken
+    }
+}

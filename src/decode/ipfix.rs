@@ -1,0 +1,152 @@
+//! IPFIX (RFC 7011): a header of 16 octets, template sets (id 2), options template sets (id 3), data sets.
+//!
+//! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind.
+//! Data that was received before keeps its meaning, because it is decoded when it is received.
+
+use super::clock::Context;
+use super::sequence::Unit;
+use super::sets::{Outcome, Piece};
+use super::template::{FieldSpec, Kind};
+use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
+use crate::ids::ExporterId;
+use crate::units::UnixMillis;
+
+const HEADER: usize = 16;
+const TEMPLATES: u16 = 2;
+const OPTIONS_TEMPLATES: u16 = 3;
+
+/// The bit of an element number that announces an enterprise number.
+const ENTERPRISE: u16 = 0x8000;
+
+impl ExporterDecoder {
+    pub(super) fn ipfix(
+        &mut self,
+        exporter: ExporterId,
+        limits: &Limits,
+        received: UnixMillis,
+        payload: &[u8],
+        out: &mut Decoded,
+    ) -> Result<Fate, Error> {
+        let word = |at| read::u32(payload, at);
+        let (Some(length), Some(seconds), Some(number), Some(id)) =
+            (read::u16(payload, 2), word(4), word(8), word(12))
+        else {
+            return Err(Error::Truncated { offset: payload.len() });
+        };
+        let end = usize::from(length);
+        if end < HEADER {
+            return Err(Error::MessageLength { length, octets: payload.len() });
+        }
+        let at = self.domain(10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
+        if self.domains[at].is_duplicate(number, payload) {
+            return Ok(Fate::Duplicate);
+        }
+        let stated = UnixMillis::from_seconds(i64::from(seconds));
+        let context = Context {
+            version: 10,
+            domain: id,
+            export: self.counts.export_time(stated, received),
+            uptime: None,
+            received,
+            system_init: None,
+        };
+        let (domain, mut work) = self.work(at, exporter, limits, out);
+        let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
+        let Outcome { records, mut error } = work.sets(domain, &context, message, Work::templates10);
+        if end > payload.len() {
+            error = error.or(Some(Error::MessageLength { length, octets: payload.len() }));
+        }
+        let records = records.filter(|_| error.is_none());
+        work.counts.told(domain.sequence.see(number, records, None, Unit::RECORDS));
+        error.map_or(Ok(Fate::Decoded), Err)
+    }
+}
+
+impl Work<'_> {
+    /// Reads a template set; `None` where the id is reserved.
+    fn templates10(&mut self, domain: &mut Domain, id: u16, set: Piece<'_>) -> Option<Result<(), Error>> {
+        match id {
+            TEMPLATES => Some(self.template_set(domain, Kind::Data, set)),
+            OPTIONS_TEMPLATES => Some(self.template_set(domain, Kind::Options, set)),
+            _ => None,
+        }
+    }
+
+    fn template_set(&mut self, domain: &mut Domain, kind: Kind, set: Piece<'_>) -> Result<(), Error> {
+        let Piece { data, mut at, end } = set;
+        let mut result = Ok(());
+        while end - at >= 4 {
+            let (offset, id, count) = (at, half(data, at), half(data, at + 2));
+            if id == 0 && count == 0 {
+                break; // Padding.
+            }
+            at += 4;
+            if count == 0 && self.withdraw(domain, kind, id) {
+                continue;
+            }
+            if id < 256 {
+                return result.and(Err(Error::TemplateId { id, offset }));
+            }
+            let mut scopes = 0;
+            if kind == Kind::Options {
+                if end - at < 2 {
+                    return result.and(Err(Error::Truncated { offset: end }));
+                }
+                scopes = half(data, at);
+                at += 2;
+            }
+            at = self.fields10(Piece { data, at, end }, usize::from(count))?;
+            let defined = if kind == Kind::Options && (scopes == 0 || scopes > count) {
+                Err(Error::Scope { offset })
+            } else {
+                self.define_limited(domain, id, kind, count, offset)
+            };
+            result = result.and(defined);
+        }
+        result
+    }
+
+    /// Forgets what a withdrawal names; false where the id is reserved.
+    fn withdraw(&mut self, domain: &mut Domain, kind: Kind, id: u16) -> bool {
+        let before = domain.templates.len();
+        match (kind, id) {
+            (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) => {
+                domain.templates.withdraw_all(kind)
+            }
+            (_, 256..) => domain.templates.withdraw(id),
+            _ => return false,
+        }
+        self.counts.templates -= (before - domain.templates.len()) as u64;
+        true
+    }
+
+    /// Reads `count` field specifiers into the scratch list (no more than the limit); where they end.
+    fn fields10(&mut self, set: Piece<'_>, count: usize) -> Result<usize, Error> {
+        let Piece { data, mut at, end } = set;
+        self.scratch.clear();
+        for _ in 0..count {
+            if end - at < 4 {
+                return Err(Error::Truncated { offset: end });
+            }
+            let (element, length) = (half(data, at), half(data, at + 2));
+            at += 4;
+            let mut enterprise = 0;
+            if element & ENTERPRISE != 0 {
+                if end - at < 4 {
+                    return Err(Error::Truncated { offset: end });
+                }
+                enterprise = read::u32(data, at).unwrap_or_default();
+                at += 4;
+            }
+            if self.scratch.len() < self.limits.template_fields {
+                self.scratch.push(FieldSpec { enterprise, element: element & !ENTERPRISE, length });
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// Two octets at a place that the caller has checked.
+fn half(data: &[u8], at: usize) -> u16 {
+    read::u16(data, at).unwrap_or_default()
+}

@@ -1,0 +1,235 @@
+//! The plan of a data template: which fields fill the record, which counters are its volume, how it states times.
+//!
+//! Exactly one octet counter a direction is believed, by stated priority: element 1; 23 (post-counters); 231 and 232
+//! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
+//! that give several of them count the same octets several times. Packets come from the counter's own partner.
+
+use super::clock::{Clock, Clocks, Context};
+use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};
+use super::layout::{Layout, Row};
+use super::template::FieldSpec;
+use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
+use crate::ids::ExporterId;
+use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate};
+
+/// A record's row.
+pub(super) type DataRow<'a> = Row<'a, SLOTS>;
+
+/// What kind of counter gives the volume of a direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Counter {
+    /// None: the records are no volume in this direction.
+    Absent,
+    /// Since the last record of the flow.
+    Delta,
+    /// Since the flow began: the difference from the last record counts. Whether its packets are a total, too.
+    Running { packets: bool },
+}
+
+/// How addresses are found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Addresses {
+    None,
+    V4,
+    V6,
+    /// The template has places for both; each record fills one.
+    Either,
+}
+
+/// A compiled data template.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) layout: Layout<SLOTS>,
+    pub(super) forward: Counter,
+    pub(super) reverse: Counter,
+    clocks: Clocks,
+    addresses: Addresses,
+    /// True where any of the rare places is filled.
+    rare: bool,
+}
+
+/// Octet counters and their packet counters, most trusted first.
+const COUNTERS: [(u16, u16, bool); 5] =
+    [(1, 2, false), (23, 24, false), (231, 298, false), (85, 86, true), (352, 2, false)];
+
+impl Plan {
+    pub(super) fn compile(fields: &[FieldSpec]) -> Self {
+        let mut places = [None; SLOTS];
+        for &(slot, elements) in DATA {
+            let width = match slot {
+                Slot::Source4 | Slot::Destination4 | Slot::NextHop4 => Width::Exact(4),
+                Slot::Source6 | Slot::Destination6 | Slot::NextHop6 => Width::Exact(16),
+                _ => Width::Number,
+            };
+            places[slot as usize] = element::find(fields, 0, elements, width);
+        }
+        let (forward, octets, packets) = counter(fields, 0, &COUNTERS);
+        places[Slot::Octets as usize] = octets;
+        places[Slot::Packets as usize] = packets;
+        // The responder's counters are the reverse of the initiator's; with a counter of higher rank they are neither.
+        let ranked = octets.is_some_and(|at| matches!(fields[at].element, 1 | 23));
+        let responder =
+            if ranked { (Counter::Absent, None, None) } else { counter(fields, 0, &[(232, 299, false)]) };
+        let (reverse, octets, packets) = match responder {
+            (Counter::Absent, ..) => counter(fields, REVERSE, &COUNTERS),
+            responder => responder,
+        };
+        places[Slot::ReverseOctets as usize] = octets;
+        places[Slot::ReversePackets as usize] = packets;
+
+        let (start, at) = clock(fields, &Clock::START);
+        places[Slot::Start as usize] = at;
+        let (end, at) = clock(fields, &Clock::END);
+        places[Slot::End as usize] = at;
+        let duration = places[Slot::Duration as usize].map(|at| fields[at].element);
+        let duration_divisor = duration.map_or(0, |element| if element == 161 { 1 } else { 1000 });
+
+        let has = |slot: Slot| places[slot as usize].is_some();
+        let addresses = match (
+            has(Slot::Source4) || has(Slot::Destination4),
+            has(Slot::Source6) || has(Slot::Destination6),
+        ) {
+            (false, false) => Addresses::None,
+            (true, false) => Addresses::V4,
+            (false, true) => Addresses::V6,
+            (true, true) => Addresses::Either,
+        };
+        Self {
+            layout: Layout::new(fields, &places),
+            forward,
+            reverse,
+            clocks: Clocks { start, end, duration_divisor },
+            addresses,
+            rare: places[Slot::IcmpTypeCode as usize..].iter().any(Option::is_some),
+        }
+    }
+
+    /// True where the records need no more than [`Plan::flow`]: one direction, counted since the last record.
+    pub(super) fn is_simple(&self) -> bool {
+        self.layout.is_fixed() && self.forward == Counter::Delta && self.reverse == Counter::Absent
+    }
+
+    /// The record's forward direction, with its counters as they are; and whether its times had to be moved.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a field wider than its element keeps the low octets"
+    )]
+    pub(super) fn flow(
+        &self,
+        context: &Context,
+        exporter: ExporterId,
+        row: &DataRow<'_>,
+    ) -> (FlowRecord, bool) {
+        let n = |slot: Slot| row.number(slot as usize);
+        let (start, end, moved) = context.span(self.clocks, row);
+        let (family, source, destination, next_hop) = self.addresses(row);
+        let mut flow = FlowRecord {
+            source,
+            destination,
+            next_hop,
+            octets: Octets::new(n(Slot::Octets)),
+            packets: Packets::new(n(Slot::Packets)),
+            start,
+            end,
+            sampler: SamplerRef::Unnamed,
+            rate: SamplingRate::NOT_ANNOUNCED,
+            domain: context.domain,
+            input: IfIndex(n(Slot::Input) as u32),
+            output: IfIndex(n(Slot::Output) as u32),
+            source_as: Asn(n(Slot::SourceAs) as u32),
+            destination_as: Asn(n(Slot::DestinationAs) as u32),
+            exporter,
+            source_port: n(Slot::SourcePort) as u16,
+            destination_port: n(Slot::DestinationPort) as u16,
+            vlan: 0,
+            tcp_flags: n(Slot::TcpFlags) as u16,
+            family,
+            protocol: n(Slot::Protocol) as u8,
+            tos: n(Slot::Tos) as u8,
+            source_mask: n(Slot::SourceMask) as u8,
+            destination_mask: n(Slot::DestinationMask) as u8,
+            forwarding_status: 0,
+            observed: Observed::Unknown,
+        };
+        if self.rare {
+            rare(row, &mut flow);
+        }
+        (flow, moved)
+    }
+
+    #[inline(always)]
+    fn addresses(&self, row: &DataRow<'_>) -> (Family, Address, Address, Address) {
+        let v4 = |slot: Slot| Address(u128::from(row.number(slot as usize)));
+        let v6 = |slot: Slot| Address(row.wide(slot as usize));
+        let is_v6 = match self.addresses {
+            Addresses::None => return (Family::Other, Address(0), Address(0), Address(0)),
+            Addresses::V4 => false,
+            Addresses::V6 => true,
+            Addresses::Either => match row.number(Slot::IpVersion as usize) {
+                4 => false,
+                6 => true,
+                _ => v4(Slot::Source4).0 | v4(Slot::Destination4).0 == 0,
+            },
+        };
+        if is_v6 {
+            (Family::V6, v6(Slot::Source6), v6(Slot::Destination6), v6(Slot::NextHop6))
+        } else {
+            (Family::V4, v4(Slot::Source4), v4(Slot::Destination4), v4(Slot::NextHop4))
+        }
+    }
+}
+
+/// Fills in what few templates have.
+#[expect(clippy::cast_possible_truncation, reason = "a field wider than its element keeps the low octets")]
+fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
+    let n = |slot: Slot| row.number(slot as usize);
+    flow.vlan = n(Slot::Vlan) as u16;
+    // v9 has one octet, IPFIX exporters up to four: the status is the lowest.
+    flow.forwarding_status = n(Slot::Status) as u8;
+    if row.len(Slot::ObservedAt as usize) != 0 {
+        flow.observed = match n(Slot::ObservedAt) {
+            0 => Observed::Ingress,
+            1 => Observed::Egress,
+            _ => Observed::Unknown,
+        };
+    }
+    if flow.destination_port == 0 && matches!(flow.protocol, 1 | 58) {
+        flow.destination_port = match n(Slot::IcmpTypeCode) {
+            0 => (n(Slot::IcmpType) << 8 | n(Slot::IcmpCode)) as u16,
+            type_and_code => type_and_code as u16,
+        };
+    }
+    // An interval of 0 says nothing; sampler 0 is none.
+    flow.sampler = match (SamplingRate::new(n(Slot::Interval), 1, RateSource::Record), n(Slot::Sampler)) {
+        (Some(rate), _) => SamplerRef::Stated(rate),
+        (None, 0) => SamplerRef::Unnamed,
+        (None, sampler) => SamplerRef::Named(sampler),
+    };
+}
+
+/// The first of `counters` that `fields` has: its kind, its place, and the place of its packets.
+fn counter(
+    fields: &[FieldSpec],
+    enterprise: u32,
+    counters: &[(u16, u16, bool)],
+) -> (Counter, Option<usize>, Option<usize>) {
+    let find = |element: u16| element::find(fields, enterprise, &[element], Width::Number);
+    for &(octets, packets, running) in counters {
+        if let Some(octets) = find(octets) {
+            let own = find(packets);
+            let kind = if running { Counter::Running { packets: own.is_some() } } else { Counter::Delta };
+            return (kind, Some(octets), own.or_else(|| find(2)));
+        }
+    }
+    (Counter::Absent, None, None)
+}
+
+/// The first of `clocks` that `fields` has, with its place. NTP timestamps have eight octets.
+fn clock(fields: &[FieldSpec], clocks: &[(u16, Clock)]) -> (Clock, Option<usize>) {
+    let found = clocks.iter().find_map(|&(element, clock)| {
+        let width = if clock == Clock::Ntp { Width::Exact(8) } else { Width::Number };
+        element::find(fields, 0, &[element], width).map(|at| (clock, Some(at)))
+    });
+    found.unwrap_or((Clock::Absent, None))
+}

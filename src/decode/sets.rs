@@ -1,0 +1,346 @@
+//! What NetFlow v9 and IPFIX have in common: a walk over sets, data sets read by a template, options data, holds.
+
+use super::clock::Context;
+use super::layout::Places;
+use super::options::{self, OptionsPlan};
+use super::plan::{Counter, DataRow, Plan};
+use super::template::{AnyPlan, Defined, Kind};
+use super::total::Key;
+use super::{Domain, Error, IMPLAUSIBLE, Work, read};
+use crate::flow::{Address, FlowRecord, Observed};
+use crate::units::{Octets, Packets};
+
+/// Octets of a set's header.
+const SET_HEADER: usize = 4;
+
+/// What the sets of a datagram came to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Data records, options data too; `None` where some could not be counted.
+    pub(super) records: Option<u32>,
+    pub(super) error: Option<Error>,
+}
+
+impl Outcome {
+    pub(super) const NOTHING: Self = Self { records: Some(0), error: None };
+
+    fn count(&mut self, records: Option<u32>) {
+        self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+        self.records = None;
+    }
+}
+
+/// A piece of a datagram, by offsets, so that errors can name them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) at: usize,
+    pub(super) end: usize,
+}
+
+impl Work<'_> {
+    /// Decodes the sets of `message`. `templates` reads a template set: it is where the versions differ.
+    pub(super) fn sets(
+        &mut self,
+        domain: &mut Domain,
+        context: &Context,
+        message: Piece<'_>,
+        templates: impl Fn(&mut Self, &mut Domain, u16, Piece<'_>) -> Option<Result<(), Error>>,
+    ) -> Outcome {
+        let mut outcome = Outcome::NOTHING;
+        let Piece { data, mut at, end } = message;
+        while end - at >= SET_HEADER {
+            let (id, length) =
+                read::u16(data, at).zip(read::u16(data, at + 2)).expect("at least a set header is left");
+            let next = at + usize::from(length);
+            if usize::from(length) < SET_HEADER || next > end {
+                outcome.fail(Error::SetLength { length, offset: at });
+                return outcome;
+            }
+            let set = Piece { data, at: at + SET_HEADER, end: next };
+            if id >= 256 {
+                self.data_set(domain, context, id, set, &mut outcome);
+            } else {
+                match templates(self, domain, id, set) {
+                    None => outcome.fail(Error::ReservedSet { id, offset: at }),
+                    Some(Err(error)) => outcome.fail(error),
+                    Some(Ok(())) => {}
+                }
+            }
+            at = next;
+        }
+        if data[at..end].iter().any(|&octet| octet != 0) {
+            outcome.fail(Error::Truncated { offset: end });
+        }
+        outcome
+    }
+
+    /// Decodes a data set, or holds it.
+    fn data_set(
+        &mut self,
+        domain: &mut Domain,
+        context: &Context,
+        id: u16,
+        set: Piece<'_>,
+        outcome: &mut Outcome,
+    ) {
+        let Domain { templates, system_init, .. } = domain;
+        let Some(template) = templates.get(id) else {
+            let octets = &set.data[set.at..set.end];
+            let expired = self.hold.keep(context, id, octets, self.limits.hold_octets);
+            self.counts.expired(expired, self.hold);
+            outcome.count(None);
+            return;
+        };
+        let (records, result) = match &template.plan {
+            AnyPlan::Data(plan) => {
+                let context = Context { system_init: *system_init, ..*context };
+                self.flows(plan, &context, set)
+            }
+            AnyPlan::Options(plan) => self.options(plan, context.domain, set, system_init),
+        };
+        outcome.count(Some(records));
+        if let Err(error) = result {
+            outcome.fail(error);
+        }
+    }
+
+    /// Takes in a template definition; sets that waited for it are decoded.
+    pub(super) fn define(
+        &mut self,
+        domain: &mut Domain,
+        id: u16,
+        kind: Kind,
+        offset: usize,
+    ) -> Result<(), Error> {
+        let room = self.counts.templates < self.limits.templates as u64;
+        match domain.templates.define(id, kind, self.scratch, room) {
+            Defined::Known => Ok(()),
+            Defined::Refused => {
+                self.counts.template_refusals += 1;
+                Err(Error::TemplateRefused { offset })
+            }
+            Defined::New => {
+                self.counts.templates += 1;
+                self.release(domain, id)
+            }
+        }
+    }
+
+    /// Decodes the sets that waited for template `id`. Their offsets in an error count from the set's first record.
+    fn release(&mut self, domain: &mut Domain, id: u16) -> Result<(), Error> {
+        let mut outcome = Outcome::NOTHING;
+        for held in self.hold.take(domain.version, domain.id, id) {
+            let set = Piece { data: &held.octets, at: 0, end: held.octets.len() };
+            self.data_set(domain, &held.context, id, set, &mut outcome);
+        }
+        self.counts.held_sets = self.hold.sets() as u64;
+        self.counts.held_octets = self.hold.octets() as u64;
+        outcome.error.map_or(Ok(()), Err)
+    }
+
+    /// The flows of a data set: how many records, and whether something was wrong behind them.
+    fn flows(&mut self, plan: &Plan, context: &Context, set: Piece<'_>) -> (u32, Result<(), Error>) {
+        let length = plan.layout.length();
+        if length == 0 {
+            return (0, Err(Error::EmptyRecord { offset: set.at }));
+        }
+        if plan.is_simple() {
+            let count = (set.end - set.at) / length;
+            self.simple_flows(plan, context, set, count);
+            return (saturated(count), leftover(set, set.at + count * length));
+        }
+        let (mut at, mut count) = (set.at, 0);
+        let mut places = Places::new();
+        while set.end - at >= length {
+            let Some(next) = plan.layout.walk(set.data, at, set.end, &mut places) else {
+                return (count, leftover(set, at));
+            };
+            self.record(plan, context, &places.row(set.data, at));
+            (at, count) = (next, count + 1);
+        }
+        (count, leftover(set, at))
+    }
+
+    /// Records that are one flow each, without variable lengths: the common case, in one tight loop.
+    fn simple_flows(&mut self, plan: &Plan, context: &Context, set: Piece<'_>, count: usize) {
+        let length = plan.layout.length();
+        let exporter = self.exporter;
+        let from = self.out.records.len();
+        let (mut octets, mut clamped, mut all_bits) = (0_u64, 0_u64, 0_u64);
+        // An iterator of known length fills the vector in place.
+        self.out.records.extend((0..count).map(|n| {
+            let row = plan.layout.row(set.data, set.at + n * length);
+            let (flow, moved) = plan.flow(context, exporter, &row);
+            octets = octets.wrapping_add(flow.octets.as_u64());
+            all_bits |= flow.octets.as_u64() | flow.packets.as_u64();
+            clamped += u64::from(moved);
+            flow
+        }));
+        self.counts.records += count as u64;
+        if all_bits < IMPLAUSIBLE {
+            self.counts.flows_emitted += count as u64;
+            self.counts.raw_octets = self.counts.raw_octets.saturating_add(octets);
+            self.counts.clamped += clamped;
+            return;
+        }
+        // Rare: look at each again.
+        let flows = self.out.records.split_off(from);
+        for flow in flows {
+            self.emit(flow, false);
+        }
+        self.counts.clamped += clamped;
+    }
+
+    /// One record of any kind.
+    fn record(&mut self, plan: &Plan, context: &Context, row: &DataRow<'_>) {
+        use super::element::Slot;
+        self.counts.records += 1;
+        if plan.forward == Counter::Absent && plan.reverse == Counter::Absent {
+            self.counts.not_volume += 1;
+            return;
+        }
+        let (forward, moved) = plan.flow(context, self.exporter, row);
+        let reverse = FlowRecord {
+            octets: Octets::new(row.number(Slot::ReverseOctets as usize)),
+            packets: Packets::new(row.number(Slot::ReversePackets as usize)),
+            ..turned(&forward)
+        };
+        // Whichever side has volume is emitted; of two empty sides, the first one that is counted at all.
+        let is_empty = |flow: &FlowRecord| flow.octets.as_u64() == 0 && flow.packets.as_u64() == 0;
+        let two_sided = plan.forward != Counter::Absent && plan.reverse != Counter::Absent;
+        let skip_reverse = plan.reverse == Counter::Absent || two_sided && is_empty(&reverse);
+        let skip_forward =
+            plan.forward == Counter::Absent || two_sided && is_empty(&forward) && !skip_reverse;
+        for (flow, counter, skip, is_reverse) in
+            [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
+        {
+            if !skip {
+                let flow = self.since_last(flow, counter, row, context.version, is_reverse);
+                self.emit(flow, moved);
+            }
+        }
+    }
+
+    /// Turns a running total into what was added since the last record of the flow.
+    fn since_last(
+        &mut self,
+        mut flow: FlowRecord,
+        counter: Counter,
+        row: &DataRow<'_>,
+        version: u16,
+        is_reverse: bool,
+    ) -> FlowRecord {
+        use super::element::Slot;
+        let Counter::Running { packets: total_packets } = counter else { return flow };
+        if is_implausible(&flow) {
+            return flow;
+        }
+        // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on).
+        // Element 233: 2 flow deleted.
+        let over = matches!(row.number(Slot::EndReason as usize), 1 | 3 | 4 | 5)
+            || row.number(Slot::FirewallEvent as usize) == 2;
+        let key = Key::new(version, &flow, row.number(Slot::FlowId as usize), is_reverse);
+        let packets = if total_packets { flow.packets.as_u64() } else { 0 };
+        let (octets, packets) =
+            self.totals.advance(key, flow.octets.as_u64(), packets, over, self.limits.running_totals);
+        flow.octets = Octets::new(octets);
+        if total_packets {
+            flow.packets = Packets::new(packets);
+        }
+        flow
+    }
+
+    /// Hands out a flow, unless its counters are impossible.
+    fn emit(&mut self, flow: FlowRecord, moved: bool) {
+        let octets = flow.octets.as_u64();
+        if is_implausible(&flow) {
+            self.counts.implausible += 1;
+            self.counts.implausible_octets = self.counts.implausible_octets.saturating_add(octets);
+            return;
+        }
+        self.counts.flows_emitted += 1;
+        self.counts.raw_octets = self.counts.raw_octets.saturating_add(octets);
+        self.counts.clamped += u64::from(moved);
+        self.out.records.push(flow);
+    }
+
+    /// The records of an options data set.
+    fn options(
+        &mut self,
+        plan: &OptionsPlan,
+        domain: u32,
+        set: Piece<'_>,
+        system_init: &mut Option<crate::units::UnixMillis>,
+    ) -> (u32, Result<(), Error>) {
+        let length = plan.layout.length();
+        if length == 0 {
+            return (0, Err(Error::EmptyRecord { offset: set.at }));
+        }
+        let (mut at, mut count) = (set.at, 0);
+        let mut places = Places::new();
+        while set.end - at >= length {
+            let Some(next) = plan.layout.walk(set.data, at, set.end, &mut places) else {
+                return (count, leftover(set, at));
+            };
+            let row = places.row(set.data, at);
+            self.counts.options_records += 1;
+            self.out.announcements.extend(options::announcement(domain, &row));
+            *system_init = options::system_init(&row).or(*system_init);
+            (at, count) = (next, count + 1);
+        }
+        (count, leftover(set, at))
+    }
+}
+
+fn is_implausible(flow: &FlowRecord) -> bool {
+    flow.octets.as_u64() | flow.packets.as_u64() >= IMPLAUSIBLE
+}
+
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Octets behind the last record of a set are padding if they are zero, or fewer than four (RFC 7011 3.3.1).
+fn leftover(set: Piece<'_>, at: usize) -> Result<(), Error> {
+    let rest = &set.data[at..set.end];
+    if rest.len() < 4 || rest.iter().all(|&octet| octet == 0) {
+        return Ok(());
+    }
+    Err(Error::RecordCut { offset: at })
+}
+
+/// The other direction of a biflow: ends and interfaces swapped (RFC 5103 3). What was ingress at one interface is, for
+/// the packets that come back, egress at the same one. Next hop and forwarding status belong to the forward direction.
+fn turned(forward: &FlowRecord) -> FlowRecord {
+    let is_icmp = matches!(forward.protocol, 1 | 58);
+    let ports = if is_icmp {
+        (forward.source_port, forward.destination_port)
+    } else {
+        (forward.destination_port, forward.source_port)
+    };
+    FlowRecord {
+        source: forward.destination,
+        destination: forward.source,
+        next_hop: Address(0),
+        input: forward.output,
+        output: forward.input,
+        source_as: forward.destination_as,
+        destination_as: forward.source_as,
+        source_port: ports.0,
+        destination_port: ports.1,
+        source_mask: forward.destination_mask,
+        destination_mask: forward.source_mask,
+        forwarding_status: 0,
+        observed: match forward.observed {
+            Observed::Ingress => Observed::Egress,
+            Observed::Egress => Observed::Ingress,
+            Observed::Unknown => Observed::Unknown,
+        },
+        ..*forward
+    }
+}

@@ -1,0 +1,138 @@
+//! Templates: what an exporter said its records look like, kept with the plan compiled from it.
+//!
+//! A template belongs to a protocol version and an observation domain, never to a UDP port (RFC 7011 8, RFC 3954 5.2):
+//! exporters send templates and data from different sockets. A new definition replaces the old one. Only the
+//! definition is part of a checkpoint; the plan is compiled again.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::options::OptionsPlan;
+use super::plan::Plan;
+
+/// The length that means "variable" (RFC 7011 7).
+pub(super) const VARIABLE: u16 = 65_535;
+
+/// One field of a template.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct FieldSpec {
+    /// Private enterprise number; 0 for the elements of IANA's registry.
+    pub(super) enterprise: u32,
+    /// Element number, without the enterprise bit.
+    pub(super) element: u16,
+    /// Length in octets, or [`VARIABLE`].
+    pub(super) length: u16,
+}
+
+impl FieldSpec {
+    /// An element that we never look at. Scope types of v9 (RFC 3954 6.1) are no element numbers.
+    pub(super) const OPAQUE: u32 = u32::MAX;
+}
+
+/// What a template describes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) enum Kind {
+    /// Flow records.
+    Data,
+    /// Options records.
+    Options,
+}
+
+/// A definition and the plan made of it.
+#[derive(Debug)]
+pub(super) struct Template {
+    kind: Kind,
+    fields: Box<[FieldSpec]>,
+    pub(super) plan: AnyPlan,
+}
+
+/// How to read the records of a template.
+#[derive(Debug)]
+pub(super) enum AnyPlan {
+    Data(Plan),
+    Options(OptionsPlan),
+}
+
+impl Template {
+    fn new(kind: Kind, fields: Box<[FieldSpec]>) -> Self {
+        let plan = match kind {
+            Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
+            Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
+        };
+        Self { kind, fields, plan }
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.kind, &self.fields).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, fields) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(kind, fields))
+    }
+}
+
+/// The templates of one domain, by id. Ids stand apart from the templates, so that a search touches little memory.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Templates {
+    ids: Vec<u16>,
+    templates: Vec<Template>,
+}
+
+/// What became of a definition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Defined {
+    /// The id was free: sets may be waiting for it.
+    New,
+    /// The id had this very definition, or had another one that is now forgotten.
+    Known,
+    /// No room.
+    Refused,
+}
+
+impl Templates {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn get(&self, id: u16) -> Option<&Template> {
+        self.ids.binary_search(&id).ok().map(|at| &self.templates[at])
+    }
+
+    /// Takes in a definition; a new id only if there is `room`.
+    pub(super) fn define(&mut self, id: u16, kind: Kind, fields: &[FieldSpec], room: bool) -> Defined {
+        match self.ids.binary_search(&id) {
+            Ok(at) => {
+                let known = &mut self.templates[at];
+                if known.kind != kind || known.fields[..] != *fields {
+                    *known = Template::new(kind, fields.into());
+                }
+                Defined::Known
+            }
+            Err(_) if !room => Defined::Refused,
+            Err(at) => {
+                self.ids.insert(at, id);
+                self.templates.insert(at, Template::new(kind, fields.into()));
+                Defined::New
+            }
+        }
+    }
+
+    /// Forgets one template (RFC 7011 8.1).
+    pub(super) fn withdraw(&mut self, id: u16) {
+        if let Ok(at) = self.ids.binary_search(&id) {
+            self.ids.remove(at);
+            self.templates.remove(at);
+        }
+    }
+
+    /// Forgets all templates of a kind (RFC 7011 8.1: "all data templates", "all options templates").
+    pub(super) fn withdraw_all(&mut self, kind: Kind) {
+        let mut kept = self.templates.iter().map(|template| template.kind != kind);
+        self.ids.retain(|_| kept.next().expect("one template for each id"));
+        self.templates.retain(|template| template.kind != kind);
+    }
+}

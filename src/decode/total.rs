@@ -1,0 +1,106 @@
+//! Running totals (elements 85 and 86): a flow's octets since it began, sent again and again. What counts is the
+//! difference from the last record of the same flow.
+//!
+//! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
+//! started to count anew. When a record says that its flow is over (elements 136, 233), the flow is forgotten. The
+//! table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
+//! that is still reported survives.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{Address, FlowRecord};
+
+/// What makes a flow the same flow.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct Key {
+    source: Address,
+    destination: Address,
+    flow_id: u64,
+    domain: u32,
+    input: u32,
+    version: u16,
+    source_port: u16,
+    destination_port: u16,
+    vlan: u16,
+    family: u8,
+    protocol: u8,
+    tos: u8,
+    /// 0 forward, 1 reverse; plus 2 or 4 where the record tells its observation side.
+    side: u8,
+}
+
+impl Key {
+    pub(super) fn new(version: u16, flow: &FlowRecord, flow_id: u64, reverse: bool) -> Self {
+        Self {
+            source: flow.source,
+            destination: flow.destination,
+            flow_id,
+            domain: flow.domain,
+            input: flow.input.0,
+            version,
+            source_port: flow.source_port,
+            destination_port: flow.destination_port,
+            vlan: flow.vlan,
+            family: flow.family as u8,
+            protocol: flow.protocol,
+            tos: flow.tos,
+            side: u8::from(reverse) | (flow.observed as u8) << 1,
+        }
+    }
+}
+
+/// Octets and packets of a flow since it began.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Total {
+    octets: u64,
+    packets: u64,
+}
+
+/// The totals of all flows of one exporter.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Totals {
+    young: HashMap<Key, Total, RandomState>,
+    old: HashMap<Key, Total, RandomState>,
+    /// Flows forgotten because the table was full.
+    forgotten: u64,
+}
+
+impl Totals {
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Octets and packets since the last record of the flow. `over`: this is its last record.
+    pub(super) fn advance(
+        &mut self,
+        key: Key,
+        octets: u64,
+        packets: u64,
+        over: bool,
+        limit: usize,
+    ) -> (u64, u64) {
+        let before = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        if over {
+            self.young.remove(&key);
+        } else {
+            if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
+                self.forgotten += self.old.len() as u64;
+                self.old = core::mem::take(&mut self.young);
+            }
+            self.young.insert(key, Total { octets, packets });
+        }
+        match before {
+            Some(before) if before.octets <= octets && before.packets <= packets => {
+                (octets - before.octets, packets - before.packets)
+            }
+            _ => (octets, packets),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What an exporter has announced, by observation domain; and which domains still have their grace time.
+
+use serde::{Deserialize, Serialize};
+
+use super::Announcement;
+use crate::units::{RateSource, SamplingRate, UnixMillis};
+
+/// Domains remembered of one exporter.
+const DOMAINS_MAX: usize = 1024;
+
+/// Samplers, and parts with a rate of their own, remembered in one domain.
+const STATEMENTS_MAX: usize = 4096;
+
+/// What is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Known {
+    /// Nothing was said.
+    Nothing,
+    /// Something was said that gives no rate, or different ones.
+    Ambiguous,
+    /// The rate.
+    Rate(SamplingRate),
+}
+
+impl Known {
+    fn from_statement(rate: Option<SamplingRate>) -> Self {
+        rate.map_or(Self::Ambiguous, Self::Rate)
+    }
+
+    /// What two statements come to: where they differ, neither.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, known) | (known, Self::Nothing) => known,
+            (Self::Rate(a), Self::Rate(b)) if a == b => self,
+            _ => Self::Ambiguous,
+        }
+    }
+
+    fn with_source(self, source: RateSource) -> Self {
+        match self {
+            Self::Rate(rate) => Self::Rate(rate.with_source(source)),
+            other => other,
+        }
+    }
+}
+
+/// The grace time of a domain.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+enum Grace {
+    /// No record without a sampler yet.
+    #[default]
+    Unseen,
+    /// Since the first such record: its end, and when it was received.
+    Since { record: UnixMillis, received: UnixMillis },
+    /// Over.
+    Over,
+}
+
+type Statement = (u64, Option<SamplingRate>);
+
+/// What is known of one observation domain. The lists are sorted by their numbers.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Domain {
+    id: u32,
+    grace: Grace,
+    /// The domain-wide statement, if there was one.
+    wide: Option<Option<SamplingRate>>,
+    /// Statements about interfaces and line cards.
+    parts: Vec<Statement>,
+    /// Statements about samplers.
+    samplers: Vec<Statement>,
+    /// What `wide` and `parts` come to, worked out when they change.
+    #[serde(skip)]
+    rate: Option<Known>,
+}
+
+impl Domain {
+    fn rate(&self) -> Known {
+        self.rate.unwrap_or_else(|| self.work_out())
+    }
+
+    fn work_out(&self) -> Known {
+        if let Some(wide) = self.wide {
+            return Known::from_statement(wide);
+        }
+        self.parts.iter().fold(Known::Nothing, |known, &(_, rate)| known.and(Known::from_statement(rate)))
+    }
+
+    fn sampler(&self, sampler: u64) -> Known {
+        match self.samplers.binary_search_by_key(&sampler, |&(id, _)| id) {
+            Ok(at) => Known::from_statement(self.samplers[at].1),
+            Err(_) => Known::Nothing,
+        }
+    }
+}
+
+/// What one exporter has announced.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Rates {
+    /// Sorted by id.
+    domains: Vec<Domain>,
+    refused: u64,
+}
+
+/// Puts a statement into a list. True where it changed something; `None` where there is no room.
+fn state(list: &mut Vec<Statement>, id: u64, rate: Option<SamplingRate>) -> Option<bool> {
+    match list.binary_search_by_key(&id, |&(id, _)| id) {
+        Ok(at) => Some(core::mem::replace(&mut list[at].1, rate) != rate),
+        Err(_) if list.len() >= STATEMENTS_MAX => None,
+        Err(at) => {
+            list.insert(at, (id, rate));
+            Some(true)
+        }
+    }
+}
+
+impl Rates {
+    fn find(&self, id: u32) -> Option<&Domain> {
+        let at = self.domains.binary_search_by_key(&id, |domain| domain.id).ok()?;
+        Some(&self.domains[at])
+    }
+
+    fn find_or_add(&mut self, id: u32) -> Option<&mut Domain> {
+        let at = match self.domains.binary_search_by_key(&id, |domain| domain.id) {
+            Ok(at) => at,
+            Err(_) if self.domains.len() >= DOMAINS_MAX => return None,
+            Err(at) => {
+                self.domains.insert(at, Domain { id, ..Domain::default() });
+                at
+            }
+        };
+        Some(&mut self.domains[at])
+    }
+
+    /// Takes in an announcement; true where it changed what is known.
+    pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
+        let Announcement { domain, sampler, rate, part } = *announcement;
+        let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
+        let rate = rate.map(|rate| rate.with_source(source));
+        let changed = self.find_or_add(domain).and_then(|domain| {
+            let changed = match (sampler, part) {
+                (Some(sampler), _) => state(&mut domain.samplers, sampler, rate),
+                (None, Some(part)) => state(&mut domain.parts, part, rate),
+                (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
+            };
+            domain.rate = Some(domain.work_out());
+            changed
+        });
+        if changed.is_none() {
+            self.refused += 1;
+        }
+        changed.unwrap_or(false)
+    }
+
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The rate of a sampler: as its own domain describes it; otherwise as the exporter's other domains do, if there is
+    /// only one rate.
+    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> Known {
+        match self.find(domain).map_or(Known::Nothing, |domain| domain.sampler(sampler)) {
+            Known::Nothing => self
+                .domains
+                .iter()
+                .fold(Known::Nothing, |known, domain| known.and(domain.sampler(sampler)))
+                .with_source(RateSource::Exporter),
+            known => known,
+        }
+    }
+
+    /// The rate that holds for a whole domain.
+    pub(super) fn domain(&self, domain: u32) -> Known {
+        self.find(domain).map_or(Known::Nothing, Domain::rate)
+    }
+
+    /// What all domains agree on.
+    pub(super) fn exporter(&self) -> Known {
+        self.domains
+            .iter()
+            .fold(Known::Nothing, |known, domain| known.and(domain.rate()))
+            .with_source(RateSource::Exporter)
+    }
+
+    /// Sees a record without sampler. True where the domain's grace time ends with it.
+    pub(super) fn seen(&mut self, domain: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
+        let Some(domain) = self.find_or_add(domain) else { return false };
+        match domain.grace {
+            Grace::Unseen if grace_ms <= 0 => domain.grace = Grace::Over,
+            Grace::Unseen => domain.grace = Grace::Since { record: end, received: now },
+            Grace::Since { record, received } => {
+                if end.since(record) < grace_ms && now.since(received) < grace_ms {
+                    return false;
+                }
+                domain.grace = Grace::Over;
+                return true;
+            }
+            Grace::Over => {}
+        }
+        false
+    }
+
+    /// Ends the grace times that are over at `now`; true where one was.
+    pub(super) fn grace_passes(&mut self, now: UnixMillis, grace_ms: i64) -> bool {
+        let mut passed = false;
+        for domain in &mut self.domains {
+            if matches!(domain.grace, Grace::Since { received, .. } if now.since(received) >= grace_ms) {
+                domain.grace = Grace::Over;
+                passed = true;
+            }
+        }
+        passed
+    }
+
+    /// Ends the grace time of every domain.
+    pub(super) fn end_grace(&mut self) {
+        for domain in &mut self.domains {
+            domain.grace = Grace::Over;
+        }
+    }
+
+    pub(super) fn in_grace(&self, domain: u32) -> bool {
+        self.find(domain).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
+    }
+}
