@@ -1,0 +1,145 @@
+//! A frame: one datagram on disk.
+//!
+//! | octets | |
+//! | --- | --- |
+//! | 4 | length: octets of the frame after the checksum |
+//! | 4 | CRC-32 (IEEE) over position (8 octets), length and all that follows |
+//! | 8 | received, milliseconds since the epoch |
+//! | 2 | source port |
+//! | 1 | address family: 4 or 6 |
+//! | 4 or 16 | source address, in network order |
+//! | rest | payload |
+//!
+//! Integers are little-endian. The position is in the checksum although it is not in the frame: a frame that a file
+//! system brings back at another place (an old block, a misnamed segment) is not believed.
+//! The scope of a link-local address is not kept; exporters are told apart by address alone.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::ids::Position;
+use crate::units::UnixMillis;
+
+/// The longest payload a frame may have; longer than any UDP payload.
+pub const PAYLOAD_OCTETS_MAX: usize = 65_535;
+
+/// Length and checksum.
+const PREFIX: usize = 8;
+/// Received, port and family.
+const FIXED: usize = 11;
+const LENGTH_MIN: usize = FIXED + 4;
+const LENGTH_MAX: usize = FIXED + 16 + PAYLOAD_OCTETS_MAX;
+
+/// The longest frame.
+pub(super) const FRAME_OCTETS_MAX: usize = PREFIX + LENGTH_MAX;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Parts<'a> {
+    pub(super) received: UnixMillis,
+    pub(super) source: SocketAddr,
+    pub(super) payload: &'a [u8],
+    /// Octets of the whole frame.
+    pub(super) octets: usize,
+}
+
+/// What is at the beginning of some octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decoded<'a> {
+    /// A frame.
+    Frame(Parts<'a>),
+    /// The beginning of something that may become a frame.
+    Incomplete,
+    /// Nothing that was ever written here.
+    Bad,
+}
+
+/// Octets of a frame with such a source and payload.
+pub(super) fn encoded_octets(source: SocketAddr, payload: &[u8]) -> usize {
+    PREFIX + FIXED + if source.is_ipv4() { 4 } else { 16 } + payload.len()
+}
+
+/// Appends a frame to `out`. The payload is at most [`PAYLOAD_OCTETS_MAX`] octets, which the writer has seen to.
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    at: Position,
+    received: UnixMillis,
+    source: SocketAddr,
+    payload: &[u8],
+) {
+    let length = u32::try_from(encoded_octets(source, payload) - PREFIX).expect("payloads are bounded");
+    let start = out.len();
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&received.0.to_le_bytes());
+    out.extend_from_slice(&source.port().to_le_bytes());
+    match source.ip() {
+        IpAddr::V4(address) => {
+            out.push(4);
+            out.extend_from_slice(&address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.push(6);
+            out.extend_from_slice(&address.octets());
+        }
+    }
+    out.extend_from_slice(payload);
+    let checksum = checksum(at, length, &out[start + PREFIX..]);
+    out[start + 4..start + PREFIX].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Reads the frame that stands at position `at`, at the beginning of `bytes`.
+pub(super) fn decode(bytes: &[u8], at: Position) -> Decoded<'_> {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Decoded::Incomplete };
+    let length = u32::from_le_bytes(*length);
+    let octets = usize::try_from(length).unwrap_or(usize::MAX);
+    if !(LENGTH_MIN..=LENGTH_MAX).contains(&octets) {
+        return Decoded::Bad;
+    }
+    let Some((expected, rest)) = rest.split_first_chunk::<4>() else { return Decoded::Incomplete };
+    let Some(body) = rest.get(..octets) else { return Decoded::Incomplete };
+    if checksum(at, length, body) != u32::from_le_bytes(*expected) {
+        return Decoded::Bad;
+    }
+    parts(body).map_or(Decoded::Bad, Decoded::Frame)
+}
+
+/// Reads a frame of `octets` octets that [`decode`] has accepted, without looking at the checksum again.
+pub(super) fn accepted(bytes: &[u8], octets: usize) -> Option<Parts<'_>> {
+    parts(bytes.get(PREFIX..octets)?)
+}
+
+fn parts(body: &[u8]) -> Option<Parts<'_>> {
+    let (received, rest) = body.split_first_chunk::<8>()?;
+    let (port, rest) = rest.split_first_chunk::<2>()?;
+    let (family, rest) = rest.split_first()?;
+    let (address, payload) = match family {
+        4 => {
+            let (address, payload) = rest.split_first_chunk::<4>()?;
+            (IpAddr::V4(Ipv4Addr::from(*address)), payload)
+        }
+        6 => {
+            let (address, payload) = rest.split_first_chunk::<16>()?;
+            (IpAddr::V6(Ipv6Addr::from(*address)), payload)
+        }
+        _ => return None,
+    };
+    if payload.len() > PAYLOAD_OCTETS_MAX {
+        return None;
+    }
+    Some(Parts {
+        received: UnixMillis(i64::from_le_bytes(*received)),
+        source: SocketAddr::new(address, u16::from_le_bytes(*port)),
+        payload,
+        octets: PREFIX + body.len(),
+    })
+}
+
+fn checksum(at: Position, length: u32, body: &[u8]) -> u32 {
+    let mut prefix = [0; 12];
+    prefix[..8].copy_from_slice(&at.0.to_le_bytes());
+    prefix[8..].copy_from_slice(&length.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&prefix);
+    hasher.update(body);
+    hasher.finalize()
+}

@@ -1,0 +1,207 @@
+//! Reads frames back: from a position on, across segments, also while the journal grows.
+
+use core::net::SocketAddr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::frame::{self, Decoded, FRAME_OCTETS_MAX};
+use super::segment::{self, HEADER_OCTETS};
+use crate::ids::Position;
+use crate::units::UnixMillis;
+
+/// Octets read at once.
+const WINDOW_OCTETS: usize = 16 * FRAME_OCTETS_MAX;
+
+/// A datagram from the journal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Frame<'a> {
+    /// When it was received.
+    pub received: UnixMillis,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// What it said.
+    pub payload: &'a [u8],
+    /// The position after it: where to go on once it is committed.
+    pub end: Position,
+}
+
+/// Reads a journal.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    segment: Option<OpenSegment>,
+    /// The position of the next frame.
+    at: Position,
+    /// Octets of the file from `at` on: `window[taken..filled]`.
+    window: Vec<u8>,
+    taken: usize,
+    filled: usize,
+    gap_octets: u64,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    file: File,
+    path: PathBuf,
+    start: Position,
+}
+
+/// What stands at the reader's position, with the borrow of the window left out.
+enum Next {
+    /// A frame of so many octets.
+    Frame(usize),
+    /// Nothing yet, or nothing any more in this segment.
+    End,
+    Damaged,
+}
+
+impl Reader {
+    /// Reads the journal in `directory` from `from` on. A place inside a lost stretch, or behind the end, is fine.
+    ///
+    /// # Errors
+    /// When `from` is no longer retained, or a segment cannot be read.
+    pub fn open(directory: &Path, from: Position) -> Result<Self, Error> {
+        let mut reader = Self {
+            directory: directory.to_owned(),
+            segment: None,
+            at: from,
+            window: vec![0; WINDOW_OCTETS],
+            taken: 0,
+            filled: 0,
+            gap_octets: 0,
+        };
+        let segments = segment::list(directory)?;
+        if let Some(&(oldest, _)) = segments.first()
+            && from < oldest
+        {
+            return Err(Error::NotRetained { from, oldest });
+        }
+        if let Some((start, path)) = reader.successor()? {
+            reader.enter(start, path)?;
+        }
+        Ok(reader)
+    }
+
+    /// The next frame; `None` at the current end, where a later call goes on.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] at a frame that was never written like this: what follows it in its segment is out of
+    /// reach, a later call goes on at the next segment. Otherwise when a file cannot be read.
+    #[expect(clippy::should_implement_trait, reason = "frames borrow from the reader")]
+    pub fn next(&mut self) -> Result<Option<Frame<'_>>, Error> {
+        let octets = loop {
+            match self.look()? {
+                Next::Frame(octets) => break octets,
+                Next::End => {
+                    let Some((start, path)) = self.successor()? else { return Ok(None) };
+                    // The successor was made after the last write to this segment: look once more.
+                    if let Next::Frame(octets) = self.look()? {
+                        break octets;
+                    }
+                    self.enter(start, path)?;
+                }
+                Next::Damaged => {
+                    let error = self.damaged();
+                    if let Some((start, path)) = self.successor()? {
+                        self.enter(start, path)?;
+                    }
+                    return Err(error);
+                }
+            }
+        };
+        let bytes = &self.window[self.taken..self.filled];
+        let Some(parts) = frame::accepted(bytes, octets) else { return Ok(None) };
+        self.taken += octets;
+        self.at.0 += octets as u64;
+        Ok(Some(Frame {
+            received: parts.received,
+            source: parts.source,
+            payload: parts.payload,
+            end: self.at,
+        }))
+    }
+
+    /// The position after the last frame read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Octets of lost or damaged stretches that were passed over.
+    #[must_use]
+    pub fn gap_octets(&self) -> u64 {
+        self.gap_octets
+    }
+
+    /// Makes sure that the window holds what stands at the position.
+    fn look(&mut self) -> Result<Next, Error> {
+        let mut is_fresh = false;
+        loop {
+            match frame::decode(&self.window[self.taken..self.filled], self.at) {
+                Decoded::Frame(parts) => return Ok(Next::Frame(parts.octets)),
+                Decoded::Incomplete if is_fresh => return Ok(Next::End),
+                Decoded::Bad if is_fresh => return Ok(Next::Damaged),
+                Decoded::Incomplete | Decoded::Bad => {}
+            }
+            // What was read before may have changed since: a torn end that was cut off, an old block in a cache.
+            is_fresh = true;
+            (self.taken, self.filled) = (0, 0);
+            let Some(segment) = &self.segment else { return Ok(Next::End) };
+            let offset = HEADER_OCTETS + (self.at.0 - segment.start.0);
+            while self.filled < self.window.len() {
+                let into = &mut self.window[self.filled..];
+                let read = segment::read_at(&segment.file, into, offset + self.filled as u64)
+                    .map_err(Error::io("read", &segment.path))?;
+                if read == 0 {
+                    break;
+                }
+                self.filled += read;
+            }
+        }
+    }
+
+    /// The segment to go on in after the current one, if there is one.
+    fn successor(&self) -> Result<Option<(Position, PathBuf)>, Error> {
+        let mut segments = segment::list(&self.directory)?;
+        let first = match &self.segment {
+            Some(current) => segments.partition_point(|&(start, _)| start <= current.start),
+            None => segments.partition_point(|&(start, _)| start <= self.at).saturating_sub(1),
+        };
+        for (start, path) in segments.drain(first.min(segments.len())..) {
+            // One without a header is still being made, or an attempt that failed.
+            if is_begun(start, &path)? {
+                return Ok(Some((start, path)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on in the segment that starts at `start`, at the position or at its beginning.
+    fn enter(&mut self, start: Position, path: PathBuf) -> Result<(), Error> {
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        self.segment = Some(OpenSegment { file, path, start });
+        (self.taken, self.filled) = (0, 0);
+        self.gap_octets += start.0.saturating_sub(self.at.0);
+        self.at.0 = self.at.0.max(start.0);
+        Ok(())
+    }
+
+    fn damaged(&self) -> Error {
+        let (path, start) = match &self.segment {
+            Some(segment) => (segment.path.clone(), segment.start),
+            None => (self.directory.clone(), self.at),
+        };
+        Error::Damaged { path, offset: HEADER_OCTETS + (self.at.0 - start.0), position: self.at }
+    }
+}
+
+/// Whether the file is a segment that starts at `start`, rather than the torn beginning of one.
+fn is_begun(start: Position, path: &Path) -> Result<bool, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    if segment::header_is(&file, start).map_err(Error::io("read", path))? {
+        return Ok(true);
+    }
+    let octets = file.metadata().map_err(Error::io("look at", path))?.len();
+    if octets > HEADER_OCTETS { Err(Error::NotASegment { path: path.to_owned() }) } else { Ok(false) }
+}

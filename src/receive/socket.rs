@@ -1,0 +1,2 @@
+//! UDP sockets.
+#![allow(unsafe_code)]

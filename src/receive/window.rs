@@ -1,0 +1,87 @@
+//! A file read front to back through one large buffer; what is looked at is borrowed, not copied.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Octets read at once. More than the longest packet that a capture may hold.
+const WINDOW_OCTETS: usize = 2 << 20;
+
+/// A view of a file that moves forward.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: File,
+    bytes: Vec<u8>,
+    /// What is read and not yet taken: `bytes[taken..filled]`.
+    taken: usize,
+    filled: usize,
+    /// File offset of `bytes[taken]`.
+    offset: u64,
+}
+
+impl Window {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, bytes: vec![0; WINDOW_OCTETS], taken: 0, filled: 0, offset: 0 }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// File offset of the first octet that is not taken.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next `octets` octets, not taken; fewer at the end of the file. At most [`WINDOW_OCTETS`].
+    pub(super) fn peek(&mut self, octets: usize) -> io::Result<&[u8]> {
+        if self.filled - self.taken < octets {
+            self.fill(octets)?;
+        }
+        Ok(&self.bytes[self.taken..self.filled.min(self.taken + octets)])
+    }
+
+    /// Takes `octets` octets; ones that have not been looked at are not read.
+    pub(super) fn take(&mut self, octets: u64) {
+        let here = self.filled - self.taken;
+        match usize::try_from(octets) {
+            Ok(octets) if octets <= here => self.taken += octets,
+            _ => (self.taken, self.filled) = (0, 0),
+        }
+        self.offset = self.offset.saturating_add(octets);
+    }
+
+    /// Where the next octets lie, to borrow them later by [`Window::at`]; good until the next `peek`.
+    pub(super) fn mark(&self) -> usize {
+        self.taken
+    }
+
+    /// `octets` octets from `mark` on that have been looked at, taken or not.
+    pub(super) fn at(&self, mark: usize, octets: usize) -> &[u8] {
+        &self.bytes[mark..mark + octets]
+    }
+
+    /// Goes to `offset`.
+    pub(super) fn seek(&mut self, offset: u64) {
+        (self.taken, self.filled) = (0, 0);
+        self.offset = offset;
+    }
+
+    #[cold]
+    fn fill(&mut self, octets: usize) -> io::Result<()> {
+        debug_assert!(octets <= WINDOW_OCTETS, "packets are bounded");
+        self.bytes.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        while self.filled < octets.min(WINDOW_OCTETS) {
+            match self.file.read_at(&mut self.bytes[self.filled..], self.offset + self.filled as u64) {
+                Ok(0) => break,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
