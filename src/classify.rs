@@ -1,11 +1,65 @@
 //! Classification: for each flow record the customer, the link, the direction and the traffic class.
 //!
-//! A [`Classifier`] is one configuration version, compiled and immutable.
+//! A [`Classifier`] is one configuration version, compiled and immutable; [`Versions`] picks the one in force at each
+//! flow's end. Nothing here allocates, locks or fails while it classifies.
+//!
+//! # The billing point
+//!
+//! A flow is charged where it crosses a link, once. On an exporter with interfaces on links:
+//!
+//! | input | output | link, direction | customer |
+//! | --- | --- | --- | --- |
+//! | on a link | not | the input's, `in` | by destination |
+//! | not | on a link | the output's, `out` | by source |
+//! | on a link | on a link (the same or another) | the input's, `in` | `through` |
+//! | not | not | none | `local` |
+//!
+//! An exporter may also be a link as a whole. Where neither interface of a record is on a link of its own, that link
+//! applies, and the customers decide: destination a customer's and source not -> `in`; source and destination not ->
+//! `out`; both -> `local` (no link, no direction); neither -> `unassigned` (the link, no direction).
+//!
+//! The customer of a side is that of its interface (the output for the destination, the input for the source), else
+//! of the longest prefix that is valid at the flow's end, else of the AS number; else `unassigned`.
+//!
+//! A record that the router dropped (forwarding status), or with output interface 0 where that means so, gets the
+//! customer `discarded` instead; link and direction stay.
+//!
+//! **Multicast** (224.0.0.0/4, ff00::/8) with output interface 0 was copied to several interfaces, not discarded, and
+//! its destination is nobody's address. So it goes by its source: a customer's -> that customer, direction `out`
+//! (`out` means "from the customer"), the link that it was seen on, or none; nobody's, on a link -> `unassigned`,
+//! `in`; else `local`.
+//!
+//! # Where flows are seen twice
+//!
+//! An exporter that observes `both` sides reports a flow at its input and at its output interface. The copy counts
+//! whose interface is on the link: the output's where only the output is on a link, otherwise the input's (so
+//! `through` and `local` traffic, and a whole-exporter link, count once, by their ingress copy). A dropped packet is
+//! never seen at its output, so ingress records of discarded flows always count. For multicast with output interface
+//! 0 the egress copies tell which links were crossed, so its ingress copy goes by its source only where it came in on
+//! a link, or on a whole-exporter link. Records that do not say where they were observed all count, rather than lose
+//! volume, and are reported in [`Tally`], since that is an error of the exporter's configuration.
 
+mod class;
+mod compile;
+mod customer;
+mod interface;
+pub mod prefix;
 pub mod rules;
+mod versions;
 
-use crate::flow::{Direction, FlowRecord};
-use crate::ids::{ClassId, CustomerId, LinkId};
+use std::collections::HashMap;
+
+use class::Classes;
+pub use compile::{CompileError, Problem};
+use customer::{Holder, Holders};
+use interface::{AsTable, Interfaces, Plan, Port};
+use prefix::PrefixTable;
+pub use versions::Versions;
+
+use crate::exporter::{Observes, OutputZero};
+use crate::flow::{Address, Direction, Family, FlowRecord, Observed};
+use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
+use crate::units::IfIndex;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,20 +76,263 @@ pub struct Classified {
     pub counts: bool,
 }
 
-/// One configuration version, compiled.
+/// What a batch held beside usage.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Records of exporters that observe both sides which do not say where they were observed. They count, and
+    /// their flows may count twice: the exporter does not send element 61, or is configured wrongly.
+    pub observation_unknown: u64,
+    /// The last exporter of such a record.
+    pub observation_unknown_exporter: Option<ExporterId>,
+    /// Records that are the other observation of a flow metered elsewhere.
+    pub duplicate_observations: u64,
+    /// Their octets, before scaling.
+    pub duplicate_observation_octets: u64,
+}
+
+impl Tally {
+    /// Adds the tally of another batch.
+    pub fn add(&mut self, other: &Self) {
+        self.observation_unknown += other.observation_unknown;
+        self.observation_unknown_exporter =
+            other.observation_unknown_exporter.or(self.observation_unknown_exporter);
+        self.duplicate_observations += other.duplicate_observations;
+        self.duplicate_observation_octets =
+            self.duplicate_observation_octets.saturating_add(other.duplicate_observation_octets);
+    }
+}
+
+/// The numbers of the names in a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Exporters.
+    pub exporters: HashMap<String, ExporterId>,
+    /// Links.
+    pub links: HashMap<String, LinkId>,
+    /// Customers.
+    pub customers: HashMap<String, CustomerId>,
+    /// Traffic classes.
+    pub classes: HashMap<String, ClassId>,
+}
+
+/// One configuration version, compiled. The default one knows no links: everything is `local`.
 #[derive(Debug, Default)]
-pub struct Classifier {}
+pub struct Classifier {
+    interfaces: Interfaces,
+    prefixes: PrefixTable,
+    as_numbers: AsTable,
+    holders: Holders,
+    classes: Classes,
+}
+
+/// Records of a batch that go through the passes together: what the passes hand over stays in the nearest cache.
+const CHUNK: usize = 128;
+
+/// What the interfaces alone do not settle.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ask {
+    /// Nothing: the record is classified.
+    Nothing,
+    /// Whose the destination is.
+    Destination,
+    /// Whose the source is.
+    Source,
+    /// Whose the source of a multicast is; that decides on the direction too.
+    Multicast,
+    /// Both sides, which decide on everything but the link.
+    Sides,
+}
+
+/// A record between the passes.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    ask: Ask,
+    discarded: bool,
+    /// Whose the input interface is.
+    input: Holder,
+    /// Whose the output interface is.
+    output: Holder,
+    /// Whose the addresses are, where asked.
+    source: Holder,
+    destination: Holder,
+}
+
+impl Pending {
+    const NOTHING: Self = Self {
+        ask: Ask::Nothing,
+        discarded: false,
+        input: Holder::NOBODY,
+        output: Holder::NOBODY,
+        source: Holder::NOBODY,
+        destination: Holder::NOBODY,
+    };
+}
 
 impl Classifier {
     /// Classifies `records`; `out` is cleared first and has an entry a record afterwards.
-    pub fn classify(&self, records: &[FlowRecord], out: &mut Vec<Classified>) {
+    pub fn classify(&self, records: &[FlowRecord], out: &mut Vec<Classified>) -> Tally {
         out.clear();
-        out.extend(records.iter().map(|_| Classified {
-            customer: CustomerId::LOCAL,
-            link: LinkId::NONE,
-            class: ClassId::DEFAULT,
-            direction: Direction::None,
-            counts: true,
-        }));
+        self.classify_more(records, out)
+    }
+
+    /// As [`Self::classify`], behind what `out` holds already.
+    ///
+    /// Three passes over a chunk: interfaces, addresses, the rest. Looking up many addresses in a row lets the
+    /// processor overlap the waits for memory.
+    fn classify_more(&self, records: &[FlowRecord], out: &mut Vec<Classified>) -> Tally {
+        let mut tally = Tally::default();
+        out.reserve(records.len());
+        let mut pending = [Pending::NOTHING; CHUNK];
+        for records in records.chunks(CHUNK) {
+            let from = out.len();
+            for (record, pending) in records.iter().zip(&mut pending) {
+                let (classified, todo) = self.by_interfaces(record, &mut tally);
+                out.push(classified);
+                *pending = todo;
+            }
+            for (record, pending) in records.iter().zip(&mut pending) {
+                if matches!(pending.ask, Ask::Destination | Ask::Sides) {
+                    pending.destination = self.by_address(record.family, record.destination);
+                }
+                if matches!(pending.ask, Ask::Source | Ask::Multicast | Ask::Sides) {
+                    pending.source = self.by_address(record.family, record.source);
+                }
+            }
+            for ((record, pending), classified) in records.iter().zip(&pending).zip(&mut out[from..]) {
+                self.settle(record, pending, classified);
+                classified.class = self.classes.class(record);
+            }
+        }
+        tally
+    }
+
+    /// The customer of an address at an instant, as the hot path finds it by prefix alone. Who wants to know why asks
+    /// [`rules::Network::whois`].
+    #[must_use]
+    pub fn customer_of_address(
+        &self,
+        address: core::net::IpAddr,
+        at: crate::units::UnixMillis,
+    ) -> Option<CustomerId> {
+        let (family, address) = Address::from_ip(address);
+        self.holders.resolve(self.by_address(family, address), at)
+    }
+
+    /// First pass: what the exporter and its interfaces say.
+    #[inline]
+    fn by_interfaces(&self, record: &FlowRecord, tally: &mut Tally) -> (Classified, Pending) {
+        let plan = self.interfaces.plan(record.exporter);
+        let input = self.interfaces.port(plan, record.exporter, record.input);
+        let output = self.interfaces.port(plan, record.exporter, record.output);
+        let copied = record.output == IfIndex(0) && is_multicast(record.family, record.destination);
+        let discarded = record.is_dropped()
+            || (record.output == IfIndex(0) && plan.output_zero == OutputZero::Discarded && !copied);
+        let (link, direction, customer, ask) = if input.is_on_link() && output.is_on_link() {
+            (input.link, Direction::In, CustomerId::THROUGH, Ask::Nothing)
+        } else if input.is_on_link() {
+            (input.link, Direction::In, CustomerId::UNASSIGNED, Ask::Destination)
+        } else if output.is_on_link() {
+            (output.link, Direction::Out, CustomerId::UNASSIGNED, Ask::Source)
+        } else if plan.whole != LinkId::NONE {
+            (plan.whole, Direction::None, CustomerId::UNASSIGNED, Ask::Sides)
+        } else {
+            (LinkId::NONE, Direction::None, CustomerId::LOCAL, Ask::Nothing)
+        };
+        let ask = match ask {
+            Ask::Sides => Ask::Sides,
+            _ if discarded => Ask::Nothing,
+            _ if copied && (link != LinkId::NONE || !has_egress_copies(plan, record)) => Ask::Multicast,
+            ask => ask,
+        };
+        let customer = if discarded { CustomerId::DISCARDED } else { customer };
+        let counts = plan.observes != Observes::Both || is_counted(record, input, output, discarded, tally);
+        let class = ClassId::DEFAULT;
+        let classified = Classified { customer, link, class, direction, counts };
+        (
+            classified,
+            Pending { ask, discarded, input: input.holder, output: output.holder, ..Pending::NOTHING },
+        )
+    }
+
+    #[inline]
+    fn by_address(&self, family: Family, address: Address) -> Holder {
+        Holder::from_u32(self.prefixes.lookup(family, address))
+    }
+
+    /// Last pass: puts the customer in.
+    #[inline]
+    fn settle(&self, record: &FlowRecord, pending: &Pending, classified: &mut Classified) {
+        let one = |interface: Holder, address: Holder, asn| {
+            let at = record.end;
+            self.holders
+                .resolve(interface, at)
+                .or_else(|| self.holders.resolve(address, at))
+                .or_else(|| self.holders.resolve(self.as_numbers.holder(asn), at))
+        };
+        let destination = || one(pending.output, pending.destination, record.destination_as);
+        let source = || one(pending.input, pending.source, record.source_as);
+        match pending.ask {
+            Ask::Nothing => {}
+            Ask::Destination => classified.customer = destination().unwrap_or(CustomerId::UNASSIGNED),
+            Ask::Source => classified.customer = source().unwrap_or(CustomerId::UNASSIGNED),
+            Ask::Multicast => {
+                if let Some(customer) = source() {
+                    classified.customer = customer;
+                    classified.direction = Direction::Out;
+                }
+            }
+            Ask::Sides => {
+                (classified.customer, classified.direction) = match (destination(), source()) {
+                    (Some(_), Some(_)) => (CustomerId::LOCAL, Direction::None),
+                    (Some(customer), None) => (customer, Direction::In),
+                    (None, Some(customer)) => (customer, Direction::Out),
+                    (None, None) => (CustomerId::UNASSIGNED, Direction::None),
+                };
+                if classified.customer == CustomerId::LOCAL {
+                    classified.link = LinkId::NONE;
+                }
+                if pending.discarded {
+                    classified.customer = CustomerId::DISCARDED;
+                }
+            }
+        }
     }
 }
+
+/// True for 224.0.0.0/4 (RFC 5771 section 3) and ff00::/8 (RFC 4291 section 2.7).
+#[inline]
+fn is_multicast(family: Family, address: Address) -> bool {
+    match family {
+        Family::V4 => address.0 >> 28 == 0xe,
+        Family::V6 => address.0 >> 120 == 0xff,
+        Family::Other => false,
+    }
+}
+
+/// True where the exporter reports the copies of this packet at their output interfaces, too.
+fn has_egress_copies(plan: &Plan, record: &FlowRecord) -> bool {
+    plan.observes == Observes::Both && record.observed != Observed::Unknown
+}
+
+/// Of an exporter that observes both sides: true where this is the copy that counts.
+fn is_counted(record: &FlowRecord, input: Port, output: Port, discarded: bool, tally: &mut Tally) -> bool {
+    let only_output = output.is_on_link() && !input.is_on_link();
+    let counts = match record.observed {
+        Observed::Unknown => {
+            tally.observation_unknown += 1;
+            tally.observation_unknown_exporter = Some(record.exporter);
+            true
+        }
+        Observed::Ingress => !only_output || discarded,
+        Observed::Egress => only_output,
+    };
+    if !counts {
+        tally.duplicate_observations += 1;
+        tally.duplicate_observation_octets =
+            tally.duplicate_observation_octets.saturating_add(record.octets.as_u64());
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,25 @@ pub struct Prefix {
     pub length: u8,
 }
 
+impl Prefix {
+    /// True where the prefix holds `address`; never across address families.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let differing = match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        differing >= u32::from(self.length)
+    }
+}
+
+impl core::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
 /// A time span, half-open; an open end is `None`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validity {
@@ -27,6 +46,14 @@ pub struct Validity {
     pub from: Option<UnixMillis>,
     /// First instant after it.
     pub to: Option<UnixMillis>,
+}
+
+impl Validity {
+    /// True where the span holds `at`.
+    #[must_use]
+    pub fn holds(&self, at: UnixMillis) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
 }
 
 /// What classification needs to know of an exporter.
@@ -147,4 +174,38 @@ pub struct Network {
     pub classes: Vec<ClassRule>,
     /// Customers.
     pub customers: Vec<CustomerRule>,
+}
+
+/// A prefix that holds an address, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Whois<'a> {
+    /// The prefix, with its own dates.
+    pub held: &'a CustomerPrefix,
+    /// The customer, with its dates.
+    pub customer: &'a CustomerRule,
+    /// True where both are valid at the instant asked for.
+    pub valid: bool,
+}
+
+impl Network {
+    /// All customers' prefixes that hold `address`, the longest first. Who has the address at `at` is the first valid
+    /// entry; the others tell what was passed over, or what would apply at other times.
+    ///
+    /// It reads the rules one by one, for people who want to know why: classification has its own, fast table.
+    #[must_use]
+    pub fn whois(&self, address: IpAddr, at: UnixMillis) -> Vec<Whois<'_>> {
+        let mut found: Vec<Whois<'_>> = self
+            .customers
+            .iter()
+            .flat_map(|customer| customer.prefixes.iter().map(move |held| (customer, held)))
+            .filter(|(_, held)| held.prefix.contains(address))
+            .map(|(customer, held)| Whois {
+                held,
+                customer,
+                valid: customer.validity.holds(at) && held.validity.holds(at),
+            })
+            .collect();
+        found.sort_by_key(|entry| (core::cmp::Reverse(entry.held.prefix.length), !entry.valid));
+        found
+    }
 }

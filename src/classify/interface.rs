@@ -1,0 +1,158 @@
+//! Exporters and their interfaces: which interface is on which link, and which is a customer's.
+//!
+//! Routers mostly number interfaces from 1, so small numbers are looked up in an array; the large ones that some
+//! platforms use go through a hash table.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::customer::Holder;
+use crate::exporter::{Observes, OutputZero};
+use crate::ids::{ExporterId, LinkId};
+use crate::units::IfIndex;
+
+/// What is at an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Port {
+    /// The link it is part of, or [`LinkId::NONE`].
+    pub(super) link: LinkId,
+    /// Whose it is.
+    pub(super) holder: Holder,
+}
+
+impl Port {
+    /// An interface that nothing is known of.
+    pub(super) const UNKNOWN: Self = Self { link: LinkId::NONE, holder: Holder::NOBODY };
+
+    /// True where the interface is on a link.
+    pub(super) fn is_on_link(self) -> bool {
+        self.link != LinkId::NONE
+    }
+}
+
+/// An exporter's rules. The default is that of an exporter which nobody configured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) observes: Observes,
+    pub(super) output_zero: OutputZero,
+    /// The link that the whole exporter is, or [`LinkId::NONE`].
+    pub(super) whole: LinkId,
+    /// Where its array begins, how long it is, and whether it has interfaces beyond.
+    near_from: u32,
+    near_len: u32,
+    has_far: bool,
+}
+
+impl Plan {
+    const UNCONFIGURED: Self = Self {
+        observes: Observes::Ingress,
+        output_zero: OutputZero::Unknown,
+        whole: LinkId::NONE,
+        near_from: 0,
+        near_len: 0,
+        has_far: false,
+    };
+}
+
+/// What the configuration says of one exporter.
+#[derive(Debug)]
+pub(super) struct ExporterSetup {
+    pub(super) id: ExporterId,
+    pub(super) observes: Observes,
+    pub(super) output_zero: OutputZero,
+    pub(super) whole: LinkId,
+    /// Interfaces, none twice.
+    pub(super) ports: Vec<(IfIndex, Port)>,
+}
+
+/// All exporters and interfaces.
+#[derive(Debug, Default)]
+pub(super) struct Interfaces {
+    /// By exporter id.
+    plans: Vec<Plan>,
+    /// Arrays of the exporters, one behind the other, by interface number.
+    near: Vec<Port>,
+    /// Interfaces with large numbers.
+    far: HashMap<(ExporterId, IfIndex), Port, RandomState>,
+}
+
+impl Interfaces {
+    /// Interface numbers below this are looked up in an array: at most 32 KiB an exporter.
+    const NEAR: u32 = 4096;
+
+    /// Compiles the exporters.
+    pub(super) fn build(exporters: &[ExporterSetup]) -> Self {
+        let mut table = Self::default();
+        for setup in exporters {
+            let near_len = setup
+                .ports
+                .iter()
+                .map(|(index, _)| index.0.saturating_add(1))
+                .filter(|n| *n <= Self::NEAR)
+                .max()
+                .unwrap_or(0);
+            let near_from = table.near.len();
+            table.near.resize(near_from + near_len as usize, Port::UNKNOWN);
+            let mut has_far = false;
+            for &(index, port) in &setup.ports {
+                if index.0 < near_len {
+                    table.near[near_from + index.0 as usize] = port;
+                } else {
+                    table.far.insert((setup.id, index), port);
+                    has_far = true;
+                }
+            }
+            let place = usize::from(setup.id.0);
+            if table.plans.len() <= place {
+                table.plans.resize(place + 1, Plan::UNCONFIGURED);
+            }
+            table.plans[place] = Plan {
+                observes: setup.observes,
+                output_zero: setup.output_zero,
+                whole: setup.whole,
+                near_from: u32::try_from(near_from).expect("65536 exporters of 4096 interfaces fit"),
+                near_len,
+                has_far,
+            };
+        }
+        table
+    }
+
+    /// The rules of an exporter.
+    #[inline]
+    pub(super) fn plan(&self, exporter: ExporterId) -> &Plan {
+        self.plans.get(usize::from(exporter.0)).unwrap_or(&Plan::UNCONFIGURED)
+    }
+
+    /// What is at an interface of the exporter, whose rules are `plan`.
+    #[inline]
+    pub(super) fn port(&self, plan: &Plan, exporter: ExporterId, index: IfIndex) -> Port {
+        if index.0 < plan.near_len {
+            self.near[(plan.near_from + index.0) as usize]
+        } else if plan.has_far {
+            self.far.get(&(exporter, index)).copied().unwrap_or(Port::UNKNOWN)
+        } else {
+            Port::UNKNOWN
+        }
+    }
+}
+
+/// A table from AS numbers to holders, for the few customers that are known by theirs.
+#[derive(Debug, Default)]
+pub(super) struct AsTable(HashMap<u32, Holder, RandomState>);
+
+impl AsTable {
+    /// Says whose an AS number is.
+    pub(super) fn insert(&mut self, asn: crate::units::Asn, holder: Holder) {
+        self.0.insert(asn.0, holder);
+    }
+
+    /// Whose an AS number is. 0 is nobody's: it is what exporters say when they do not know.
+    #[inline]
+    pub(super) fn holder(&self, asn: crate::units::Asn) -> Holder {
+        if asn.0 == 0 || self.0.is_empty() {
+            return Holder::NOBODY;
+        }
+        self.0.get(&asn.0).copied().unwrap_or(Holder::NOBODY)
+    }
+}

@@ -1,0 +1,199 @@
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+use proptest::prelude::*;
+
+use super::*;
+
+fn prefix(text: &str) -> Prefix {
+    let (address, length) = text.split_once('/').expect("a slash");
+    Prefix { address: address.parse().expect("an address"), length: length.parse().expect("a length") }
+}
+
+/// Looks up each address in a table of the prefixes, numbered from 0.
+#[track_caller]
+fn check(prefixes: &[&str], expected: &[(&str, Option<u32>)]) {
+    let table = PrefixTable::build((0..).zip(prefixes).map(|(n, text)| (prefix(text), n)));
+    for &(address, value) in expected {
+        let found = table.lookup_ip(address.parse().expect("an address"));
+        assert_eq!(found, value.unwrap_or(PrefixTable::NOTHING), "{address} in {prefixes:?}");
+    }
+}
+
+#[test]
+fn nothing_matches_in_an_empty_table() {
+    check(&[], &[("0.0.0.0", None), ("255.255.255.255", None), ("::", None), ("2001:db8::1", None)]);
+}
+
+#[test]
+fn the_longest_prefix_wins() {
+    check(
+        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24"],
+        &[
+            ("9.255.255.255", None),
+            ("10.0.0.0", Some(0)),
+            ("10.0.255.255", Some(0)),
+            ("10.1.0.0", Some(1)),
+            ("10.1.1.255", Some(1)),
+            ("10.1.2.0", Some(2)),
+            ("10.1.2.255", Some(2)),
+            ("10.1.3.0", Some(1)),
+            ("10.2.0.0", Some(0)),
+            ("10.255.255.255", Some(0)),
+            ("11.0.0.0", None),
+        ],
+    );
+}
+
+#[test]
+fn default_routes_and_single_addresses() {
+    check(
+        &["0.0.0.0/0", "192.0.2.0/31", "192.0.2.0/32", "255.255.255.255/32", "0.0.0.0/32"],
+        &[
+            ("0.0.0.0", Some(4)),
+            ("0.0.0.1", Some(0)),
+            ("192.0.1.255", Some(0)),
+            ("192.0.2.0", Some(2)),
+            ("192.0.2.1", Some(1)),
+            ("192.0.2.2", Some(0)),
+            ("255.255.255.254", Some(0)),
+            ("255.255.255.255", Some(3)),
+            ("::", None),
+        ],
+    );
+    check(
+        &["::/0", "2001:db8::/127", "2001:db8::1/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"],
+        &[
+            ("::", Some(0)),
+            ("2001:db8::", Some(1)),
+            ("2001:db8::1", Some(2)),
+            ("2001:db8::2", Some(0)),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Some(3)),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe", Some(0)),
+            ("1.2.3.4", None),
+        ],
+    );
+}
+
+#[test]
+fn the_last_of_equal_prefixes_wins_and_host_bits_do_not_count() {
+    check(&["10.0.0.0/8", "10.9.9.9/8"], &[("10.1.1.1", Some(1))]);
+}
+
+#[test]
+fn a_value_of_nothing_is_a_hole() {
+    let table = PrefixTable::build([
+        (prefix("10.0.0.0/8"), 7),
+        (prefix("10.1.0.0/16"), PrefixTable::NOTHING),
+        (prefix("10.1.1.0/24"), 8),
+    ]);
+    let at = |a: &str| table.lookup_ip(a.parse().expect("an address"));
+    assert_eq!(
+        (at("10.0.0.1"), at("10.1.0.1"), at("10.1.1.1"), at("10.2.0.0")),
+        (7, PrefixTable::NOTHING, 8, 7)
+    );
+}
+
+/// Lengths and the bits that matter are drawn from few values, so that prefixes nest and collide.
+fn any_v4() -> impl Strategy<Value = Prefix> {
+    (prop_oneof![any::<u32>(), (0..8_u32).prop_map(|n| n << 29 | n), Just(0), Just(u32::MAX)], 0..=32_u8)
+        .prop_map(|(bits, length)| {
+            let net = Ipv4Net::new(bits.into(), length).expect("a length").trunc();
+            Prefix { address: net.addr().into(), length }
+        })
+}
+
+fn any_v6() -> impl Strategy<Value = Prefix> {
+    (
+        prop_oneof![
+            any::<u128>(),
+            (0..16_u128).prop_map(|n| 0x2001_0db8 << 96 | n << 64 | n),
+            Just(0),
+            Just(u128::MAX)
+        ],
+        prop_oneof![0..=128_u8, Just(127), Just(128), Just(64)],
+    )
+        .prop_map(|(bits, length)| {
+            let net = Ipv6Net::new(bits.into(), length).expect("a length").trunc();
+            Prefix { address: net.addr().into(), length }
+        })
+}
+
+/// The longest prefix by looking at all of them; of equal ones the last.
+fn linear_scan(prefixes: &[(Prefix, u32)], address: IpAddr) -> u32 {
+    prefixes
+        .iter()
+        .filter(|(p, _)| IpNet::new(p.address, p.length).expect("a prefix").contains(&address))
+        .max_by_key(|(p, _)| p.length)
+        .map_or(PrefixTable::NOTHING, |(_, value)| *value)
+}
+
+/// Addresses worth asking for: both ends of each prefix, and their neighbours.
+fn edges(prefixes: &[(Prefix, u32)]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for (p, _) in prefixes {
+        let (first, last) = bounds(*p);
+        for n in [first.wrapping_sub(1), first, last, last.wrapping_add(1)] {
+            let family = if p.address.is_ipv4() { Family::V4 } else { Family::V6 };
+            addresses.extend(Address(n).to_ip(family));
+        }
+    }
+    addresses
+}
+
+proptest! {
+    #[test]
+    fn equals_a_linear_scan_and_a_trie(
+        v4 in prop::collection::vec(any_v4(), 0..60),
+        v6 in prop::collection::vec(any_v6(), 0..60),
+        more_v4 in prop::collection::vec(any::<u32>(), 40),
+        more_v6 in prop::collection::vec(any::<u128>(), 40),
+    ) {
+        let prefixes: Vec<(Prefix, u32)> = v4.into_iter().chain(v6).zip(0..).collect();
+        let table = PrefixTable::build(prefixes.iter().copied());
+        let (mut trie4, mut trie6) = (PrefixMap::<Ipv4Net, u32>::new(), PrefixMap::<Ipv6Net, u32>::new());
+        for (p, value) in &prefixes {
+            match IpNet::new(p.address, p.length).expect("a prefix") {
+                IpNet::V4(net) => { trie4.insert(net, *value); }
+                IpNet::V6(net) => { trie6.insert(net, *value); }
+            }
+        }
+        let mut addresses = edges(&prefixes);
+        addresses.extend(more_v4.into_iter().map(|n| IpAddr::V4(n.into())));
+        addresses.extend(more_v6.into_iter().map(|n| IpAddr::V6(n.into())));
+        for address in addresses {
+            let found = table.lookup_ip(address);
+            prop_assert_eq!(found, linear_scan(&prefixes, address), "{}", address);
+            let in_trie = match address {
+                IpAddr::V4(a) => trie4.get_lpm(&Ipv4Net::from(a)).map(|(_, v)| *v),
+                IpAddr::V6(a) => trie6.get_lpm(&Ipv6Net::from(a)).map(|(_, v)| *v),
+            };
+            prop_assert_eq!(found, in_trie.unwrap_or(PrefixTable::NOTHING), "{} in the trie", address);
+        }
+    }
+}
+
+/// Enough prefixes for the full directories, so that ranges cross, begin and end at their entries.
+#[test]
+fn a_large_table_equals_a_trie() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut trie = PrefixMap::<Ipv4Net, u32>::new();
+    let mut prefixes = Vec::new();
+    for value in 0..20_000 {
+        let (bits, length) = (next() as u32, 4 + (next() % 29) as u8);
+        let net = Ipv4Net::new(bits.into(), length).expect("a length").trunc();
+        trie.insert(net, value);
+        prefixes.push((Prefix { address: net.addr().into(), length }, value));
+    }
+    let table = PrefixTable::build(prefixes.iter().copied());
+    for _ in 0..50_000 {
+        let address = next() as u32;
+        let expected = trie.get_lpm(&Ipv4Net::from(core::net::Ipv4Addr::from(address))).map(|(_, v)| *v);
+        assert_eq!(table.lookup_v4(address), expected.unwrap_or(PrefixTable::NOTHING));
+    }
+}

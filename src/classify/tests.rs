@@ -1,0 +1,424 @@
+//! The rules of the billing point, one by one, on a small network:
+//!
+//! `ce1` observes ingress: interfaces 1 and 2 on link `a`, 3 on link `b`, 70000 on `b`; 11 is the port of `port`.
+//! `both` observes both sides: interface 1 on link `a`. `zero` takes output 0 for discarded: interface 1 on link `a`.
+//! `gw` is link `w` as a whole. `campus` has 203.0.113.0/24 and 2001:db8:40::/48, `lab` 203.0.113.128/25 from 1000 to
+//! 2000 ms, `asn` AS 64500.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use super::rules::{
+    ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
+    Network, Prefix, Validity,
+};
+use super::*;
+use crate::units::{Asn, Octets, UnixMillis};
+
+const A: LinkId = LinkId(7);
+const B: LinkId = LinkId(8);
+const W: LinkId = LinkId(9);
+const CAMPUS: CustomerId = CustomerId(16);
+const LAB: CustomerId = CustomerId(17);
+const PORT: CustomerId = CustomerId(18);
+const AS: CustomerId = CustomerId(19);
+
+const CE1: ExporterId = ExporterId(0);
+const BOTH: ExporterId = ExporterId(1);
+const ZERO: ExporterId = ExporterId(2);
+const GW: ExporterId = ExporterId(3);
+const BOTH_GW: ExporterId = ExporterId(4);
+const STRANGER: ExporterId = ExporterId(900);
+
+fn names() -> Names {
+    let owned = |name: &str| name.to_owned();
+    Names {
+        exporters: ["ce1", "both", "zero", "gw", "both-gw"]
+            .map(owned)
+            .into_iter()
+            .zip((0..).map(ExporterId))
+            .collect(),
+        links: [(owned("a"), A), (owned("b"), B), (owned("w"), W)].into(),
+        customers: [("campus", CAMPUS), ("lab", LAB), ("port", PORT), ("asn", AS)]
+            .map(|(n, c)| (owned(n), c))
+            .into(),
+        classes: [(owned("web"), ClassId(3))].into(),
+    }
+}
+
+fn span(from: i64, to: i64) -> Validity {
+    Validity { from: Some(UnixMillis(from)), to: Some(UnixMillis(to)) }
+}
+
+fn held(prefix: &str, validity: Validity) -> CustomerPrefix {
+    let (address, length) = prefix.split_once('/').expect("a slash");
+    let prefix =
+        Prefix { address: address.parse().expect("an address"), length: length.parse().expect("a length") };
+    CustomerPrefix { prefix, validity }
+}
+
+fn customer(name: &str, prefixes: Vec<CustomerPrefix>) -> CustomerRule {
+    CustomerRule {
+        name: name.to_owned(),
+        prefixes,
+        asns: vec![],
+        interfaces: vec![],
+        validity: Validity::default(),
+        tariff: None,
+        address: vec![],
+    }
+}
+
+fn interface(exporter: &str, ifindex: u32) -> InterfaceRef {
+    InterfaceRef { exporter: exporter.to_owned(), ifindex: IfIndex(ifindex) }
+}
+
+fn link(name: &str, points: Vec<LinkPoint>) -> LinkRule {
+    LinkRule { name: name.to_owned(), kind: "upstream".to_owned(), points }
+}
+
+fn network() -> Network {
+    let exporter = |name: &str, observes, output_zero| ExporterRule {
+        name: name.to_owned(),
+        address: IpAddr::from([192, 0, 2, 1]),
+        observes,
+        output_zero,
+    };
+    let at = |exporter: &str, ifindex| LinkPoint::Interface(interface(exporter, ifindex));
+    let whole = |name: &str| LinkPoint::WholeExporter(name.to_owned());
+    let always = Validity::default();
+    Network {
+        exporters: vec![
+            exporter("ce1", Observes::Ingress, OutputZero::Unknown),
+            exporter("both", Observes::Both, OutputZero::Unknown),
+            exporter("zero", Observes::Ingress, OutputZero::Discarded),
+            exporter("gw", Observes::Ingress, OutputZero::Unknown),
+            exporter("both-gw", Observes::Both, OutputZero::Unknown),
+        ],
+        links: vec![
+            link("a", vec![at("ce1", 1), at("ce1", 2), at("both", 1), at("zero", 1)]),
+            link("b", vec![at("ce1", 3), at("ce1", 70_000), at("gw", 5)]),
+            link("w", vec![whole("gw"), whole("both-gw")]),
+        ],
+        classes: vec![ClassRule {
+            name: "web".to_owned(),
+            matches: FlowMatch { protocol: vec![6], port: vec![(443, 443)], ..FlowMatch::default() },
+        }],
+        customers: vec![
+            customer("campus", vec![held("203.0.113.0/24", always), held("2001:db8:40::/48", always)]),
+            customer("lab", vec![held("203.0.113.128/25", span(1000, 2000))]),
+            CustomerRule { interfaces: vec![interface("ce1", 11)], ..customer("port", vec![]) },
+            CustomerRule { asns: vec![Asn(64_500)], ..customer("asn", vec![]) },
+        ],
+    }
+}
+
+fn classifier() -> Classifier {
+    Classifier::compile(&network(), &names()).expect("a network without errors")
+}
+
+/// A flow of `exporter` from `source` to `destination`, in at one interface and out at the other.
+fn flow(exporter: ExporterId, input: u32, output: u32, source: &str, destination: &str) -> FlowRecord {
+    let address = |text: &str| Address::from_ip(text.parse().expect("an address"));
+    let ((family, source), (_, destination)) = (address(source), address(destination));
+    FlowRecord {
+        exporter,
+        input: IfIndex(input),
+        output: IfIndex(output),
+        family,
+        source,
+        destination,
+        octets: Octets::new(100),
+        ..FlowRecord::default()
+    }
+}
+
+fn one(classifier: &Classifier, record: FlowRecord) -> Classified {
+    let mut out = Vec::new();
+    classifier.classify(&[record], &mut out);
+    assert_eq!(out.len(), 1);
+    out[0]
+}
+
+#[track_caller]
+fn check(record: FlowRecord, customer: CustomerId, link: LinkId, direction: Direction) {
+    let expected = Classified { customer, link, class: ClassId::DEFAULT, direction, counts: true };
+    assert_eq!(one(&classifier(), record), expected);
+}
+
+const OUTSIDE: &str = "198.51.100.9";
+const INSIDE: &str = "203.0.113.9";
+
+#[test]
+fn input_on_a_link_is_in_for_the_destination() {
+    check(flow(CE1, 1, 10, OUTSIDE, INSIDE), CAMPUS, A, Direction::In);
+    check(flow(CE1, 70_000, 10, OUTSIDE, INSIDE), CAMPUS, B, Direction::In);
+    check(flow(CE1, 2, 10, "2001:db8::1", "2001:db8:40::1"), CAMPUS, A, Direction::In);
+    check(flow(CE1, 1, 10, INSIDE, OUTSIDE), CustomerId::UNASSIGNED, A, Direction::In);
+}
+
+#[test]
+fn output_on_a_link_is_out_for_the_source() {
+    check(flow(CE1, 10, 3, INSIDE, OUTSIDE), CAMPUS, B, Direction::Out);
+    check(flow(CE1, 10, 3, OUTSIDE, INSIDE), CustomerId::UNASSIGNED, B, Direction::Out);
+}
+
+#[test]
+fn both_on_links_is_through_even_on_one_link() {
+    check(flow(CE1, 1, 3, OUTSIDE, INSIDE), CustomerId::THROUGH, A, Direction::In);
+    check(flow(CE1, 3, 1, OUTSIDE, INSIDE), CustomerId::THROUGH, B, Direction::In);
+    check(flow(CE1, 1, 2, OUTSIDE, INSIDE), CustomerId::THROUGH, A, Direction::In);
+}
+
+#[test]
+fn no_link_is_local() {
+    check(flow(CE1, 10, 11, INSIDE, OUTSIDE), CustomerId::LOCAL, LinkId::NONE, Direction::None);
+    check(flow(CE1, 70_001, 0, INSIDE, OUTSIDE), CustomerId::LOCAL, LinkId::NONE, Direction::None);
+    check(flow(STRANGER, 1, 3, OUTSIDE, INSIDE), CustomerId::LOCAL, LinkId::NONE, Direction::None);
+}
+
+#[test]
+fn a_whole_exporter_goes_by_the_customers() {
+    check(flow(GW, 0, 0, OUTSIDE, INSIDE), CAMPUS, W, Direction::In);
+    check(flow(GW, 0, 0, INSIDE, OUTSIDE), CAMPUS, W, Direction::Out);
+    check(flow(GW, 0, 0, INSIDE, INSIDE), CustomerId::LOCAL, LinkId::NONE, Direction::None);
+    check(flow(GW, 0, 0, OUTSIDE, OUTSIDE), CustomerId::UNASSIGNED, W, Direction::None);
+    // Its one interface on a link of its own comes first.
+    check(flow(GW, 5, 0, INSIDE, INSIDE), CAMPUS, B, Direction::In);
+}
+
+#[test]
+fn interface_before_prefix_before_as_number() {
+    check(flow(CE1, 1, 11, OUTSIDE, INSIDE), PORT, A, Direction::In);
+    check(flow(CE1, 11, 1, INSIDE, OUTSIDE), PORT, A, Direction::Out);
+    let by_as = |source, destination| FlowRecord {
+        source_as: Asn(source),
+        destination_as: Asn(destination),
+        ..flow(CE1, 1, 10, INSIDE, OUTSIDE)
+    };
+    check(by_as(0, 64_500), AS, A, Direction::In);
+    check(by_as(64_500, 0), CustomerId::UNASSIGNED, A, Direction::In);
+    let out = FlowRecord { source_as: Asn(64_500), ..flow(CE1, 10, 1, OUTSIDE, INSIDE) };
+    check(out, AS, A, Direction::Out);
+    let prefix_first = FlowRecord { destination_as: Asn(64_500), ..flow(CE1, 1, 10, OUTSIDE, INSIDE) };
+    check(prefix_first, CAMPUS, A, Direction::In);
+}
+
+#[test]
+fn an_expired_prefix_falls_back_to_the_one_around_it() {
+    for (end, expected) in [(999, CAMPUS), (1000, LAB), (1999, LAB), (2000, CAMPUS)] {
+        let record = flow(CE1, 1, 10, OUTSIDE, "203.0.113.200");
+        check(FlowRecord { end: UnixMillis(end), ..record }, expected, A, Direction::In);
+        let (address, at) = ("203.0.113.200".parse().expect("an address"), UnixMillis(end));
+        assert_eq!(classifier().customer_of_address(address, at), Some(expected));
+        let network = network();
+        let whois = network.whois(address, at);
+        let who = whois.iter().find(|entry| entry.valid).expect("a holder");
+        assert_eq!(names().customers[&who.customer.name], expected);
+        assert_eq!(whois.len(), 2);
+    }
+}
+
+/// 10.0.0.0/8 always; /16 of two customers one after the other, with a gap; /24 inside, ended; the customer's own end.
+#[test]
+fn prefixes_change_hands() {
+    let mut network = Network::default();
+    network.customers = vec![
+        customer("campus", vec![held("10.0.0.0/8", Validity::default()), held("10.1.0.0/16", span(0, 100))]),
+        customer("lab", vec![held("10.1.0.0/16", span(200, 300)), held("10.1.1.0/24", span(0, 250))]),
+        CustomerRule {
+            validity: Validity { from: None, to: Some(UnixMillis(50)) },
+            ..customer("port", vec![held("10.1.1.128/25", Validity::default())])
+        },
+    ];
+    let classifier = Classifier::compile(&network, &names()).expect("no conflicts");
+    let cases = [
+        ("10.1.2.3", [(0, CAMPUS), (99, CAMPUS), (100, CAMPUS), (200, LAB), (299, LAB), (300, CAMPUS)]),
+        ("10.1.1.1", [(-1, CAMPUS), (0, LAB), (249, LAB), (250, LAB), (299, LAB), (300, CAMPUS)]),
+        ("10.1.1.200", [(-1, PORT), (49, PORT), (50, LAB), (249, LAB), (299, LAB), (300, CAMPUS)]),
+    ];
+    for (address, times) in cases {
+        for (at, expected) in times {
+            let found = classifier.customer_of_address(address.parse().expect("an address"), UnixMillis(at));
+            assert_eq!(found, Some(expected), "{address} at {at}");
+        }
+    }
+}
+
+#[test]
+fn what_the_router_dropped_is_discarded() {
+    let dropped = |record| FlowRecord { forwarding_status: 0b1000_0001, ..record };
+    check(dropped(flow(CE1, 1, 10, OUTSIDE, INSIDE)), CustomerId::DISCARDED, A, Direction::In);
+    check(dropped(flow(CE1, 10, 3, INSIDE, OUTSIDE)), CustomerId::DISCARDED, B, Direction::Out);
+    check(dropped(flow(CE1, 10, 10, INSIDE, OUTSIDE)), CustomerId::DISCARDED, LinkId::NONE, Direction::None);
+    check(dropped(flow(GW, 0, 0, OUTSIDE, INSIDE)), CustomerId::DISCARDED, W, Direction::In);
+    check(flow(ZERO, 1, 0, OUTSIDE, INSIDE), CustomerId::DISCARDED, A, Direction::In);
+    // Where output 0 says nothing, it says nothing; forwarded (01) and consumed (11) are not dropped.
+    check(flow(CE1, 1, 0, OUTSIDE, INSIDE), CAMPUS, A, Direction::In);
+    for status in [0b0100_0000, 0b1100_0000] {
+        let record = FlowRecord { forwarding_status: status, ..flow(CE1, 1, 10, OUTSIDE, INSIDE) };
+        check(record, CAMPUS, A, Direction::In);
+    }
+}
+
+#[test]
+fn multicast_with_output_zero_goes_by_its_source() {
+    for exporter in [CE1, ZERO] {
+        check(flow(exporter, 10, 0, INSIDE, "239.1.2.3"), CAMPUS, LinkId::NONE, Direction::Out);
+        check(flow(exporter, 1, 0, INSIDE, "224.2.2.2"), CAMPUS, A, Direction::Out);
+        check(flow(exporter, 1, 0, OUTSIDE, "239.1.2.3"), CustomerId::UNASSIGNED, A, Direction::In);
+        check(flow(exporter, 10, 0, OUTSIDE, "239.1.2.3"), CustomerId::LOCAL, LinkId::NONE, Direction::None);
+        check(flow(exporter, 10, 0, "2001:db8:40::1", "ff3e::1"), CAMPUS, LinkId::NONE, Direction::Out);
+    }
+    check(flow(CE1, 11, 0, OUTSIDE, "239.1.2.3"), PORT, LinkId::NONE, Direction::Out);
+    // With an output interface it is like any other flow; 240.0.0.0/4 is no multicast.
+    check(flow(CE1, 10, 3, INSIDE, "239.1.2.3"), CAMPUS, B, Direction::Out);
+    check(flow(ZERO, 10, 0, INSIDE, "240.0.0.1"), CustomerId::DISCARDED, LinkId::NONE, Direction::None);
+    check(flow(GW, 0, 0, INSIDE, "239.1.2.3"), CAMPUS, W, Direction::Out);
+    // The egress copies say where it went.
+    let ingress = FlowRecord { observed: Observed::Ingress, ..flow(BOTH, 10, 0, INSIDE, "239.1.2.3") };
+    check(ingress, CustomerId::LOCAL, LinkId::NONE, Direction::None);
+}
+
+/// (input, output, dropped) -> whether the ingress and the egress copy count.
+#[test]
+fn of_two_observations_one_counts() {
+    let cases = [
+        (1, 10, 0, true, false),
+        (10, 1, 0, false, true),
+        (1, 1, 0, true, false),
+        (10, 11, 0, true, false),
+        (10, 1, 0b1000_0000, true, true),
+    ];
+    let classifier = classifier();
+    for (input, output, forwarding_status, ingress, egress) in cases {
+        let record = |observed| FlowRecord {
+            observed,
+            forwarding_status,
+            ..flow(BOTH, input, output, INSIDE, OUTSIDE)
+        };
+        let records = [record(Observed::Ingress), record(Observed::Egress), record(Observed::Unknown)];
+        let mut out = Vec::new();
+        let tally = classifier.classify(&records, &mut out);
+        let counts: Vec<bool> = out.iter().map(|c| c.counts).collect();
+        assert_eq!(counts, [ingress, egress, true], "{input} to {output}");
+        let duplicates = [ingress, egress].iter().filter(|counts| !**counts).count() as u64;
+        let expected = Tally {
+            observation_unknown: 1,
+            observation_unknown_exporter: Some(BOTH),
+            duplicate_observations: duplicates,
+            duplicate_observation_octets: duplicates * 100,
+        };
+        assert_eq!(tally, expected);
+    }
+    let whole = |observed| FlowRecord { observed, ..flow(BOTH_GW, 0, 0, INSIDE, OUTSIDE) };
+    assert!(one(&classifier, whole(Observed::Ingress)).counts);
+    assert!(!one(&classifier, whole(Observed::Egress)).counts);
+    let single = FlowRecord { observed: Observed::Egress, ..flow(CE1, 1, 10, OUTSIDE, INSIDE) };
+    assert!(one(&classifier, single).counts, "an exporter of one side is taken at its word");
+}
+
+#[test]
+fn classes_come_from_the_rules() {
+    let web = FlowRecord { protocol: 6, destination_port: 443, ..flow(CE1, 10, 3, INSIDE, OUTSIDE) };
+    assert_eq!(one(&classifier(), web).class, ClassId(3));
+}
+
+/// More than a chunk, in one call, is as each record by itself.
+#[test]
+fn batches_are_as_single_records() {
+    let records: Vec<FlowRecord> = (0..1000_u32)
+        .map(|n| {
+            let inside = format!("203.0.{}.{}", 112 + n % 3, n % 256);
+            let end = UnixMillis(i64::from(n % 7) * 500);
+            FlowRecord { end, ..flow(ExporterId((n % 6) as u16), n % 12, n % 5, OUTSIDE, &inside) }
+        })
+        .collect();
+    let classifier = classifier();
+    let mut out = Vec::new();
+    classifier.classify(&records, &mut out);
+    let singly: Vec<Classified> = records.iter().map(|record| one(&classifier, *record)).collect();
+    assert_eq!(out, singly);
+}
+
+#[test]
+fn versions_hold_from_their_beginning_and_the_first_before_it() {
+    let other = {
+        let mut network = network();
+        network.customers.remove(0);
+        Classifier::compile(&network, &names()).expect("no errors")
+    };
+    let versions = Versions::new(vec![(10_000, Arc::new(other)), (5_000, Arc::new(classifier()))]);
+    let at = |end| FlowRecord { end: UnixMillis(end), ..flow(CE1, 1, 10, OUTSIDE, INSIDE) };
+    let records = [9_999, 10_000, 0, 20_000, 5_000].map(at);
+    let mut out = vec![one(&classifier(), records[0]); 3];
+    versions.classify(&records, &mut out);
+    let customers: Vec<CustomerId> = out.iter().map(|c| c.customer).collect();
+    let unassigned = CustomerId::UNASSIGNED;
+    assert_eq!(customers, [CAMPUS, unassigned, CAMPUS, unassigned, CAMPUS]);
+    Versions::new(vec![]).classify(&records, &mut out);
+    assert!(out.len() == 5 && out.iter().all(|c| c.customer == CustomerId::LOCAL));
+}
+
+#[track_caller]
+fn check_errors(change: impl FnOnce(&mut Network, &mut Names), expected: &[&str]) {
+    let (mut network, mut names) = (network(), names());
+    change(&mut network, &mut names);
+    let error = Classifier::compile(&network, &names).expect_err("a broken network");
+    let told: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told, expected);
+    assert_eq!(error.to_string(), expected.join("; "));
+}
+
+#[test]
+fn every_unknown_name_is_named() {
+    check_errors(
+        |_, names| {
+            names.customers.remove("lab");
+            names.links.remove("b");
+            names.classes.remove("web");
+        },
+        &[
+            "customer `lab` names the customer `lab`, which is not known",
+            "link `b` names the link `b`, which is not known",
+            "traffic class `web` names the traffic class `web`, which is not known",
+        ],
+    );
+    check_errors(
+        |network, _| {
+            network.links[0].points.push(LinkPoint::WholeExporter("nobody".to_owned()));
+            network.customers[0].interfaces.push(interface("no-one", 1));
+            network.classes[0].matches.exporter.push("none".to_owned());
+        },
+        &[
+            "customer `campus` names the exporter `no-one`, which is not known",
+            "link `a` names the exporter `nobody`, which is not known",
+            "traffic class `web` names the exporter `none`, which is not known",
+        ],
+    );
+}
+
+#[test]
+fn contradictions_are_errors() {
+    check_errors(
+        |network, _| {
+            network.links[1].points.push(LinkPoint::Interface(interface("ce1", 2)));
+            network.links[0].points.push(LinkPoint::WholeExporter("gw".to_owned()));
+        },
+        &["interface 2 of `ce1` is on two links, `a` and `b`", "exporter `gw` is on two links, `a` and `w`"],
+    );
+    check_errors(
+        |network, _| {
+            network.customers[0].prefixes.push(held("203.0.113.128/25", span(1999, 3000)));
+            network.customers[0].asns.push(Asn(64_500));
+            network.customers[0].interfaces.push(interface("ce1", 11));
+            network.customers[0].interfaces.push(interface("ce1", 0));
+        },
+        &[
+            "customer `campus` names interface 0 of `ce1`, which stands for no interface",
+            "interface 11 of `ce1` belongs to `campus` and `port` at the same time",
+            "AS 64500 belongs to `campus` and `asn` at the same time",
+            "prefix 203.0.113.128/25 belongs to `lab` and `campus` at the same time",
+        ],
+    );
+}
