@@ -1,2 +1,127 @@
 //! The ledger database: usage, positions, checkpoints, configuration and tariff versions, invoices.
+//!
+//! One interface over two dialects: a SQLite file beside the journal (the default, nothing to install) or a PostgreSQL
+//! server (cargo feature `postgres`). Only this module knows diesel; what goes in and out is plain data, in [`records`].
+//!
+//! What holds, whatever the dialect:
+//!
+//! - **Exactly once.** [`Ledger::commit_flush`] moves positions and adds usage in one transaction, and only if the
+//!   ledger stands where the flush begins. A repeated flush is an error, never a second addition.
+//! - **The books agree.** A flush whose usage is not what its totals say is refused, so the sum of usage equals the sum
+//!   of the sources' totals at all times.
+//! - **What is written once stays.** Names, configuration versions, tariff versions and invoices that are no drafts are
+//!   guarded by triggers in the schema, so that another program cannot change them by accident either.
+//! - **Integers only.** No number goes through floating point or a decimal type; sums over rows are put together in
+//!   128 bits from two exact halves.
+//! - **One writer at a time**, in both dialects: `BEGIN IMMEDIATE`, or an advisory lock for the transaction. Waiting for
+//!   it is bounded; then the error is transient ([`Error::is_transient`]) and the caller tries again.
+//!
+//! The schema is in `schema/sqlite` and `schema/postgres`: the same tables, columns and migration names in both, which
+//! a test compares. Instants are integers since the epoch; text that is looked up is compared byte by byte.
+
+mod connection;
+mod documents;
+mod error;
+mod flush;
 pub mod records;
+mod registers;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod url;
+mod usage;
+
+pub use error::{Error, UrlError};
+pub use url::Url;
+pub use usage::UsageTotal;
+
+use std::path::Path;
+
+use connection::Db;
+
+/// The `[ledger]` section.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Where the ledger is.
+    pub url: Url,
+}
+
+/// An open ledger: one connection.
+pub struct Ledger {
+    url: Url,
+    db: Db,
+    /// The connection is not to be used again; the next call makes a new one.
+    lost: bool,
+    /// A commit whose answer was lost with the connection.
+    in_doubt: Option<flush::InDoubt>,
+}
+
+impl core::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Ledger").field("url", &self.url).field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger; creates it and brings its schema up to date as needed.
+    ///
+    /// # Errors
+    /// [`Error::Newer`] where a newer program made it; otherwise what the database says.
+    pub fn open(url: &Url) -> Result<Self, Error> {
+        let mut db = Db::create(url)?;
+        db.migrate(url)?;
+        Ok(Self::new(url, db))
+    }
+
+    /// Opens the ledger only if there is one; creates and migrates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] where there is none, [`Error::Older`] and [`Error::Newer`] where its schema is another one.
+    pub fn open_existing(url: &Url) -> Result<Self, Error> {
+        let mut db = Db::existing(url)?;
+        db.check_schema(url)?;
+        Ok(Self::new(url, db))
+    }
+
+    fn new(url: &Url, db: Db) -> Self {
+        Self { url: url.clone(), db, lost: false, in_doubt: None }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The file, where it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.url.path()
+    }
+
+    /// The version of the schema, as the number of its newest migration.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn schema_version(&mut self) -> Result<String, Error> {
+        self.run("read the schema's version", |db| Ok(db.schema_version()?.unwrap_or_default()))
+    }
+
+    /// Runs `work` on a working connection: a lost one is replaced first, and a failure says what was being done.
+    fn run<T>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Db) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.lost {
+            let mut db = Db::existing(&self.url).map_err(Error::while_reconnecting)?;
+            db.check_schema(&self.url)?;
+            self.db = db;
+            self.lost = false;
+        }
+        work(&mut self.db).map_err(|error| {
+            self.lost = error.is_connection_loss() || self.db.is_broken();
+            error.doing(doing)
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! What is kept as it was: configuration versions, tariff versions, invoices.
+
+use diesel::prelude::*;
+
+use super::connection::{with_connection, write_transaction};
+use super::error::Error;
+use super::records::{ConfigVersion, StoredInvoice, TariffVersion};
+use super::schema;
+use super::Ledger;
+
+/// The state of an invoice that can still be replaced.
+const DRAFT: &str = "draft";
+
+impl Ledger {
+    /// Keeps a configuration version; false where the newest one is the same already.
+    ///
+    /// # Errors
+    /// [`Error::ConfigOrder`] where it would begin before the newest one: the past is not configured again.
+    pub fn put_config_version(&mut self, version: &ConfigVersion) -> Result<bool, Error> {
+        use schema::config_version::dsl as v;
+        self.run("keep a configuration version", |db| {
+            write_transaction!(db, c => {
+                let newest: Option<(i64, String, i64)> = v::config_version
+                    .order(v::number.desc())
+                    .select((v::number, v::sha256, v::valid_from))
+                    .first(c)
+                    .optional()?;
+                let number = match newest {
+                    Some((_, sha256, _)) if sha256 == version.sha256 => return Ok(false),
+                    Some((_, _, newest)) if version.valid_from < newest => {
+                        return Err(Error::ConfigOrder { valid_from: version.valid_from, newest });
+                    }
+                    Some((number, ..)) => number + 1,
+                    None => 1,
+                };
+                diesel::insert_into(v::config_version)
+                    .values((
+                        v::number.eq(number),
+                        v::sha256.eq(&version.sha256),
+                        v::text.eq(&version.text),
+                        v::valid_from.eq(version.valid_from),
+                    ))
+                    .execute(c)?;
+                Ok(true)
+            })
+        })
+    }
+
+    /// All configuration versions, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn config_versions(&mut self) -> Result<Vec<ConfigVersion>, Error> {
+        use schema::config_version::dsl as v;
+        let rows: Vec<(String, String, i64)> = self.run("read configuration versions", |db| {
+            Ok(with_connection!(db, c => v::config_version
+                .order(v::number)
+                .select((v::sha256, v::text, v::valid_from))
+                .load(c))?)
+        })?;
+        Ok(rows
+            .into_iter()
+            .map(|(sha256, text, valid_from)| ConfigVersion { sha256, text, valid_from })
+            .collect())
+    }
+
+    /// Keeps a tariff version. One that is there already stays as it is, with its time of activation.
+    ///
+    /// # Errors
+    /// [`Error::TariffChanged`] where the same version is there with other contents.
+    pub fn put_tariff_version(&mut self, version: &TariffVersion) -> Result<(), Error> {
+        use schema::tariff_version::dsl as t;
+        self.run("keep a tariff version", |db| {
+            write_transaction!(db, c => {
+                let kept: Option<String> = t::tariff_version
+                    .filter(t::id.eq(&version.id))
+                    .filter(t::version.eq(version.version))
+                    .select(t::sha256)
+                    .first(c)
+                    .optional()?;
+                match kept {
+                    Some(sha256) if sha256 == version.sha256 => Ok(()),
+                    Some(_) => {
+                        Err(Error::TariffChanged { id: version.id.clone(), version: version.version })
+                    }
+                    None => {
+                        diesel::insert_into(t::tariff_version)
+                            .values((
+                                t::id.eq(&version.id),
+                                t::version.eq(version.version),
+                                t::toml.eq(&version.toml),
+                                t::sha256.eq(&version.sha256),
+                                t::effective.eq(&version.effective),
+                                t::activated_at.eq(version.activated_at),
+                                t::activated_by.eq(&version.activated_by),
+                            ))
+                            .execute(c)?;
+                        Ok(())
+                    }
+                }
+            })
+        })
+    }
+
+    /// The versions of one tariff, or of all, by id and version.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn tariff_versions(&mut self, id: Option<&str>) -> Result<Vec<TariffVersion>, Error> {
+        use schema::tariff_version::dsl as t;
+        let rows: Vec<TariffRow> = self.run("read tariff versions", |db| {
+            Ok(with_connection!(db, c => {
+                let mut query = t::tariff_version.order((t::id, t::version)).into_boxed();
+                if let Some(id) = id {
+                    query = query.filter(t::id.eq(id));
+                }
+                query.load(c)
+            })?)
+        })?;
+        Ok(rows.into_iter().map(TariffRow::into_version).collect())
+    }
+
+    /// Keeps an invoice. It replaces a draft of its number.
+    ///
+    /// # Errors
+    /// [`Error::InvoiceFixed`] where the invoice of this number is no draft.
+    pub fn put_invoice(&mut self, invoice: &StoredInvoice) -> Result<(), Error> {
+        use schema::invoice::dsl as i;
+        self.run("keep an invoice", |db| {
+            write_transaction!(db, c => {
+                let kept: Option<String> = i::invoice
+                    .filter(i::number.eq(&invoice.number))
+                    .select(i::state)
+                    .first(c)
+                    .optional()?;
+                match kept {
+                    Some(state) if state != DRAFT => {
+                        return Err(Error::InvoiceFixed { number: invoice.number.clone(), state });
+                    }
+                    Some(_) => {
+                        diesel::delete(i::invoice.filter(i::number.eq(&invoice.number))).execute(c)?;
+                    }
+                    None => {}
+                }
+                diesel::insert_into(i::invoice)
+                    .values((
+                        i::number.eq(&invoice.number),
+                        i::period.eq(&invoice.period),
+                        i::customer.eq(&invoice.customer),
+                        i::state.eq(&invoice.state),
+                        i::currency.eq(&invoice.currency),
+                        i::gross_minor.eq(invoice.gross_minor),
+                        i::document.eq(&invoice.document),
+                        i::sha256.eq(&invoice.sha256),
+                    ))
+                    .execute(c)?;
+                Ok(())
+            })
+        })
+    }
+
+    /// The invoices of a period and a customer (of all, where left out), by period, customer and number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn invoices(
+        &mut self,
+        period: Option<&str>,
+        customer: Option<&str>,
+    ) -> Result<Vec<StoredInvoice>, Error> {
+        use schema::invoice::dsl as i;
+        let rows: Vec<InvoiceRow> = self.run("read invoices", |db| {
+            Ok(with_connection!(db, c => {
+                let mut query = i::invoice.order((i::period, i::customer, i::number)).into_boxed();
+                if let Some(period) = period {
+                    query = query.filter(i::period.eq(period));
+                }
+                if let Some(customer) = customer {
+                    query = query.filter(i::customer.eq(customer));
+                }
+                query.load(c)
+            })?)
+        })?;
+        Ok(rows.into_iter().map(InvoiceRow::into_invoice).collect())
+    }
+
+    /// The invoice of this number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn invoice(&mut self, number: &str) -> Result<Option<StoredInvoice>, Error> {
+        use schema::invoice::dsl as i;
+        let row: Option<InvoiceRow> = self.run("read an invoice", |db| {
+            Ok(with_connection!(db, c => i::invoice.filter(i::number.eq(number)).first(c).optional())?)
+        })?;
+        Ok(row.map(InvoiceRow::into_invoice))
+    }
+}
+
+#[derive(Queryable)]
+struct TariffRow {
+    id: String,
+    version: i64,
+    toml: String,
+    sha256: String,
+    effective: String,
+    activated_at: i64,
+    activated_by: String,
+}
+
+impl TariffRow {
+    fn into_version(self) -> TariffVersion {
+        let Self { id, version, toml, sha256, effective, activated_at, activated_by } = self;
+        TariffVersion { id, version, toml, sha256, effective, activated_at, activated_by }
+    }
+}
+
+#[derive(Queryable)]
+struct InvoiceRow {
+    number: String,
+    period: String,
+    customer: String,
+    state: String,
+    currency: String,
+    gross_minor: i64,
+    document: String,
+    sha256: String,
+}
+
+impl InvoiceRow {
+    fn into_invoice(self) -> StoredInvoice {
+        let Self { number, period, customer, state, currency, gross_minor, document, sha256 } = self;
+        StoredInvoice { number, period, customer, state, currency, gross_minor, document, sha256 }
+    }
+}

@@ -1,0 +1,353 @@
+//! Committing a flush: positions, usage and checkpoints in one transaction, or nothing of it.
+
+use diesel::connection::LoadConnection;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel::sqlite::Sqlite;
+use diesel::upsert::excluded;
+
+use super::connection::Db;
+use super::error::Error;
+use super::records::{Advance, Checkpoint, CheckpointScope, Flush};
+use super::registers::{storable, stored};
+use super::schema;
+use super::usage::StoredUsage;
+use super::Ledger;
+use crate::ids::Position;
+
+/// Rows of one statement on PostgreSQL. Columns go as arrays, so their number is not bounded by that of parameters.
+#[cfg(feature = "postgres")]
+const POSTGRES_BATCH_ROWS: usize = 16_384;
+
+/// A commit that the server may or may not have made: the connection broke before its answer came.
+pub(super) struct InDoubt {
+    /// The server's number of the transaction.
+    transaction: i64,
+    /// What it would have committed.
+    advances: Vec<Advance>,
+}
+
+/// Moves the sources: only from where the flush says that they stand.
+macro_rules! advance_sources {
+    ($connection:expr, $advances:expr) => {
+        for StoredAdvance { advance, from, to, totals } in $advances {
+            use schema::source::dsl as s;
+            use schema::source_total::dsl as t;
+            let id = i64::from(advance.source.0);
+            let [
+                datagrams, malformed, duplicates, records, options_records, raw_octets, metered_records,
+                metered_octets, metered_packets, expired_records, expired_octets, not_volume,
+                duplicate_observations, duplicate_observation_octets, lost,
+            ] = *totals;
+            let moved = diesel::update(s::source.filter(s::id.eq(id)).filter(s::position.eq(*from)))
+                .set((
+                    s::position.eq(*to),
+                    s::complete.eq(s::complete.or(advance.complete.into_sql::<Bool>())),
+                    s::flushes.eq(s::flushes + 1),
+                ))
+                .execute($connection)?;
+            if moved != 1 {
+                let found: Option<i64> =
+                    s::source.filter(s::id.eq(id)).select(s::position).first($connection).optional()?;
+                return Err(match found {
+                    None => Error::UnknownSource(advance.source),
+                    Some(found) => Error::Position {
+                        source_id: advance.source,
+                        expected: advance.from,
+                        found: Position(stored(found, "a position")?),
+                    },
+                });
+            }
+            diesel::update(t::source_total.find(id))
+                .set((
+                    t::datagrams.eq(t::datagrams + datagrams),
+                    t::malformed.eq(t::malformed + malformed),
+                    t::duplicates.eq(t::duplicates + duplicates),
+                    t::records.eq(t::records + records),
+                    t::options_records.eq(t::options_records + options_records),
+                    t::raw_octets.eq(t::raw_octets + raw_octets),
+                    t::metered_records.eq(t::metered_records + metered_records),
+                    t::metered_octets.eq(t::metered_octets + metered_octets),
+                    t::metered_packets.eq(t::metered_packets + metered_packets),
+                    t::expired_records.eq(t::expired_records + expired_records),
+                    t::expired_octets.eq(t::expired_octets + expired_octets),
+                    t::not_volume.eq(t::not_volume + not_volume),
+                    t::duplicate_observations.eq(t::duplicate_observations + duplicate_observations),
+                    t::duplicate_observation_octets
+                        .eq(t::duplicate_observation_octets + duplicate_observation_octets),
+                    t::lost.eq(t::lost + lost),
+                ))
+                .execute($connection)?;
+        }
+    };
+}
+
+/// Replaces checkpoints.
+macro_rules! put_checkpoints {
+    ($connection:expr, $checkpoints:expr) => {
+        for checkpoint in $checkpoints {
+            use schema::checkpoint::dsl as k;
+            diesel::insert_into(k::checkpoint)
+                .values((
+                    k::scope.eq(checkpoint.scope.stored()),
+                    k::exporter.eq(&checkpoint.exporter),
+                    k::state.eq(&checkpoint.state),
+                ))
+                .on_conflict((k::scope, k::exporter))
+                .do_update()
+                .set(k::state.eq(excluded(k::state)))
+                .execute($connection)?;
+        }
+    };
+}
+
+impl Ledger {
+    /// Commits `flush`: moves each source from where it stands, adds the totals, adds the usage to the rows that are
+    /// there, replaces the checkpoints. In one transaction; after an error nothing of it is there.
+    ///
+    /// After a transient error the same flush can be tried again. That holds also where the connection to a server
+    /// broke during the commit: the server is asked what became of it, and a flush that arrived is not added twice.
+    ///
+    /// # Errors
+    /// [`Error::Position`] where the ledger does not stand where the flush begins, [`Error::Unbalanced`] where its
+    /// usage is not what its totals say, [`Error::Range`] and [`Error::Unsorted`] where it cannot be stored as it is.
+    /// A sum that does not fit into 63 bits is refused by the database; only sums of squares stop there.
+    pub fn commit_flush(&mut self, flush: &Flush) -> Result<(), Error> {
+        let usage = checked_usage(flush)?;
+        let advances = flush.advances.iter().map(StoredAdvance::new).collect::<Result<Vec<_>, _>>()?;
+        if self.arrived_before(flush)? {
+            return Ok(());
+        }
+        let mut transaction = None;
+        let result = self.run("commit a flush", |db| match db {
+            #[cfg(feature = "postgres")]
+            Db::Postgres(connection) => super::connection::postgres_transaction(connection, |c| {
+                transaction = Some(diesel::select(txid_current()).get_result::<i64>(c)?);
+                advance_sources!(c, &advances);
+                for batch in usage.chunks(POSTGRES_BATCH_ROWS) {
+                    upsert_postgres(c, batch)?;
+                }
+                put_checkpoints!(c, &flush.checkpoints);
+                Ok(())
+            }),
+            Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
+                advance_sources!(c, &advances);
+                for row in &usage {
+                    UpsertUsage(row).execute(c)?;
+                }
+                put_checkpoints!(c, &flush.checkpoints);
+                Ok(())
+            }),
+        });
+        if result.is_err() && self.lost {
+            self.in_doubt =
+                transaction.map(|transaction| InDoubt { transaction, advances: flush.advances.clone() });
+        }
+        result
+    }
+
+    /// True where the last commit, whose answer was lost, was this flush and did arrive.
+    fn arrived_before(&mut self, flush: &Flush) -> Result<bool, Error> {
+        let Some(doubt) = self.in_doubt.take_if(|doubt| doubt.advances == flush.advances) else {
+            return Ok(false);
+        };
+        let transaction = doubt.transaction;
+        let status = self.run("learn what became of a commit", |db| match db {
+            #[cfg(feature = "postgres")]
+            Db::Postgres(c) => {
+                Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?)
+            }
+            Db::Sqlite(_) => Ok(None),
+        });
+        match status {
+            Ok(Some(status)) if status == "committed" => Ok(true),
+            // The server has not noticed yet that nobody listens; it will not be for long.
+            Ok(Some(status)) if status == "in progress" => {
+                self.in_doubt = Some(doubt);
+                Err(Error::InProgress)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => {
+                self.in_doubt = Some(doubt);
+                Err(error)
+            }
+        }
+    }
+
+    /// The checkpoints of a scope, by exporter.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn checkpoints(&mut self, scope: CheckpointScope) -> Result<Vec<Checkpoint>, Error> {
+        let rows: Vec<(String, Vec<u8>)> = self.run("read checkpoints", |db| {
+            Ok(super::connection::with_connection!(db, c => schema::checkpoint::table
+                .filter(schema::checkpoint::scope.eq(scope.stored()))
+                .order(schema::checkpoint::exporter)
+                .select((schema::checkpoint::exporter, schema::checkpoint::state))
+                .load(c))?)
+        })?;
+        Ok(rows.into_iter().map(|(exporter, state)| Checkpoint { scope, exporter, state }).collect())
+    }
+}
+
+impl CheckpointScope {
+    /// As stored: 0, or the source's number (which begins at 1).
+    fn stored(self) -> i64 {
+        match self {
+            Self::Capture(source) => i64::from(source.0),
+            Self::Live => 0,
+        }
+    }
+}
+
+/// The rows as they are stored, once it is certain that they are what the totals say.
+fn checked_usage(flush: &Flush) -> Result<Vec<StoredUsage>, Error> {
+    let (mut octets, mut packets) = (0_u128, 0_u128);
+    for row in &flush.usage {
+        octets += u128::from(row.sums.octets);
+        packets += u128::from(row.sums.packets);
+    }
+    let stated_octets = flush.advances.iter().map(|a| u128::from(a.totals.metered_octets)).sum();
+    let stated_packets = flush.advances.iter().map(|a| u128::from(a.totals.metered_packets)).sum();
+    if (octets, packets) != (stated_octets, stated_packets) {
+        return Err(Error::Unbalanced { octets, packets, stated_octets, stated_packets });
+    }
+    if !flush.usage.is_sorted_by(|a, b| a.key < b.key) {
+        return Err(Error::Unsorted);
+    }
+    flush.usage.iter().map(StoredUsage::new).collect()
+}
+
+/// An advance in the types of the database.
+struct StoredAdvance<'a> {
+    advance: &'a Advance,
+    from: i64,
+    to: i64,
+    totals: [i64; 15],
+}
+
+impl<'a> StoredAdvance<'a> {
+    fn new(advance: &'a Advance) -> Result<Self, Error> {
+        if advance.to < advance.from {
+            return Err(Error::Range("a flush that moves backward"));
+        }
+        let t = &advance.totals;
+        let mut totals = [0; 15];
+        let numbers = [
+            t.datagrams,
+            t.malformed,
+            t.duplicates,
+            t.records,
+            t.options_records,
+            t.raw_octets,
+            t.metered_records,
+            t.metered_octets,
+            t.metered_packets,
+            t.expired_records,
+            t.expired_octets,
+            t.not_volume,
+            t.duplicate_observations,
+            t.duplicate_observation_octets,
+            t.lost,
+        ];
+        for (total, number) in totals.iter_mut().zip(numbers) {
+            *total = storable(number, "a total of more than 63 bits")?;
+        }
+        let position = |position: Position| storable(position.0, "a position of more than 63 bits");
+        Ok(Self { advance, from: position(advance.from)?, to: position(advance.to)?, totals })
+    }
+}
+
+diesel::define_sql_function! {
+    /// The number of this transaction.
+    fn txid_current() -> BigInt;
+}
+diesel::define_sql_function! {
+    /// What became of a transaction.
+    fn txid_status(transaction: BigInt) -> Nullable<Text>;
+}
+
+const INSERT: &str = "INSERT INTO usage (bucket, customer, link, direction, class, family, exporter, \
+    rate_numerator, rate_denominator, rate_source, octets, packets, flows, squares_low, squares_high) ";
+
+/// Sums add up; an overflow is an error in both dialects (SQLite would store a float, which a STRICT table refuses).
+/// Sums of squares stop at the end of their range, as they do in the meter.
+const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, link, direction, class, family, exporter, \
+    rate_numerator, rate_denominator, rate_source) DO UPDATE SET \
+    octets = usage.octets + excluded.octets, \
+    packets = usage.packets + excluded.packets, \
+    flows = usage.flows + excluded.flows, \
+    squares_low = CASE WHEN usage.squares_low > 9223372036854775807 - excluded.squares_low \
+        THEN 9223372036854775807 ELSE usage.squares_low + excluded.squares_low END, \
+    squares_high = CASE WHEN usage.squares_high > 9223372036854775807 - excluded.squares_high \
+        THEN 9223372036854775807 ELSE usage.squares_high + excluded.squares_high END";
+
+/// The upsert of one row on SQLite. A query type of its own, because diesel prepares `sql_query` anew each time, while
+/// a query with a static id is prepared once a connection.
+struct UpsertUsage<'a>(&'a StoredUsage);
+
+impl QueryId for UpsertUsage<'_> {
+    type QueryId = UpsertUsage<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Sqlite> for UpsertUsage<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let row = self.0;
+        out.push_sql(INSERT);
+        out.push_sql("VALUES (");
+        out.push_bind_param::<BigInt, _>(&row.bucket)?;
+        for number in [&row.customer] {
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(number)?;
+        }
+        for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
+            out.push_sql(", ");
+            out.push_bind_param::<Integer, _>(number)?;
+        }
+        for number in [&row.rate_numerator, &row.rate_denominator] {
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(number)?;
+        }
+        out.push_sql(", ");
+        out.push_bind_param::<Integer, _>(&row.rate_source)?;
+        for number in [&row.octets, &row.packets, &row.flows, &row.squares_low, &row.squares_high] {
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(number)?;
+        }
+        out.push_sql(")");
+        out.push_sql(ACCUMULATE);
+        Ok(())
+    }
+}
+
+impl<C: LoadConnection<Backend = Sqlite>> RunQueryDsl<C> for UpsertUsage<'_> {}
+
+/// The upsert of many rows on PostgreSQL: one array a column.
+#[cfg(feature = "postgres")]
+fn upsert_postgres(connection: &mut PgConnection, rows: &[StoredUsage]) -> Result<(), Error> {
+    use diesel::sql_types::Array;
+    let big = |column: fn(&StoredUsage) -> i64| rows.iter().map(column).collect::<Vec<i64>>();
+    let small = |column: fn(&StoredUsage) -> i32| rows.iter().map(column).collect::<Vec<i32>>();
+    diesel::sql_query(format!(
+        "{INSERT} SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15){ACCUMULATE}"
+    ))
+    .bind::<Array<BigInt>, _>(big(|row| row.bucket))
+    .bind::<Array<BigInt>, _>(big(|row| row.customer))
+    .bind::<Array<Integer>, _>(small(|row| row.link))
+    .bind::<Array<Integer>, _>(small(|row| row.direction))
+    .bind::<Array<Integer>, _>(small(|row| row.class))
+    .bind::<Array<Integer>, _>(small(|row| row.family))
+    .bind::<Array<Integer>, _>(small(|row| row.exporter))
+    .bind::<Array<BigInt>, _>(big(|row| row.rate_numerator))
+    .bind::<Array<BigInt>, _>(big(|row| row.rate_denominator))
+    .bind::<Array<Integer>, _>(small(|row| row.rate_source))
+    .bind::<Array<BigInt>, _>(big(|row| row.octets))
+    .bind::<Array<BigInt>, _>(big(|row| row.packets))
+    .bind::<Array<BigInt>, _>(big(|row| row.flows))
+    .bind::<Array<BigInt>, _>(big(|row| row.squares_low))
+    .bind::<Array<BigInt>, _>(big(|row| row.squares_high))
+    .execute(connection)?;
+    Ok(())
+}

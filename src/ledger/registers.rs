@@ -1,0 +1,267 @@
+//! Registers: the numbers of names, and the sources of datagrams.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::connection::{Db, with_connection, write_transaction};
+use super::error::Error;
+use super::records::{FlushTotals, NameKind, Source, SourceKind};
+use super::schema;
+use super::Ledger;
+use crate::ids::{CustomerId, Position, SourceId};
+
+macro_rules! load_names {
+    ($connection:expr, $kind:expr) => {
+        schema::name::table
+            .filter(schema::name::kind.eq($kind.as_str()))
+            .order(schema::name::number)
+            .select((schema::name::number, schema::name::text))
+            .load::<(i64, String)>($connection)
+    };
+}
+
+macro_rules! find_source {
+    ($connection:expr, $kind:expr, $key:expr) => {
+        schema::source::table
+            .filter(schema::source::kind.eq($kind.as_str()))
+            .filter(schema::source::key.eq($key))
+            .inner_join(schema::source_total::table.on(schema::source_total::source.eq(schema::source::id)))
+            .first::<(SourceRow, TotalsRow)>($connection)
+            .optional()
+    };
+}
+
+impl NameKind {
+    /// As stored.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Customer => "customer",
+            Self::Exporter => "exporter",
+            Self::Link => "link",
+        }
+    }
+
+    /// The first number that is given, and the last.
+    const fn range(self) -> (i64, i64) {
+        match self {
+            Self::Class | Self::Exporter | Self::Link => (1, u16::MAX as i64),
+            Self::Customer => (CustomerId::FIRST.0 as i64, u32::MAX as i64),
+        }
+    }
+}
+
+impl SourceKind {
+    /// As stored.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Journal => "journal",
+        }
+    }
+
+    fn from_stored(text: &str) -> Result<Self, Error> {
+        match text {
+            "capture" => Ok(Self::Capture),
+            "journal" => Ok(Self::Journal),
+            other => Err(Error::Damaged(format!("a source of kind `{other}`"))),
+        }
+    }
+}
+
+impl Ledger {
+    /// The numbers of `names`, in their order. A name that has none yet gets the next one: numbers are never changed
+    /// and never given twice. Either all new names get a number or none.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where the kind has no numbers left.
+    pub fn intern(&mut self, kind: NameKind, names: &[&str]) -> Result<Vec<u32>, Error> {
+        if names.iter().any(|name| name.contains('\0')) {
+            return Err(Error::Range("a name with a zero octet"));
+        }
+        self.run("number names", |db| {
+            // Names are seldom new, and looking needs no lock.
+            let known = numbers(db, kind)?;
+            if let Some(found) = look_up(&known, names) {
+                return Ok(found);
+            }
+            write_transaction!(db, c => {
+                let mut known: HashMap<String, i64> = by_name(load_names!(c, kind)?);
+                let (first, last) = kind.range();
+                let mut next = known.values().copied().max().map_or(first, |newest| first.max(newest + 1));
+                for &name in names {
+                    if known.contains_key(name) {
+                        continue;
+                    }
+                    if next > last {
+                        return Err(Error::Full(kind));
+                    }
+                    diesel::insert_into(schema::name::table)
+                        .values((
+                            schema::name::kind.eq(kind.as_str()),
+                            schema::name::number.eq(next),
+                            schema::name::text.eq(name),
+                        ))
+                        .execute(c)?;
+                    known.insert(name.to_owned(), next);
+                    next += 1;
+                }
+                look_up(&known, names).ok_or_else(|| Error::Damaged("a name's number".to_owned()))
+            })
+        })
+    }
+
+    /// All names of a kind, by number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn names(&mut self, kind: NameKind) -> Result<Vec<(u32, String)>, Error> {
+        let rows = self.run("read names", |db| Ok(with_connection!(db, c => load_names!(c, kind))?))?;
+        rows.into_iter().map(|(number, name)| Ok((stored(number, "a name's number")?, name))).collect()
+    }
+
+    /// The source of this kind and key; a new one stands at position 0.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn source(&mut self, kind: SourceKind, key: &str) -> Result<Source, Error> {
+        if key.contains('\0') {
+            return Err(Error::Range("a source's key with a zero octet"));
+        }
+        self.run("register a source", |db| {
+            if let Some(row) = with_connection!(db, c => find_source!(c, kind, key))? {
+                return into_source(row);
+            }
+            let row = write_transaction!(db, c => {
+                if let Some(row) = find_source!(c, kind, key)? {
+                    return Ok(row);
+                }
+                let newest: Option<i64> =
+                    schema::source::table.select(diesel::dsl::max(schema::source::id)).first(c)?;
+                let id = newest.unwrap_or(0) + 1;
+                let row = (SourceRow::new(id, kind, key), TotalsRow { source: id, ..TotalsRow::default() });
+                diesel::insert_into(schema::source::table).values(&row.0).execute(c)?;
+                diesel::insert_into(schema::source_total::table).values(&row.1).execute(c)?;
+                Ok(row)
+            })?;
+            into_source(row)
+        })
+    }
+
+    /// All sources, by number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn sources(&mut self) -> Result<Vec<Source>, Error> {
+        let rows: Vec<(SourceRow, TotalsRow)> = self.run("read the sources", |db| {
+            Ok(with_connection!(db, c => schema::source::table
+                .inner_join(schema::source_total::table.on(schema::source_total::source.eq(schema::source::id)))
+                .order(schema::source::id)
+                .load(c))?)
+        })?;
+        rows.into_iter().map(into_source).collect()
+    }
+
+    /// A number that grows with every flush that anybody commits: where it is the same, usage is the same.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn data_version(&mut self) -> Result<u64, Error> {
+        let flushes: Vec<i64> = self.run("read the sources", |db| {
+            Ok(with_connection!(db, c => schema::source::table.select(schema::source::flushes).load(c))?)
+        })?;
+        flushes.into_iter().map(|n| stored::<u64>(n, "a count of flushes")).sum()
+    }
+}
+
+fn numbers(db: &mut Db, kind: NameKind) -> Result<HashMap<String, i64>, Error> {
+    Ok(by_name(with_connection!(db, c => load_names!(c, kind))?))
+}
+
+fn by_name(rows: Vec<(i64, String)>) -> HashMap<String, i64> {
+    rows.into_iter().map(|(number, name)| (name, number)).collect()
+}
+
+fn look_up(known: &HashMap<String, i64>, names: &[&str]) -> Option<Vec<u32>> {
+    names.iter().map(|&name| u32::try_from(*known.get(name)?).ok()).collect()
+}
+
+/// A stored number in the type that it is of; a number that does not fit was not written by us.
+pub(super) fn stored<T: TryFrom<i64>>(number: i64, what: &str) -> Result<T, Error> {
+    T::try_from(number).map_err(|_| Error::Damaged(format!("{what} is {number}")))
+}
+
+/// A number that is going to be stored.
+pub(super) fn storable(number: u64, what: &'static str) -> Result<i64, Error> {
+    i64::try_from(number).map_err(|_| Error::Range(what))
+}
+
+/// A row of `source`.
+#[derive(Insertable, Queryable)]
+#[diesel(table_name = schema::source)]
+struct SourceRow {
+    id: i64,
+    kind: String,
+    key: String,
+    position: i64,
+    complete: bool,
+    flushes: i64,
+}
+
+impl SourceRow {
+    fn new(id: i64, kind: SourceKind, key: &str) -> Self {
+        let (kind, key) = (kind.as_str().to_owned(), key.to_owned());
+        Self { id, kind, key, position: 0, complete: false, flushes: 0 }
+    }
+}
+
+/// A row of `source_total`.
+#[derive(Default, Insertable, Queryable)]
+#[diesel(table_name = schema::source_total)]
+struct TotalsRow {
+    source: i64,
+    datagrams: i64,
+    malformed: i64,
+    duplicates: i64,
+    records: i64,
+    options_records: i64,
+    raw_octets: i64,
+    metered_records: i64,
+    metered_octets: i64,
+    metered_packets: i64,
+    expired_records: i64,
+    expired_octets: i64,
+    not_volume: i64,
+    duplicate_observations: i64,
+    duplicate_observation_octets: i64,
+    lost: i64,
+}
+
+fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error> {
+    let total = |number| stored::<u64>(number, "a source's total");
+    Ok(Source {
+        id: SourceId(stored(source.id, "a source's number")?),
+        kind: SourceKind::from_stored(&source.kind)?,
+        key: source.key,
+        position: Position(stored(source.position, "a position")?),
+        complete: source.complete,
+        totals: FlushTotals {
+            datagrams: total(totals.datagrams)?,
+            malformed: total(totals.malformed)?,
+            duplicates: total(totals.duplicates)?,
+            records: total(totals.records)?,
+            options_records: total(totals.options_records)?,
+            raw_octets: total(totals.raw_octets)?,
+            metered_records: total(totals.metered_records)?,
+            metered_octets: total(totals.metered_octets)?,
+            metered_packets: total(totals.metered_packets)?,
+            expired_records: total(totals.expired_records)?,
+            expired_octets: total(totals.expired_octets)?,
+            not_volume: total(totals.not_volume)?,
+            duplicate_observations: total(totals.duplicate_observations)?,
+            duplicate_observation_octets: total(totals.duplicate_observation_octets)?,
+            lost: total(totals.lost)?,
+        },
+    })
+}

@@ -1,0 +1,107 @@
+//! The tables, as diesel knows them: only types that both dialects have.
+#![allow(missing_docs, reason = "the columns are those of schema/*/up.sql, and described in ledger/records.rs")]
+
+diesel::table! {
+    name (kind, number) {
+        kind -> Text,
+        number -> BigInt,
+        #[sql_name = "name"]
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    source (id) {
+        id -> BigInt,
+        kind -> Text,
+        key -> Text,
+        position -> BigInt,
+        complete -> Bool,
+        flushes -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_total (source) {
+        source -> BigInt,
+        datagrams -> BigInt,
+        malformed -> BigInt,
+        duplicates -> BigInt,
+        records -> BigInt,
+        options_records -> BigInt,
+        raw_octets -> BigInt,
+        metered_records -> BigInt,
+        metered_octets -> BigInt,
+        metered_packets -> BigInt,
+        expired_records -> BigInt,
+        expired_octets -> BigInt,
+        not_volume -> BigInt,
+        duplicate_observations -> BigInt,
+        duplicate_observation_octets -> BigInt,
+        lost -> BigInt,
+    }
+}
+
+diesel::table! {
+    usage (bucket, customer, link, direction, class, family, exporter, rate_numerator, rate_denominator, rate_source) {
+        bucket -> BigInt,
+        customer -> BigInt,
+        link -> Integer,
+        direction -> Integer,
+        class -> Integer,
+        family -> Integer,
+        exporter -> Integer,
+        rate_numerator -> BigInt,
+        rate_denominator -> BigInt,
+        rate_source -> Integer,
+        octets -> BigInt,
+        packets -> BigInt,
+        flows -> BigInt,
+        squares_low -> BigInt,
+        squares_high -> BigInt,
+    }
+}
+
+diesel::table! {
+    checkpoint (scope, exporter) {
+        scope -> BigInt,
+        exporter -> Text,
+        state -> Binary,
+    }
+}
+
+diesel::table! {
+    config_version (number) {
+        number -> BigInt,
+        sha256 -> Text,
+        text -> Text,
+        valid_from -> BigInt,
+    }
+}
+
+diesel::table! {
+    tariff_version (id, version) {
+        id -> Text,
+        version -> BigInt,
+        toml -> Text,
+        sha256 -> Text,
+        effective -> Text,
+        activated_at -> BigInt,
+        activated_by -> Text,
+    }
+}
+
+diesel::table! {
+    invoice (number) {
+        number -> Text,
+        period -> Text,
+        customer -> Text,
+        state -> Text,
+        currency -> Text,
+        gross_minor -> BigInt,
+        document -> Text,
+        sha256 -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(source, source_total);
