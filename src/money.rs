@@ -349,7 +349,9 @@ mod tests {
 
     #[test]
     fn currencies_have_their_exponents() {
-        for (code, exponent) in [("EUR", 2), ("JPY", 0), ("KWD", 3), ("CHF", 2), ("ISK", 0), ("ZWG", 2), ("AED", 2)] {
+        for (code, exponent) in
+            [("EUR", 2), ("JPY", 0), ("KWD", 3), ("CHF", 2), ("ISK", 0), ("ZWG", 2), ("AED", 2)]
+        {
             assert_eq!(currency(code).exponent(), exponent, "{code}");
         }
         for code in ["XXX", "XTS", "XAU", "eur", "EURO", "", " ", "EUR USD", "DEM"] {
@@ -392,7 +394,10 @@ mod tests {
         for text in ["", ".", "1.", ".5", "1.005", "1,00", "1e2", "+1", "--1", "1_000", " 1", "1.0.0", "١"] {
             assert_eq!(Money::parse(text, eur), Err(Error::NotAnAmount { currency: eur }), "{text:?}");
         }
-        assert_eq!(Money::parse("0.5", currency("JPY")), Err(Error::NotAnAmount { currency: currency("JPY") }));
+        assert_eq!(
+            Money::parse("0.5", currency("JPY")),
+            Err(Error::NotAnAmount { currency: currency("JPY") })
+        );
         assert_eq!(Money::parse("92233720368547758.08", eur), Err(Error::OutOfRange));
         assert_eq!(
             Money::parse("99999999999999999999999999999999999", eur),
@@ -416,14 +421,14 @@ mod tests {
     fn half_a_cent_goes_away_from_zero_once() {
         let eur = currency("EUR");
         for (n, d, minor) in [
-            (1, 200, 1),                   // 0.005
-            (-1, 200, -1),                 // -0.005
-            (49_999, 10_000_000, 0),       // 0.0049999
-            (5, 1000, 1),                  // 0.005, not reduced
-            (1, 3, 33),                    // 0.333...
-            (2, 3, 67),                    // 0.666...
+            (1, 200, 1),                     // 0.005
+            (-1, 200, -1),                   // -0.005
+            (49_999, 10_000_000, 0),         // 0.0049999
+            (5, 1000, 1),                    // 0.005, not reduced
+            (1, 3, 33),                      // 0.333...
+            (2, 3, 67),                      // 0.666...
             (100_499_999, 100_000_000, 100), // 1.00499999
-            (1005, 1000, 101),             // 1.005, which binary floating point rounds down
+            (1005, 1000, 101),               // 1.005, which binary floating point rounds down
             (0, 7, 0),
         ] {
             assert_eq!(Money::round(&ratio(n, d), eur), Ok(Money::new(minor, eur)), "{n}/{d}");

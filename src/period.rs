@@ -220,7 +220,19 @@ mod tests {
     #[test]
     fn months_are_read_strictly() {
         assert_eq!("2026-03".parse(), Ok(Period { year: 2026, month: 3 }));
-        for text in ["2026-3", "2026-13", "2026-00", "202-003", "26-03", "+026-03", "2026-03-01", "2026", "", "9999-01", "1969-12"] {
+        for text in [
+            "2026-3",
+            "2026-13",
+            "2026-00",
+            "202-003",
+            "26-03",
+            "+026-03",
+            "2026-03-01",
+            "2026",
+            "",
+            "9999-01",
+            "1969-12",
+        ] {
             assert_eq!(text.parse::<Period>(), Err(Error::NotAMonth(text.to_owned())));
         }
         assert_eq!(Period { year: 2026, month: 3 }.to_string(), "2026-03");
@@ -247,7 +259,9 @@ mod tests {
     fn anchors_are_clamped_from_the_day_that_was_asked_for() {
         let starts = |anchor: i64, year: i16| -> Vec<String> {
             (1..=4)
-                .map(|month| Period { year, month }.first_day(AnchorDay::new(anchor).expect("a day")).to_string())
+                .map(|month| {
+                    Period { year, month }.first_day(AnchorDay::new(anchor).expect("a day")).to_string()
+                })
                 .collect()
         };
         assert_eq!(starts(31, 2026), ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30"]);
@@ -262,7 +276,16 @@ mod tests {
     /// Thirty years of periods, any anchor, zones with odd rules: each begins where the one before it ended.
     #[test]
     fn periods_leave_no_gap_and_do_not_overlap() {
-        for zone in ["UTC", "Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Cairo", "America/Santiago"] {
+        for zone in [
+            "UTC",
+            "Europe/Amsterdam",
+            "America/New_York",
+            "Asia/Kathmandu",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "Africa/Cairo",
+            "America/Santiago",
+        ] {
             for anchor in [1, 15, 28, 29, 30, 31] {
                 let mut before = span("1999-12", zone, anchor);
                 for year in 2000..2030 {
