@@ -186,6 +186,12 @@ impl Scaled {
         }
     }
 
+    /// The sum as it is kept: numerators by denominator, ascending. It is the sum of the quotients; rating reads it
+    /// so, because it must not round, and because [`Scaled::fraction`] has an end.
+    pub fn parts(&self) -> impl Iterator<Item = (u32, i128)> {
+        self.by_denominator.iter().copied()
+    }
+
     /// The sum, rounded half up to a whole number.
     ///
     /// Exact while the least common multiple of the denominators fits into 64 bits; beyond that each further

@@ -1,0 +1,124 @@
+//! What rating reads: one customer's usage of one period, grouped by everything that a tariff can ask for.
+
+use std::collections::BTreeMap;
+
+use crate::flow::{Direction, Family};
+use crate::money::Exact;
+use crate::units::SamplingRate;
+use crate::usage::{Scaled, UsageSums, Variance};
+
+/// What a group of usage has in common. Names, not numbers: tariffs are written in names.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupKey {
+    /// The link's name.
+    pub link: String,
+    /// The link's kind; empty where the link is no longer configured.
+    pub link_kind: String,
+    /// Direction, seen from the customer.
+    pub direction: Direction,
+    /// The traffic class that the meter gave.
+    pub traffic_class: String,
+    /// Address family.
+    pub family: Family,
+    /// The exporter's name.
+    pub exporter: String,
+}
+
+/// Volume with its uncertainty and where its scaling came from. Sums are exact.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Volume {
+    /// Octets, scaled.
+    pub octets: Scaled,
+    /// Packets, scaled.
+    pub packets: Scaled,
+    /// Upper bound of the variance of `octets`.
+    pub variance: Variance,
+    /// Raw octets by sampling rate and the rate's source; unsampled ones too.
+    pub raw_by_rate: BTreeMap<SamplingRate, u128>,
+}
+
+impl Volume {
+    /// Adds raw sums counted at `rate`.
+    pub fn add(&mut self, sums: &UsageSums, rate: SamplingRate) {
+        self.octets.add(sums.octets, rate);
+        self.packets.add(sums.packets, rate);
+        self.variance.add(sums.squares_high, rate);
+        let raw = self.raw_by_rate.entry(rate).or_default();
+        *raw = raw.checked_add(sums.octets.into()).expect("2^64 rows of 2^64 octets fit");
+    }
+
+    /// Adds another volume.
+    pub fn merge(&mut self, other: &Self) {
+        self.octets.merge(&other.octets);
+        self.packets.merge(&other.packets);
+        self.variance.merge(other.variance);
+        for (&rate, &octets) in &other.raw_by_rate {
+            let raw = self.raw_by_rate.entry(rate).or_default();
+            *raw = raw.checked_add(octets).expect("2^64 rows of 2^64 octets fit");
+        }
+    }
+
+    /// Octets, scaled and not rounded.
+    #[must_use]
+    pub fn exact_octets(&self) -> Exact {
+        exact(&self.octets)
+    }
+
+    /// The part of the octets that was estimated from sampled packets, scaled.
+    #[must_use]
+    pub fn sampled_octets(&self) -> Exact {
+        self.raw_by_rate
+            .iter()
+            .filter(|(rate, _)| rate.is_sampled())
+            .fold(Exact::zero(), |sum, (&rate, &raw)| sum.plus(&scaled(raw, rate)))
+    }
+
+    /// Standard error over estimate in millionths, by the upper bound of the variance.
+    #[must_use]
+    pub fn relative_error_millionths(&self) -> u128 {
+        self.variance.relative_error_millionths(self.octets.rounded())
+    }
+}
+
+/// `raw` octets counted at `rate`, scaled and not rounded.
+#[must_use]
+pub fn scaled(raw: u128, rate: SamplingRate) -> Exact {
+    Exact::whole(raw).times(&Exact::whole(rate.numerator())).over(rate.denominator())
+}
+
+/// A scaled sum as an exact number.
+fn exact(sum: &Scaled) -> Exact {
+    sum.parts().fold(Exact::zero(), |total, (denominator, numerator)| {
+        total.plus(&Exact::whole(numerator).over(denominator))
+    })
+}
+
+/// One customer's usage of one period.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PeriodUsage {
+    /// Volume by group.
+    pub groups: BTreeMap<GroupKey, Volume>,
+}
+
+impl PeriodUsage {
+    /// Adds raw sums of one usage row.
+    pub fn add(&mut self, key: GroupKey, sums: &UsageSums, rate: SamplingRate) {
+        self.groups.entry(key).or_default().add(sums, rate);
+    }
+
+    /// The volume of the groups that `chosen` accepts.
+    #[must_use]
+    pub fn volume(&self, mut chosen: impl FnMut(&GroupKey) -> bool) -> Volume {
+        let mut sum = Volume::default();
+        for (_, volume) in self.groups.iter().filter(|(key, _)| chosen(key)) {
+            sum.merge(volume);
+        }
+        sum
+    }
+
+    /// True where nothing was used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
