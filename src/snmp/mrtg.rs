@@ -16,109 +16,55 @@ use crate::counters::Counters;
 /// in `work_dir`. It has what `counters` shows now; write it again when links or customers were added.
 #[must_use]
 pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir: &str) -> String {
-    let writer = Writer { tree: tree(), agent: agent(config, host) };
-    let mut out = heading(config, host, work_dir);
-    for (row, _) in counters.processors.iter().enumerate() {
+    let mut writer =
+        Writer { tree: tree(), agent: agent(config, host), out: heading(config, host, work_dir) };
+    for row in 0..counters.processors.len() {
         let index = row + 1;
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-processor-{index}"),
-                title: format!("Stream processor {row}: flow records"),
-                objects: ["fluxProcessorRecords", "fluxProcessorMeteredRecords"],
-                index,
-                ..Section::RATE
-            },
-        );
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-processor-{index}-held"),
-                title: format!("Stream processor {row}: records held and octets on the way to the journal"),
-                objects: ["fluxProcessorHeld", "fluxProcessorQueue"],
-                index,
-                legends: ["held", "queue"],
-                ..Section::LEVEL
-            },
-        );
+        let target = format!("fluxoscope-processor-{index}");
+        let title = format!("Stream processor {row}");
+        let objects = ["fluxProcessorRecords", "fluxProcessorMeteredRecords"];
+        writer.graph(&target, &format!("{title}: flow records"), objects, index, &RECORDS);
+        let objects = ["fluxProcessorHeld", "fluxProcessorQueue"];
+        writer.graph(&format!("{target}-held"), &format!("{title}: waiting"), objects, index, &WAITING);
     }
-    for exporter in counters.exporters().iter() {
-        let index = exporter.ledger_id.load(Relaxed) as usize;
-        if index != 0 {
-            writer.section(
-                &mut out,
-                &Section {
-                    target: format!("fluxoscope-exporter-{index}"),
-                    title: format!("Exporter {}: flow records, and what was lost", exporter.name),
-                    objects: ["fluxExporterRecords", "fluxExporterLost"],
-                    index,
-                    legends: ["records", "lost"],
-                    ..Section::RATE
-                },
-            );
-        }
+    let mut exporters: Vec<_> = counters
+        .exporters()
+        .into_iter()
+        .map(|exporter| (exporter.ledger_id.load(Relaxed), exporter))
+        .collect();
+    exporters.retain(|&(id, _)| id != 0);
+    exporters.sort_by_key(|&(id, _)| id);
+    exporters.dedup_by_key(|&mut (id, _)| id);
+    for (id, exporter) in exporters {
+        let title = format!("Exporter {}: flow records and loss", exporter.name);
+        let objects = ["fluxExporterRecords", "fluxExporterLost"];
+        writer.graph(&format!("fluxoscope-exporter-{id}"), &title, objects, id as usize, &LOSS);
     }
     let volumes = counters.volumes.load();
     for link in &volumes.links {
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-link-{}", link.id),
-                title: format!("Link {}", link.name),
-                objects: ["fluxLinkInOctets", "fluxLinkOutOctets"],
-                index: link.id as usize,
-                ..Section::VOLUME
-            },
-        );
+        let target = format!("fluxoscope-link-{}", link.id);
+        let objects = ["fluxLinkInOctets", "fluxLinkOutOctets"];
+        writer.graph(&target, &format!("Link {}", link.name), objects, link.id as usize, &VOLUME);
     }
     for customer in &volumes.customers {
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-customer-{}", customer.id),
-                title: format!("Customer {}", customer.name),
-                objects: ["fluxCustomerInOctets", "fluxCustomerOutOctets"],
-                index: customer.id as usize,
-                ..Section::VOLUME
-            },
-        );
+        let target = format!("fluxoscope-customer-{}", customer.id);
+        let objects = ["fluxCustomerInOctets", "fluxCustomerOutOctets"];
+        writer.graph(&target, &format!("Customer {}", customer.name), objects, customer.id as usize, &VOLUME);
     }
     for (row, name) in CONTENTION.iter().enumerate() {
         let index = row + 1;
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-table-{index}"),
-                title: format!("Table {name}: in use, and the limit"),
-                objects: ["fluxContentionCurrent", "fluxContentionLimit"],
-                index,
-                legends: ["in use", "limit"],
-                ..Section::LEVEL
-            },
-        );
-        writer.section(
-            &mut out,
-            &Section {
-                target: format!("fluxoscope-table-{index}-waits"),
-                title: format!("Table {name}: failures and waits"),
-                objects: ["fluxContentionFailures", "fluxContentionWaits"],
-                index,
-                legends: ["failures", "waits"],
-                unit: "events per minute",
-                options: "perminute,nopercent,growright",
-                ..Section::RATE
-            },
-        );
+        let target = format!("fluxoscope-table-{index}");
+        let objects = ["fluxContentionCurrent", "fluxContentionLimit"];
+        writer.graph(&target, &format!("Table {name}: in use, and the limit"), objects, index, &LEVEL);
+        let objects = ["fluxContentionFailures", "fluxContentionWaits"];
+        let title = format!("Table {name}: failures and waits");
+        writer.graph(&format!("{target}-waits"), &title, objects, index, &EVENTS);
     }
-    out
+    writer.out
 }
 
-/// One graph of two objects.
-struct Section {
-    target: String,
-    title: String,
-    objects: [&'static str; 2],
-    index: usize,
+/// How a graph looks.
+struct Style {
     legends: [&'static str; 2],
     unit: &'static str,
     options: &'static str,
@@ -126,49 +72,50 @@ struct Section {
     value_max: u64,
 }
 
-impl Section {
-    /// Records per second.
-    const RATE: Self = Self {
-        target: String::new(),
-        title: String::new(),
-        objects: ["", ""],
-        index: 0,
-        legends: ["decoded", "metered"],
-        unit: "records per second",
-        options: "nopercent,growright",
-        value_max: 1_000_000_000,
-    };
-    /// Gauges.
-    const LEVEL: Self = Self {
-        unit: "entries or octets",
-        options: "gauge,nopercent,growright",
-        value_max: u32::MAX as u64,
-        ..Self::RATE
-    };
-    /// Octets, shown as bits; up to 10 Tbit/s, so that a commit after a pause still counts.
-    const VOLUME: Self = Self {
-        legends: ["in", "out"],
-        unit: "bits per second",
-        options: "bits,nopercent,growright",
-        value_max: 1_250_000_000_000,
-        ..Self::RATE
-    };
-}
+const RECORDS: Style = Style {
+    legends: ["decoded", "metered"],
+    unit: "records per second",
+    options: "nopercent,growright",
+    value_max: 1_000_000_000,
+};
+const LOSS: Style = Style { legends: ["records", "lost"], ..RECORDS };
+/// Octets, shown as bits; up to 10 Tbit/s, so that a commit after a pause still counts.
+const VOLUME: Style = Style {
+    legends: ["in", "out"],
+    unit: "bits per second",
+    options: "bits,nopercent,growright",
+    value_max: 1_250_000_000_000,
+};
+const WAITING: Style = Style {
+    legends: ["held", "queue"],
+    unit: "records, octets",
+    options: "gauge,nopercent,growright",
+    value_max: u32::MAX as u64,
+};
+const LEVEL: Style = Style { legends: ["in use", "limit"], unit: "entries or octets", ..WAITING };
+const EVENTS: Style = Style {
+    legends: ["failures", "waits"],
+    unit: "events per minute",
+    options: "perminute,nopercent,growright",
+    value_max: 1_000_000_000,
+};
 
 struct Writer {
     tree: tree::Tree,
     /// `community@host:port::::2`.
     agent: String,
+    out: String,
 }
 
 impl Writer {
-    fn section(&self, out: &mut String, section: &Section) {
-        let Section { target, index, legends: [first, second], unit, options, value_max, .. } = section;
-        let title = html(&section.title);
-        let objects = section.objects.map(|name| self.oid(name, *index)).join("&");
+    /// Adds a graph of two objects of one row.
+    fn graph(&mut self, target: &str, title: &str, objects: [&str; 2], index: usize, style: &Style) {
+        let Style { legends: [first, second], unit, options, value_max } = style;
+        let title = html(title);
+        let objects = objects.map(|name| self.oid(name, index)).join("&");
         // Writing into a String cannot fail.
         let _ = write!(
-            out,
+            self.out,
             "\n\
              Target[{target}]: {objects}:{agent}\n\
              Title[{target}]: {title}\n\
