@@ -1,0 +1,299 @@
+//! SNMPv1 and v2c messages on the wire (RFC 1157, 1901, 3416), with rasn-snmp's types.
+//!
+//! Decoding is stricter than the types: the version is looked at first, nothing may follow the message, object
+//! identifiers have at most 128 sub-identifiers (RFC 2578, 7.1.3), integers fit in 32 bits. GetBulk has a type of
+//! its own here, because a negative `non-repeaters` or `max-repetitions` is a zero (RFC 3416, 4.2.3), no error.
+//!
+//! The size of a response is known before anything is encoded, so that GetBulk stops in the right place.
+
+use rasn::ber;
+use rasn::prelude::*;
+use rasn_smi::v1::{Counter, Gauge, TimeTicks};
+use rasn_smi::v2::{ApplicationSyntax, Counter64, ObjectSyntax, SimpleSyntax};
+use rasn_snmp::v2::{
+    GetNextRequest, GetRequest, InformRequest, Pdu, Report, Response, SetRequest, Trap, VarBind, VarBindList,
+    VarBindValue,
+};
+use rasn_snmp::{v1, v2c};
+use snmp_parser::asn1_rs::{self, FromBer as _};
+
+use super::tree::Value;
+
+/// The community-based versions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Version {
+    V1,
+    V2c,
+}
+
+/// Why a datagram is not a request, each with a counter of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refused {
+    /// Not BER, not this type, or bounds broken: `snmpInASNParseErrs`.
+    Malformed,
+    /// Neither 0, 1 nor 3: `snmpInBadVersions`.
+    Version,
+    /// SNMPv3, well-formed, but no security model is implemented: `snmpUnknownSecurityModels`.
+    SecurityModel,
+    /// SNMPv3 that asks for privacy without authentication: `snmpInvalidMsgs`.
+    InvalidFlags,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Get,
+    GetNext,
+    GetBulk {
+        non_repeaters: i32,
+        max_repetitions: i32,
+    },
+    Set,
+    /// A response, trap, inform or report: nobody here takes them.
+    Unhandled,
+}
+
+/// A message with its operation.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) version: Version,
+    pub(super) community: OctetString,
+    pub(super) request_id: i32,
+    pub(super) operation: Operation,
+    pub(super) bindings: VarBindList,
+}
+
+impl Message {
+    /// Decodes a datagram.
+    pub(super) fn decode(datagram: &[u8]) -> Result<Self, Refused> {
+        let version = match peek_version(datagram)? {
+            0 => Version::V1,
+            1 => Version::V2c,
+            3 => return Err(refuse_v3(datagram)),
+            _ => return Err(Refused::Version),
+        };
+        let message = match ber::decode_with_remainder::<v2c::Message<Pdus>>(datagram) {
+            Ok((message, [])) => message,
+            Ok(_) => return Err(Refused::Malformed),
+            Err(_) if version == Version::V1 => return Self::decode_trap(datagram),
+            Err(_) => return Err(Refused::Malformed),
+        };
+        let (request_id, operation, bindings) = message.data.split();
+        // Version 1 knows no GetBulk.
+        if version == Version::V1 && matches!(operation, Operation::GetBulk { .. }) {
+            return Err(Refused::Malformed);
+        }
+        if !bindings.iter().all(within_bounds) {
+            return Err(Refused::Malformed);
+        }
+        Ok(Self { version, community: message.community, request_id, operation, bindings })
+    }
+
+    /// A Trap-PDU of version 1, whose shape is like no other.
+    fn decode_trap(datagram: &[u8]) -> Result<Self, Refused> {
+        match ber::decode_with_remainder::<v1::Message<v1::Trap>>(datagram) {
+            Ok((trap, [])) => Ok(Self {
+                version: Version::V1,
+                community: trap.community,
+                request_id: 0,
+                operation: Operation::Unhandled,
+                bindings: Vec::new(),
+            }),
+            _ => Err(Refused::Malformed),
+        }
+    }
+
+    /// Encodes the response to this message into `out`, in place of what it held. False where it has no encoding.
+    pub(super) fn encode_response(&self, response: ResponsePdu, out: &mut Vec<u8>) -> bool {
+        let message = v2c::Message {
+            version: match self.version {
+                Version::V1 => 0.into(),
+                Version::V2c => 1.into(),
+            },
+            community: self.community.clone(),
+            data: Response(Pdu {
+                request_id: self.request_id,
+                error_status: response.error_status,
+                error_index: response.error_index,
+                variable_bindings: response.bindings,
+            }),
+        };
+        ber::encode_buf(&message, out).is_ok()
+    }
+
+    /// Octets of a response whose bindings take `bindings` octets.
+    pub(super) fn response_length(&self, error_status: u32, error_index: u32, bindings: usize) -> usize {
+        let integers = integer_length(self.request_id.into())
+            + integer_length(error_status.into())
+            + integer_length(error_index.into());
+        let pdu = element_length(integers + element_length(bindings));
+        element_length(integer_length(1) + element_length(self.community.len()) + pdu)
+    }
+}
+
+/// What a response says.
+#[derive(Debug)]
+pub(super) struct ResponsePdu {
+    pub(super) error_status: u32,
+    pub(super) error_index: u32,
+    pub(super) bindings: VarBindList,
+}
+
+/// All PDUs, as RFC 3416 numbers them.
+#[derive(AsnType, Clone, Debug, Decode, Encode)]
+#[rasn(choice)]
+enum Pdus {
+    GetRequest(GetRequest),
+    GetNextRequest(GetNextRequest),
+    Response(Response),
+    SetRequest(SetRequest),
+    GetBulkRequest(GetBulkRequest),
+    InformRequest(InformRequest),
+    Trap(Trap),
+    Report(Report),
+}
+
+/// As rasn-snmp's, with numbers that may be negative.
+#[derive(AsnType, Clone, Debug, Decode, Encode)]
+#[rasn(tag(5), delegate)]
+struct GetBulkRequest(BulkPdu);
+
+#[derive(AsnType, Clone, Debug, Decode, Encode)]
+struct BulkPdu {
+    request_id: i32,
+    non_repeaters: i32,
+    max_repetitions: i32,
+    variable_bindings: VarBindList,
+}
+
+impl Pdus {
+    fn split(self) -> (i32, Operation, VarBindList) {
+        let (operation, pdu) = match self {
+            Self::GetRequest(request) => (Operation::Get, request.0),
+            Self::GetNextRequest(request) => (Operation::GetNext, request.0),
+            Self::SetRequest(request) => (Operation::Set, request.0),
+            Self::GetBulkRequest(GetBulkRequest(bulk)) => {
+                let operation = Operation::GetBulk {
+                    non_repeaters: bulk.non_repeaters,
+                    max_repetitions: bulk.max_repetitions,
+                };
+                return (bulk.request_id, operation, bulk.variable_bindings);
+            }
+            Self::Response(Response(pdu))
+            | Self::InformRequest(InformRequest(pdu))
+            | Self::Trap(Trap(pdu))
+            | Self::Report(Report(pdu)) => (Operation::Unhandled, pdu),
+        };
+        (pdu.request_id, operation, pdu.variable_bindings)
+    }
+}
+
+/// The version of a message whose outer SEQUENCE fills the datagram exactly.
+fn peek_version(datagram: &[u8]) -> Result<u32, Refused> {
+    let (rest, message) = asn1_rs::Sequence::from_ber(datagram).map_err(|_| Refused::Malformed)?;
+    let (_, version) = asn1_rs::Integer::from_ber(&message.content).map_err(|_| Refused::Malformed)?;
+    if !rest.is_empty() {
+        return Err(Refused::Malformed);
+    }
+    // An integer that is too large or negative is a version all the same, and not one of ours.
+    Ok(version.as_u32().unwrap_or(u32::MAX))
+}
+
+/// Which counter a message of version 3 belongs to. RFC 3412, 7.2 has the security model checked before the flags;
+/// as every model is unknown here, flags that contradict each other are looked at first, or they would never count.
+fn refuse_v3(datagram: &[u8]) -> Refused {
+    const AUTHENTICATED: u8 = 1;
+    const PRIVATE: u8 = 2;
+    match snmp_parser::parse_snmp_v3(datagram) {
+        Ok(([], message)) => {
+            if message.header_data.msg_flags & (AUTHENTICATED | PRIVATE) == PRIVATE {
+                Refused::InvalidFlags
+            } else {
+                Refused::SecurityModel
+            }
+        }
+        _ => Refused::Malformed,
+    }
+}
+
+/// RFC 2578: at most 128 sub-identifiers, and integers of 32 bits.
+fn within_bounds(binding: &VarBind) -> bool {
+    let short = |oid: &ObjectIdentifier| oid.len() <= OID_LENGTH_MAX;
+    short(&binding.name)
+        && match &binding.value {
+            VarBindValue::Value(ObjectSyntax::Simple(SimpleSyntax::Integer(value))) => {
+                i32::try_from(value).is_ok()
+            }
+            VarBindValue::Value(ObjectSyntax::Simple(SimpleSyntax::ObjectId(oid))) => short(oid),
+            _ => true,
+        }
+}
+
+const OID_LENGTH_MAX: usize = 128;
+
+/// A value as it is bound to a name.
+pub(super) fn value(value: Value) -> VarBindValue {
+    VarBindValue::Value(match value {
+        Value::Counter32(value) => ApplicationSyntax::Counter(Counter(value)).into(),
+        Value::Counter64(value) => ApplicationSyntax::BigCounter(Counter64(value)).into(),
+        Value::Gauge32(value) => ApplicationSyntax::Unsigned(Gauge(value)).into(),
+        Value::Integer(value) => SimpleSyntax::Integer(value.into()).into(),
+        Value::ObjectId(oid) => SimpleSyntax::ObjectId(ObjectIdentifier::new_unchecked(oid)).into(),
+        Value::Octets(octets) => SimpleSyntax::String(octets.into()).into(),
+        Value::TimeTicks(ticks) => ApplicationSyntax::Ticks(TimeTicks(ticks)).into(),
+    })
+}
+
+/// Octets of an encoded binding.
+pub(super) fn binding_length(binding: &VarBind) -> usize {
+    let value = match &binding.value {
+        VarBindValue::Value(ObjectSyntax::Simple(simple)) => match simple {
+            SimpleSyntax::Integer(value) => integer_length(i64::try_from(value).unwrap_or(i64::MAX)),
+            SimpleSyntax::ObjectId(oid) => oid_length(oid),
+            SimpleSyntax::String(octets) => element_length(octets.len()),
+        },
+        VarBindValue::Value(ObjectSyntax::ApplicationWide(application)) => match application {
+            ApplicationSyntax::Address(_) => element_length(4),
+            ApplicationSyntax::Arbitrary(octets) => element_length(octets.as_ref().len()),
+            ApplicationSyntax::BigCounter(Counter64(value)) => element_length(unsigned_octets(*value)),
+            ApplicationSyntax::Counter(Counter(value)) => element_length(unsigned_octets((*value).into())),
+            ApplicationSyntax::Ticks(TimeTicks(value)) => element_length(unsigned_octets((*value).into())),
+            ApplicationSyntax::Unsigned(Gauge(value)) => element_length(unsigned_octets((*value).into())),
+        },
+        _ => 2,
+    };
+    element_length(oid_length(&binding.name) + value)
+}
+
+/// Octets of an element with `content` octets of content: tag, length, content (X.690, 8.1.3).
+fn element_length(content: usize) -> usize {
+    let length = match content {
+        0..=0x7f => 1,
+        0x80..=0xff => 2,
+        0x100..=0xffff => 3,
+        _ => 4,
+    };
+    1 + length + content
+}
+
+fn oid_length(oid: &[u32]) -> usize {
+    let octets = |arc: u64| (64 - (arc | 1).leading_zeros()).div_ceil(7) as usize;
+    // The first two arcs share a sub-identifier (X.690, 8.19.4).
+    let (head, tail) = oid.split_at(oid.len().min(2));
+    let first =
+        head.first().map_or(0, |&first| u64::from(first) * 40) + head.get(1).map_or(0, |&arc| u64::from(arc));
+    element_length(octets(first) + tail.iter().map(|&arc| octets(arc.into())).sum::<usize>())
+}
+
+fn integer_length(value: i64) -> usize {
+    let significant = 65 - if value < 0 { value.leading_ones() } else { value.leading_zeros() };
+    element_length(significant.div_ceil(8) as usize)
+}
+
+/// Content octets of an unsigned number: a leading zero keeps it from being negative.
+fn unsigned_octets(value: u64) -> usize {
+    (65 - value.leading_zeros()).div_ceil(8) as usize
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! A configuration for MRTG that graphs this agent: processors, links, customers and table contention.
+//!
+//! Objects are given by number, so MRTG needs no MIB. Targets are named by index, which the ledger keeps, so that
+//! graphs survive restarts and new customers. A target asks for SNMPv2c in its last field,
+//! `OID&OID:community@host:port:timeout:retries:backoff:version`, with the middle three left to their defaults:
+//! Counter64 does not exist in version 1.
+
+use core::fmt::Write as _;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::snapshot::CONTENTION;
+use super::{Config, tree};
+use crate::counters::Counters;
+
+/// The configuration: for MRTG on a machine that reaches the agent as `host` (a name or an address), with its files
+/// in `work_dir`. It has what `counters` shows now; write it again when links or customers were added.
+#[must_use]
+pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir: &str) -> String {
+    let mut writer =
+        Writer { tree: tree(), agent: agent(config, host), out: heading(config, host, work_dir) };
+    for row in 0..counters.processors.len() {
+        let index = row + 1;
+        let target = format!("fluxoscope-processor-{index}");
+        let title = format!("Stream processor {row}");
+        let objects = ["fluxProcessorRecords", "fluxProcessorMeteredRecords"];
+        writer.graph(&target, &format!("{title}: flow records"), objects, index, &RECORDS);
+        let objects = ["fluxProcessorHeld", "fluxProcessorQueue"];
+        writer.graph(&format!("{target}-held"), &format!("{title}: waiting"), objects, index, &WAITING);
+    }
+    let mut exporters: Vec<_> = counters
+        .exporters()
+        .into_iter()
+        .map(|exporter| (exporter.ledger_id.load(Relaxed), exporter))
+        .collect();
+    exporters.retain(|&(id, _)| id != 0);
+    exporters.sort_by_key(|&(id, _)| id);
+    exporters.dedup_by_key(|&mut (id, _)| id);
+    for (id, exporter) in exporters {
+        let title = format!("Exporter {}: flow records and loss", exporter.name);
+        let objects = ["fluxExporterRecords", "fluxExporterLost"];
+        writer.graph(&format!("fluxoscope-exporter-{id}"), &title, objects, id as usize, &LOSS);
+    }
+    let volumes = counters.volumes.load();
+    for link in &volumes.links {
+        let target = format!("fluxoscope-link-{}", link.id);
+        let objects = ["fluxLinkInOctets", "fluxLinkOutOctets"];
+        writer.graph(&target, &format!("Link {}", link.name), objects, link.id as usize, &VOLUME);
+    }
+    for customer in &volumes.customers {
+        let target = format!("fluxoscope-customer-{}", customer.id);
+        let objects = ["fluxCustomerInOctets", "fluxCustomerOutOctets"];
+        writer.graph(&target, &format!("Customer {}", customer.name), objects, customer.id as usize, &VOLUME);
+    }
+    for (row, name) in CONTENTION.iter().enumerate() {
+        let index = row + 1;
+        let target = format!("fluxoscope-table-{index}");
+        let objects = ["fluxContentionCurrent", "fluxContentionLimit"];
+        writer.graph(&target, &format!("Table {name}: in use, and the limit"), objects, index, &LEVEL);
+        let objects = ["fluxContentionFailures", "fluxContentionWaits"];
+        let title = format!("Table {name}: failures and waits");
+        writer.graph(&format!("{target}-waits"), &title, objects, index, &EVENTS);
+    }
+    writer.out
+}
+
+/// How a graph looks.
+struct Style {
+    legends: [&'static str; 2],
+    unit: &'static str,
+    options: &'static str,
+    /// Greater values are taken for errors by MRTG; per second where the object is a counter.
+    value_max: u64,
+}
+
+const RECORDS: Style = Style {
+    legends: ["decoded", "metered"],
+    unit: "records per second",
+    options: "nopercent,growright",
+    value_max: 1_000_000_000,
+};
+const LOSS: Style = Style { legends: ["records", "lost"], ..RECORDS };
+/// Octets, shown as bits; up to 10 Tbit/s, so that a commit after a pause still counts.
+const VOLUME: Style = Style {
+    legends: ["in", "out"],
+    unit: "bits per second",
+    options: "bits,nopercent,growright",
+    value_max: 1_250_000_000_000,
+};
+const WAITING: Style = Style {
+    legends: ["held", "queue"],
+    unit: "records, octets",
+    options: "gauge,nopercent,growright",
+    value_max: u32::MAX as u64,
+};
+const LEVEL: Style = Style { legends: ["in use", "limit"], unit: "entries or octets", ..WAITING };
+const EVENTS: Style = Style {
+    legends: ["failures", "waits"],
+    unit: "events per minute",
+    options: "perminute,nopercent,growright",
+    value_max: 1_000_000_000,
+};
+
+struct Writer {
+    tree: tree::Tree,
+    /// `community@host:port::::2`.
+    agent: String,
+    out: String,
+}
+
+impl Writer {
+    /// Adds a graph of two objects of one row.
+    fn graph(&mut self, target: &str, title: &str, objects: [&str; 2], index: usize, style: &Style) {
+        let Style { legends: [first, second], unit, options, value_max } = style;
+        let title = html(title);
+        let objects = objects.map(|name| self.oid(name, index)).join("&");
+        // Writing into a String cannot fail.
+        let _ = write!(
+            self.out,
+            "\n\
+             Target[{target}]: {objects}:{agent}\n\
+             Title[{target}]: {title}\n\
+             PageTop[{target}]: <h1>{title}</h1>\n\
+             MaxBytes[{target}]: {value_max}\n\
+             Options[{target}]: {options}\n\
+             YLegend[{target}]: {unit}\n\
+             ShortLegend[{target}]: &nbsp;\n\
+             LegendI[{target}]: {first}:\n\
+             LegendO[{target}]: {second}:\n\
+             Legend1[{target}]: {first}, {unit}\n\
+             Legend2[{target}]: {second}, {unit}\n",
+            agent = self.agent,
+        );
+    }
+
+    /// An instance by number.
+    fn oid(&self, name: &str, index: usize) -> String {
+        let leaf = self.tree.named(name).expect("a test asks for the object of every graph");
+        let mut oid = String::new();
+        for arc in &leaf.oid {
+            let _ = write!(oid, "{arc}.");
+        }
+        let _ = write!(oid, "{index}");
+        oid
+    }
+}
+
+fn heading(config: &Config, host: &str, work_dir: &str) -> String {
+    let mut out =
+        String::from("# MRTG configuration for Fluxoscope: env LANG=C mrtg FILE, every five minutes.\n");
+    if config.communities.is_empty() {
+        out.push_str("# The agent has no community yet ([snmp] communities), so it answers nobody: `public` is a guess.\n");
+    }
+    let _ = writeln!(out, "WorkDir: {}", one_line(work_dir));
+    if host.contains(':') {
+        out.push_str("EnableIPv6: yes\n");
+    }
+    out
+}
+
+/// Whom to ask, and how: four colons after the port leave timeout, retries and backoff alone.
+fn agent(config: &Config, host: &str) -> String {
+    let community = config.communities.first().map_or("public", String::as_str);
+    // In MRTG's community, `@` and blanks are escaped.
+    let community = one_line(community).replace('@', "\\@").replace(' ', "\\ ");
+    let host = one_line(host);
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    format!("{community}@{host}:{port}::::2", port = config.listen.port())
+}
+
+/// A line of the configuration ends where a line ends.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn html(text: &str) -> String {
+    one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,200 @@
+//! The agent and the tools that operators use against it: net-snmp, SNMP_Session.pm, MRTG, smilint.
+
+use std::net::UdpSocket;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use fluxoscope::counters::{Counters, CustomerRow, Exporter, LinkRow, Volume, Volumes};
+use fluxoscope::snmp::{Agent, Config, MIB, mrtg};
+
+/// An agent on a free port of loopback; it stops when dropped.
+struct Running {
+    config: Config,
+    counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Running {
+    fn start(counters: Counters) -> Self {
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            communities: vec!["see".into()],
+            name: Some("flux.example.net".into()),
+            ..Config::default()
+        };
+        let socket: UdpSocket = Agent::bind(&config).unwrap();
+        let config = Config { listen: socket.local_addr().unwrap(), ..config };
+        let counters = Arc::new(counters);
+        let mut agent = Agent::new(config.clone(), Arc::clone(&counters));
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = Some(std::thread::spawn(move || agent.run(&socket, &stopped)));
+        Self { config, counters, stop, thread }
+    }
+
+    fn peer(&self) -> String {
+        self.config.listen.to_string()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+fn counters(customers: u32) -> Counters {
+    let counters = Counters::new(2, 1_795_000_000_000);
+    counters.processors[0].datagrams.store(30, Relaxed);
+    counters.processors[0].records.store(900, Relaxed);
+    counters.processors[1].records.store(100, Relaxed);
+    counters.processors[0].usage.limit.store(1000, Relaxed);
+    counters.processors[1].usage.limit.store(1000, Relaxed);
+    counters.processors[0].usage.set_current(250);
+    let exporter = Exporter::new("ce1".into(), [192, 0, 2, 1].into());
+    exporter.ledger_id.store(7, Relaxed);
+    exporter.lost.store(5, Relaxed);
+    exporter.rate_numerator.store(3, Relaxed);
+    exporter.rate_denominator.store(2, Relaxed);
+    counters.exporters.write().unwrap().push(Arc::new(exporter));
+    let volume = |n: u64| Volume { in_octets: n << 40, out_octets: n, in_packets: n + 1, out_packets: n + 2 };
+    let customer = |n: u32| CustomerRow {
+        id: 15 + n,
+        name: format!("customer {n}"),
+        volume: volume(n.into()),
+        month_in_octets: n.into(),
+        month_out_octets: (2 * n).into(),
+    };
+    counters.volumes.store(Arc::new(Volumes {
+        links: vec![LinkRow { id: 3, name: "transit-a".into(), kind: "upstream".into(), volume: volume(9) }],
+        customers: (1..=customers).map(customer).collect(),
+    }));
+    counters
+}
+
+/// The standard output of a command that must succeed.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LANG", "C")
+        .output()
+        .unwrap_or_else(|error| panic!("{program} is needed (ops/test installs it): {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}\n{errors}", output.status);
+    text
+}
+
+#[test]
+fn net_snmp_reads_it() {
+    let agent = Running::start(counters(3));
+    let peer = agent.peer();
+    let get = |version: &str, oid: &str| output("snmpget", &[version, "-c", "see", "-Oqvn", &peer, oid]);
+    assert_eq!(get("-v2c", "1.3.6.1.2.1.1.5.0").trim(), "\"flux.example.net\"");
+    // Customer 2 has number 17: 2 * 2^40 octets in.
+    assert_eq!(get("-v2c", "1.3.6.1.4.1.32473.2055.1.5.1.3.17").trim(), "2199023255552");
+    assert_eq!(get("-v1", "1.3.6.1.4.1.32473.2055.1.5.1.2.17").trim(), "\"customer 2\"");
+    // 3/2 is nearest to 2; 900 + 100 records.
+    assert_eq!(get("-v2c", "1.3.6.1.4.1.32473.2055.1.3.1.6.7").trim(), "2");
+    assert_eq!(get("-v2c", "1.3.6.1.4.1.32473.2055.1.1.8.0").trim(), "1000");
+
+    let walk = |program: &str, version: &str| output(program, &[version, "-c", "see", "-On", &peer, "1.3"]);
+    let next = walk("snmpwalk", "-v2c");
+    assert!(next.lines().count() > 150, "{next}");
+    // Between the two walks the agent's own counters and its clock move.
+    let steady = |text: &str| -> Vec<String> {
+        let moving = [
+            "1.3.6.1.2.1.1.3.0",
+            "1.3.6.1.2.1.11.",
+            "32473.2055.1.7.",
+            "32473.2055.1.3.1.8.",
+            ".2.1.25.",
+            ".2.1.8.",
+        ];
+        text.lines().filter(|line| !moving.iter().any(|oid| line.contains(oid))).map(str::to_owned).collect()
+    };
+    assert_eq!(steady(&walk("snmpbulkwalk", "-v2c")), steady(&next));
+    let first = walk("snmpwalk", "-v1");
+    assert!(!first.contains("Counter64") && next.contains("Counter64"));
+    let narrow: Vec<_> = steady(&next).into_iter().filter(|line| !line.contains("Counter64")).collect();
+    assert_eq!(steady(&first), narrow);
+}
+
+#[test]
+fn sessions_with_negative_request_ids_are_answered() {
+    let agent = Running::start(counters(1));
+    let script = format!(
+        "use SNMP_Session; use BER; for my $n (1..20) {{ \
+         my $s = SNMPv2c_Session->open('127.0.0.1', 'see', {}) or die; \
+         $s->{{request_id}} = -1000 * $n; $s->{{timeout}} = 2; $s->{{retries}} = 1; \
+         $s->get_request_response(encode_oid(1,3,6,1,2,1,1,5,0)) or die \"no answer to $n\"; \
+         my ($b) = $s->decode_get_response($s->pdu_buffer); my ($v) = decode_sequence($b); \
+         my ($o, $x) = decode_by_template($v, '%O%@'); print pretty_print($x), \"\\n\"; }}",
+        agent.config.listen.port()
+    );
+    assert_eq!(output("perl", &["-e", &script]), "flux.example.net\n".repeat(20));
+}
+
+#[test]
+fn mrtg_draws_it() {
+    let agent = Running::start(counters(1));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let text = mrtg::configuration(&agent.config, &agent.counters, "127.0.0.1", path);
+    let file = directory.path().join("mrtg.cfg");
+    std::fs::write(&file, &text).unwrap();
+    for _ in 0..3 {
+        let said = output("mrtg", &[file.to_str().unwrap()]);
+        assert!(!said.contains("ERROR"), "{said}");
+    }
+    let targets =
+        text.lines().filter_map(|line| line.strip_prefix("Target[")?.split_once(']')).map(|(name, _)| name);
+    for target in targets {
+        let log = std::fs::read_to_string(directory.path().join(format!("{target}.log"))).unwrap();
+        assert!(!log.lines().next().unwrap().contains("-1"), "{target}: {log}");
+        let image = std::fs::read(directory.path().join(format!("{target}-day.png"))).unwrap();
+        assert!(image.starts_with(b"\x89PNG"));
+    }
+    // The first line of a log: when, and the two values as they came. Customer 1: 2^40 in, 1 out.
+    let log = std::fs::read_to_string(directory.path().join("fluxoscope-customer-16.log")).unwrap();
+    assert!(log.lines().next().unwrap().ends_with(" 1099511627776 1"), "{log}");
+}
+
+/// Directories of base modules: the real ones where `FLUXOSCOPE_MIBS` names them, else stand-ins that declare what
+/// FLUXOSCOPE-MIB imports. (Debian ships none.)
+#[test]
+#[expect(clippy::disallowed_methods, reason = "where the IETF modules are is a matter of the machine")]
+fn smilint_is_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = std::env::var("FLUXOSCOPE_MIBS").unwrap_or_else(|_| {
+        for (name, text) in [
+            ("SNMPv2-SMI", include_str!("snmp/SNMPv2-SMI")),
+            ("SNMPv2-TC", include_str!("snmp/SNMPv2-TC")),
+            ("SNMPv2-CONF", include_str!("snmp/SNMPv2-CONF")),
+        ] {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        directory.path().to_str().unwrap().to_owned()
+    });
+    let settings = directory.path().join("smi.conf");
+    std::fs::write(&settings, format!("path {base}\n")).unwrap();
+    let module = directory.path().join("FLUXOSCOPE-MIB");
+    let lint = |text: &str| {
+        std::fs::write(&module, text).unwrap();
+        let output = Command::new("smilint")
+            .args(["-c", settings.to_str().unwrap(), "-l", "6", module.to_str().unwrap()])
+            .output()
+            .unwrap_or_else(|error| {
+                panic!("smilint is needed (package smitools; ops/test installs it): {error}")
+            });
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    // smilint's status is 0 even where it complains: only its words count.
+    assert_eq!(lint(MIB), "");
+    // And it would complain: an object out of its group, an undeclared import.
+    assert!(lint(&MIB.replacen("        fluxVersion,\n", "", 1)).contains("fluxVersion"));
+    assert!(lint(&MIB.replacen("Counter32, Counter64", "Counter64", 1)).contains("Counter32"));
+}
