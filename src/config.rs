@@ -1,1 +1,186 @@
-//! config
+//! Configuration: one TOML file, and the customer files that it names, become typed sections and a network.
+//!
+//! All files are read to their end and every error in them is told at once, with file, line and caret; nothing of a
+//! configuration with an error is used. Unknown keys are errors: a misspelt option must not silently leave its default.
+//! Each section belongs to the module that it configures; functions take their section, never the whole.
+//!
+//! What is checked here is not checked again: names are unique and printable, prefixes have no host bits, references
+//! to exporters hold, no two customers claim the same prefix, AS number or interface at one time, and no interface
+//! lies on two links.
+
+mod csv;
+mod network;
+mod reader;
+pub mod sections;
+mod value;
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use self::reader::Report;
+use self::sections::{Invoice, Journal, Ledger, Receive, Snmp};
+use crate::classify::rules::Network;
+use crate::decode::Limits;
+use crate::diagnostic::{FileProblems, Problem};
+use crate::exporter::Exporter;
+use crate::{meter, sampling};
+
+pub use self::csv::customers_from_csv;
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The files it was read from, the main one first.
+    pub files: Vec<PathBuf>,
+    /// `[receive]`.
+    pub receive: Receive,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[decode]`.
+    pub decode: Limits,
+    /// `[sampling]`.
+    pub sampling: sampling::Config,
+    /// `[meter]`.
+    pub meter: meter::Config,
+    /// `[ledger]`.
+    pub ledger: Ledger,
+    /// `[snmp]`; `None`: no agent.
+    pub snmp: Option<Snmp>,
+    /// `[invoice]`.
+    pub invoice: Invoice,
+    /// `[tariffs] directory`, relative paths already joined to the directory of the main file.
+    pub tariffs: PathBuf,
+    /// `[[exporter]]`.
+    pub exporters: Vec<Exporter>,
+    /// Exporters, links, traffic classes and customers, for the classifier and the ledger.
+    pub network: Network,
+}
+
+/// Everything that is wrong with a configuration, over all its files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problems(pub Vec<FileProblems>);
+
+impl Problems {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|file| file.problems.len()).sum()
+    }
+
+    /// All of them, a block each, and the count at the end; with ANSI colours or as plain text.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let mut out = String::new();
+        for file in &self.0 {
+            out.push_str(&file.render(color));
+            out.push('\n');
+        }
+        let count = self.count();
+        out.push_str(&format!("{count} {}\n", if count == 1 { "error" } else { "errors" }));
+        out
+    }
+
+    fn unreadable(file: &str, error: &std::io::Error) -> Self {
+        let problem =
+            Problem { message: format!("cannot read `{file}`: {error}"), span: 0..0, label: String::new() };
+        Self(vec![FileProblems { file: file.to_owned(), text: String::new(), problems: vec![problem] }])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Config {
+    /// The configuration of no file at all: every default, no exporters, no links, no customers.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self {
+            files: Vec::new(),
+            receive: Receive::default(),
+            journal: Journal::default(),
+            decode: Limits::default(),
+            sampling: sampling::Config::default(),
+            meter: meter::Config::default(),
+            ledger: Ledger::default(),
+            snmp: None,
+            invoice: Invoice::default(),
+            tariffs: PathBuf::from("tariffs"),
+            exporters: Vec::new(),
+            network: Network::default(),
+        }
+    }
+
+    /// Reads the configuration in `path` and the customer files that it names.
+    ///
+    /// # Errors
+    /// All that is wrong in any of the files, or that one cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
+        Self::parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads the configuration in `text`, which people know as `name`. The files that it names are relative to
+    /// `base_dir`.
+    ///
+    /// # Errors
+    /// All that is wrong in any of the files.
+    pub fn parse(text: &str, name: &str, base_dir: &Path) -> Result<Self, Problems> {
+        let report = Report::default();
+        let main = report.file(name, text);
+        let mut config = Self { files: vec![PathBuf::from(name)], ..Self::builtin() };
+        config.tariffs = base_dir.join(&config.tariffs);
+        reader::document(&report, main, text, |root| {
+            config.read_sections(root, base_dir);
+            let mut network = network::Builder::default();
+            config.exporters = network.exporters(root);
+            network.links(root);
+            network.classes(root);
+            network.customers(root);
+            let files = root.section("customers", network::customer_files);
+            for file in files {
+                let path = base_dir.join(&file.name);
+                let shown = path.display().to_string();
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => {
+                        let number = report.file(&shown, &text);
+                        reader::document(&report, number, &text, |root| network.customers(root));
+                        config.files.push(path);
+                    }
+                    Err(error) => report.problem(&file.place, format!("cannot read `{shown}`: {error}"), ""),
+                }
+            }
+            config.network = network.finish(&report);
+        });
+        let problems = report.into_problems();
+        if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    }
+
+    fn read_sections(&mut self, root: &reader::Table<'_>, base_dir: &Path) {
+        let mut listening = BTreeMap::new();
+        self.receive = root.section("receive", |table| sections::receive(table, &mut listening));
+        self.journal = root.section("journal", sections::journal);
+        self.decode = root.section("decode", sections::decode);
+        self.sampling = root.section("sampling", sections::sampling);
+        self.meter = root.section("meter", sections::meter);
+        self.ledger = root.section("ledger", sections::ledger);
+        // The agent listens on UDP as well, so its address may collide with those above.
+        self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.invoice = root.section("invoice", sections::invoice);
+        let directory = root.section("tariffs", |table| {
+            table.get("directory").and_then(|value| value.string("a directory")).map(str::to_owned)
+        });
+        if let Some(directory) = directory {
+            self.tariffs = base_dir.join(directory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,541 @@
+//! The network as the operator writes it: exporters, links, traffic classes, customers; and what must hold between
+//! them.
+
+use core::hash::Hash;
+use core::net::IpAddr;
+use std::collections::HashMap;
+
+use toml::de::DeValue;
+
+use super::reader::{Place, Report, Table, Value, nearest};
+use super::sections::{lines, word};
+use super::value;
+use crate::classify::rules::{
+    ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
+    Network, Prefix, Validity,
+};
+use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
+use crate::flow::Family;
+use crate::ids::CustomerId;
+use crate::units::{Asn, IfIndex, RateSource, UnixMillis};
+
+/// A customer file to be read.
+pub(super) struct CustomerFile {
+    /// As written.
+    pub(super) name: String,
+    /// Where.
+    pub(super) place: Place,
+}
+
+/// `[customers]`.
+pub(super) fn customer_files(table: &Table<'_>) -> Vec<CustomerFile> {
+    let Some(value) = table.get("files") else { return Vec::new() };
+    let mut files: Vec<CustomerFile> = Vec::new();
+    for item in value.one_or_many() {
+        let Some(name) = item.string("the name of a file") else { continue };
+        if files.iter().any(|file| file.name == name) {
+            item.problem(format!("`{name}` is named twice; remove one of them"), "");
+            continue;
+        }
+        files.push(CustomerFile { name: name.to_owned(), place: item.place() });
+    }
+    files
+}
+
+/// Whether a customer may have this name, which is fit for a name otherwise.
+pub(super) fn check_customer_name(name: &str) -> Result<(), String> {
+    if CustomerId::RESERVED.iter().any(|(_, reserved)| *reserved == name) {
+        return Err(format!("`{name}` is the name of traffic without a customer; choose another one"));
+    }
+    // The name becomes a part of the file names of exported invoices.
+    if name.contains(['/', '\\']) {
+        return Err("a customer's name must not hold a slash".to_owned());
+    }
+    Ok(())
+}
+
+/// Something that a customer claims for a time.
+pub(super) struct Claim<T> {
+    /// A prefix, an AS number, an interface.
+    pub(super) what: T,
+    /// The index of the customer.
+    pub(super) customer: usize,
+    /// For how long.
+    pub(super) validity: Validity,
+    /// Where that is written.
+    pub(super) place: Place,
+}
+
+/// Puts the network together, in the order exporters, links, classes, customers.
+#[derive(Default)]
+pub(super) struct Builder {
+    network: Network,
+    exporters: HashMap<String, Place>,
+    links: HashMap<String, Place>,
+    classes: HashMap<String, Place>,
+    customers: HashMap<String, Place>,
+    /// Which link has an interface, and where that is written.
+    interfaces: HashMap<InterfaceRef, (String, Place)>,
+    /// Which link has a whole exporter.
+    whole: HashMap<String, (String, Place)>,
+    prefixes: Vec<Claim<Prefix>>,
+    asns: Vec<Claim<Asn>>,
+    customer_interfaces: Vec<Claim<InterfaceRef>>,
+}
+
+/// The name in `table`, which must not be in `names` yet.
+fn name(table: &Table<'_>, names: &mut HashMap<String, Place>, what: &str) -> Option<(String, Place)> {
+    let value = table.require("name", &format!("every {what} has one"))?;
+    let name = value.string("a name")?;
+    claim_name(name, value, names, what)
+}
+
+fn claim_name(
+    name: &str,
+    value: Value<'_>,
+    names: &mut HashMap<String, Place>,
+    what: &str,
+) -> Option<(String, Place)> {
+    if let Err(message) = value::check_name(name) {
+        value.problem(message, "");
+        return None;
+    }
+    if let Some(other) = names.get(name) {
+        let at = value.report().at(other);
+        value.problem(format!("there is already {what} `{name}`, at {at}; rename or remove one of them"), "");
+        return None;
+    }
+    names.insert(name.to_owned(), value.place());
+    Some((name.to_owned(), value.place()))
+}
+
+fn address(value: Value<'_>) -> Option<IpAddr> {
+    value.parse("an address", |text| {
+        let address: IpAddr = text.parse().map_err(|_| {
+            format!("`{text}` is not an address; write the one that the datagrams come from, without a port")
+        })?;
+        match address {
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                Err(format!("`{text}` is an IPv4-mapped address; write the IPv4 address itself"))
+            }
+            address if address.is_unspecified() || address.is_multicast() => {
+                Err(format!("`{text}` cannot be the source of a datagram"))
+            }
+            address => Ok(address),
+        }
+    })
+}
+
+fn sampling_policy(table: &Table<'_>) -> SamplingPolicy {
+    let rate = |key, source| {
+        let value: Option<Value<'_>> = table.get(key);
+        let rate = value.and_then(|value| {
+            value.parse("a sampling rate, such as \"1/1000\"", |text| value::rate(text, source))
+        });
+        (value, rate)
+    };
+    let (over_at, over) = rate("override", RateSource::Override);
+    let (default_at, default) = rate("default", RateSource::Default);
+    let require_at = table.get("require");
+    let require = require_at.and_then(Value::boolean).unwrap_or(false);
+    if let Some(value) = over_at {
+        if default_at.is_some() {
+            value.problem("`override` beats whatever the exporter says, so `default` would never apply; remove one", "");
+        }
+        if require {
+            value.problem("`override` needs no announcement, so `require` would wait for nothing; remove one", "");
+        }
+    } else if let Some(value) = default_at
+        && require
+    {
+        value.problem(
+            "`default` fills in where nothing is announced, `require` waits for an announcement; remove one",
+            "",
+        );
+    }
+    SamplingPolicy { over, default, require }
+}
+
+/// A date or time as TOML has it, or a string. Local times are refused: nobody could say where.
+fn instant(value: Value<'_>) -> Option<UnixMillis> {
+    const WHAT: &str = "a date (midnight UTC), or RFC 3339 with its offset";
+    let text = match value.raw() {
+        DeValue::Datetime(datetime) => datetime.to_string(),
+        _ => value.string(WHAT)?.to_owned(),
+    };
+    match value::instant(&text) {
+        Ok(instant) => Some(instant),
+        Err(message) => {
+            value.problem(message, format!("expected {WHAT}"));
+            None
+        }
+    }
+}
+
+fn validity(table: &Table<'_>) -> Validity {
+    let from = table.get("valid_from").and_then(instant);
+    let to_at = table.get("valid_to");
+    let to = to_at.and_then(instant);
+    if let (Some(from), Some(to), Some(value)) = (from, to, to_at)
+        && to <= from
+    {
+        value.problem(
+            format!("ends before it begins ({}); `valid_to` is the first instant after it", value::show_instant(from)),
+            "",
+        );
+    }
+    Validity { from, to }
+}
+
+fn intersection(a: Validity, b: Validity) -> Validity {
+    let to = match (a.to, b.to) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Validity { from: a.from.max(b.from), to }
+}
+
+/// Whether two spans have an instant in common.
+fn overlap(a: Validity, b: Validity) -> bool {
+    let both = intersection(a, b);
+    match (both.from, both.to) {
+        (Some(from), Some(to)) => from < to,
+        _ => true,
+    }
+}
+
+impl Builder {
+    /// `[[exporter]]`.
+    pub(super) fn exporters(&mut self, root: &Table<'_>) -> Vec<Exporter> {
+        let mut found: Vec<Exporter> = Vec::new();
+        let mut addresses: HashMap<IpAddr, Place> = HashMap::new();
+        root.each("exporter", |table| {
+            let place = table.place();
+            let address_at = table.require("address", "the source address of the exporter's datagrams");
+            let address = address_at.and_then(address);
+            let name = match (table.get("name"), address, address_at) {
+                // An exporter without a name is named after its address.
+                (None, Some(address), Some(value)) => {
+                    claim_name(&address.to_string(), value, &mut self.exporters, "an exporter")
+                }
+                (None, _, _) => None,
+                (Some(_), _, _) => name(table, &mut self.exporters, "exporter"),
+            };
+            let observes = table.get("observes").and_then(|value| {
+                word(value, &[
+                    ("ingress", Observes::Ingress),
+                    ("egress", Observes::Egress),
+                    ("both", Observes::Both),
+                ])
+            });
+            let output_zero = table.get("output_zero").and_then(|value| {
+                word(value, &[("unknown", OutputZero::Unknown), ("discarded", OutputZero::Discarded)])
+            });
+            let sampling = table.section("sampling", sampling_policy);
+            if let Some(value) = table.get("snmp") {
+                value.problem("exporters are not polled over SNMP yet; remove `snmp` here", "");
+            }
+            let (Some((name, _)), Some(address)) = (name, address) else { return };
+            if let (Some(other), Some(value)) = (addresses.get(&address), address_at) {
+                let at = root.report().at(other);
+                value.problem(format!("{address} is already the address of an exporter, at {at}; an exporter is listed once"), "");
+            }
+            addresses.entry(address).or_insert(place);
+            found.push(Exporter {
+                name,
+                address,
+                observes: observes.unwrap_or_default(),
+                output_zero: output_zero.unwrap_or_default(),
+                sampling,
+            });
+        });
+        self.network.exporters = found
+            .iter()
+            .map(|exporter| ExporterRule {
+                name: exporter.name.clone(),
+                address: exporter.address,
+                observes: exporter.observes,
+                output_zero: exporter.output_zero,
+            })
+            .collect();
+        found
+    }
+
+    /// The name of a configured exporter.
+    fn exporter(&self, value: Value<'_>) -> Option<String> {
+        let name = value.string("the name of an exporter")?;
+        if self.exporters.contains_key(name) {
+            return Some(name.to_owned());
+        }
+        let known: Vec<&str> = self.exporters.keys().map(String::as_str).collect();
+        let label = nearest(name, &known).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+        value.problem(format!("there is no exporter `{name}`; add an [[exporter]] of that name"), label);
+        None
+    }
+
+    /// `{ exporter, ifindex }`; without `ifindex` where `whole` allows it.
+    fn point(&self, value: Value<'_>, whole: bool) -> Option<LinkPoint> {
+        let table = value.table("a table: { exporter = \"NAME\", ifindex = NUMBER }")?;
+        let exporter = table.require("exporter", "its name").and_then(|value| self.exporter(value));
+        let ifindex_at = table.get("ifindex");
+        let ifindex = ifindex_at
+            .and_then(|value| value.integer("`ifindex`", 1..=u64::from(u32::MAX)))
+            .and_then(|n| u32::try_from(n).ok());
+        let ifname = table.get("ifname");
+        if let Some(value) = ifname {
+            value.problem("interface names need the SNMP poller, which is not there yet; write `ifindex`", "");
+        } else if ifindex_at.is_none() && !whole {
+            table.problem("`ifindex` is missing: a customer's interface is one interface", "");
+        }
+        table.finish();
+        let exporter = exporter?;
+        match ifindex {
+            Some(ifindex) => {
+                Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) }))
+            }
+            None if whole && ifindex_at.is_none() && ifname.is_none() => {
+                Some(LinkPoint::WholeExporter(exporter))
+            }
+            None => None,
+        }
+    }
+
+    /// `[[link]]`.
+    pub(super) fn links(&mut self, root: &Table<'_>) {
+        root.each("link", |table| {
+            let name = name(table, &mut self.links, "link");
+            let kind = table.get("kind").and_then(|value| {
+                value.parse("a word", |text| value::check_name(text).map(|()| text.to_owned()))
+            });
+            let mut points = Vec::new();
+            let shown = name.as_ref().map_or("", |(name, _)| name.as_str());
+            if let Some(value) = table.require("interfaces", "where the link is") {
+                let items = value.list("a list: [ { exporter = \"NAME\", ifindex = NUMBER }, ... ]");
+                if items.is_empty() {
+                    value.problem("a link needs at least one interface or exporter", "");
+                }
+                for item in items {
+                    if let Some(point) = self.point(item, true) {
+                        self.claim_point(&point, item, shown);
+                        points.push(point);
+                    }
+                }
+            }
+            let Some((name, _)) = name else { return };
+            self.network.links.push(LinkRule { name, kind: kind.unwrap_or_else(|| "upstream".to_owned()), points });
+        });
+    }
+
+    /// An interface lies on one link, and an exporter is either a link as a whole or has links at its interfaces:
+    /// otherwise a flow would cross two.
+    fn claim_point(&mut self, point: &LinkPoint, value: Value<'_>, link: &str) {
+        let report = value.report();
+        let taken = match point {
+            LinkPoint::Interface(interface) => {
+                self.interfaces.get(interface).or_else(|| self.whole.get(&interface.exporter))
+            }
+            LinkPoint::WholeExporter(exporter) => self.whole.get(exporter).or_else(|| {
+                self.interfaces
+                    .iter()
+                    .filter(|(interface, _)| interface.exporter == *exporter)
+                    .min_by_key(|(interface, _)| interface.ifindex)
+                    .map(|(_, other)| other)
+            }),
+        };
+        if let Some((other, place)) = taken {
+            let at = report.at(place);
+            let what = match point {
+                LinkPoint::Interface(InterfaceRef { exporter, ifindex }) => {
+                    format!("interface {} of `{exporter}`", ifindex.0)
+                }
+                LinkPoint::WholeExporter(exporter) => format!("exporter `{exporter}` as a whole"),
+            };
+            value.problem(
+                format!("{what} overlaps what is on link `{other}`, at {at}; a flow must not cross two links at once"),
+                "",
+            );
+            return;
+        }
+        let claim = (link.to_owned(), value.place());
+        match point {
+            LinkPoint::Interface(interface) => self.interfaces.insert(interface.clone(), claim),
+            LinkPoint::WholeExporter(exporter) => self.whole.insert(exporter.clone(), claim),
+        };
+    }
+
+    /// `[[traffic_class]]`.
+    pub(super) fn classes(&mut self, root: &Table<'_>) {
+        root.each("traffic_class", |table| {
+            let name = name(table, &mut self.classes, "traffic class");
+            if let Some((_, place)) = name.as_ref().filter(|(name, _)| name == "default") {
+                root.report().problem(
+                    place,
+                    "`default` is the class of what no rule matches; choose another name",
+                    "",
+                );
+            }
+            let matches = table
+                .require("match", "what belongs to the class")
+                .and_then(|value| value.table("a table: { protocol = \"tcp\", port = 443 }"))
+                .map(|inner| {
+                    let matches = self.flow_match(&inner);
+                    inner.finish();
+                    if matches == FlowMatch::default() {
+                        inner.problem("an empty match would take every flow; say what belongs to the class", "");
+                    }
+                    matches
+                });
+            if let (Some((name, _)), Some(matches)) = (name, matches) {
+                self.network.classes.push(ClassRule { name, matches });
+            }
+        });
+    }
+
+    fn flow_match(&self, table: &Table<'_>) -> FlowMatch {
+        fn each<T>(table: &Table<'_>, key: &'static str, mut read: impl FnMut(Value<'_>) -> Option<T>) -> Vec<T> {
+            let Some(value) = table.get(key) else { return Vec::new() };
+            let items = value.one_or_many();
+            if items.is_empty() {
+                value.problem(format!("an empty list matches nothing; remove `{key}` or fill it"), "");
+            }
+            items.into_iter().filter_map(&mut read).collect()
+        }
+        let small = |value: Value<'_>, what: &str, most: u64| {
+            value.integer(what, 0..=most).and_then(|n| u8::try_from(n).ok())
+        };
+        let port = |value: Value<'_>| match value.raw() {
+            DeValue::Integer(_) => {
+                let port = u16::try_from(value.integer("a port", 0..=65_535)?).ok()?;
+                Some((port, port))
+            }
+            _ => value.parse("a port or a range of ports", value::ports),
+        };
+        let prefix = |value: Value<'_>| value.parse("an address prefix", value::prefix);
+        FlowMatch {
+            protocol: each(table, "protocol", |value| match value.raw() {
+                DeValue::Integer(_) => small(value, "a protocol", 255),
+                _ => value.parse("a protocol", value::protocol),
+            }),
+            port: each(table, "port", port),
+            source_port: each(table, "source_port", port),
+            destination_port: each(table, "destination_port", port),
+            prefix: each(table, "prefix", prefix),
+            source_prefix: each(table, "source_prefix", prefix),
+            destination_prefix: each(table, "destination_prefix", prefix),
+            asn: each(table, "asn", asn),
+            dscp: each(table, "dscp", |value| small(value, "a code point", 63)),
+            family: each(table, "family", |value| {
+                word(value, &[("ipv4", Family::V4), ("ipv6", Family::V6), ("other", Family::Other)])
+            }),
+            exporter: each(table, "exporter", |value| self.exporter(value)),
+        }
+    }
+
+    /// `[[customer]]`, in the main file or one of the customer files.
+    pub(super) fn customers(&mut self, root: &Table<'_>) {
+        root.each("customer", |table| self.customer(table));
+    }
+
+    fn customer(&mut self, table: &Table<'_>) {
+        let name = name(table, &mut self.customers, "customer");
+        if let Some((name, place)) = &name
+            && let Err(message) = check_customer_name(name)
+        {
+            table.report().problem(place, message, "");
+        }
+        let validity = validity(table);
+        let customer = self.network.customers.len();
+        let (mut prefixes, mut asns, mut interfaces) = (Vec::new(), Vec::new(), Vec::new());
+        for value in table.get("prefixes").map(|value| value.list("a list of prefixes")).unwrap_or_default() {
+            let Some(prefix) = customer_prefix(value) else { continue };
+            let both = intersection(validity, prefix.validity);
+            self.prefixes.push(Claim { what: prefix.prefix, customer, validity: both, place: value.place() });
+            prefixes.push(prefix);
+        }
+        for value in table.get("asns").map(Value::one_or_many).unwrap_or_default() {
+            let Some(asn) = asn(value) else { continue };
+            self.asns.push(Claim { what: asn, customer, validity, place: value.place() });
+            asns.push(asn);
+        }
+        for value in table.get("interfaces").map(|value| value.list("a list of interfaces")).unwrap_or_default() {
+            let Some(LinkPoint::Interface(interface)) = self.point(value, false) else { continue };
+            self.customer_interfaces.push(Claim {
+                what: interface.clone(),
+                customer,
+                validity,
+                place: value.place(),
+            });
+            interfaces.push(interface);
+        }
+        let tariff = table.get("tariff").and_then(|value| {
+            value.parse("the id of a tariff", |text| value::check_name(text).map(|()| text.to_owned()))
+        });
+        let address = lines(table, "address").unwrap_or_default();
+        self.network.customers.push(CustomerRule {
+            name: name.map(|(name, _)| name).unwrap_or_default(),
+            prefixes,
+            asns,
+            interfaces,
+            validity,
+            tariff,
+            address,
+        });
+    }
+
+    /// What must hold over all customers; then the network.
+    pub(super) fn finish(self, report: &Report) -> Network {
+        let show = |prefix: &Prefix| format!("{}/{}", prefix.address, prefix.length);
+        let customers = &self.network.customers;
+        disjoint(report, customers, self.prefixes, show);
+        disjoint(report, customers, self.asns, |asn| format!("AS {}", asn.0));
+        disjoint(report, customers, self.customer_interfaces, |interface| {
+            format!("interface {} of `{}`", interface.ifindex.0, interface.exporter)
+        });
+        self.network
+    }
+}
+
+fn asn(value: Value<'_>) -> Option<Asn> {
+    value.integer("an AS number", 1..=u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok()).map(Asn)
+}
+
+fn customer_prefix(value: Value<'_>) -> Option<CustomerPrefix> {
+    const WHAT: &str = "an address prefix";
+    if !value.is_table() {
+        let prefix = value.parse(WHAT, value::prefix)?;
+        return Some(CustomerPrefix { prefix, validity: Validity::default() });
+    }
+    let table = value.table(WHAT)?;
+    let prefix = table.require("prefix", WHAT).and_then(|value| value.parse(WHAT, value::prefix));
+    let validity = validity(&table);
+    table.finish();
+    Some(CustomerPrefix { prefix: prefix?, validity })
+}
+
+/// Complains about each thing that is claimed twice at one time.
+pub(super) fn disjoint<T: Clone + Eq + Hash + Ord>(
+    report: &Report,
+    customers: &[CustomerRule],
+    mut claims: Vec<Claim<T>>,
+    show: impl Fn(&T) -> String,
+) {
+    // Stable, so that the later place is the one complained about.
+    claims.sort_by(|a, b| a.what.cmp(&b.what));
+    for same in claims.chunk_by(|a, b| a.what == b.what) {
+        for (n, claim) in same.iter().enumerate() {
+            let Some(other) = same[..n].iter().find(|other| overlap(other.validity, claim.validity)) else {
+                continue;
+            };
+            let (what, at) = (show(&claim.what), report.at(&other.place));
+            let message = if claim.customer == other.customer {
+                format!("{what} is already listed, at {at}; remove one of them")
+            } else {
+                let name = &customers[other.customer].name;
+                format!(
+                    "{what} already belongs to `{name}` at that time, at {at}; remove one of them, or give them `valid_from` and `valid_to` that do not overlap"
+                )
+            };
+            report.problem(&claim.place, message, "");
+        }
+    }
+}

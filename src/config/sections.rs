@@ -1,0 +1,358 @@
+//! The sections that hold settings rather than the network: their defaults, and how they are read.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use super::reader::{Place, Table, Value, nearest};
+use super::value;
+use crate::classify::rules::Prefix;
+use crate::decode::Limits;
+use crate::meter::{self, BucketRule};
+use crate::sampling;
+
+/// What to do with datagrams of an address that no `[[exporter]]` has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnknownExporters {
+    /// Count them as rejected.
+    Reject,
+    /// Take them in, named after their address, with every default.
+    Accept,
+}
+
+/// `[receive]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Receive {
+    /// Where NetFlow and IPFIX datagrams are taken.
+    pub listen: Vec<SocketAddr>,
+    /// Where sFlow datagrams are taken.
+    pub sflow: Vec<SocketAddr>,
+    /// Stream processors.
+    pub processors: usize,
+    /// Datagrams of addresses that are not configured; `None` where the file does not say.
+    pub unknown_exporters: Option<UnknownExporters>,
+    /// Receive buffer asked of the kernel for each socket, in octets.
+    pub socket_buffer: usize,
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 2055))],
+            sflow: Vec::new(),
+            processors: 1,
+            unknown_exporters: None,
+            socket_buffer: 4 << 20,
+        }
+    }
+}
+
+/// `[journal]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Journal {
+    /// Length at which a segment file is closed and the next begun, in octets.
+    pub segment_octets: u64,
+    /// Longest time between two group commits to disk, in milliseconds.
+    pub sync_ms: i64,
+    /// How long committed segments are kept, in milliseconds.
+    pub retain_ms: i64,
+    /// How much of committed segments is kept, in octets.
+    pub retain_octets: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment_octets: 64 << 20,
+            sync_ms: 100,
+            retain_ms: 7 * 86_400_000,
+            retain_octets: 10_000_000_000,
+        }
+    }
+}
+
+/// `[snmp]`: the agent. There is none where the section is absent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Snmp {
+    /// Where it answers.
+    pub listen: SocketAddr,
+    /// Read-only communities of SNMPv1 and v2c; none: nobody is answered.
+    pub communities: Vec<String>,
+    /// Managers that may ask; none: any address.
+    pub sources: Vec<Prefix>,
+    /// sysContact.
+    pub contact: String,
+    /// sysLocation.
+    pub location: String,
+    /// sysName; empty: the host's name.
+    pub name: String,
+}
+
+impl Default for Snmp {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 1161)),
+            communities: Vec::new(),
+            sources: Vec::new(),
+            contact: String::new(),
+            location: String::new(),
+            name: String::new(),
+        }
+    }
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ledger {
+    /// `sqlite:PATH`, relative to the state directory, or `postgres://...`.
+    pub url: String,
+    /// Time between two flushes, in milliseconds.
+    pub flush_ms: i64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { url: "sqlite:ledger.sqlite".to_owned(), flush_ms: 10_000 }
+    }
+}
+
+/// `[invoice]`: who invoices.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Invoice {
+    /// The seller's name.
+    pub seller: String,
+    /// Lines of the seller's postal address.
+    pub address: Vec<String>,
+    /// The seller's tax number, as invoices must show it.
+    pub tax_number: String,
+    /// Lines printed at the foot of each invoice: bank account, terms of payment.
+    pub footer: Vec<String>,
+}
+
+/// Overwrites `field` where `found` is something.
+fn set<T>(field: &mut T, found: Option<T>) {
+    if let Some(found) = found {
+        *field = found;
+    }
+}
+
+fn count(table: &Table<'_>, key: &'static str, most: u64) -> Option<usize> {
+    let n = table.get(key)?.integer(&format!("`{key}`"), 1..=most)?;
+    usize::try_from(n).ok()
+}
+
+fn octets(table: &Table<'_>, key: &'static str, least: u64) -> Option<u64> {
+    let value = table.get(key)?;
+    let found = match value.raw() {
+        toml::de::DeValue::Integer(_) => value.integer(&format!("`{key}`"), 0..=i64::MAX.unsigned_abs())?,
+        _ => value.parse("a size, such as \"4MiB\"", value::size)?,
+    };
+    if found < least {
+        value.problem(format!("`{key}` must be at least {least} octets"), "too small");
+        return None;
+    }
+    Some(found)
+}
+
+/// A duration of at least `least_ms`.
+fn duration(table: &Table<'_>, key: &'static str, least_ms: i64) -> Option<i64> {
+    let value = table.get(key)?;
+    let found = value.parse("a duration, such as \"10s\"", value::duration)?;
+    if found < least_ms {
+        value.problem(format!("`{key}` must be at least {least_ms}ms"), "too short");
+        return None;
+    }
+    Some(found)
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(value: Value<'_>, words: &[(&'static str, T)]) -> Option<T> {
+    let names: Vec<&str> = words.iter().map(|&(name, _)| name).collect();
+    let text = value.string("a string")?;
+    let found = words.iter().find(|(name, _)| *name == text);
+    if found.is_none() {
+        let label =
+            nearest(text, &names).map(|near| format!("did you mean \"{near}\"?")).unwrap_or_default();
+        let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        value.problem(format!("\"{text}\" is not known here; write {}", names.join(" or ")), label);
+    }
+    found.map(|&(_, word)| word)
+}
+
+/// A list of lines of text.
+pub(super) fn lines(table: &Table<'_>, key: &'static str) -> Option<Vec<String>> {
+    let value = table.get(key)?;
+    let mut lines = Vec::new();
+    for line in value.one_or_many() {
+        if let Some(text) = line.string("a line of text") {
+            if text.chars().any(char::is_control) {
+                line.problem("a line must not hold control characters; write a list of lines", "");
+            }
+            lines.push(text.to_owned());
+        }
+    }
+    Some(lines)
+}
+
+fn text(table: &Table<'_>, key: &'static str) -> Option<String> {
+    let value = table.get(key)?;
+    let text = value.string("a string")?;
+    if text.chars().any(char::is_control) {
+        value.problem(format!("`{key}` must not hold control characters"), "");
+    }
+    Some(text.to_owned())
+}
+
+/// Addresses to listen on; each goes into `taken`, and none may be there already.
+fn addresses(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for item in value.one_or_many() {
+        found.extend(address(item, taken));
+    }
+    found
+}
+
+fn address(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Option<SocketAddr> {
+    let address = value.parse("an address with its port", |text| {
+        text.parse::<SocketAddr>().map_err(|_| {
+            format!("`{text}` is not an address with a port; write \"0.0.0.0:2055\" or \"[::]:2055\"")
+        })
+    })?;
+    if let Some(other) = taken.get(&address) {
+        let at = value.report().at(other);
+        value.problem(format!("{address} is already listened on, at {at}; give one of them another port"), "");
+    } else if address.port() != 0 {
+        taken.insert(address, value.place());
+    }
+    Some(address)
+}
+
+/// `[receive]`; what it listens on goes into `taken`.
+pub(super) fn receive(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Receive {
+    let mut section = Receive::default();
+    if let Some(value) = table.get("listen") {
+        section.listen = addresses(value, taken);
+    }
+    if let Some(value) = table.get("sflow") {
+        section.sflow = addresses(value, taken);
+    }
+    set(&mut section.processors, count(table, "processors", 256));
+    section.unknown_exporters = table.get("unknown_exporters").and_then(|value| {
+        word(value, &[("reject", UnknownExporters::Reject), ("accept", UnknownExporters::Accept)])
+    });
+    let buffer = octets(table, "socket_buffer", 4096).and_then(|octets| usize::try_from(octets).ok());
+    set(&mut section.socket_buffer, buffer);
+    section
+}
+
+/// `[journal]`.
+pub(super) fn journal(table: &Table<'_>) -> Journal {
+    let mut section = Journal::default();
+    set(&mut section.segment_octets, octets(table, "segment", 1 << 20));
+    set(&mut section.sync_ms, duration(table, "sync", 1));
+    set(&mut section.retain_ms, duration(table, "retain", 0));
+    set(&mut section.retain_octets, octets(table, "retain_size", 0));
+    section
+}
+
+/// `[decode]`.
+pub(super) fn decode(table: &Table<'_>) -> Limits {
+    let mut section = Limits::default();
+    set(&mut section.templates, count(table, "templates", 1 << 20));
+    set(&mut section.template_fields, count(table, "template_fields", 16_384));
+    set(&mut section.domains, count(table, "domains", 1 << 20));
+    let hold = octets(table, "hold_size", 0).and_then(|octets| usize::try_from(octets).ok());
+    set(&mut section.hold_octets, hold);
+    set(&mut section.hold_ms, duration(table, "hold", 0));
+    set(&mut section.running_totals, count(table, "running_totals", 1 << 24));
+    section
+}
+
+/// `[sampling]`.
+pub(super) fn sampling(table: &Table<'_>) -> sampling::Config {
+    let mut section = sampling::Config::default();
+    set(&mut section.grace_ms, duration(table, "grace", 0));
+    set(&mut section.hold_ms, duration(table, "hold", 0));
+    set(&mut section.hold_records, count(table, "hold_records", 1 << 24));
+    section
+}
+
+/// `[meter]`.
+pub(super) fn meter(table: &Table<'_>) -> meter::Config {
+    let mut section = meter::Config::default();
+    let bucket = table
+        .get("bucket")
+        .and_then(|value| word(value, &[("spread", BucketRule::Spread), ("end", BucketRule::End)]));
+    set(&mut section.bucket, bucket);
+    set(&mut section.rows_max, count(table, "rows", 1 << 30));
+    let least = table.get("packet_min");
+    let most = table.get("packet_max");
+    let octets = |value: Option<Value<'_>>, key: &str| {
+        value
+            .and_then(|value| value.integer(&format!("`{key}`"), 1..=65_535))
+            .and_then(|n| u32::try_from(n).ok())
+    };
+    set(&mut section.packet_octets_min, octets(least, "packet_min"));
+    set(&mut section.packet_octets_max, octets(most, "packet_max"));
+    if section.packet_octets_min > section.packet_octets_max
+        && let Some(value) = most.or(least)
+    {
+        let (least, most) = (section.packet_octets_min, section.packet_octets_max);
+        value.problem(format!("`packet_min` ({least}) is greater than `packet_max` ({most}); exchange them"), "");
+    }
+    section
+}
+
+/// `[ledger]`.
+pub(super) fn ledger(table: &Table<'_>) -> Ledger {
+    let mut section = Ledger::default();
+    let url = table.get("url").and_then(|value| {
+        value.parse("sqlite:PATH or postgres://...", |url| {
+            let rest = url
+                .strip_prefix("sqlite:")
+                .or_else(|| url.strip_prefix("postgres://"))
+                .or_else(|| url.strip_prefix("postgresql://"));
+            match rest {
+                Some(rest) if !rest.is_empty() => Ok(url.to_owned()),
+                // The address may hold a password: it is not repeated.
+                _ => Err("the ledger's `url` begins with `sqlite:`, then a path, or with `postgres://`".to_owned()),
+            }
+        })
+    });
+    set(&mut section.url, url);
+    set(&mut section.flush_ms, duration(table, "flush", 100));
+    section
+}
+
+/// `[snmp]`; what it listens on goes into `taken`.
+pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Snmp {
+    let mut section = Snmp::default();
+    set(&mut section.listen, table.get("listen").and_then(|value| address(value, taken)));
+    if let Some(value) = table.get("communities") {
+        for item in value.one_or_many() {
+            match item.string("a community") {
+                Some("") => item.problem("an empty community is no secret; remove it", ""),
+                Some(community) => section.communities.push(community.to_owned()),
+                None => {}
+            }
+        }
+    }
+    if let Some(value) = table.get("sources") {
+        for item in value.one_or_many() {
+            section.sources.extend(item.parse("an address prefix", value::prefix));
+        }
+    }
+    set(&mut section.contact, text(table, "contact"));
+    set(&mut section.location, text(table, "location"));
+    set(&mut section.name, text(table, "name"));
+    section
+}
+
+/// `[invoice]`.
+pub(super) fn invoice(table: &Table<'_>) -> Invoice {
+    let mut section = Invoice::default();
+    set(&mut section.seller, text(table, "seller"));
+    set(&mut section.address, lines(table, "address"));
+    set(&mut section.tax_number, text(table, "tax_number"));
+    set(&mut section.footer, lines(table, "footer"));
+    section
+}

@@ -1,0 +1,390 @@
+use core::net::SocketAddr;
+use std::path::Path;
+
+use super::sections::UnknownExporters;
+use super::*;
+use crate::classify::rules::{InterfaceRef, LinkPoint};
+use crate::exporter::{Observes, OutputZero};
+use crate::flow::Family;
+use crate::meter::BucketRule;
+use crate::units::{Asn, IfIndex, RateSource, UnixMillis};
+
+/// The design's example, and the other options of the network.
+const EXAMPLE: &str = r#"
+[receive]
+listen = ["0.0.0.0:2055", "[::1]:2055"]
+sflow = ["0.0.0.0:6343"]
+processors = 2
+unknown_exporters = "reject"
+
+[[exporter]]
+name = "ce1"
+address = "192.0.2.1"
+observes = "ingress"
+sampling = { override = "1/1000" }
+
+[[exporter]]
+address = "2001:db8::1"
+output_zero = "discarded"
+observes = "both"
+sampling.require = true
+
+[[exporter]]
+name = "gw"
+address = "192.0.2.3"
+sampling = { default = "2/3" }
+
+[[link]]
+name = "transit-a"
+kind = "upstream"
+interfaces = [ { exporter = "ce1", ifindex = 12 }, { exporter = "2001:db8::1", ifindex = 12 } ]
+
+[[link]]
+name = "whole"
+kind = "research"
+interfaces = [ { exporter = "gw" } ]
+
+[[traffic_class]]
+name = "web"
+match = { protocol = "tcp", port = [80, 443, "8000-8099"] }
+
+[[traffic_class]]
+name = "ours"
+match = { asn = 64500, dscp = [46], family = "ipv6", exporter = "gw", source_prefix = "10.0.0.0/8", protocol = [17, "gre"] }
+
+[[customer]]
+name = "campus"
+prefixes = ["203.0.113.0/24", { prefix = "2001:db8:40::/48", valid_from = 2026-01-01, valid_to = "2026-02-01T00:00:00+01:00" }]
+asns = [64500]
+interfaces = [ { exporter = "ce1", ifindex = 3 } ]
+tariff = "transit-eu"
+valid_from = 2025-01-01
+address = ["Campus", "Hill Road"]
+
+[meter]
+bucket = "end"
+
+[ledger]
+url = "postgres://flux@db/flux"
+flush = "30s"
+
+[snmp]
+communities = ["public"]
+sources = "127.0.0.0/8"
+"#;
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, "fluxoscope.toml", Path::new(""))
+}
+
+/// Parses what must not parse; each of `expected` must occur in what is said, and there is one problem for each.
+fn check(text: &str, expected: &[&str]) {
+    let problems = parse(text).expect_err(text);
+    let shown = problems.to_string();
+    for part in expected {
+        assert!(shown.contains(part), "`{part}` is not said of\n{text}\nbut:\n{shown}");
+    }
+    assert_eq!(problems.count(), expected.len(), "{shown}");
+}
+
+#[test]
+fn the_example_is_read() {
+    let config = parse(EXAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
+    let listen: Vec<SocketAddr> = vec!["0.0.0.0:2055".parse().unwrap(), "[::1]:2055".parse().unwrap()];
+    assert_eq!(config.receive.listen, listen);
+    assert_eq!(config.receive.processors, 2);
+    assert_eq!(config.receive.unknown_exporters, Some(UnknownExporters::Reject));
+    assert_eq!(config.meter.bucket, BucketRule::End);
+    assert_eq!((config.ledger.url.as_str(), config.ledger.flush_ms), ("postgres://flux@db/flux", 30_000));
+    let snmp = config.snmp.expect("an agent");
+    assert_eq!((snmp.communities, snmp.sources.len()), (vec!["public".to_owned()], 1));
+
+    let [ce1, unnamed, gw] = &config.exporters[..] else { panic!("three exporters") };
+    let over = ce1.sampling.over.expect("an override");
+    assert_eq!((over.numerator(), over.denominator(), over.source()), (1000, 1, RateSource::Override));
+    assert_eq!((unnamed.name.as_str(), unnamed.observes), ("2001:db8::1", Observes::Both));
+    assert_eq!((unnamed.output_zero, unnamed.sampling.require), (OutputZero::Discarded, true));
+    let default = gw.sampling.default.expect("a default");
+    assert_eq!((default.numerator(), default.denominator(), default.source()), (3, 2, RateSource::Default));
+
+    let network = &config.network;
+    let twelve = |exporter: &str| {
+        LinkPoint::Interface(InterfaceRef { exporter: exporter.to_owned(), ifindex: IfIndex(12) })
+    };
+    assert_eq!(network.links[0].points, [twelve("ce1"), twelve("2001:db8::1")]);
+    assert_eq!(network.links[1].points, [LinkPoint::WholeExporter("gw".to_owned())]);
+    let web = &network.classes[0].matches;
+    assert_eq!((&web.protocol[..], &web.port[..]), (&[6][..], &[(80, 80), (443, 443), (8000, 8099)][..]));
+    let ours = &network.classes[1].matches;
+    assert_eq!((&ours.protocol[..], &ours.family[..], &ours.dscp[..]), (&[17, 47][..], &[Family::V6][..], &[46][..]));
+    let campus = &network.customers[0];
+    // 1 January 2026 is day 20454 since the epoch, 1 February day 20485; 2025 began on day 20089.
+    let validity = campus.prefixes[1].validity;
+    assert_eq!(validity.from, Some(UnixMillis(20_454 * 86_400_000)));
+    assert_eq!(validity.to, Some(UnixMillis(20_485 * 86_400_000 - 3_600_000)));
+    assert_eq!(campus.validity.from, Some(UnixMillis(20_089 * 86_400_000)));
+    assert_eq!((&campus.asns[..], campus.tariff.as_deref()), (&[Asn(64500)][..], Some("transit-eu")));
+}
+
+#[test]
+fn a_network_survives_the_ledger() {
+    let network = parse(EXAMPLE).expect("valid").network;
+    let text = serde_json::to_string(&network).expect("plain data");
+    let back: Network = serde_json::from_str(&text).expect("its own text");
+    assert_eq!(back, network);
+    assert_eq!(serde_json::to_string(&back).expect("plain data"), text, "canonical");
+}
+
+#[test]
+fn nothing_is_every_default() {
+    let parsed = parse("").expect("an empty file is a configuration");
+    assert_eq!(Config { files: Vec::new(), ..parsed }, Config::builtin());
+}
+
+/// The shipped example: as it is, and with every option uncommented, it is the default.
+#[test]
+fn the_shipped_example_shows_the_defaults() {
+    let shipped = include_str!("../../ops/fluxoscope.example.toml");
+    let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+    let no_default = |line: &&str| line.ends_with("# no default");
+    let options = shipped.lines().filter(is_option).count();
+    assert_eq!(options, 36, "every option is there");
+    let mut text = String::new();
+    for line in shipped.lines().filter(|line| !no_default(line)) {
+        text.push_str(if is_option(&line) { &line[1..] } else { line });
+        text.push('\n');
+    }
+    for (text, snmp) in [(shipped, None), (text.as_str(), Some(Snmp::default()))] {
+        let parsed = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(Config { files: Vec::new(), ..parsed }, Config { snmp, ..Config::builtin() });
+    }
+    // The examples of the network are valid, too.
+    let network: String = shipped
+        .split_once("by default.")
+        .expect("the part about the network")
+        .1
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or("")))
+        .filter(|line| !line.starts_with("files ="))
+        .collect();
+    let parsed = parse(&network).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((parsed.exporters.len(), parsed.network.customers.len()), (1, 1));
+}
+
+#[test]
+fn every_error_at_once_with_its_place() {
+    let text = "\
+[receive]
+listne = [\"0.0.0.0:2055\"]
+processors = \"two\"
+socket_buffer = 1.5
+
+[ledger]
+flush = 10
+url = \"oracle://x\"
+
+[metre]
+";
+    check(text, &[
+        "fluxoscope.toml:2:1",
+        "expected an integer",
+        "expected a size",
+        "expected a duration",
+        "the ledger's `url` begins with",
+        "did you mean `meter`?",
+    ]
+    .map(|part| if part.starts_with("expected an integer") { "found a string" } else { part }));
+    let shown = parse(text).expect_err("wrong").to_string();
+    assert!(shown.contains("did you mean `listen`?") && shown.contains("^^^^^^"), "{shown}");
+    assert!(shown.ends_with("6 errors\n"), "{shown}");
+}
+
+#[test]
+fn a_syntax_error_has_its_place() {
+    let problems = parse("[receive]\nlisten = [\n\"a\"\n[meter]\n").expect_err("not TOML").to_string();
+    assert!(problems.contains("not valid TOML") && problems.contains("fluxoscope.toml:"), "{problems}");
+}
+
+const CE1: &str = "[[exporter]]\nname = \"ce1\"\naddress = \"192.0.2.1\"\n";
+
+#[test]
+fn exporters() {
+    check(
+        &format!("{CE1}[[exporter]]\nname = \"ce1\"\naddress = \"192.0.2.2\"\n"),
+        &["there is already exporter `ce1`, at fluxoscope.toml:2"],
+    );
+    check(
+        &format!("{CE1}[[exporter]]\nname = \"ce2\"\naddress = \"192.0.2.1\"\n"),
+        &["192.0.2.1 is already the address of an exporter, at fluxoscope.toml:1"],
+    );
+    check("[[exporter]]\nname = \"a\\tb\"\naddress = \"::\"\n", &["control characters", "cannot be the source"]);
+    check("[[exporter]]\nname = \"a\"\n", &["`address` is missing"]);
+    check("[[exporter]]\naddress = \"192.0.2.1:2055\"\n", &["without a port"]);
+    check(&format!("{CE1}observes = \"egres\""), &["did you mean \"egress\"?"]);
+    check(&format!("{CE1}snmp = {{ version = \"3\" }}"), &["not polled over SNMP yet"]);
+    check(&format!("{CE1}sampling = {{ override = \"1/10\", default = \"1/5\" }}"), &["`default` would never apply"]);
+    check(&format!("{CE1}sampling = {{ override = \"1/10\", require = true }}"), &["wait for nothing"]);
+    check(&format!("{CE1}sampling = {{ default = \"1/10\", require = true }}"), &["waits for an announcement"]);
+    check(&format!("{CE1}sampling = {{ override = 1000 }}"), &["expected a sampling rate"]);
+}
+
+#[test]
+fn links() {
+    let link = |name: &str, interfaces: &str| format!("[[link]]\nname = \"{name}\"\ninterfaces = {interfaces}\n");
+    let one = "[ { exporter = \"ce1\", ifindex = 1 } ]";
+    let whole = "[ { exporter = \"ce1\" } ]";
+    let two = |a: &str, b: &str| format!("{CE1}{}{}", link("a", a), link("b", b));
+    check(&two(one, one), &["interface 1 of `ce1` overlaps what is on link `a`, at fluxoscope.toml:6"]);
+    check(&two(one, whole), &["exporter `ce1` as a whole overlaps what is on link `a`, at fluxoscope.toml:6"]);
+    check(&two(whole, one), &["interface 1 of `ce1` overlaps what is on link `a`"]);
+    check(&two(whole, whole), &["as a whole overlaps"]);
+    check(&format!("{CE1}{}", link("a", "[]")), &["at least one interface"]);
+    check(&format!("{CE1}{}", link("a", "[ { exporter = \"ce2\", ifindex = 1 } ]")), &["did you mean `ce1`?"]);
+    check(
+        &format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifname = \"xe-0/0/1\" } ]")),
+        &["need the SNMP poller, which is not there yet; write `ifindex`"],
+    );
+    check(&format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifindex = 0 } ]")), &["between 1 and 4294967295"]);
+    check(&format!("{CE1}[[link]]\nname = \"a\"\n"), &["`interfaces` is missing"]);
+}
+
+#[test]
+fn traffic_classes() {
+    let class = |matches: &str| format!("[[traffic_class]]\nname = \"c\"\nmatch = {matches}\n");
+    check(&class("{}"), &["would take every flow"]);
+    check(&class("{ port = 70000 }"), &["between 0 and 65535", "would take every flow"]);
+    check(&class("{ prefix = \"10.0.0.1/8\", dscp = 46 }"), &["write `10.0.0.0/8`"]);
+    check(&class("{ protocol = \"quic\", dscp = 46 }"), &["is not a protocol"]);
+    check(&class("{ exporter = \"x\", dscp = 46 }"), &["there is no exporter `x`"]);
+    check(&class("{ dcsp = 46 }"), &["did you mean `dscp`?", "would take every flow"]);
+    check("[[traffic_class]]\nname = \"default\"\nmatch = { dscp = 46 }\n", &["choose another name"]);
+}
+
+#[test]
+fn customers() {
+    let customer = |name: &str, rest: &str| format!("[[customer]]\nname = \"{name}\"\n{rest}\n");
+    for reserved in ["unassigned", "through", "local", "discarded"] {
+        check(&customer(reserved, ""), &["choose another one"]);
+    }
+    check(&customer("a/b", ""), &["must not hold a slash"]);
+    check(&customer("a", "prefixes = [\"10.0.0.0/8\", \"10.0.0.0/8\"]"), &["10.0.0.0/8 is already listed"]);
+    let held = "prefixes = [\"10.0.0.0/8\"]\nasns = [1]";
+    check(&format!("{}{}", customer("a", held), customer("b", held)), &[
+        "10.0.0.0/8 already belongs to `a` at that time, at fluxoscope.toml:3",
+        "AS 1 already belongs to `a` at that time, at fluxoscope.toml:4",
+    ]);
+    let interface = "interfaces = [ { exporter = \"ce1\", ifindex = 1 } ]";
+    check(&format!("{CE1}{}{}", customer("a", interface), customer("b", interface)), &[
+        "interface 1 of `ce1` already belongs to `a`",
+    ]);
+    check(&format!("{CE1}{}", customer("a", "interfaces = [ { exporter = \"ce1\" } ]")), &["`ifindex` is missing"]);
+    check(&customer("a", "valid_from = 2026-02-01\nvalid_to = 2026-01-01"), &["ends before it begins (2026-02-01)"]);
+    check(&customer("a", "valid_from = 2026-02-01T00:00:00"), &["is not an instant"]);
+    check(&customer("a", "prefixes = \"10.0.0.0/8\""), &["expected a list of prefixes"]);
+}
+
+#[test]
+fn a_prefix_may_change_hands() {
+    let text = "
+[[customer]]
+name = \"a\"
+prefixes = [{ prefix = \"10.0.0.0/8\", valid_to = 2026-01-01 }, \"10.1.0.0/16\"]
+[[customer]]
+name = \"b\"
+valid_from = 2026-01-01
+prefixes = [\"10.0.0.0/8\"]
+";
+    parse(text).unwrap_or_else(|problems| panic!("{problems}"));
+    check(&text.replace("valid_from = 2026-01-01", "valid_from = 2025-12-31"), &["already belongs to `a`"]);
+}
+
+#[test]
+fn addresses_listened_on_once() {
+    check("[receive]\nlisten = [\"0.0.0.0:2055\"]\nsflow = [\"0.0.0.0:2055\"]\n[snmp]\nlisten = \"0.0.0.0:2055\"", &[
+        "0.0.0.0:2055 is already listened on, at fluxoscope.toml:2",
+        "fluxoscope.toml:5:10",
+    ]);
+    let free = "[receive]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]";
+    parse(free).expect("port 0 is any free port");
+}
+
+#[test]
+fn customer_files_are_read_and_blamed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let main = write("main.toml", "[customers]\nfiles = [\"one.toml\", \"two.toml\"]\n");
+    write("one.toml", "[[customer]]\nname = \"a\"\nprefixes = [\"10.0.0.0/8\"]\n");
+    write("two.toml", "[[customer]]\nname = \"b\"\nprefixes = [\"10.0.0.0/16\"]\n");
+    let config = Config::load(&main).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.network.customers.len(), 2);
+    assert_eq!(config.files.len(), 3);
+    assert_eq!(config.tariffs, dir.path().join("tariffs"));
+
+    write("two.toml", "[[customer]]\nname = \"a\"\nprefixes = [\"10.0.0.0/8\"]\n[ledger]\nurl = \"x\"\n");
+    let problems = Config::load(&main).expect_err("wrong");
+    let shown = problems.to_string();
+    assert_eq!(problems.count(), 3, "{shown}");
+    for part in ["two.toml:2:8", "two.toml:3:13", "one.toml:2;", "one.toml:3;", "unknown key `ledger`"] {
+        let part = part.replace(";", "");
+        assert!(shown.contains(&part), "`{part}` is not in\n{shown}");
+    }
+    std::fs::remove_file(dir.path().join("two.toml")).expect("removed");
+    let shown = Config::load(&main).expect_err("wrong").to_string();
+    assert!(shown.contains("main.toml:2:22") && shown.contains("cannot read"), "{shown}");
+    let shown = Config::load(&dir.path().join("none.toml")).expect_err("wrong").to_string();
+    assert!(shown.contains("cannot read") && shown.contains("1 error\n"), "{shown}");
+}
+
+#[test]
+fn customers_from_a_spreadsheet() {
+    let csv = "\u{feff}name,prefix,asn,tariff,valid_from,valid_to\r\n\
+        \"Smith, \"\"Jo\"\" & Co\",10.0.0.0/8,,eu,2026-01-01,\r\n\
+        campus,192.0.2.0/24,AS64500,,,\r\n\
+        \r\n\
+        campus,2001:db8::/32,,eu,2026-01-01,2026-07-01\r\n\
+        \"Smith, \"\"Jo\"\" & Co\",,64501,,2026-01-01,\r\n";
+    let toml = customers_from_csv(csv.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+    let customers = parse(&toml).unwrap_or_else(|problems| panic!("{problems}\n{toml}")).network.customers;
+    let [smith, campus] = &customers[..] else { panic!("two customers") };
+    assert_eq!((smith.name.as_str(), &smith.asns[..]), ("Smith, \"Jo\" & Co", &[Asn(64501)][..]));
+    assert_eq!(smith.validity.from, Some(UnixMillis(20_454 * 86_400_000)));
+    assert_eq!((campus.name.as_str(), campus.tariff.as_deref()), ("campus", Some("eu")));
+    assert_eq!(campus.validity, Default::default());
+    assert_eq!(campus.prefixes[0].validity, Default::default());
+    assert_eq!(campus.prefixes[1].validity.from, Some(UnixMillis(20_454 * 86_400_000)));
+}
+
+#[test]
+fn every_error_of_a_spreadsheet() {
+    let csv = "name,prefix,asn,valid_to\n\
+        a,10.0.0.1/8,,\n\
+        b,10.0.0.0/8,0,\n\
+        ,,,\n\
+        local,,,\n\
+        c,10.0.0.0/8,,\n\
+        d,x\n\
+        e,,,\"2026\n";
+    let problems = customers_from_csv(csv.as_bytes()).expect_err("wrong");
+    let shown = problems.to_string();
+    let expected = [
+        ("CSV:2:3", "10.0.0.0/8"),
+        ("CSV:3:14", "is not an AS number"),
+        ("CSV:4:1", "without a name"),
+        ("CSV:5:1", "choose another one"),
+        ("CSV:6:3", "already belongs to `b` at that time, at CSV:3"),
+        ("CSV:7:1", "2 fields, but the header has 4"),
+        ("CSV:8:5", "never closed"),
+        ("CSV:8:5", "is not an instant"),
+    ];
+    for (place, message) in expected {
+        assert!(shown.contains(place) && shown.contains(message), "{place} {message} not in\n{shown}");
+    }
+    assert_eq!(problems.count(), expected.len(), "{shown}");
+    assert!(customers_from_csv(&b""[..]).is_err());
+    assert!(customers_from_csv(&b"\xff\xfe"[..]).is_err());
+    assert!(customers_from_csv(&b"prefix\n10.0.0.0/8\n"[..]).is_err());
+}
