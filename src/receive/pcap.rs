@@ -266,7 +266,9 @@ impl Capture {
                         break;
                     }
                 }
-                drop(found.map_err(|fault| self.error(fault))?);
+                if let Err(fault) = found {
+                    return Err(self.error(fault));
+                }
                 if self.window.offset() != offset {
                     return Err(no_boundary);
                 }
