@@ -1,8 +1,24 @@
 //! Metering: classified records become five-minute usage rows.
+//!
+//! A flow that spans buckets is split in proportion to its time; a flow counts in the last bucket in which it has
+//! time. Octets, packets, flows and both bounds of the sum of squares are computed for the whole record and split
+//! then, so that the parts of every flow sum to the flow. Parts with nothing in them make no row.
+//!
+//! Invariants: the sums over all rows are [`Meter::pending_octets`] and [`Meter::pending_packets`], and the flows
+//! [`Meter::pending_records`]; a record is added whole or, where it does not count, not at all.
+
+mod split;
+mod squares;
+mod table;
+
+use split::{PARTS_MAX, Span};
+use squares::PacketSizes;
+use table::{PackedKey, Row, Table};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
-use crate::usage::UsageRow;
+use crate::units::{Flows, Octets, Packets};
+use crate::usage::{UsageRow, UsageSums};
 
 /// How a flow that spans buckets is booked.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,26 +49,143 @@ impl Default for Config {
     }
 }
 
+/// Records that go into the table together.
+const CHUNK: usize = 256;
+
 /// The usage table of one processor.
 #[derive(Debug)]
-pub struct Meter {}
+pub struct Meter {
+    rule: BucketRule,
+    rows_max: usize,
+    sizes: PacketSizes,
+    table: Table,
+    /// What a chunk adds. Kept for its memory.
+    staged: Vec<Row>,
+    octets: Octets,
+    packets: Packets,
+    records: Flows,
+}
 
 impl Meter {
     /// An empty table.
     #[must_use]
-    pub fn new(_config: Config) -> Self {
-        Self {}
+    pub fn new(config: Config) -> Self {
+        Self {
+            rule: config.bucket,
+            rows_max: config.rows_max,
+            sizes: PacketSizes { min: config.packet_octets_min, max: config.packet_octets_max },
+            table: Table::new(),
+            staged: Vec::with_capacity(CHUNK + PARTS_MAX),
+            octets: Octets::ZERO,
+            packets: Packets::ZERO,
+            records: Flows::ZERO,
+        }
     }
 
-    /// Adds `records`, classified as `classified`.
-    pub fn add(&mut self, _records: &[FlowRecord], _classified: &[Classified]) {}
+    /// Adds `records`, classified as `classified` (an entry a record, in their order). Records that do not count are
+    /// passed over.
+    ///
+    /// It takes all of them, so a caller who minds [`Self::is_full`] before each batch keeps the table below
+    /// `rows_max` and what one batch adds.
+    pub fn add(&mut self, records: &[FlowRecord], classified: &[Classified]) {
+        assert_eq!(records.len(), classified.len(), "classification gives an entry a record");
+        for (records, classified) in records.chunks(CHUNK).zip(classified.chunks(CHUNK)) {
+            for (record, classified) in records.iter().zip(classified) {
+                if classified.counts {
+                    self.stage(record, classified);
+                }
+            }
+            self.table.add(&self.staged);
+            self.staged.clear();
+        }
+    }
 
     /// Rows in the table.
     #[must_use]
     pub fn len(&self) -> usize {
-        0
+        self.table.len()
     }
 
-    /// Moves all rows into `rows`, sorted by key.
-    pub fn drain(&mut self, _rows: &mut Vec<UsageRow>) {}
+    /// True where nothing waits to be drained.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True where the table holds as much as it may: time to drain it before more is added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.rows_max
+    }
+
+    /// Octets in the table, not scaled.
+    #[must_use]
+    pub fn pending_octets(&self) -> u64 {
+        self.octets.as_u64()
+    }
+
+    /// Packets in the table, not scaled.
+    #[must_use]
+    pub fn pending_packets(&self) -> u64 {
+        self.packets.as_u64()
+    }
+
+    /// Records in the table.
+    #[must_use]
+    pub fn pending_records(&self) -> u64 {
+        self.records.as_u64()
+    }
+
+    /// Moves all rows to the end of `rows`, sorted by key, none twice. The table is empty then.
+    pub fn drain(&mut self, rows: &mut Vec<UsageRow>) {
+        self.table.drain(rows);
+        (self.octets, self.packets, self.records) = (Octets::ZERO, Packets::ZERO, Flows::ZERO);
+    }
+
+    /// Puts the parts of one record on the stage.
+    #[inline]
+    fn stage(&mut self, record: &FlowRecord, classified: &Classified) {
+        self.octets += record.octets;
+        self.packets += record.packets;
+        self.records += Flows::new(1);
+        let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
+        // An unsampled sum has no variance, whatever its squares.
+        let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
+        let whole = UsageSums { octets, packets, flows: 1, squares_low: low, squares_high: high };
+        let span = Span::of(self.rule, record.start, record.end);
+        let key = PackedKey::new(span.first, record, classified);
+        if span.parts == 1 {
+            self.staged.push(Row { key, sums: whole });
+        } else {
+            self.stage_parts(key, &span, &whole);
+        }
+    }
+
+    fn stage_parts(&mut self, key: PackedKey, span: &Span, whole: &UsageSums) {
+        let mut parts = [[0; PARTS_MAX]; 4];
+        let [octets, packets, low, high] = &mut parts;
+        span.split(whole.octets, octets);
+        span.split(whole.packets, packets);
+        if whole.squares_high != 0 {
+            span.split(whole.squares_low, low);
+            span.split(whole.squares_high, high);
+        }
+        let mut bucket = span.first;
+        for n in 0..span.parts {
+            let sums = UsageSums {
+                octets: octets[n],
+                packets: packets[n],
+                flows: u64::from(n + 1 == span.parts),
+                squares_low: low[n],
+                squares_high: high[n],
+            };
+            if sums != UsageSums::default() {
+                self.staged.push(Row { key: key.in_bucket(bucket), sums });
+            }
+            bucket += 1;
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
