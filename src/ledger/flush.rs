@@ -28,6 +28,14 @@ pub(super) struct InDoubt {
     advances: Vec<Advance>,
 }
 
+impl InDoubt {
+    /// A commit of `advances` by the server's transaction of this number.
+    #[cfg(test)]
+    pub(super) fn new(transaction: i64, advances: Vec<Advance>) -> Self {
+        Self { transaction, advances }
+    }
+}
+
 /// Moves the sources: only from where the flush says that they stand.
 macro_rules! advance_sources {
     ($connection:expr, $advances:expr) => {

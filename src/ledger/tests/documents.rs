@@ -1,0 +1,168 @@
+//! What is kept as it was.
+
+use super::*;
+
+fn config(sha256: &str, valid_from: i64) -> ConfigVersion {
+    ConfigVersion { sha256: sha256.into(), text: format!("{{\"of\":\"{sha256}\"}}"), valid_from }
+}
+
+fn tariff(id: &str, version: i64, sha256: &str) -> TariffVersion {
+    TariffVersion {
+        id: id.into(),
+        version,
+        toml: "[tariff]\nid = \"x\"\n".into(),
+        sha256: sha256.into(),
+        effective: "2026-07-01".into(),
+        activated_at: 1_782_864_000_000 + version,
+        activated_by: "Jürgen".into(),
+    }
+}
+
+fn invoice(number: &str, period: &str, customer: &str, state: &str) -> StoredInvoice {
+    StoredInvoice {
+        number: number.into(),
+        period: period.into(),
+        customer: customer.into(),
+        state: state.into(),
+        currency: "EUR".into(),
+        gross_minor: -106_124,
+        document: "{\"net\":\"877.06\"}".into(),
+        sha256: "ab".into(),
+    }
+}
+
+#[test]
+fn configuration_versions_follow_one_another() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        assert!(ledger.put_config_version(&config("a", 1000)).unwrap());
+        assert!(!ledger.put_config_version(&config("a", 2000)).unwrap(), "the same again");
+        assert!(!ledger.put_config_version(&config("a", 500)).unwrap(), "the same again, by a clock that went back");
+        assert!(ledger.put_config_version(&config("b", 2000)).unwrap());
+        assert!(ledger.put_config_version(&config("a", 2000)).unwrap(), "back to an old one, in the same instant");
+        let error = ledger.put_config_version(&config("c", 1999)).unwrap_err();
+        assert!(matches!(error, Error::ConfigOrder { valid_from: 1999, newest: 2000 }), "{error}");
+        let kept = place.open().config_versions().unwrap();
+        assert_eq!(kept, [config("a", 1000), config("b", 2000), config("a", 2000)]);
+    });
+}
+
+#[test]
+fn tariff_versions_are_immutable() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        ledger.put_tariff_version(&tariff("transit", 2, "aa")).unwrap();
+        ledger.put_tariff_version(&tariff("transit", 1, "bb")).unwrap();
+        ledger.put_tariff_version(&tariff("research", 1, "cc")).unwrap();
+        let again = TariffVersion { activated_by: "somebody else".into(), ..tariff("transit", 2, "aa") };
+        ledger.put_tariff_version(&again).unwrap();
+        let error = ledger.put_tariff_version(&tariff("transit", 2, "dd")).unwrap_err();
+        assert!(matches!(&error, Error::TariffChanged { id, version: 2 } if id == "transit"), "{error}");
+        assert_eq!(
+            ledger.tariff_versions(None).unwrap(),
+            [tariff("research", 1, "cc"), tariff("transit", 1, "bb"), tariff("transit", 2, "aa")]
+        );
+        assert_eq!(ledger.tariff_versions(Some("research")).unwrap(), [tariff("research", 1, "cc")]);
+        assert_eq!(ledger.tariff_versions(Some("Research")).unwrap(), []);
+    });
+}
+
+#[test]
+fn only_drafts_are_replaced() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        ledger.put_invoice(&invoice("draft-2026-07-b", "2026-07", "b", "draft")).unwrap();
+        ledger.put_invoice(&invoice("draft-2026-07-a", "2026-07", "a", "draft")).unwrap();
+        ledger.put_invoice(&invoice("2026-1", "2026-06", "a", "draft")).unwrap();
+        let new = StoredInvoice { gross_minor: 5, ..invoice("draft-2026-07-b", "2026-07", "b", "draft") };
+        ledger.put_invoice(&new).unwrap();
+        assert_eq!(ledger.invoice("draft-2026-07-b").unwrap(), Some(new.clone()));
+        assert_eq!(ledger.invoice("none").unwrap(), None);
+        let fixed = invoice("2026-1", "2026-06", "a", "final");
+        ledger.put_invoice(&fixed).unwrap();
+        let error = ledger.put_invoice(&invoice("2026-1", "2026-06", "a", "draft")).unwrap_err();
+        assert!(matches!(&error, Error::InvoiceFixed { state, .. } if state == "final"), "{error}");
+        let first = invoice("draft-2026-07-a", "2026-07", "a", "draft");
+        assert_eq!(ledger.invoices(None, None).unwrap(), [fixed.clone(), first.clone(), new.clone()]);
+        assert_eq!(ledger.invoices(Some("2026-07"), None).unwrap(), [first.clone(), new]);
+        assert_eq!(ledger.invoices(None, Some("a")).unwrap(), [fixed, first.clone()]);
+        assert_eq!(ledger.invoices(Some("2026-07"), Some("a")).unwrap(), [first]);
+        assert!(ledger.put_invoice(&invoice("x", "2026-07", "a", "paid")).is_err(), "no such state");
+    });
+}
+
+/// The statements that would rewrite history, by dialect, and what the schema says to each.
+#[test]
+fn the_schema_itself_refuses_to_rewrite_history() {
+    const BOTH: [(&str, &str); 14] = [
+        ("UPDATE name SET name = 'x' WHERE number = 16", "never changed"),
+        ("DELETE FROM name", "never changed"),
+        ("UPDATE source SET position = position - 1", "only moves forward"),
+        ("UPDATE source SET key = 'x'", "keeps its name"),
+        ("DELETE FROM source", "never forgotten"),
+        ("UPDATE config_version SET text = 'x'", "never changed"),
+        ("DELETE FROM config_version", "never changed"),
+        ("INSERT INTO config_version VALUES (5, 'x', 'x', 9999)", "without gaps"),
+        ("INSERT INTO config_version VALUES (3, 'x', 'x', 1)", "before its predecessor"),
+        ("UPDATE tariff_version SET toml = 'x'", "never changed"),
+        ("DELETE FROM tariff_version", "never changed"),
+        ("UPDATE invoice SET gross_minor = 0 WHERE number = 'fixed'", "no draft"),
+        ("UPDATE invoice SET state = 'draft' WHERE number = 'fixed'", "no draft"),
+        ("DELETE FROM invoice WHERE number = 'fixed'", "no draft"),
+    ];
+    // REPLACE deletes what is in its way, and fires no trigger for it.
+    const SQLITE: [(&str, &str); 11] = [
+        ("INSERT OR REPLACE INTO name VALUES ('customer', 16, 'x')", "never changed"),
+        ("INSERT OR REPLACE INTO name VALUES ('customer', 99, 'campus')", "never changed"),
+        ("REPLACE INTO source VALUES (1, 'journal', 'x', 0, 0, 0)", "never replaced"),
+        ("REPLACE INTO source VALUES (7, 'journal', '0', 0, 0, 0)", "never replaced"),
+        ("REPLACE INTO config_version VALUES (1, 'x', 'x', 1)", "without gaps"),
+        ("REPLACE INTO tariff_version VALUES ('t', 1, 'x', 'x', 'x', 1, 'x')", "never changed"),
+        ("REPLACE INTO invoice VALUES ('fixed', 'x', 'x', 'draft', 'EUR', 0, 'x', 'x')", "no draft"),
+        ("UPDATE OR REPLACE invoice SET number = 'fixed' WHERE number = 'draft'", "no draft"),
+        ("UPDATE OR REPLACE tariff_version SET version = 2", "never changed"),
+        ("INSERT INTO usage SELECT 0, 16, 0, 0, 0, 0, 0, 1, 1, 0, 'x', 0, 0, 0, 0", "cannot store TEXT"),
+        ("INSERT INTO source_total (source) VALUES (77)", "NOT NULL"),
+    ];
+    const POSTGRES: [(&str, &str); 5] = [
+        ("TRUNCATE name", "never changed"),
+        ("TRUNCATE source CASCADE", "never forgotten"),
+        ("TRUNCATE config_version", "never changed"),
+        ("TRUNCATE tariff_version", "never changed"),
+        ("TRUNCATE invoice", "no draft"),
+    ];
+    on_each(|place| {
+        let mut ledger = place.open();
+        ledger.intern(NameKind::Customer, &["campus"]).unwrap();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        ledger.commit_flush(&flush(source, 0, 10, &[])).unwrap();
+        ledger.put_config_version(&config("a", 1000)).unwrap();
+        ledger.put_config_version(&config("b", 1000)).unwrap();
+        ledger.put_tariff_version(&tariff("t", 1, "aa")).unwrap();
+        ledger.put_invoice(&invoice("fixed", "2026-07", "a", "final")).unwrap();
+        ledger.put_invoice(&invoice("draft", "2026-07", "a", "draft")).unwrap();
+        let kept = |ledger: &mut Ledger| {
+            (
+                ledger.names(NameKind::Customer).unwrap(),
+                ledger.sources().unwrap(),
+                ledger.config_versions().unwrap(),
+                ledger.tariff_versions(None).unwrap(),
+                ledger.invoices(None, None).unwrap(),
+            )
+        };
+        let before = kept(&mut ledger);
+        let own: &[(&str, &str)] = if place.is_sqlite() { &SQLITE } else { &POSTGRES };
+        // As another program would come: with the database's own defaults.
+        if place.is_sqlite() {
+            sql(&mut ledger, "PRAGMA recursive_triggers = OFF").unwrap();
+        }
+        for (statement, reason) in BOTH.iter().chain(own) {
+            let refusal = sql(&mut ledger, statement).expect_err(statement);
+            assert!(refusal.contains(reason), "{statement}: {refusal}");
+        }
+        assert_eq!(kept(&mut ledger), before);
+        // Drafts are free.
+        sql(&mut ledger, "UPDATE invoice SET gross_minor = 1 WHERE number = 'draft'").unwrap();
+        sql(&mut ledger, "DELETE FROM invoice WHERE number = 'draft'").unwrap();
+    });
+}

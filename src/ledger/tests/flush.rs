@@ -1,0 +1,335 @@
+//! Exactly once, all or nothing, and what the numbers may be.
+
+use super::*;
+
+#[test]
+fn a_flush_is_committed_once() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let mut first = flush(source, 0, 100, &[row(1, 16, 1000), row(2, 16, 500)]);
+        first.checkpoints =
+            vec![Checkpoint { scope: CheckpointScope::Live, exporter: "192.0.2.1".into(), state: vec![1, 2] }];
+        ledger.commit_flush(&first).unwrap();
+        let before = everything(&mut ledger);
+        assert_eq!(before.0, [row(1, 16, 1000), row(2, 16, 500)]);
+        assert_eq!(before.1[0].position, Position(100));
+        assert_eq!(before.1[0].totals, first.advances[0].totals);
+        assert_eq!(before.3, 1);
+
+        let again = ledger.commit_flush(&first).unwrap_err();
+        assert!(
+            matches!(again, Error::Position { source_id, expected: Position(0), found: Position(100) } if source_id == source),
+            "{again}"
+        );
+        assert!(!again.is_transient());
+        assert_eq!(everything(&mut ledger), before);
+
+        ledger.commit_flush(&flush(source, 100, 150, &[row(2, 16, 700), row(2, 17, 100)])).unwrap();
+        let UsageRow { key, sums } = all_usage(&mut ledger)[1];
+        assert_eq!(key, row(2, 16, 0).key);
+        assert_eq!(
+            sums,
+            UsageSums { octets: 1200, packets: 12, flows: 2, squares_low: 2400, squares_high: 3600 }
+        );
+        let source = &ledger.sources().unwrap()[0];
+        assert_eq!((source.position, source.totals.metered_octets), (Position(150), 2300));
+        assert_eq!((source.totals.datagrams, source.totals.records), (2, 4));
+        assert_eq!(ledger.data_version().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_refused_flush_leaves_nothing() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let one = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let two = ledger.source(SourceKind::Journal, "1").unwrap().id;
+        ledger.commit_flush(&flush(one, 0, 10, &[row(1, 16, 1000)])).unwrap();
+        let before = everything(&mut ledger);
+        let good = || {
+            let mut good = flush(one, 10, 20, &[row(1, 16, 1), row(2, 16, 1)]);
+            good.checkpoints.push(Checkpoint {
+                scope: CheckpointScope::Live,
+                exporter: "192.0.2.1".into(),
+                state: vec![7],
+            });
+            good
+        };
+
+        // The first source could move, the second one is not where the flush says.
+        let mut bad = good();
+        bad.advances.push(Advance { source: two, from: Position(5), to: Position(6), ..bad.advances[0] });
+        bad.advances[1].totals = FlushTotals::default();
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Position { found: Position(0), .. })));
+        assert_eq!(everything(&mut ledger), before);
+
+        let mut bad = good();
+        bad.advances[0].source = SourceId(99);
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::UnknownSource(SourceId(99)))));
+
+        let mut bad = good();
+        bad.advances[0].to = Position(9);
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Range(_))));
+
+        let mut bad = good();
+        bad.advances[0].totals.metered_octets += 1;
+        assert!(matches!(
+            ledger.commit_flush(&bad),
+            Err(Error::Unbalanced { octets: 2, packets: 0, stated_octets: 3, stated_packets: 0 })
+        ));
+        let mut bad = good();
+        bad.advances[0].totals.metered_packets += 1;
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unbalanced { .. })));
+
+        let mut bad = good();
+        bad.usage.reverse();
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unsorted)));
+        let mut bad = good();
+        bad.usage[1] = bad.usage[0];
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unsorted)));
+        let mut bad = good();
+        bad.usage[1].key.bucket.0 += 1;
+        assert!(matches!(ledger.commit_flush(&bad), Err(Error::Range(_))));
+
+        assert_eq!(everything(&mut ledger), before);
+        ledger.commit_flush(&good()).unwrap();
+    });
+}
+
+#[test]
+fn several_sources_and_no_usage() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let one = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let two = ledger.source(SourceKind::Capture, "0").unwrap().id;
+        assert_ne!(one, two);
+        let mut both = flush(one, 0, 10, &[]);
+        both.advances.push(Advance { source: two, to: Position(7), complete: true, ..both.advances[0] });
+        ledger.commit_flush(&both).unwrap();
+        let sources = ledger.sources().unwrap();
+        assert_eq!((sources[0].position, sources[0].complete), (Position(10), false));
+        assert_eq!((sources[1].position, sources[1].complete), (Position(7), true));
+        // What is complete stays so.
+        ledger.commit_flush(&flush(two, 7, 7, &[])).unwrap();
+        assert!(ledger.source(SourceKind::Capture, "0").unwrap().complete);
+        ledger.commit_flush(&Flush::default()).unwrap();
+    });
+}
+
+#[test]
+fn of_two_that_race_one_wins() {
+    on_each(|place| {
+        let source = place.open().source(SourceKind::Journal, "0").unwrap().id;
+        let barrier = std::sync::Barrier::new(2);
+        let commit = |customer: u32| {
+            let mut ledger = place.open();
+            barrier.wait();
+            let mut won = 0_u64;
+            for i in 0..20_u64 {
+                let usage: Vec<_> = (1..200).map(|bucket| row(bucket, customer, 100)).collect();
+                barrier.wait();
+                loop {
+                    match ledger.commit_flush(&flush(source, i, i + 1, &usage)) {
+                        Ok(()) => won += 1,
+                        Err(error) if error.is_transient() => continue,
+                        Err(Error::Position { expected, found, .. }) => {
+                            assert_eq!((expected, found), (Position(i), Position(i + 1)));
+                        }
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    break;
+                }
+                barrier.wait();
+            }
+            won
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let a = scope.spawn(|| commit(16));
+            let b = scope.spawn(|| commit(17));
+            (a.join().unwrap(), b.join().unwrap())
+        });
+        assert_eq!(a + b, 20);
+        let mut ledger = place.open();
+        let octets: u64 = all_usage(&mut ledger).iter().map(|row| row.sums.octets).sum();
+        assert_eq!(octets, 20 * 199 * 100);
+        assert_eq!(ledger.sources().unwrap()[0].totals.metered_octets, octets);
+    });
+}
+
+#[test]
+fn a_transaction_that_is_cut_off_never_was() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        ledger.commit_flush(&flush(source, 0, 10, &[row(1, 16, 1000)])).unwrap();
+        let before = everything(&mut ledger);
+        let mut crashing = place.open();
+        sql(&mut crashing, if place.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" }).unwrap();
+        sql(&mut crashing, "UPDATE source SET position = 20; UPDATE usage SET octets = 5").unwrap();
+        drop(crashing);
+        assert_eq!(everything(&mut ledger), before);
+        drop(ledger);
+        let mut ledger = place.open();
+        assert_eq!(everything(&mut ledger), before);
+        ledger.commit_flush(&flush(source, 10, 20, &[row(1, 16, 1)])).unwrap();
+    });
+}
+
+#[test]
+fn a_locked_ledger_is_tried_again() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        impatient(&mut ledger);
+        let mut other = place.open();
+        let lock = if place.is_sqlite() {
+            "BEGIN IMMEDIATE".to_owned()
+        } else {
+            format!("BEGIN; SELECT pg_advisory_xact_lock({})", 0x666c_7578_6c67_6572_i64)
+        };
+        sql(&mut other, &lock).unwrap();
+        let waiting = flush(source, 0, 10, &[row(1, 16, 1000)]);
+        let error = ledger.commit_flush(&waiting).unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        assert_eq!(error.to_string(), "the ledger cannot commit a flush");
+        // Readers do not wait, nor does a name that is known.
+        assert_eq!(ledger.sources().unwrap()[0].position, Position(0));
+        assert_eq!(ledger.intern(NameKind::Customer, &["local"]).unwrap(), [3]);
+        assert!(ledger.intern(NameKind::Customer, &["new"]).unwrap_err().is_transient());
+        sql(&mut other, "ROLLBACK").unwrap();
+        ledger.commit_flush(&waiting).unwrap();
+        assert_eq!(all_usage(&mut ledger), [row(1, 16, 1000)]);
+    });
+}
+
+#[test]
+fn sums_are_exact_up_to_63_bits_and_then_refused() {
+    const MOST: u64 = i64::MAX as u64;
+    let of = |octets: u64, squares: u64| UsageRow {
+        key: key(1, 16),
+        sums: UsageSums { octets, packets: octets, flows: 1, squares_low: squares, squares_high: squares },
+    };
+    on_each(|place| {
+        let mut ledger = place.open();
+        let one = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let two = ledger.source(SourceKind::Journal, "1").unwrap().id;
+        ledger.commit_flush(&flush(one, 0, 1, &[of(MOST - 1, MOST - 1)])).unwrap();
+        ledger.commit_flush(&flush(two, 0, 1, &[of(1, 2)])).unwrap();
+        let sums = all_usage(&mut ledger)[0].sums;
+        assert_eq!((sums.octets, sums.packets, sums.flows), (MOST, MOST, 2));
+        assert_eq!((sums.squares_low, sums.squares_high), (MOST, MOST), "squares stop");
+        let before = everything(&mut ledger);
+
+        let error = ledger.commit_flush(&flush(two, 1, 2, &[of(1, 1)])).unwrap_err();
+        assert!(matches!(error, Error::Database { .. }) && !error.is_transient(), "{error:?}");
+        assert_eq!(everything(&mut ledger), before);
+
+        // The totals of a source are as exact, and overflow in the same way.
+        let other = |octets| UsageRow { key: key(2, 16), ..of(octets, 0) };
+        let error = ledger.commit_flush(&flush(one, 1, 2, &[other(2)])).unwrap_err();
+        assert!(matches!(error, Error::Database { .. }) && !error.is_transient(), "{error:?}");
+        assert_eq!(everything(&mut ledger), before);
+        ledger.commit_flush(&flush(one, 1, 2, &[other(1)])).unwrap();
+        assert_eq!(ledger.sources().unwrap()[0].totals.metered_octets, MOST);
+        let before = everything(&mut ledger);
+
+        for bad in [of(MOST + 1, 0), UsageRow { sums: UsageSums { flows: u64::MAX, ..of(0, 0).sums }, ..of(0, 0) }] {
+            assert!(matches!(ledger.commit_flush(&flush(two, 1, 2, &[bad])), Err(Error::Range(_))));
+        }
+        assert!(matches!(ledger.commit_flush(&flush(two, 1, MOST + 1, &[])), Err(Error::Range(_))));
+        assert_eq!(everything(&mut ledger), before);
+        // Squares of more than 63 bits stop on the way in.
+        let three = UsageRow { key: key(3, 16), ..of(0, u64::MAX) };
+        ledger.commit_flush(&flush(two, 1, 2, &[three])).unwrap();
+        assert_eq!(all_usage(&mut ledger)[2].sums.squares_high, MOST);
+    });
+}
+
+#[test]
+fn checkpoints_are_replaced_by_scope_and_exporter() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Capture, "ab").unwrap().id;
+        let put = |ledger: &mut Ledger, at: u64, scope, exporter: &str, state: &[u8]| {
+            let checkpoints = vec![Checkpoint { scope, exporter: exporter.into(), state: state.to_vec() }];
+            ledger.commit_flush(&Flush { checkpoints, ..flush(source, at, at + 1, &[]) }).unwrap();
+        };
+        let capture = CheckpointScope::Capture(source);
+        put(&mut ledger, 0, CheckpointScope::Live, "2001:db8::1", &[1]);
+        put(&mut ledger, 1, CheckpointScope::Live, "192.0.2.1", &[]);
+        put(&mut ledger, 2, capture, "192.0.2.1", &[0, 255, 39, 0]);
+        put(&mut ledger, 3, CheckpointScope::Live, "2001:db8::1", &[2; 100_000]);
+        let live = ledger.checkpoints(CheckpointScope::Live).unwrap();
+        let of = |c: &Checkpoint| (c.scope, c.exporter.clone(), c.state.len(), c.state.first().copied());
+        assert_eq!(
+            live.iter().map(of).collect::<Vec<_>>(),
+            [
+                (CheckpointScope::Live, "192.0.2.1".to_owned(), 0, None),
+                (CheckpointScope::Live, "2001:db8::1".to_owned(), 100_000, Some(2)),
+            ]
+        );
+        assert_eq!(
+            ledger.checkpoints(capture).unwrap(),
+            [Checkpoint { scope: capture, exporter: "192.0.2.1".into(), state: vec![0, 255, 39, 0] }]
+        );
+        assert_eq!(ledger.checkpoints(CheckpointScope::Capture(SourceId(77))).unwrap(), []);
+    });
+}
+
+/// The server ends the connection, as an administrator or a restart does.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_lost_connection_is_made_again() {
+    on_each(|place| {
+        if place.is_sqlite() {
+            return;
+        }
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let waiting = flush(source, 0, 10, &[row(1, 16, 1000)]);
+        sql(
+            &mut place.open(),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .unwrap();
+        let error = ledger.commit_flush(&waiting).unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        ledger.commit_flush(&waiting).unwrap();
+        assert_eq!(all_usage(&mut ledger), [row(1, 16, 1000)]);
+    });
+}
+
+/// The answer to a commit is lost: the flush arrived in one case, and did not in the other.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_commit_without_an_answer_is_neither_lost_nor_doubled() {
+    on_each(|place| {
+        if place.is_sqlite() {
+            return;
+        }
+        for arrives in [true, false] {
+            let mut ledger = place.open();
+            let source = ledger.source(SourceKind::Journal, &arrives.to_string()).unwrap().id;
+            let unanswered = flush(source, 0, 10, &[row(i64::from(arrives), 16, 1000)]);
+            let mut other = place.open();
+            let Db::Postgres(c) = &mut other.db else { panic!("not PostgreSQL") };
+            let transaction: i64 = diesel::sql_query("BEGIN").execute(c).and_then(|_| {
+                diesel::select(crate::ledger::flush::txid_current()).get_result(c)
+            }).unwrap();
+            c.batch_execute("ROLLBACK").unwrap();
+            if arrives {
+                other.commit_flush(&unanswered).unwrap();
+            }
+            // A transaction that came to the wanted end stands for the one whose answer was lost.
+            let transaction = if arrives { transaction + 1 } else { transaction };
+            ledger.in_doubt =
+                Some(crate::ledger::flush::InDoubt::new(transaction, unanswered.advances.clone()));
+            ledger.lost = true;
+            ledger.commit_flush(&unanswered).unwrap();
+            assert!(matches!(ledger.commit_flush(&unanswered), Err(Error::Position { .. })));
+        }
+        assert_eq!(all_usage(&mut place.open()), [row(0, 16, 1000), row(1, 16, 1000)]);
+    });
+}
