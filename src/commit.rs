@@ -336,15 +336,15 @@ impl Committer {
 }
 
 /// A sum beyond 64 bits, in parts that fit.
-fn chunks(mut octets: u128, mut packets: u128) -> Vec<(u64, u64)> {
+fn chunks(mut octets: i128, mut packets: i128) -> Vec<(u64, u64)> {
     let mut parts = Vec::new();
     loop {
-        let part = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
+        let part = |n: i128| u64::try_from(n.max(0)).unwrap_or(u64::MAX);
         let (o, p) = (part(octets), part(packets));
         parts.push((o, p));
-        octets -= u128::from(o);
-        packets -= u128::from(p);
-        if octets == 0 && packets == 0 {
+        octets -= i128::from(o);
+        packets -= i128::from(p);
+        if octets <= 0 && packets <= 0 {
             return parts;
         }
     }
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn sums_beyond_64_bits_are_split_without_loss() {
-        let parts = chunks(u128::from(u64::MAX) + 7, 3);
+        let parts = chunks(i128::from(u64::MAX) + 7, 3);
         assert_eq!(parts, [(u64::MAX, 3), (7, 0)]);
     }
 }

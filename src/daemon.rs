@@ -27,7 +27,8 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::commit::{self, Committer};
-use crate::config::{Config, UnknownExporters};
+use crate::config::Config;
+use crate::config::sections::UnknownExporters;
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
@@ -163,7 +164,7 @@ pub fn run(
     let listening = sockets[0].local_addresses().to_vec();
     let agent = match &config.snmp {
         Some(snmp) => {
-            let socket = snmp::Agent::bind(snmp.listen).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
+            let socket = snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
             Some((snmp::Agent::new(snmp.clone(), Arc::clone(&counters)), socket))
         }
         None => None,
@@ -366,7 +367,11 @@ fn spawn_readers(
     let mut readers = Vec::new();
     if let Some((mut agent, socket)) = agent {
         let shared = Arc::clone(shared);
-        readers.push(spawn("snmp", move || agent.run(&socket, &shared.closed)));
+        readers.push(spawn("snmp", move || {
+            if let Err(error) = agent.run(&socket, &shared.closed) {
+                error!(%error, "The SNMP agent has stopped.");
+            }
+        }));
     }
     let (shared, events) = (Arc::clone(shared), events.clone());
     readers.push(spawn("control", move || {

@@ -47,7 +47,7 @@ struct ExporterState {
     dirty: bool,
     /// Counts as of the last drain: totals of a flush are differences to it.
     drained: decode::Counts,
-    drained_sampling: sampling::Counts,
+    drained_expired: Expired,
     /// Instant of its newest datagram.
     seen: UnixMillis,
 }
@@ -57,6 +57,19 @@ struct ExporterState {
 struct Memory {
     decoder: ExporterDecoder,
     sampling: ExporterSampling,
+}
+
+/// Records that waited for a rate in vain.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Expired {
+    records: u64,
+    octets: u64,
+}
+
+impl Expired {
+    fn of(sampling: &ExporterSampling) -> Self {
+        Self { records: sampling.expired_records(), octets: sampling.expired_octets() }
+    }
 }
 
 /// What became of a datagram.
@@ -207,10 +220,10 @@ impl StreamProcessor {
             None => Memory::default(),
         };
         let drained = *memory.decoder.counts();
-        let drained_sampling = *memory.sampling.counts();
+        let drained_expired = Expired::of(&memory.sampling);
         self.states.insert(
             source,
-            ExporterState { entry, memory, dirty: false, drained, drained_sampling, seen: UnixMillis(0) },
+            ExporterState { entry, memory, dirty: false, drained, drained_expired, seen: UnixMillis(0) },
         );
         Ok(true)
     }
@@ -268,7 +281,7 @@ impl StreamProcessor {
             state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.decoded.records);
             state.dirty |= self.decoded.records.len() != before
                 || *decoder.counts() != state.drained
-                || *state.memory.sampling.counts() != state.drained_sampling;
+                || Expired::of(&state.memory.sampling) != state.drained_expired;
         }
     }
 
@@ -288,7 +301,8 @@ impl StreamProcessor {
         for state in self.states.values() {
             held.records += state.memory.sampling.held_records() as u64;
             held.sets += state.memory.decoder.held_sets() as u64;
-            held.octets += (state.memory.decoder.held_octets() + state.memory.sampling.held_octets()) as u64;
+            held.octets += state.memory.decoder.held_octets() as u64
+                + (state.memory.sampling.held_records() * size_of::<FlowRecord>()) as u64;
         }
         held
     }
@@ -303,11 +317,11 @@ impl StreamProcessor {
                 continue;
             }
             let counts = *state.memory.decoder.counts();
-            let sampling = *state.memory.sampling.counts();
-            add_difference(&mut self.totals, &counts, &state.drained, &sampling, &state.drained_sampling);
+            let expired = Expired::of(&state.memory.sampling);
+            add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
             state.publish();
             state.drained = counts;
-            state.drained_sampling = sampling;
+            state.drained_expired = expired;
             state.dirty = false;
             let memory = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
             drained.checkpoints.push((address.to_string(), memory));
@@ -376,7 +390,7 @@ impl ExporterState {
         to.malformed.store(counts.malformed, Relaxed);
         to.duplicates.store(counts.duplicates, Relaxed);
         to.lost.store(counts.lost, Relaxed);
-        to.expired_records.store(self.memory.sampling.counts().expired_records, Relaxed);
+        to.expired_records.store(self.memory.sampling.expired_records(), Relaxed);
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
     }
@@ -386,15 +400,15 @@ fn add_difference(
     totals: &mut FlushTotals,
     now: &decode::Counts,
     then: &decode::Counts,
-    sampling_now: &sampling::Counts,
-    sampling_then: &sampling::Counts,
+    expired_now: Expired,
+    expired_then: Expired,
 ) {
     totals.records += now.records - then.records;
     totals.options_records += now.options_records - then.options_records;
     totals.raw_octets += now.raw_octets - then.raw_octets;
     totals.not_volume += now.not_volume - then.not_volume;
-    totals.expired_records += sampling_now.expired_records - sampling_then.expired_records;
-    totals.expired_octets += sampling_now.expired_octets - sampling_then.expired_octets;
+    totals.expired_records += expired_now.records - expired_then.records;
+    totals.expired_octets += expired_now.octets - expired_then.octets;
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
     totals.lost = totals.lost.wrapping_add(now.lost.wrapping_sub(then.lost));
 }

@@ -98,7 +98,7 @@ impl Session {
     pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-        let accept = config.receive.unknown_exporters != Some(configuration::UnknownExporters::Reject);
+        let accept = config.receive.unknown_exporters != Some(configuration::sections::UnknownExporters::Reject);
         setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
         let committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
         Ok(Self { config: daemon::stages(config), counters, registry, committer })

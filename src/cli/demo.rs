@@ -183,16 +183,16 @@ fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Resul
         communities: vec!["public".to_owned()],
         ..snmp::Config::default()
     };
-    let socket = snmp::Agent::bind(config.listen)
+    let socket = snmp::Agent::bind(&config)
         .map_err(|error| Failure::said(format!("the agent cannot listen on {}: {error}", config.listen)))?;
     let address = socket.local_addr()?;
     writeln!(out, "\nThe SNMP agent answers (end it with ctrl-C):\n")?;
-    writeln!(out, "   snmpwalk -v2c -c public -On {address} {}", snmp::ROOT)?;
+    writeln!(out, "   snmpwalk -v2c -c public -On {address} {}", snmp::ENTERPRISE)?;
     out.flush()?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    snmp::Agent::new(config, counters).run(&socket, &stop);
+    snmp::Agent::new(config, counters).run(&socket, &stop)?;
     Ok(())
 }

@@ -138,7 +138,7 @@ pub fn csv_field(text: &str) -> String {
 fn table(out: &mut dyn Write, columns: &[&str], rows: &[Vec<Cell>]) -> io::Result<()> {
     use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|name| name.replace('_', " ")));
     for row in rows {
         table.add_row(row.iter().map(|cell| {

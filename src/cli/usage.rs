@@ -96,6 +96,14 @@ impl Sums {
     }
 }
 
+/// Prints all usage by customer, link and direction.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn by_default_keys(ledger: &mut Ledger, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    run(&UsageArgs { from: None, to: None, by: vec![Key::Customer, Key::Link, Key::Direction], format }, ledger, out)
+}
+
 /// Prints the usage.
 ///
 /// # Errors
