@@ -233,7 +233,8 @@ fn load(path: &Path) -> Result<Config, Failure> {
 
 /// Where the configuration has the ledger.
 fn ledger_url(config: &Config, state_dir: &Path) -> Result<ledger::Url, Failure> {
-    ledger::Url::parse(&config.ledger.url, state_dir).map_err(|error| Failure::Usage(format!("error: {error}")))
+    ledger::Url::parse(&config.ledger.url, state_dir)
+        .map_err(|error| Failure::Usage(format!("error: {error}")))
 }
 
 /// Opens the ledger, and creates it with its directory where it is not there yet.
@@ -255,7 +256,10 @@ fn color_on_stderr() -> bool {
 /// `check`: configuration and tariffs.
 fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let Some(path) = cli.config_file() else {
-        return Err(Failure::Usage(format!("error: no configuration: looked for {}", CONFIG_FILES.join(" and "))));
+        return Err(Failure::Usage(format!(
+            "error: no configuration: looked for {}",
+            CONFIG_FILES.join(" and ")
+        )));
     };
     let mut problems = String::new();
     match Config::load(&path) {

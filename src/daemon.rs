@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 use crate::commit::{self, Committer};
 use crate::config::Config;
-use crate::config::sections::UnknownExporters;
+use crate::config::sections::{Snmp, UnknownExporters};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
@@ -65,6 +65,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// `[ledger] url` names no ledger.
+    #[error(transparent)]
+    Url(#[from] ledger::UrlError),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -131,6 +134,31 @@ pub fn stages(config: &Config) -> processor::Config {
     processor::Config { decode: config.decode, sampling: config.sampling, meter: config.meter }
 }
 
+/// The `[journal]` section, as the journal takes it.
+fn journal_config(config: &Config) -> journal::Config {
+    journal::Config {
+        segment_octets: config.journal.segment_octets,
+        sync_ms: config.journal.sync_ms.max(1).unsigned_abs(),
+        retain_ms: Some(config.journal.retain_ms),
+        retain_octets: Some(config.journal.retain_octets),
+        ..journal::Config::default()
+    }
+}
+
+/// The `[snmp]` section, as the agent takes it.
+#[must_use]
+pub fn agent_config(section: &Snmp) -> snmp::Config {
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    snmp::Config {
+        listen: section.listen,
+        communities: section.communities.clone(),
+        sources: section.sources.clone(),
+        contact: text(&section.contact),
+        location: text(&section.location),
+        name: text(&section.name),
+    }
+}
+
 /// The states that decoding left of the live exporters.
 fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Vec<u8>)>, ledger::Error> {
     let all = ledger.checkpoints(CheckpointScope::Live)?;
@@ -152,7 +180,8 @@ pub fn run(
     let control_path = state_dir.join("control.sock");
     let control_socket = control::bind(&control_path).map_err(|e| state(&control_path, e))?;
 
-    let mut ledger = Ledger::open(&config.ledger.url)?;
+    let url = ledger::Url::parse(&config.ledger.url, state_dir)?;
+    let mut ledger = Ledger::open(&url)?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
     let accept = config.receive.unknown_exporters == Some(UnknownExporters::Accept);
@@ -160,12 +189,15 @@ pub fn run(
     let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms() / 1000)?;
     writer::show(&mut committer, &in_force)?;
 
-    let sockets = socket::bind(&config.receive.addresses(), config.receive.processors, config.receive.socket_buffer)?;
+    let addresses = [&config.receive.listen[..], &config.receive.sflow[..]].concat();
+    let sockets = socket::bind(&addresses, config.receive.processors, config.receive.socket_buffer)?;
     let listening = sockets[0].local_addresses().to_vec();
     let agent = match &config.snmp {
-        Some(snmp) => {
-            let socket = snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
-            Some((snmp::Agent::new(snmp.clone(), Arc::clone(&counters)), socket))
+        Some(section) => {
+            let snmp = agent_config(section);
+            let socket =
+                snmp::Agent::bind(&snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
+            Some((snmp::Agent::new(snmp, Arc::clone(&counters)), socket))
         }
         None => None,
     };
@@ -204,9 +236,14 @@ pub fn run(
             durable: journal.durable,
             source: journal.source.id,
             from: journal.end,
-            processor: StreamProcessor::new(index, stages(config), Arc::clone(&registry), Arc::clone(&counters)),
+            processor: StreamProcessor::new(
+                index,
+                stages(config),
+                Arc::clone(&registry),
+                Arc::clone(&counters),
+            ),
             registry: Arc::clone(&registry),
-            flush_ms: config.flush_ms,
+            flush_ms: config.ledger.flush_ms.max(1).unsigned_abs(),
             shared: Arc::clone(&shared),
             requests: requests.clone(),
             events: events.clone(),
@@ -227,7 +264,7 @@ pub fn run(
     shared.caught_up.store(true, Relaxed);
 
     let writer = {
-        let (shared, events, journal) = (Arc::clone(&shared), events.clone(), config.journal.clone());
+        let (shared, events, journal) = (Arc::clone(&shared), events.clone(), journal_config(config));
         spawn("ledger", move || writer::run(committer, &waiting, &views, &journal, &shared, &events))
     };
     info!(processors = config.receive.processors, "Running.");
@@ -303,10 +340,14 @@ fn reload(
         let outcome: Result<InForce, Error> =
             setup::put_in_force(&config, accept, committer.ledger(), &registry, now_ms())
                 .map_err(Error::from)
-                .and_then(|in_force| writer::show(committer, &in_force).map(|()| in_force).map_err(Error::from));
+                .and_then(|in_force| {
+                    writer::show(committer, &in_force).map(|()| in_force).map_err(Error::from)
+                });
         let _ = answer.send(outcome.map(|in_force| in_force.sha256).map_err(|e| e.to_string()));
     };
-    requests.send(writer::Request::Run(Box::new(put))).map_err(|_| "the ledger's writer has stopped".to_owned())?;
+    requests
+        .send(writer::Request::Run(Box::new(put)))
+        .map_err(|_| "the ledger's writer has stopped".to_owned())?;
     answered.recv().map_err(|_| "the ledger's writer has stopped".to_owned())?
 }
 
@@ -348,7 +389,8 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
     for index in indexes {
         let directory = root.join(index.to_string());
         let source = committer.ledger().source(SourceKind::Journal, &index.to_string())?;
-        let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
+        let (writer, syncer, durable) =
+            journal::open_at(&directory, &journal_config(config), source.position)?;
         let end = writer.end();
         journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });
         if index < config.receive.processors {

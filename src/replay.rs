@@ -12,14 +12,14 @@ use std::sync::Arc;
 use crate::commit::{self, Committer};
 use crate::counters::Counters;
 use crate::ids::Position;
-use crate::ledger::{self, Ledger};
 use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
+use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
-use crate::{config as configuration, daemon, setup};
 use crate::receive::pcap::{self, Capture};
 use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Scaled};
+use crate::{config as configuration, daemon, setup};
 
 /// Datagrams between two flushes, at most.
 const FLUSH_DATAGRAMS: u64 = 1 << 20;
@@ -98,7 +98,8 @@ impl Session {
     pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-        let accept = config.receive.unknown_exporters != Some(configuration::sections::UnknownExporters::Reject);
+        let accept =
+            config.receive.unknown_exporters != Some(configuration::sections::UnknownExporters::Reject);
         setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
         let committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
         Ok(Self { config: daemon::stages(config), counters, registry, committer })
@@ -126,7 +127,7 @@ impl Session {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Report, Error> {
         let mut capture = Capture::open(path)?;
-        let source = self.committer.ledger().source(SourceKind::Capture, capture.sha256()?)?;
+        let source = self.committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
         if source.complete {
             return Ok(Report { already_complete: true, ..Report::default() });
         }

@@ -26,6 +26,9 @@ use crate::units::UnixMillis;
 mod limit;
 mod message;
 pub mod mrtg;
+
+/// Where FLUXOSCOPE-MIB begins, for people to type.
+pub const ENTERPRISE: &str = "1.3.6.1.4.1.32473.2055";
 mod objects;
 mod pdu;
 mod snapshot;

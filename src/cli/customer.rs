@@ -74,7 +74,9 @@ fn list(config: &config::Config, format: Format, out: &mut dyn Write) -> Result<
                 Cell::from(customer.name.as_str()),
                 joined(customer.prefixes.iter().map(|p| prefix(&p.prefix)).collect()),
                 joined(customer.asns.iter().map(|asn| asn.0.to_string()).collect()),
-                joined(customer.interfaces.iter().map(|i| format!("{}:{}", i.exporter, i.ifindex.0)).collect()),
+                joined(
+                    customer.interfaces.iter().map(|i| format!("{}:{}", i.exporter, i.ifindex.0)).collect(),
+                ),
                 customer.tariff.as_deref().map_or(Cell::Missing, Cell::from),
             ]
         })

@@ -60,11 +60,15 @@ impl Drop for Place {
 
 impl Place {
     fn new(args: &DemoArgs) -> Result<Self, Failure> {
-        let path = args.keep.clone().unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("fluxoscope-demo-{}", std::process::id()))
-        });
+        let path = args
+            .keep
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("fluxoscope-demo-{}", std::process::id())));
         if path.join("ledger.sqlite").exists() {
-            return Err(Failure::said(format!("{} holds a ledger already; name another directory", path.display())));
+            return Err(Failure::said(format!(
+                "{} holds a ledger already; name another directory",
+                path.display()
+            )));
         }
         std::fs::create_dir_all(path.join("tariffs"))?;
         Ok(Self { path, keep: args.keep.is_some() })
@@ -170,7 +174,10 @@ fn hints(place: &Place, args: &DemoArgs, out: &mut dyn Write) -> Result<(), Fail
         writeln!(out, "   {base} invoice export --period {PERIOD} --format html --out {here}/invoices")?;
         writeln!(out, "   {base} run")?;
     } else {
-        writeln!(out, "   fluxoscope demo --keep DIR     # leaves the ledger for `usage`, `invoice export`, `run`")?;
+        writeln!(
+            out,
+            "   fluxoscope demo --keep DIR     # leaves the ledger for `usage`, `invoice export`, `run`"
+        )?;
         writeln!(out, "   fluxoscope demo --serve        # stays up with the SNMP agent")?;
     }
     Ok(())
@@ -178,11 +185,8 @@ fn hints(place: &Place, args: &DemoArgs, out: &mut dyn Write) -> Result<(), Fail
 
 /// Answers SNMP until the process is told to stop.
 fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = snmp::Config {
-        listen: args.snmp,
-        communities: vec!["public".to_owned()],
-        ..snmp::Config::default()
-    };
+    let config =
+        snmp::Config { listen: args.snmp, communities: vec!["public".to_owned()], ..snmp::Config::default() };
     let socket = snmp::Agent::bind(&config)
         .map_err(|error| Failure::said(format!("the agent cannot listen on {}: {error}", config.listen)))?;
     let address = socket.local_addr()?;

@@ -111,7 +111,9 @@ fn object(columns: &[&str], row: &[Cell]) -> String {
     let members: Vec<String> = columns
         .iter()
         .zip(row)
-        .map(|(name, cell)| format!("{}: {}", serde_json::to_string(name).expect("text is JSON"), cell.json()))
+        .map(|(name, cell)| {
+            format!("{}: {}", serde_json::to_string(name).expect("text is JSON"), cell.json())
+        })
         .collect();
     format!("{{{}}}", members.join(", "))
 }

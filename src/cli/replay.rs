@@ -55,7 +55,10 @@ pub(super) fn run(
     }
     let report = sum.unwrap_or_default();
     if report.rejected > 0 {
-        eprintln!("{} datagrams of exporters that the configuration does not allow were left out", report.rejected);
+        eprintln!(
+            "{} datagrams of exporters that the configuration does not allow were left out",
+            report.rejected
+        );
     }
     summary(&report, begun.elapsed(), args.format, out)
 }
@@ -71,16 +74,21 @@ fn progress_bar(path: &Path) -> ProgressBar {
 }
 
 /// Prints the figures of this run.
-fn summary(
-    report: &Report,
-    took: Duration,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
     let totals = &report.totals;
     let columns = [
-        "datagrams", "records", "options_records", "malformed", "duplicates", "held", "lost", "raw_packets",
-        "raw_bytes", "packets", "bytes", "seconds",
+        "datagrams",
+        "records",
+        "options_records",
+        "malformed",
+        "duplicates",
+        "held",
+        "lost",
+        "raw_packets",
+        "raw_bytes",
+        "packets",
+        "bytes",
+        "seconds",
     ];
     let row = [
         Cell::from(totals.datagrams),

@@ -1,14 +1,18 @@
 //! `run`, `ctl` and `mrtg`: the daemon, and what talks to it.
 
+use core::net::{IpAddr, Ipv4Addr};
+use core::sync::atomic::Ordering::Relaxed;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::{Cli, Failure};
 use crate::config::Config;
+use crate::counters::{Counters, CustomerRow, Exporter, LinkRow, Volume, Volumes};
 use crate::daemon;
 use crate::ledger::Ledger;
 use crate::ledger::records::NameKind;
@@ -104,16 +108,37 @@ pub(super) fn mrtg(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let Some(agent) = &config.snmp else {
-        return Err(Failure::Usage("error: the configuration has no [snmp] section, so there is no agent".to_owned()));
+        return Err(Failure::Usage(
+            "error: the configuration has no [snmp] section, so there is no agent".to_owned(),
+        ));
     };
-    let mut named = |kind| ledger.as_mut().map_or(Ok(Vec::new()), |ledger| ledger.names(kind));
-    let rows = snmp::mrtg::Rows {
-        processors: config.receive.processors,
-        links: named(NameKind::Link)?,
-        customers: named(NameKind::Customer)?,
-        exporters: named(NameKind::Exporter)?,
-    };
+    let counters = Counters::new(config.receive.processors, 0);
+    if let Some(ledger) = ledger {
+        show_rows(ledger, &counters)?;
+    }
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
-    out.write_all(snmp::mrtg::configuration(&agent.clone().into(), &rows, &host, &args.work_dir).as_bytes())?;
+    out.write_all(
+        snmp::mrtg::configuration(&daemon::agent_config(agent), &counters, &host, &args.work_dir).as_bytes(),
+    )?;
+    Ok(())
+}
+
+/// Puts the rows that the ledger knows into `counters`, without their values.
+fn show_rows(ledger: &mut Ledger, counters: &Counters) -> Result<(), Failure> {
+    let volume = Volume::default();
+    let links = ledger.names(NameKind::Link)?.into_iter();
+    let customers = ledger.names(NameKind::Customer)?.into_iter();
+    counters.volumes.store(Arc::new(Volumes {
+        links: links.map(|(id, name)| LinkRow { id, name, kind: String::new(), volume }).collect(),
+        customers: customers
+            .map(|(id, name)| CustomerRow { id, name, volume, month_in_octets: 0, month_out_octets: 0 })
+            .collect(),
+    }));
+    let mut exporters = counters.exporters.write().expect("nobody else has these counters");
+    for (id, name) in ledger.names(NameKind::Exporter)? {
+        let exporter = Exporter::new(name, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        exporter.ledger_id.store(id, Relaxed);
+        exporters.push(Arc::new(exporter));
+    }
     Ok(())
 }

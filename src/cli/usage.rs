@@ -100,8 +100,16 @@ impl Sums {
 ///
 /// # Errors
 /// As [`run`].
-pub(super) fn by_default_keys(ledger: &mut Ledger, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-    run(&UsageArgs { from: None, to: None, by: vec![Key::Customer, Key::Link, Key::Direction], format }, ledger, out)
+pub(super) fn by_default_keys(
+    ledger: &mut Ledger,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    run(
+        &UsageArgs { from: None, to: None, by: vec![Key::Customer, Key::Link, Key::Direction], format },
+        ledger,
+        out,
+    )
 }
 
 /// Prints the usage.
@@ -211,7 +219,11 @@ impl Names {
             Key::Month => {
                 let start = Timestamp::from_second(k.bucket.0).expect("buckets are of this era");
                 let date = start.to_zoned(jiff::tz::TimeZone::UTC).date();
-                time(date.first_of_month().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |z| z.timestamp().as_second()))
+                time(
+                    date.first_of_month()
+                        .to_zoned(jiff::tz::TimeZone::UTC)
+                        .map_or(0, |z| z.timestamp().as_second()),
+                )
             }
         }
     }

@@ -106,7 +106,15 @@ pub(super) fn run(
     for tail in tails {
         let at = tail.source.position;
         let reader = Reader::open(tail.directory, at)?;
-        let mut stream = Stream { reader, source: tail.source, end: tail.end, at, committed: at, next: None, damaged: false };
+        let mut stream = Stream {
+            reader,
+            source: tail.source,
+            end: tail.end,
+            at,
+            committed: at,
+            next: None,
+            damaged: false,
+        };
         stream.advance()?;
         streams.push(stream);
     }

@@ -76,7 +76,9 @@ async fn serve(stream: UnixStream, shared: &Shared, events: &SyncSender<Event>) 
             "status" => status(shared),
             "flush" => flush(shared).await,
             "reload" => reload(events).await,
-            other => json!({ "ok": false, "error": format!("unknown request {other:?}; known: status, reload, flush") }),
+            other => {
+                json!({ "ok": false, "error": format!("unknown request {other:?}; known: status, reload, flush") })
+            }
         },
         _ => json!({ "ok": false, "error": "no request line" }),
     };

@@ -24,7 +24,7 @@ use crate::journal::{self, Durable, Reader, Refused};
 use crate::ledger::records::Advance;
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor};
-use crate::receive::socket::Sockets;
+use crate::receive::socket::{Datagram, Sockets};
 use crate::units::UnixMillis;
 use crate::usage::FlushTotals;
 
@@ -149,14 +149,12 @@ impl Receiver {
         let received = UnixMillis(now_ms());
         let (mut datagrams, mut octets, mut rejected, mut journalled, mut unjournalled, mut dropped) =
             (0_u64, 0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
-        for (source, payload) in batch.iter() {
+        for Datagram { source, payload } in batch.iter() {
             datagrams += 1;
             octets += payload.len() as u64;
             let address = source.ip();
-            let allowed = *self
-                .verdicts
-                .entry(address)
-                .or_insert_with(|| parts.registry.admit(address).is_some());
+            let allowed =
+                *self.verdicts.entry(address).or_insert_with(|| parts.registry.admit(address).is_some());
             if !allowed {
                 rejected += 1;
                 continue;
@@ -264,7 +262,10 @@ impl Receiver {
                 Mode::Direct => own.unjournalled.fetch_add(frames, Relaxed),
                 Mode::Backlog(_) | Mode::JournalOnly => own.dropped.fetch_add(frames, Relaxed),
             };
-            error!(processor = parts.index, frames, "The journal could not be written; these datagrams have no replay protection.");
+            error!(
+                processor = parts.index,
+                frames, "The journal could not be written; these datagrams have no replay protection."
+            );
         }
         if matches!(self.mode, Mode::Direct) {
             parts.processor.expire(UnixMillis(now_ms()));
@@ -338,14 +339,20 @@ impl Receiver {
         let begun = Instant::now();
         while !self.may_flush() {
             if begun.elapsed() > Duration::from_secs(30) {
-                warn!(processor = self.parts.index, "The ledger is busy; what it has not taken stays in the journal.");
+                warn!(
+                    processor = self.parts.index,
+                    "The ledger is busy; what it has not taken stays in the journal."
+                );
                 return;
             }
             std::thread::yield_now();
             self.parts.durable.wait_until(Position(u64::MAX), Duration::from_millis(10));
         }
         if self.flush().is_err() {
-            warn!(processor = self.parts.index, "The ledger's writer has stopped; usage stays in the journal.");
+            warn!(
+                processor = self.parts.index,
+                "The ledger's writer has stopped; usage stays in the journal."
+            );
         }
     }
 }

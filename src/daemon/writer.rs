@@ -102,10 +102,20 @@ fn commit(
             // The receiver re-reads nothing beyond the failure: what this flush holds of it was counted unjournalled.
             break;
         }
-        warn!(processor = index, position = advance.to.0, "The journal is slow to reach the disk; a flush waits for it.");
+        warn!(
+            processor = index,
+            position = advance.to.0,
+            "The journal is slow to reach the disk; a flush waits for it."
+        );
     }
     let to = advance.to;
-    committer.commit(CheckpointScope::Live, vec![advance], drained, super::now_ms() / 1000, &shared.stopping)?;
+    committer.commit(
+        CheckpointScope::Live,
+        vec![advance],
+        drained,
+        super::now_ms() / 1000,
+        &shared.stopping,
+    )?;
     shared.committed[index].store(to.0, Relaxed);
     shared.in_flight[index].fetch_sub(1, Relaxed);
     own.uncommitted_since.store(0, Relaxed);
@@ -118,7 +128,12 @@ fn retain(journal: &JournalView, config: &journal::Config, shared: &Shared, inde
     let committed = Position(shared.committed[index].load(Relaxed));
     match journal::retain(&journal.directory, config, committed, crate::units::UnixMillis(super::now_ms())) {
         Ok(removed) if removed.segments > 0 => {
-            info!(processor = index, segments = removed.segments, octets = removed.octets, "Old journal segments removed.");
+            info!(
+                processor = index,
+                segments = removed.segments,
+                octets = removed.octets,
+                "Old journal segments removed."
+            );
         }
         Ok(_) => {}
         Err(error) => warn!(processor = index, %error, "Old journal segments could not be removed."),
@@ -127,6 +142,7 @@ fn retain(journal: &JournalView, config: &journal::Config, shared: &Shared, inde
 
 /// Tells the committer what a new configuration shows.
 pub(super) fn show(committer: &mut Committer, in_force: &InForce) -> Result<(), crate::ledger::Error> {
-    committer.link_kinds(in_force.kinds.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<HashMap<_, _>>());
+    committer
+        .link_kinds(in_force.kinds.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<HashMap<_, _>>());
     committer.know(&in_force.links, &in_force.customers)
 }

@@ -7,13 +7,13 @@ use diesel::sql_types::{BigInt, Bool, Integer};
 use diesel::sqlite::Sqlite;
 use diesel::upsert::excluded;
 
+use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
 use super::records::{Advance, Checkpoint, CheckpointScope, Flush};
 use super::registers::{storable, stored};
 use super::schema;
 use super::usage::StoredUsage;
-use super::Ledger;
 use crate::ids::Position;
 
 /// Rows of one statement on PostgreSQL. Columns go as arrays, so their number is not bounded by that of parameters.
@@ -44,9 +44,22 @@ macro_rules! advance_sources {
             use schema::source_total::dsl as t;
             let id = i64::from(advance.source.0);
             let [
-                datagrams, malformed, duplicates, records, options_records, raw_octets, metered_records,
-                metered_octets, metered_packets, expired_records, expired_octets, not_volume,
-                duplicate_observations, duplicate_observation_octets, lost,
+                datagrams,
+                malformed,
+                duplicates,
+                records,
+                options_records,
+                raw_octets,
+                raw_packets,
+                metered_records,
+                metered_octets,
+                metered_packets,
+                expired_records,
+                expired_octets,
+                not_volume,
+                duplicate_observations,
+                duplicate_observation_octets,
+                lost,
             ] = *totals;
             let moved = diesel::update(s::source.filter(s::id.eq(id)).filter(s::position.eq(*from)))
                 .set((
@@ -75,6 +88,7 @@ macro_rules! advance_sources {
                     t::records.eq(t::records + records),
                     t::options_records.eq(t::options_records + options_records),
                     t::raw_octets.eq(t::raw_octets + raw_octets),
+                    t::raw_packets.eq(t::raw_packets + raw_packets),
                     t::metered_records.eq(t::metered_records + metered_records),
                     t::metered_octets.eq(t::metered_octets + metered_octets),
                     t::metered_packets.eq(t::metered_packets + metered_packets),
@@ -163,9 +177,7 @@ impl Ledger {
         let transaction = doubt.transaction;
         let status = self.run("learn what became of a commit", |db| match db {
             #[cfg(feature = "postgres")]
-            Db::Postgres(c) => {
-                Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?)
-            }
+            Db::Postgres(c) => Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?),
             Db::Sqlite(_) => Ok(None),
         });
         match status {
@@ -232,7 +244,7 @@ struct StoredAdvance<'a> {
     advance: &'a Advance,
     from: i64,
     to: i64,
-    totals: [i64; 15],
+    totals: [i64; 16],
 }
 
 impl<'a> StoredAdvance<'a> {
@@ -241,7 +253,7 @@ impl<'a> StoredAdvance<'a> {
             return Err(Error::Range("a flush that moves backward"));
         }
         let t = &advance.totals;
-        let mut totals = [0; 15];
+        let mut totals = [0; 16];
         let numbers = [
             t.datagrams,
             t.malformed,
@@ -249,6 +261,7 @@ impl<'a> StoredAdvance<'a> {
             t.records,
             t.options_records,
             t.raw_octets,
+            t.raw_packets,
             t.metered_records,
             t.metered_octets,
             t.metered_packets,

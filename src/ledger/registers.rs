@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
+use super::Ledger;
 use super::connection::{Db, with_connection, write_transaction};
 use super::error::Error;
 use super::records::{FlushTotals, NameKind, Source, SourceKind};
 use super::schema;
-use super::Ledger;
 use crate::ids::{CustomerId, Position, SourceId};
 
 macro_rules! load_names {
@@ -227,6 +227,7 @@ struct TotalsRow {
     records: i64,
     options_records: i64,
     raw_octets: i64,
+    raw_packets: i64,
     metered_records: i64,
     metered_octets: i64,
     metered_packets: i64,
@@ -253,6 +254,7 @@ fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error
             records: total(totals.records)?,
             options_records: total(totals.options_records)?,
             raw_octets: total(totals.raw_octets)?,
+            raw_packets: total(totals.raw_packets)?,
             metered_records: total(totals.metered_records)?,
             metered_octets: total(totals.metered_octets)?,
             metered_packets: total(totals.metered_packets)?,

@@ -1,5 +1,8 @@
 //! The tables, as diesel knows them: only types that both dialects have.
-#![allow(missing_docs, reason = "the columns are those of schema/*/up.sql, and described in ledger/records.rs")]
+#![allow(
+    missing_docs,
+    reason = "the columns are those of schema/*/up.sql, and described in ledger/records.rs"
+)]
 
 diesel::table! {
     name (kind, number) {
@@ -30,6 +33,7 @@ diesel::table! {
         records -> BigInt,
         options_records -> BigInt,
         raw_octets -> BigInt,
+        raw_packets -> BigInt,
         metered_records -> BigInt,
         metered_octets -> BigInt,
         metered_packets -> BigInt,

@@ -4,12 +4,12 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer};
 
+use super::Ledger;
 use super::connection::{Db, with_connection};
 use super::error::Error;
 use super::records::UsageFilter;
 use super::registers::{storable, stored};
 use super::schema;
-use super::Ledger;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::units::SamplingRate;
@@ -209,8 +209,8 @@ impl Ledger {
             from.map_or(i64::MIN + 1, |bucket| bucket.0),
             to.map_or(i64::MAX, |bucket| bucket.0),
         );
-        let rows: Vec<TotalRow> = self
-            .run("add up usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).load(c))?))?;
+        let rows: Vec<TotalRow> =
+            self.run("add up usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).load(c))?))?;
         rows.into_iter().map(TotalRow::into_total).collect()
     }
 }

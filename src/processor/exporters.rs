@@ -75,7 +75,7 @@ impl Exporters {
             known: HashMap::new(),
             unconfigured: 0,
             accept_unknown: false,
-            versions: Arc::default(),
+            versions: Arc::new(Versions::new(Vec::new())),
         };
         counters.exporter_table.limit.store(u64::from(u16::MAX), Relaxed);
         Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), states: Mutex::default(), counters }
