@@ -216,7 +216,8 @@ fn a_full_hold_lets_the_oldest_go() {
 
 /// A template of octets and end in seconds, without sampler; a record `seconds` after the usual export time.
 fn unnamed(n: u32, seconds: u32) -> Vec<u8> {
-    let sets = [set(2, template(301, &[(1, 4), (151, 4)])), set(301, octets().u32(100).u32(EXPORT + seconds))];
+    let sets =
+        [set(2, template(301, &[(1, 4), (151, 4)])), set(301, octets().u32(100).u32(EXPORT + seconds))];
     ipfix_at(EXPORT + seconds, n, 1, &sets)
 }
 
@@ -321,7 +322,11 @@ fn the_order_of_belief() {
         (&[ambiguous(1), wide(1, 10)], none, unnamed, Some((10, S::Domain))),
         (&[wide(1, 1)], none, unnamed, Some((1, S::Domain))),
     ] {
-        assert_eq!(settle(announcements, &policy, record(1, reference)), expected, "{reference:?} {announcements:?}");
+        assert_eq!(
+            settle(announcements, &policy, record(1, reference)),
+            expected,
+            "{reference:?} {announcements:?}"
+        );
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const EXPORT_MS: i64 = 1_767_225_600_000;
 pub(crate) const UPTIME: u32 = 1_000_000;
 
 /// Octets, in network order.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Octets(pub(crate) Vec<u8>);
 
 impl Octets {

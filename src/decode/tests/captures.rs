@@ -56,8 +56,16 @@ const DEPARTURES: &[(&str, [u64; 4], &str)] = &[
         "elements 231 and 232, both directions",
     ),
     ("synthetic/biflow_rfc5103.pcap", [1, 0, 5 + 3, 5000 + 700], "both directions"),
-    ("synthetic/data_before_template.pcap", [2, 0, 2, 2000], "the set that came first waits for its template"),
-    ("synthetic/octet_total_count_3_updates.pcap", [3, 0, 4, 4000], "one flow's running total: 1000, 2500, 4000"),
+    (
+        "synthetic/data_before_template.pcap",
+        [2, 0, 2, 2000],
+        "the set that came first waits for its template",
+    ),
+    (
+        "synthetic/octet_total_count_3_updates.pcap",
+        [3, 0, 4, 4000],
+        "one flow's running total: 1000, 2500, 4000",
+    ),
     (
         "telegraf/ipfix_example.pcap",
         [29, 2, 457 + 613, 111_492 + 465_945],
@@ -82,7 +90,8 @@ fn captures_of_real_exporters_give_what_an_independent_decoder_counted() {
         }
         let number = |column: usize| columns[column].parse::<u64>().unwrap_or(0);
         let departure = DEPARTURES.iter().find(|(file, ..)| *file == columns[0]);
-        let expected = departure.map_or([number(1), number(2), number(3), number(4)], |(_, expected, _)| *expected);
+        let expected =
+            departure.map_or([number(1), number(2), number(3), number(4)], |(_, expected, _)| *expected);
         let (records, counts) = decode(&std::fs::read(folder.join(columns[0])).unwrap());
         let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
         let packets = records.iter().map(|record| record.packets.as_u64()).sum();

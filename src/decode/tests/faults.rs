@@ -67,13 +67,15 @@ fn sets_that_are_wrong_in_themselves_leave_the_others_alone() {
     check(&with(set(3, octets().u16(400).u16(1).u16(0).u16(149).u16(4))), ErrorKind::Scope, taken);
     check(&with(set(3, octets().u16(400).u16(1).u16(2).u16(149).u16(4))), ErrorKind::Scope, taken);
     // A record cut off by its set: eight octets, then four that are no padding.
-    let error = check(&with(set(300, octets().u32(5).u32(1).u32(9))), ErrorKind::RecordCut, &[(1, 5), (1, 100)]);
+    let error =
+        check(&with(set(300, octets().u32(5).u32(1).u32(9))), ErrorKind::RecordCut, &[(1, 5), (1, 100)]);
     assert_eq!(error, Error::RecordCut { offset: 16 + 16 + 4 + 8 });
     // Records of no length.
     let empty = [set(2, super::build::template(301, &[(1, 0)])), set(301, octets().u32(0))];
     let sets = [template.clone(), empty[0].clone(), empty[1].clone(), data.clone()];
     check(&ipfix(0, 1, &sets), ErrorKind::EmptyRecord, taken);
-    let nine = |bad: Octets| v9(0, 1, &[set(0, super::build::template(300, &[(1, 4), (2, 4)])), bad, data.clone()]);
+    let nine =
+        |bad: Octets| v9(0, 1, &[set(0, super::build::template(300, &[(1, 4), (2, 4)])), bad, data.clone()]);
     check(&nine(set(2, octets().u32(1))), ErrorKind::ReservedSet, taken);
     check(&nine(set(0, octets().u16(400).u16(0).u16(1).u16(1))), ErrorKind::TemplateEmpty, taken);
     check(&nine(set(1, octets().u16(400).u16(3).u16(4).u32(0))), ErrorKind::Scope, taken);
@@ -93,7 +95,11 @@ fn padding_is_no_fault() {
     let fields = [(1, 4), (2, 4)];
     let collector = decoded(&[
         v9(0, 1, &[set(0, template(300, &fields).u32(0)), set(300, octets().u32(100).u32(1).u16(0))]),
-        ipfix(0, 1, &[set(2, template(300, &fields).u16(0)), set(300, octets().u32(50).u32(1).u32(0).u16(0))]),
+        ipfix(
+            0,
+            1,
+            &[set(2, template(300, &fields).u16(0)), set(300, octets().u32(50).u32(1).u32(0).u16(0))],
+        ),
         v9(1, 1, &[set(300, octets().u32(25).u32(1)), octets().u16(0)]),
     ]);
     assert_eq!(collector.volumes(), [(1, 100), (1, 50), (1, 25)]);

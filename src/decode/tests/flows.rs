@@ -48,8 +48,28 @@ fn a_v5_header_with_interval_0_or_1_states_that_every_packet_counts() {
 #[test]
 fn a_v9_record_field_by_field() {
     let fields = [
-        (8, 4), (12, 4), (15, 4), (10, 2), (14, 4), (2, 4), (1, 8), (22, 4), (21, 4), (7, 2), (11, 2), (6, 1),
-        (4, 1), (5, 1), (16, 4), (17, 2), (9, 1), (13, 1), (58, 2), (89, 1), (61, 1), (48, 1),
+        (8, 4),
+        (12, 4),
+        (15, 4),
+        (10, 2),
+        (14, 4),
+        (2, 4),
+        (1, 8),
+        (22, 4),
+        (21, 4),
+        (7, 2),
+        (11, 2),
+        (6, 1),
+        (4, 1),
+        (5, 1),
+        (16, 4),
+        (17, 2),
+        (9, 1),
+        (13, 1),
+        (58, 2),
+        (89, 1),
+        (61, 1),
+        (48, 1),
     ];
     let record = octets()
         .u32(0xc000_0201)
@@ -106,8 +126,12 @@ fn ipv6_and_records_with_places_for_both_families() {
     ];
     let sets: Vec<Octets> = [only_v6, both, told].into_iter().chain(data).collect();
     let collector = decoded(&[ipfix(0, 1, &sets)]);
-    let ends: Vec<_> =
-        collector.out.records.iter().map(|f| (f.family, f.source.0, f.destination.0, f.octets.as_u64())).collect();
+    let ends: Vec<_> = collector
+        .out
+        .records
+        .iter()
+        .map(|f| (f.family, f.source.0, f.destination.0, f.octets.as_u64()))
+        .collect();
     let six = |octets| (Family::V6, source, destination, octets);
     assert_eq!(ends, [six(10), six(20), (Family::V4, 1, 2, 30), six(40)]);
 }
@@ -156,7 +180,17 @@ fn records_without_octet_counter_are_not_volume_and_events_with_one_are() {
 fn a_biflow_becomes_two_flows_with_ends_and_interfaces_swapped() {
     let reverse = |element| enterprise(29_305, element);
     let fields = [
-        (8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (10, 4), (14, 4), (61, 1), (1, 8), (2, 4), (reverse(1), 4),
+        (8, 4),
+        (12, 4),
+        (7, 2),
+        (11, 2),
+        (4, 1),
+        (10, 4),
+        (14, 4),
+        (61, 1),
+        (1, 8),
+        (2, 4),
+        (reverse(1), 4),
         (reverse(2), 8),
     ];
     let record = octets().u32(1).u32(2).u16(5000).u16(80).u8(6).u32(11).u32(12).u8(0);
@@ -215,7 +249,8 @@ fn running_totals_count_by_difference() {
 
 #[test]
 fn running_totals_of_the_two_directions_are_apart() {
-    let fields = [(8, 4), (12, 4), (85, 4), (86, 4), (enterprise(29_305, 85), 4), (enterprise(29_305, 86), 4)];
+    let fields =
+        [(8, 4), (12, 4), (85, 4), (86, 4), (enterprise(29_305, 85), 4), (enterprise(29_305, 86), 4)];
     let record = |a, b, c, d| set(300, octets().u32(1).u32(2).u32(a).u32(b).u32(c).u32(d));
     let template = set(2, template(300, &fields));
     let sets = [template, record(100, 1, 1000, 2), record(150, 2, 1800, 3)];
@@ -243,7 +278,8 @@ fn variable_lengths_short_and_long() {
     // An application name of 3 octets, then one of 300 in the long form, around the counters.
     let fields = [(8, 4), (96, 65_535), (1, 4), (enterprise(9, 100), 65_535), (2, 4)];
     let first = octets().u32(1).u8(3).bytes(b"dns").u32(111).u8(0).u32(1);
-    let second = octets().u32(2).u8(255).u16(300).bytes(&[b'x'; 300]).u32(222).u8(255).u16(2).bytes(b"ok").u32(2);
+    let second =
+        octets().u32(2).u8(255).u16(300).bytes(&[b'x'; 300]).u32(222).u8(255).u16(2).bytes(b"ok").u32(2);
     let body = octets().bytes(&first.0).bytes(&second.0).u8(0).u8(0);
     let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
     assert_eq!(collector.volumes(), [(1, 111), (2, 222)]);
@@ -252,7 +288,8 @@ fn variable_lengths_short_and_long() {
 
 #[test]
 fn enterprise_elements_with_numbers_of_ours_are_not_ours() {
-    let (volumes, _) = volume_of(&[(enterprise(9, 1), 4), (1, 4), (2, 4), (enterprise(9, 2), 4)], &[9, 10, 1, 9]);
+    let (volumes, _) =
+        volume_of(&[(enterprise(9, 1), 4), (1, 4), (2, 4), (enterprise(9, 2), 4)], &[9, 10, 1, 9]);
     assert_eq!(volumes, [(1, 10)]);
 }
 
@@ -272,7 +309,8 @@ fn icmp_type_and_code_stand_in_the_destination_port() {
 #[test]
 fn records_state_their_own_rate_or_name_a_sampler() {
     let sampler = |fields: &[(u64, u16)], values: &[u64]| {
-        let body = fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        let body =
+            fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
         let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
         decoded(&[v9(0, 1, &[set(0, template(300, &fields)), set(300, body)])]).out.records[0].sampler
     };

@@ -51,7 +51,8 @@ fn held_options_sets_announce_when_their_template_comes() {
 
 #[test]
 fn holds_expire_by_age_and_oldest_first_when_full() {
-    let mut collector = Collector { limits: Limits { hold_ms: 1000, ..Limits::default() }, ..Collector::default() };
+    let mut collector =
+        Collector { limits: Limits { hold_ms: 1000, ..Limits::default() }, ..Collector::default() };
     collector.take_at(EXPORT_MS, &ipfix(0, 1, &[volume(300, 10)])).unwrap();
     collector.take_at(EXPORT_MS + 600, &ipfix(1, 1, &[volume(300, 20)])).unwrap();
     collector.decoder.expire(&collector.limits, UnixMillis(EXPORT_MS + 999));
@@ -158,7 +159,8 @@ fn late_datagrams_take_the_loss_back_and_sequences_wrap() {
 
 #[test]
 fn an_exporter_that_starts_anew_has_lost_nothing() {
-    let one = |uptime: u32, sequence: u32| v9_at(uptime, EXPORT, sequence, 1, &[set(0, volume_template(300))]);
+    let one =
+        |uptime: u32, sequence: u32| v9_at(uptime, EXPORT, sequence, 1, &[set(0, volume_template(300))]);
     // Uptime back to 5 s: sequence anew.
     let collector = decoded(&[one(UPTIME, 9000), one(5000, 1), one(6000, 2)]);
     assert_eq!((collector.counts().lost, collector.counts().restarts), (0, 1));

@@ -5,7 +5,8 @@ use crate::decode::Counts;
 
 /// Start and end relative to the export time, for one IPFIX record with these time fields, and the counts.
 fn span10(fields: &[(u64, u16)], values: &[u64]) -> (i64, i64, Counts) {
-    let body = fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+    let body =
+        fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
     let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
     let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
     let flow = collector.out.records[0];
