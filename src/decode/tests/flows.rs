@@ -148,7 +148,9 @@ fn reduced_sizes_of_1_to_8_octets() {
 
 #[test]
 fn one_octet_counter_a_direction_is_believed_in_this_order() {
-    let cases: &[(&[(u64, u16)], &[u64], &[(u64, u64)])] = &[
+    /// Fields, their values, and the packets and octets that come of them.
+    type Case = (&'static [(u64, u16)], &'static [u64], &'static [(u64, u64)]);
+    let cases: &[Case] = &[
         // In and out counters of the same packets.
         (&[(1, 4), (2, 4), (23, 4), (24, 4)], &[1000, 10, 900, 9], &[(10, 1000)]),
         (&[(23, 4), (24, 4), (352, 4), (2, 4)], &[900, 9, 1100, 10], &[(9, 900)]),

@@ -136,7 +136,7 @@ proptest! {
         } else {
             v9(0, 1, &[set(0, template(300, &fields)), set(300, body)])
         };
-        let collector = decoded(&[datagram.clone()]);
+        let collector = decoded(std::slice::from_ref(&datagram));
         let ours: Vec<Plain> = collector.out.records.iter().map(ours).collect();
         prop_assert_eq!(ours.len(), values.len());
         prop_assert_eq!(ours, theirs(&mut NetflowParser::default(), &datagram));
@@ -146,7 +146,7 @@ proptest! {
     fn v5_reads_alike(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 48), 1..30)) {
         let records: Vec<Octets> = records.into_iter().map(Octets).collect();
         let datagram = v5(0, 1, 0, &records);
-        let ours: Vec<Plain> = decoded(&[datagram.clone()]).out.records.iter().map(ours).collect();
+        let ours: Vec<Plain> = decoded(std::slice::from_ref(&datagram)).out.records.iter().map(ours).collect();
         prop_assert_eq!(ours, theirs(&mut NetflowParser::default(), &datagram));
     }
 }

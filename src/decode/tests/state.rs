@@ -190,7 +190,7 @@ fn ipfix_records_that_cannot_be_counted_yet_make_no_false_loss() {
 #[test]
 fn the_same_datagram_twice_counts_once() {
     let datagram = v5(0, 1, 0, &[v5_record(1, 100)]);
-    let mut collector = decoded(&[datagram.clone()]);
+    let mut collector = decoded(std::slice::from_ref(&datagram));
     assert_eq!(collector.take(&datagram), Ok(Fate::Duplicate));
     // The same number with other contents is no duplicate.
     assert_eq!(collector.take(&v5(0, 1, 0, &[v5_record(1, 101)])), Ok(Fate::Decoded));
