@@ -364,4 +364,4 @@ impl Counts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,421 @@
+//! Traps of sampling, from octets to scaled volumes; holds and their bounds.
 
+use super::*;
+use crate::decode::tests::build::*;
+use crate::decode::{Counts, Decoded};
+use crate::flow::SamplerRef;
+
+/// Decoder and scaling together, as a stream processor runs them.
+#[derive(Default)]
+struct Pipe {
+    collector: Collector,
+    sampling: ExporterSampling,
+    config: Config,
+    policy: SamplingPolicy,
+    settled: Vec<FlowRecord>,
+}
+
+impl Pipe {
+    fn take(&mut self, datagram: &[u8]) {
+        self.take_at(EXPORT_MS, datagram);
+    }
+
+    fn take_at(&mut self, now: i64, datagram: &[u8]) {
+        self.collector.take_at(now, datagram).unwrap();
+        let Decoded { records, announcements } = core::mem::take(&mut self.collector.out);
+        for announcement in &announcements {
+            self.sampling.announce(announcement, &self.policy, &mut self.settled);
+        }
+        let from = self.settled.len();
+        self.settled.extend(records);
+        self.sampling.scale(&self.config, &self.policy, UnixMillis(now), &mut self.settled, from);
+    }
+
+    fn of(datagrams: &[Vec<u8>]) -> Self {
+        let mut pipe = Self::default();
+        datagrams.iter().for_each(|datagram| pipe.take(datagram));
+        pipe
+    }
+
+    fn counts(&self) -> Counts {
+        self.collector.counts()
+    }
+
+    /// Octets after scaling (whole numbers in these tests), and the source of each rate.
+    fn scaled(&self) -> (u64, Vec<RateSource>) {
+        let octets = self.settled.iter().map(|record| {
+            let scaled = record.octets.as_u64() * u64::from(record.rate.numerator());
+            assert_eq!(scaled % u64::from(record.rate.denominator()), 0);
+            scaled / u64::from(record.rate.denominator())
+        });
+        (octets.sum(), self.settled.iter().map(|record| record.rate.source()).collect())
+    }
+}
+
+fn rate(numerator: u64, denominator: u64, source: RateSource) -> SamplingRate {
+    SamplingRate::new(numerator, denominator, source).unwrap()
+}
+
+/// A template of octets, packets and the sampler's id.
+fn named() -> Octets {
+    set(2, template(300, &[(1, 4), (2, 4), (302, 4)]))
+}
+
+fn data(sampler: u32, octets_: u32) -> Octets {
+    set(300, octets().u32(octets_).u32(1).u32(sampler))
+}
+
+/// An IPFIX options template whose scope is the selector (302), and records of it.
+fn selectors(fields: &[(u64, u16)], records: &[&[u64]]) -> [Octets; 2] {
+    let all: Vec<_> = [(302, 4)].iter().chain(fields).copied().collect();
+    let body = records.iter().fold(octets(), |body, values| {
+        values.iter().zip(&all).fold(body, |body, (&n, &(_, len))| body.uint(n, len.into()))
+    });
+    [set(3, options_template(310, 1, &all)), set(310, body)]
+}
+
+fn announced(fields: &[(u64, u16)], values: &[u64]) -> Option<SamplingRate> {
+    let record: Vec<u64> = [5].iter().chain(values).copied().collect();
+    let collector = decoded(&[ipfix(0, 1, &selectors(fields, &[&record]))]);
+    let [announcement] = collector.out.announcements[..] else { panic!() };
+    assert_eq!((announcement.domain, announcement.sampler, announcement.part), (1, Some(5), None));
+    announcement.rate
+}
+
+#[test]
+fn the_algorithm_rules_and_then_its_own_parameters() {
+    let ipfix = [(304, 1), (305, 4), (306, 4), (309, 4), (310, 4)];
+    let is = |numerator, denominator| Some(rate(numerator, denominator, RateSource::Sampler));
+    assert_eq!(announced(&ipfix, &[1, 1, 511, 0, 0]), is(512, 1));
+    assert_eq!(announced(&ipfix, &[1, 2, 1, 0, 0]), is(3, 2));
+    assert_eq!(announced(&ipfix, &[1, 1, 0, 0, 0]), is(1, 1));
+    assert_eq!(announced(&ipfix, &[3, 1, 0, 1, 256]), is(256, 1));
+    assert_eq!(announced(&ipfix, &[3, 1, 99, 10, 1000]), is(100, 1));
+    assert_eq!(announced(&ipfix, &[3, 4096, 0, 1, 4096]), is(4096, 1));
+    assert_eq!(announced(&ipfix, &[2, 1, 99, 0, 0]), None);
+    assert_eq!(announced(&ipfix, &[6, 1, 99, 1, 100]), None);
+    assert_eq!(announced(&ipfix, &[3, 1, 99, 0, 0]), None);
+    // Ambiguous: random with an interval only; count-based without the gap.
+    assert_eq!(announced(&[(304, 1), (305, 4)], &[3, 1]), None);
+    assert_eq!(announced(&[(304, 2), (305, 4)], &[1, 100]), None);
+    // Without algorithm the parameters say which one it is.
+    assert_eq!(announced(&[(309, 4), (310, 4)], &[1, 64]), is(64, 1));
+    assert_eq!(announced(&[(305, 4), (306, 4)], &[1, 63]), is(64, 1));
+    // Directly stated intervals.
+    assert_eq!(announced(&[(34, 4), (35, 1)], &[100, 1]), is(100, 1));
+    assert_eq!(announced(&[(304, 1), (305, 4), (34, 4)], &[3, 1, 1000]), is(1000, 1));
+    assert_eq!(announced(&[(49, 1), (50, 2)], &[1, 1000]), is(1000, 1));
+    assert_eq!(announced(&[(49, 1), (50, 4)], &[2, 50]), is(50, 1));
+}
+
+#[test]
+fn probabilities_are_made_fractions() {
+    let of = |p: f64| announced(&[(304, 1), (311, 8)], &[4, p.to_bits()]);
+    let is = |numerator, denominator| Some(rate(numerator, denominator, RateSource::Sampler));
+    assert_eq!(of(0.001), is(1000, 1));
+    assert_eq!(of(1.0 / 3.0), is(3, 1));
+    assert_eq!(of(1.0), is(1, 1));
+    assert_eq!(of(0.3), is(10, 3));
+    assert_eq!(of(0.75), is(4, 3));
+    for nonsense in [0.0, -0.5, 1.5, f64::NAN, f64::INFINITY, 1e-300] {
+        assert_eq!(of(nonsense), None);
+    }
+    let single = announced(&[(304, 1), (311, 4)], &[4, u64::from(0.01_f32.to_bits())]);
+    assert_eq!(single, is(100, 1));
+}
+
+#[test]
+fn v9_options_with_scope_system_interface_or_sampler() {
+    let announcements = |scopes: &[(u64, u16)], fields: &[(u64, u16)], body: Octets| {
+        let sets = [set(1, options_template9(310, scopes, fields)), set(310, body)];
+        decoded(&[v9(0, 9, &sets)]).out.announcements
+    };
+    let [system] = announcements(&[(1, 4)], &[(34, 4), (35, 1)], octets().u32(99).u32(1000).u8(1))[..] else {
+        panic!()
+    };
+    let domain_wide = Some(rate(1000, 1, RateSource::Domain));
+    assert_eq!(system, Announcement { domain: 9, sampler: None, rate: domain_wide, part: None });
+    let [interface] = announcements(&[(2, 4)], &[(34, 4)], octets().u32(12).u32(1000))[..] else { panic!() };
+    assert_eq!(interface, Announcement { domain: 9, sampler: None, rate: domain_wide, part: Some(12) });
+    let [sampler] =
+        announcements(&[(1, 4)], &[(48, 1), (49, 1), (50, 4)], octets().u32(9).u8(3).u8(2).u32(64))[..]
+    else {
+        panic!()
+    };
+    let its_own = Some(rate(64, 1, RateSource::Sampler));
+    assert_eq!(sampler, Announcement { domain: 9, sampler: Some(3), rate: its_own, part: None });
+    // A scope type's number is not an element's: type 1 is "system", not octets; and interval 0 says nothing.
+    assert_eq!(announcements(&[(1, 4)], &[(34, 4)], octets().u32(50).u32(0)), []);
+}
+
+#[test]
+fn random_n_out_of_n_with_305_beside_it() {
+    let options = selectors(&[(304, 1), (305, 4), (309, 4), (310, 4)], &[&[1, 3, 1, 1, 256]]);
+    let pipe = Pipe::of(&[ipfix(0, 1, &options), ipfix(1, 1, &[named(), data(1, 1000)])]);
+    assert_eq!(pipe.scaled(), (256_000, vec![RateSource::Sampler]));
+}
+
+#[test]
+fn two_samplers_in_one_set() {
+    let options = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[5, 1, 1, 511], &[6, 1, 1, 63]]);
+    let pipe = Pipe::of(&[ipfix(0, 1, &options), ipfix(2, 1, &[named(), data(5, 1000), data(6, 1000)])]);
+    assert_eq!(pipe.scaled().0, 576_000);
+    assert_eq!(pipe.counts().options_records, 2);
+}
+
+#[test]
+fn a_sampler_described_late() {
+    let options = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[5, 1, 1, 511]]);
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[named(), data(5, 1000)])]);
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records(), pipe.sampling.held_octets()), (0, 1, 1000));
+    pipe.take(&ipfix(1, 1, &options));
+    pipe.take(&ipfix(2, 1, &[data(5, 1000)]));
+    assert_eq!(pipe.scaled(), (1_024_000, vec![RateSource::Sampler; 2]));
+    assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (0, 0));
+}
+
+#[test]
+fn an_ambiguous_sampler_waits_for_the_operator() {
+    let options = selectors(&[(304, 1), (305, 4)], &[&[1, 3, 1]]);
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &options), ipfix(1, 1, &[named(), data(1, 1000)])]);
+    // Neither the end of the grace time nor a default helps.
+    pipe.policy.default = Some(rate(10, 1, RateSource::Default));
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    let later = UnixMillis(EXPORT_MS + pipe.config.grace_ms);
+    pipe.sampling.expire(&pipe.config, &pipe.policy, later, &mut pipe.settled);
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 1));
+    pipe.policy.over = Some(rate(1000, 1, RateSource::Override));
+    pipe.sampling.expire(&pipe.config, &pipe.policy, later, &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (1_000_000, vec![RateSource::Override]));
+}
+
+#[test]
+fn what_waits_in_vain_is_counted() {
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[named(), data(5, 1000)])]);
+    pipe.take_at(EXPORT_MS + 1000, &ipfix(1, 1, &[data(5, 300)]));
+    let mut at = |ms: i64| {
+        pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS + ms), &mut pipe.settled);
+        (pipe.sampling.expired_records(), pipe.sampling.expired_octets(), pipe.sampling.held_octets())
+    };
+    assert_eq!(at(3_599_999), (0, 0, 1300));
+    assert_eq!(at(3_600_000), (1, 1000, 300));
+    assert_eq!(at(3_601_000), (2, 1300, 0));
+    assert!(pipe.settled.is_empty());
+}
+
+#[test]
+fn a_full_hold_lets_the_oldest_go() {
+    let mut pipe = Pipe { config: Config { hold_records: 2, ..Config::default() }, ..Pipe::default() };
+    pipe.take(&ipfix(0, 1, &[named(), data(5, 10), data(0, 20), data(5, 30), data(0, 40)]));
+    // The first named one is given up; the first unnamed one is let go as not announced.
+    assert_eq!(volumes(&pipe.settled), [(1, 20)]);
+    assert_eq!(pipe.settled[0].rate, SamplingRate::NOT_ANNOUNCED);
+    assert_eq!((pipe.sampling.expired_records(), pipe.sampling.expired_octets()), (1, 10));
+    assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (2, 70));
+}
+
+/// A template of octets and end in seconds, without sampler; a record `seconds` after the usual export time.
+fn unnamed(n: u32, seconds: u32) -> Vec<u8> {
+    let sets =
+        [set(2, template(301, &[(1, 4), (151, 4)])), set(301, octets().u32(100).u32(EXPORT + seconds))];
+    ipfix_at(EXPORT + seconds, n, 1, &sets)
+}
+
+#[test]
+fn a_new_domain_has_its_grace_time_by_the_record_clock() {
+    let mut pipe = Pipe::default();
+    let now = EXPORT_MS + 600_000;
+    // All received at one instant, as from a file.
+    pipe.take_at(now, &unnamed(0, 0));
+    pipe.take_at(now, &unnamed(1, 599));
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 2));
+    pipe.take_at(now, &unnamed(2, 600));
+    assert_eq!(pipe.scaled(), (300, vec![RateSource::NotAnnounced; 3]));
+    // From now on none waits; and a rate that comes after all rules what follows.
+    pipe.take_at(now, &unnamed(3, 100));
+    assert_eq!(pipe.settled.len(), 4);
+    pipe.take_at(now, &ipfix(4, 1, &[set(3, options_template(310, 1, &[(149, 4), (34, 4)]))]));
+    pipe.take_at(now, &ipfix(4, 1, &[set(310, octets().u32(1).u32(50))]));
+    pipe.take_at(now, &unnamed(5, 101));
+    assert_eq!(pipe.settled[4].rate, rate(50, 1, RateSource::Domain));
+}
+
+#[test]
+fn the_grace_time_ends_by_the_clock_of_reception_too() {
+    let mut pipe = Pipe::default();
+    pipe.take_at(EXPORT_MS, &unnamed(0, 0));
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS + 599_999), &mut pipe.settled);
+    assert!(pipe.settled.is_empty());
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS + 600_000), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (100, vec![RateSource::NotAnnounced]));
+}
+
+#[test]
+fn domain_wide_options_within_the_grace_time_scale_what_waited() {
+    let mut pipe = Pipe::of(&[unnamed(0, 0)]);
+    let options = set(3, options_template(310, 1, &[(149, 4), (34, 4)]));
+    // Said in domain 0, of domain 1.
+    pipe.take(&ipfix(0, 0, &[options, set(310, octets().u32(1).u32(1000))]));
+    assert_eq!(pipe.scaled(), (100_000, vec![RateSource::Domain]));
+    assert_eq!(pipe.sampling.domain_rate(1), Some(rate(1000, 1, RateSource::Domain)));
+}
+
+fn wide(domain: u32, numerator: u64) -> Announcement {
+    let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
+    Announcement { domain, sampler: None, rate, part: None }
+}
+
+fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {
+    FlowRecord { domain, sampler, octets: crate::units::Octets::new(1), ..FlowRecord::default() }
+}
+
+/// Announces, scales one record, ends the grace time; the rate, if the record got one.
+fn settle(
+    announcements: &[Announcement],
+    policy: &SamplingPolicy,
+    record: FlowRecord,
+) -> Option<(u32, RateSource)> {
+    let mut sampling = ExporterSampling::default();
+    let mut records = Vec::new();
+    for announcement in announcements {
+        sampling.announce(announcement, policy, &mut records);
+    }
+    records.push(record);
+    sampling.scale(&Config::default(), policy, UnixMillis(0), &mut records, 0);
+    sampling.finish(policy, &mut records);
+    records.first().map(|record| (record.rate.numerator(), record.rate.source()))
+}
+
+#[test]
+fn the_order_of_belief() {
+    let policy = |over: Option<u64>, default: Option<u64>| SamplingPolicy {
+        over: over.map(|n| rate(n, 1, RateSource::Override)),
+        default: default.map(|n| rate(n, 1, RateSource::Default)),
+        require: false,
+    };
+    let none = policy(None, None);
+    let sampler = |domain, id, n| Announcement { sampler: Some(id), ..wide(domain, n) };
+    let ambiguous = |domain| Announcement { rate: None, ..wide(domain, 1) };
+    let stated = SamplerRef::Stated(rate(7, 1, RateSource::Record));
+    let header = SamplerRef::Stated(rate(1, 1, RateSource::Header));
+    let (unnamed, named) = (SamplerRef::Unnamed, SamplerRef::Named(5));
+    let all = [wide(1, 10), sampler(1, 5, 20), wide(2, 30), sampler(2, 5, 40), sampler(2, 6, 60)];
+    use RateSource as S;
+    for (announcements, policy, reference, expected) in [
+        (&all[..], policy(Some(9), Some(8)), stated, Some((9, S::Override))),
+        (&all[..], policy(Some(9), None), named, Some((9, S::Override))),
+        (&all[..], policy(None, Some(8)), stated, Some((7, S::Record))),
+        (&[], policy(None, Some(8)), header, Some((1, S::Header))),
+        (&all[..], none, named, Some((20, S::Sampler))),
+        (&all[..], none, SamplerRef::Named(6), Some((60, S::Exporter))),
+        (&all[..], policy(None, Some(8)), SamplerRef::Named(9), None),
+        (&[sampler(2, 5, 40), sampler(3, 5, 41)], none, named, None),
+        (&[sampler(2, 5, 40), sampler(3, 5, 40)], none, named, Some((40, S::Exporter))),
+        (&all[..], none, unnamed, Some((10, S::Domain))),
+        (&[wide(2, 30), wide(3, 30)], none, unnamed, Some((30, S::Exporter))),
+        (&[wide(2, 30)], policy(None, Some(8)), unnamed, Some((30, S::Exporter))),
+        (&[wide(2, 30), wide(3, 31)], none, unnamed, Some((1, S::NotAnnounced))),
+        (&[wide(2, 30), wide(3, 31)], policy(None, Some(8)), unnamed, Some((8, S::Default))),
+        (&[], policy(None, Some(8)), unnamed, Some((8, S::Default))),
+        (&[], none, unnamed, Some((1, S::NotAnnounced))),
+        (&[ambiguous(1)], policy(None, Some(8)), unnamed, None),
+        (&[ambiguous(1), wide(1, 10)], none, unnamed, Some((10, S::Domain))),
+        (&[wide(1, 1)], none, unnamed, Some((1, S::Domain))),
+    ] {
+        assert_eq!(
+            settle(announcements, &policy, record(1, reference)),
+            expected,
+            "{reference:?} {announcements:?}"
+        );
+    }
+}
+
+#[test]
+fn interfaces_that_agree_speak_for_the_domain() {
+    let part = |part, n| Announcement { part: Some(part), ..wide(1, n) };
+    let none = SamplingPolicy::default();
+    let unnamed = record(1, SamplerRef::Unnamed);
+    assert_eq!(settle(&[part(1, 100), part(2, 100)], &none, unnamed), Some((100, RateSource::Domain)));
+    assert_eq!(settle(&[part(1, 100), part(2, 200)], &none, unnamed), None);
+    assert_eq!(settle(&[part(1, 100), part(1, 200)], &none, unnamed), Some((200, RateSource::Domain)));
+    assert_eq!(settle(&[part(1, 100), wide(1, 5)], &none, unnamed), Some((5, RateSource::Domain)));
+}
+
+#[test]
+fn where_the_operator_insists_unannounced_records_wait() {
+    let policy = SamplingPolicy { require: true, ..SamplingPolicy::default() };
+    assert_eq!(settle(&[], &policy, record(1, SamplerRef::Unnamed)), None);
+    assert_eq!(settle(&[wide(1, 1)], &policy, record(1, SamplerRef::Unnamed)), Some((1, RateSource::Domain)));
+    let stated = SamplerRef::Stated(rate(1, 1, RateSource::Header));
+    assert_eq!(settle(&[], &policy, record(1, stated)), Some((1, RateSource::Header)));
+    // When the operator no longer does, they are let go.
+    let (config, mut sampling, mut records) =
+        (Config::default(), ExporterSampling::default(), vec![record(1, SamplerRef::Unnamed)]);
+    sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
+    sampling.expire(&config, &policy, UnixMillis(600_000), &mut records);
+    assert_eq!((records.len(), sampling.held_records()), (0, 1));
+    sampling.expire(&config, &SamplingPolicy::default(), UnixMillis(600_001), &mut records);
+    assert_eq!((records.len(), sampling.held_records()), (1, 0));
+}
+
+#[test]
+fn order_is_kept_and_records_before_from_are_left_alone() {
+    let mut sampling = ExporterSampling::default();
+    let policy = SamplingPolicy::default();
+    let mut records = Vec::new();
+    sampling.announce(&wide(1, 10), &policy, &mut records);
+    let octets = |n: u64, record: FlowRecord| FlowRecord { octets: crate::units::Octets::new(n), ..record };
+    let before = octets(1, record(2, SamplerRef::Unnamed));
+    records.push(before);
+    for n in 2..10 {
+        let reference = if n % 3 == 0 { SamplerRef::Named(1) } else { SamplerRef::Unnamed };
+        records.push(octets(n, record(1, reference)));
+    }
+    sampling.scale(&Config::default(), &policy, UnixMillis(0), &mut records, 1);
+    let found: Vec<u64> = records.iter().map(|record| record.octets.as_u64()).collect();
+    assert_eq!(found, [1, 2, 4, 5, 7, 8]);
+    assert_eq!(records[0], before);
+    assert!(records[1..].iter().all(|record| record.rate.numerator() == 10));
+    assert_eq!(sampling.held_octets(), 3 + 6 + 9);
+}
+
+#[test]
+fn a_checkpoint_keeps_rates_holds_and_grace_times() {
+    let options = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[6, 1, 1, 63]]);
+    let mut pipe = Pipe::of(&[unnamed(0, 0), ipfix(1, 1, &options), ipfix(2, 1, &[named(), data(5, 1000)])]);
+    let saved = postcard::to_stdvec(&pipe.sampling).unwrap();
+    pipe.sampling = postcard::from_bytes(&saved).unwrap();
+    assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (2, 1100));
+    pipe.take(&ipfix(3, 1, &[data(6, 1)]));
+    assert_eq!(pipe.scaled(), (64, vec![RateSource::Sampler]));
+    pipe.take_at(EXPORT_MS + 600_000, &unnamed(4, 600));
+    assert_eq!(pipe.scaled().0, 64 + 200);
+}
+
+#[test]
+fn captures_of_real_exporters_scale_as_their_traps_demand() {
+    let Some(folder) = crate::decode::tests::captures::folder() else { return };
+    for (file, expected, held) in [
+        ("synthetic/iosxr_309_310", 256_000, 0),
+        ("synthetic/two_samplers_one_set", 576_000, 0),
+        ("synthetic/late_sampler_option", 1_024_000, 0),
+        ("synthetic/reduced_size_ipfix", 6_065_817, 0),
+        ("synthetic/in_and_out_octets", 1000, 0),
+        ("synthetic/biflow_rfc5103", 5700, 0),
+        ("synthetic/octet_total_count_3_updates", 4000, 0),
+        ("synthetic/data_before_template", 2000, 0),
+        ("synthetic/two_odids_same_template_id", 3000, 0),
+        ("synthetic/long_flow_210s_10G", 10_000_000_001, 0),
+        ("logstash-codec-netflow/juniper_mx80_v5_sampled", 3_989_000, 0),
+        ("logstash-codec-netflow/fortigate_fortios542_appid_v9", 29_492, 0),
+        ("netgauze/srv6", 0, 86),
+    ] {
+        let capture = std::fs::read(folder.join(file).with_extension("pcap")).unwrap();
+        let mut pipe = Pipe::default();
+        for (time, _, payload) in crate::decode::tests::captures::payloads(&capture) {
+            pipe.take_at(time, &payload);
+        }
+        pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+        assert_eq!((pipe.scaled().0, pipe.sampling.held_records()), (expected, held), "{file}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Malformed datagrams: what is said of them, what of them is still taken.
+
+use super::build::*;
+use crate::decode::{Error, ErrorKind};
+
+fn good() -> [Octets; 2] {
+    [set(2, template(300, &[(1, 4), (2, 4)])), set(300, octets().u32(100).u32(1))]
+}
+
+/// Takes a datagram that must fail; the kind of failure and the volumes taken all the same.
+fn check(datagram: &[u8], expected: ErrorKind, volumes: &[(u64, u64)]) -> Error {
+    let mut collector = Collector::default();
+    let error = collector.take(datagram).unwrap_err();
+    assert_eq!(error.kind(), expected, "{error}");
+    assert_eq!(collector.volumes(), volumes, "{error}");
+    let counts = collector.counts();
+    assert_eq!((counts.datagrams, counts.malformed, counts.decoded), (1, 1, 0));
+    assert_eq!(counts.malformed_by_kind[expected as usize], 1);
+    error
+}
+
+#[test]
+fn headers() {
+    check(&[], ErrorKind::Truncated, &[]);
+    check(&[0], ErrorKind::Truncated, &[]);
+    check(&[0, 5, 0, 1], ErrorKind::Truncated, &[]);
+    check(&[0, 8, 0, 1, 0, 0], ErrorKind::UnknownVersion, &[]);
+    check(&v9(0, 0, &[])[..19], ErrorKind::Truncated, &[]);
+    check(&ipfix(0, 0, &[])[..15], ErrorKind::Truncated, &[]);
+    let mut short = ipfix(0, 1, &good());
+    short[3] = 15;
+    check(&short, ErrorKind::MessageLength, &[]);
+    let mut long = ipfix(0, 1, &good());
+    long[3] += 1;
+    check(&long, ErrorKind::MessageLength, &[(1, 100)]);
+}
+
+#[test]
+fn a_v5_header_that_claims_more_than_there_is_bills_nothing() {
+    let mut datagram = v5(0, 1, 0, &[v5_record(1, 10), v5_record(1, 20)]);
+    datagram[3] = 3;
+    let error = check(&datagram, ErrorKind::CountBeyondData, &[]);
+    assert_eq!(error, Error::CountBeyondData { count: 3, offset: 24 + 96 });
+}
+
+#[test]
+fn sets_that_cannot_be_framed_end_the_datagram_and_leave_what_was_before() {
+    let [template, data] = good();
+    for length in [0, 3, 13, 0xffff] {
+        let bad = octets().u16(300).u16(length).u32(7).u32(7);
+        let error =
+            check(&ipfix(0, 1, &[template.clone(), data.clone(), bad]), ErrorKind::SetLength, &[(1, 100)]);
+        assert_eq!(error, Error::SetLength { length, offset: 16 + 16 + 12 });
+    }
+}
+
+#[test]
+fn sets_that_are_wrong_in_themselves_leave_the_others_alone() {
+    let [template, data] = good();
+    let with = |bad: Octets| ipfix(0, 1, &[template.clone(), bad, data.clone()]);
+    let taken = &[(1, 100)];
+    check(&with(set(4, octets().u32(1))), ErrorKind::ReservedSet, taken);
+    check(&with(set(1, octets().u32(1))), ErrorKind::ReservedSet, taken);
+    check(&with(set(2, octets().u16(255).u16(1).u16(1).u16(4))), ErrorKind::TemplateId, taken);
+    check(&with(set(2, octets().u16(400).u16(2).u16(1).u16(4))), ErrorKind::Truncated, taken);
+    check(&with(set(2, octets().u16(400).u16(1).u16(0x8001).u16(4))), ErrorKind::Truncated, taken);
+    check(&with(set(3, octets().u16(400).u16(1).u16(0).u16(149).u16(4))), ErrorKind::Scope, taken);
+    check(&with(set(3, octets().u16(400).u16(1).u16(2).u16(149).u16(4))), ErrorKind::Scope, taken);
+    // A record cut off by its set: eight octets, then four that are no padding.
+    let error =
+        check(&with(set(300, octets().u32(5).u32(1).u32(9))), ErrorKind::RecordCut, &[(1, 5), (1, 100)]);
+    assert_eq!(error, Error::RecordCut { offset: 16 + 16 + 4 + 8 });
+    // Records of no length.
+    let empty = [set(2, super::build::template(301, &[(1, 0)])), set(301, octets().u32(0))];
+    let sets = [template.clone(), empty[0].clone(), empty[1].clone(), data.clone()];
+    check(&ipfix(0, 1, &sets), ErrorKind::EmptyRecord, taken);
+    let nine =
+        |bad: Octets| v9(0, 1, &[set(0, super::build::template(300, &[(1, 4), (2, 4)])), bad, data.clone()]);
+    check(&nine(set(2, octets().u32(1))), ErrorKind::ReservedSet, taken);
+    check(&nine(set(0, octets().u16(400).u16(0).u16(1).u16(1))), ErrorKind::TemplateEmpty, taken);
+    check(&nine(set(1, octets().u16(400).u16(3).u16(4).u32(0))), ErrorKind::Scope, taken);
+}
+
+#[test]
+fn a_variable_length_record_that_runs_over_its_set_is_not_taken() {
+    let template = set(2, template(300, &[(96, 65_535), (1, 4), (2, 4)]));
+    let good = octets().u8(2).bytes(b"ok").u32(100).u32(1);
+    let cut = octets().u8(9).bytes(b"0123456789");
+    let data = set(300, octets().bytes(&good.0).bytes(&cut.0));
+    check(&ipfix(0, 1, &[template, data]), ErrorKind::RecordCut, &[(1, 100)]);
+}
+
+#[test]
+fn padding_is_no_fault() {
+    let fields = [(1, 4), (2, 4)];
+    let collector = decoded(&[
+        v9(0, 1, &[set(0, template(300, &fields).u32(0)), set(300, octets().u32(100).u32(1).u16(0))]),
+        ipfix(
+            0,
+            1,
+            &[set(2, template(300, &fields).u16(0)), set(300, octets().u32(50).u32(1).u32(0).u16(0))],
+        ),
+        v9(1, 1, &[set(300, octets().u32(25).u32(1)), octets().u16(0)]),
+    ]);
+    assert_eq!(collector.volumes(), [(1, 100), (1, 50), (1, 25)]);
+}
+
+#[test]
+fn kinds_have_names_of_their_own() {
+    let mut names: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ErrorKind::COUNT);
+    for (n, kind) in ErrorKind::ALL.into_iter().enumerate() {
+        assert_eq!(kind as usize, n);
+    }
+}

@@ -1,0 +1,337 @@
+//! What the records say: volumes by the counter rule, ends, interfaces, samplers.
+
+use super::build::*;
+use crate::decode::Counts;
+use crate::flow::{Address, Family, Observed, SamplerRef};
+use crate::ids::ExporterId;
+use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
+
+/// Decodes one IPFIX record of `fields` with `values` and gives packets and octets of its flows, and the counts.
+fn volume_of(fields: &[(u64, u16)], values: &[u64]) -> (Vec<(u64, u64)>, Counts) {
+    let body = fields.iter().zip(values).fold(octets(), |body, (&(_, len), &n)| body.uint(n, len.into()));
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, fields)), set(300, body)])]);
+    (collector.volumes(), collector.counts())
+}
+
+#[test]
+fn a_v5_record_field_by_field() {
+    let collector = decoded(&[v5(100, 0x0203, 0x4000 | 1000, &[v5_record(31, 3989)])]);
+    let flow = collector.out.records[0];
+    assert_eq!(flow.source, Address(0x0a00_0001));
+    assert_eq!(flow.destination, Address(0x0a00_0002));
+    assert_eq!(flow.next_hop, Address(0x0a00_00fe));
+    assert_eq!((flow.input, flow.output), (IfIndex(3), IfIndex(4)));
+    assert_eq!((flow.packets.as_u64(), flow.octets.as_u64()), (31, 3989));
+    assert_eq!((flow.start, flow.end), (UnixMillis(EXPORT_MS - 5000), UnixMillis(EXPORT_MS - 1000)));
+    assert_eq!((flow.source_port, flow.destination_port), (1234, 443));
+    assert_eq!((flow.tcp_flags, flow.protocol, flow.tos), (0x1b, 6, 0xb8));
+    assert_eq!((flow.source_as, flow.destination_as), (Asn(65_001), Asn(65_002)));
+    assert_eq!((flow.source_mask, flow.destination_mask), (24, 16));
+    assert_eq!((flow.family, flow.domain, flow.exporter), (Family::V4, 0x0203, ExporterId(7)));
+    let rate = SamplingRate::new(1000, 1, RateSource::Header).unwrap();
+    assert_eq!(flow.sampler, SamplerRef::Stated(rate));
+}
+
+#[test]
+fn a_v5_header_with_interval_0_or_1_states_that_every_packet_counts() {
+    let unsampled = SamplingRate::new(1, 1, RateSource::Header).unwrap();
+    for word in [0, 1, 0x4000, 0x8001] {
+        let collector = decoded(&[v5(0, 0, word, &[v5_record(1, 40)])]);
+        assert_eq!(collector.out.records[0].sampler, SamplerRef::Stated(unsampled));
+    }
+    // All 14 bits of the interval, none of the mode.
+    let collector = decoded(&[v5(0, 0, 0xffff, &[v5_record(1, 40)])]);
+    let SamplerRef::Stated(rate) = collector.out.records[0].sampler else { panic!() };
+    assert_eq!((rate.numerator(), rate.denominator()), (16_383, 1));
+}
+
+#[test]
+fn a_v9_record_field_by_field() {
+    let fields = [
+        (8, 4),
+        (12, 4),
+        (15, 4),
+        (10, 2),
+        (14, 4),
+        (2, 4),
+        (1, 8),
+        (22, 4),
+        (21, 4),
+        (7, 2),
+        (11, 2),
+        (6, 1),
+        (4, 1),
+        (5, 1),
+        (16, 4),
+        (17, 2),
+        (9, 1),
+        (13, 1),
+        (58, 2),
+        (89, 1),
+        (61, 1),
+        (48, 1),
+    ];
+    let record = octets()
+        .u32(0xc000_0201)
+        .u32(0xcb00_7101)
+        .u32(0xc000_02fe)
+        .u16(12)
+        .u32(70_000)
+        .u32(9)
+        .u64(5_000_000_000)
+        .u32(UPTIME - 61_000)
+        .u32(UPTIME - 1000)
+        .u16(53)
+        .u16(33_000)
+        .u8(0x12)
+        .u8(17)
+        .u8(8)
+        .u32(4_200_000_000)
+        .u16(65_000)
+        .u8(24)
+        .u8(25)
+        .u16(101)
+        .u8(0x80)
+        .u8(1)
+        .u8(3);
+    let collector = decoded(&[v9(1, 42, &[set(0, template(256, &fields)), set(256, record)])]);
+    let flow = collector.out.records[0];
+    assert_eq!((flow.source, flow.destination), (Address(0xc000_0201), Address(0xcb00_7101)));
+    assert_eq!((flow.next_hop, flow.family), (Address(0xc000_02fe), Family::V4));
+    assert_eq!((flow.input, flow.output), (IfIndex(12), IfIndex(70_000)));
+    assert_eq!((flow.packets.as_u64(), flow.octets.as_u64()), (9, 5_000_000_000));
+    assert_eq!((flow.start, flow.end), (UnixMillis(EXPORT_MS - 61_000), UnixMillis(EXPORT_MS - 1000)));
+    assert_eq!((flow.source_port, flow.destination_port), (53, 33_000));
+    assert_eq!((flow.tcp_flags, flow.protocol, flow.tos), (0x12, 17, 8));
+    assert_eq!((flow.source_as, flow.destination_as), (Asn(4_200_000_000), Asn(65_000)));
+    assert_eq!((flow.source_mask, flow.destination_mask, flow.vlan), (24, 25, 101));
+    assert!(flow.is_dropped());
+    assert_eq!((flow.observed, flow.sampler), (Observed::Egress, SamplerRef::Named(3)));
+    assert_eq!(flow.domain, 42);
+}
+
+#[test]
+fn ipv6_and_records_with_places_for_both_families() {
+    let (source, destination) = (0x2001_0db8_0001_u128 << 80 | 1, 0x2001_0db8_0002_u128 << 80 | 2);
+    let v6 = |body: Octets| body.bytes(&source.to_be_bytes()).bytes(&destination.to_be_bytes());
+    let only_v6 = set(2, template(300, &[(27, 16), (28, 16), (1, 4), (2, 4)]));
+    let both = set(2, template(301, &[(8, 4), (12, 4), (27, 16), (28, 16), (1, 4)]));
+    let told = set(2, template(302, &[(60, 1), (8, 4), (12, 4), (27, 16), (28, 16), (1, 4)]));
+    let zeros = [0_u8; 32];
+    let data = [
+        set(300, v6(octets()).u32(10).u32(1)),
+        set(301, v6(octets().u32(0).u32(0)).u32(20)),
+        set(301, octets().u32(1).u32(2).bytes(&zeros).u32(30)),
+        set(302, v6(octets().u8(6).u32(9).u32(9)).u32(40)),
+    ];
+    let sets: Vec<Octets> = [only_v6, both, told].into_iter().chain(data).collect();
+    let collector = decoded(&[ipfix(0, 1, &sets)]);
+    let ends: Vec<_> = collector
+        .out
+        .records
+        .iter()
+        .map(|f| (f.family, f.source.0, f.destination.0, f.octets.as_u64()))
+        .collect();
+    let six = |octets| (Family::V6, source, destination, octets);
+    assert_eq!(ends, [six(10), six(20), (Family::V4, 1, 2, 30), six(40)]);
+}
+
+#[test]
+fn reduced_sizes_of_1_to_8_octets() {
+    for len in 1..=8_u16 {
+        let (volumes, _) = volume_of(&[(1, len), (2, len)], &[200 + u64::from(len), u64::from(len)]);
+        assert_eq!(volumes, [(u64::from(len), 200 + u64::from(len))]);
+    }
+    let (volumes, _) = volume_of(&[(1, 3), (2, 5)], &[0x01_02_03, 0x01_0000_0000]);
+    assert_eq!(volumes, [(0x01_0000_0000, 0x01_02_03)]);
+}
+
+#[test]
+fn one_octet_counter_a_direction_is_believed_in_this_order() {
+    /// Fields, their values, and the packets and octets that come of them.
+    type Case = (&'static [(u64, u16)], &'static [u64], &'static [(u64, u64)]);
+    let cases: &[Case] = &[
+        // In and out counters of the same packets.
+        (&[(1, 4), (2, 4), (23, 4), (24, 4)], &[1000, 10, 900, 9], &[(10, 1000)]),
+        (&[(23, 4), (24, 4), (352, 4), (2, 4)], &[900, 9, 1100, 10], &[(9, 900)]),
+        (&[(231, 4), (298, 4), (85, 4), (86, 4)], &[500, 5, 7000, 70], &[(5, 500)]),
+        (&[(85, 4), (86, 4), (352, 4)], &[700, 7, 800], &[(7, 700)]),
+        (&[(352, 8), (2, 8)], &[64, 1], &[(1, 64)]),
+        (&[(352, 8), (1, 4), (2, 8)], &[64, 46, 1], &[(1, 46)]),
+        // With a counter of a higher rank, the responder's is no second direction.
+        (&[(1, 4), (2, 4), (232, 4), (299, 4)], &[10, 1, 20, 2], &[(1, 10)]),
+        // A counter of no length is none.
+        (&[(1, 0), (23, 4), (24, 4)], &[0, 900, 9], &[(9, 900)]),
+    ];
+    for (fields, values, expected) in cases {
+        assert_eq!(volume_of(fields, values).0, *expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn records_without_octet_counter_are_not_volume_and_events_with_one_are() {
+    let (volumes, counts) = volume_of(&[(8, 4), (12, 4), (230, 1), (225, 4)], &[1, 2, 1, 3]);
+    assert_eq!((volumes.len(), counts.records, counts.not_volume, counts.flows_emitted), (0, 1, 1, 0));
+    let (volumes, counts) = volume_of(&[(8, 4), (230, 1), (1, 4), (2, 4)], &[1, 1, 1500, 1]);
+    assert_eq!((volumes, counts.not_volume), (vec![(1, 1500)], 0));
+    let (volumes, counts) = volume_of(&[(8, 4), (2, 4)], &[1, 12]);
+    assert_eq!((volumes.len(), counts.not_volume), (0, 1));
+}
+
+#[test]
+fn a_biflow_becomes_two_flows_with_ends_and_interfaces_swapped() {
+    let reverse = |element| enterprise(29_305, element);
+    let fields = [
+        (8, 4),
+        (12, 4),
+        (7, 2),
+        (11, 2),
+        (4, 1),
+        (10, 4),
+        (14, 4),
+        (61, 1),
+        (1, 8),
+        (2, 4),
+        (reverse(1), 4),
+        (reverse(2), 8),
+    ];
+    let record = octets().u32(1).u32(2).u16(5000).u16(80).u8(6).u32(11).u32(12).u8(0);
+    let record = record.u64(5000).u32(5).u32(700).u64(3);
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, record)])]);
+    let [forward, back] = collector.out.records[..] else { panic!() };
+    assert_eq!((forward.packets.as_u64(), forward.octets.as_u64()), (5, 5000));
+    assert_eq!((back.packets.as_u64(), back.octets.as_u64()), (3, 700));
+    assert_eq!((back.source, back.destination), (Address(2), Address(1)));
+    assert_eq!((back.source_port, back.destination_port), (80, 5000));
+    assert_eq!((back.input, back.output), (IfIndex(12), IfIndex(11)));
+    assert_eq!((forward.observed, back.observed), (Observed::Ingress, Observed::Egress));
+    assert_eq!((back.start, back.end), (forward.start, forward.end));
+    let counts = collector.counts();
+    assert_eq!((counts.records, counts.flows_emitted, counts.raw_octets), (1, 2, 5700));
+}
+
+#[test]
+fn an_empty_side_of_a_biflow_is_left_out_where_the_other_has_volume() {
+    let fields = [(231, 4), (232, 4), (298, 4), (299, 4)];
+    for (values, expected) in [
+        ([100, 50, 2, 1], vec![(2, 100), (1, 50)]),
+        ([100, 0, 2, 0], vec![(2, 100)]),
+        ([0, 50, 0, 1], vec![(1, 50)]),
+        ([0, 0, 0, 0], vec![(0, 0)]),
+        ([100, 0, 2, 1], vec![(2, 100), (1, 0)]),
+    ] {
+        let (volumes, counts) = volume_of(&fields, &values);
+        assert_eq!((volumes, counts.records), (expected, 1));
+    }
+    // A responder without an initiator is the reverse direction.
+    assert_eq!(volume_of(&[(232, 4), (299, 4)], &[50, 1]).0, [(1, 50)]);
+}
+
+#[test]
+fn running_totals_count_by_difference() {
+    let fields = [(8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (85, 8), (86, 8), (136, 1)];
+    let record = |port: u16, total: u64, packets: u64, reason: u8| {
+        octets().u32(1).u32(2).u16(port).u16(443).u8(6).u64(total).u64(packets).u8(reason)
+    };
+    let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(405, &fields))])]);
+    let mut send = |n: u32, record: Octets| {
+        collector.out.records.clear();
+        collector.take(&ipfix(n, 1, &[set(405, record)])).unwrap();
+        collector.volumes()[0]
+    };
+    assert_eq!(send(0, record(9, 1000, 1, 2)), (1, 1000));
+    assert_eq!(send(1, record(9, 2500, 3, 2)), (2, 1500));
+    assert_eq!(send(2, record(10, 70, 1, 2)), (1, 70), "another flow");
+    assert_eq!(send(3, record(9, 4000, 4, 2)), (1, 1500));
+    assert_eq!(send(4, record(9, 4000, 4, 2)), (0, 0));
+    assert_eq!(send(5, record(9, 300, 2, 2)), (2, 300), "counted anew");
+    assert_eq!(send(6, record(9, 500, 3, 3)), (1, 200), "the end of the flow");
+    assert_eq!(send(7, record(9, 900, 9, 2)), (9, 900), "a new flow on the same key");
+}
+
+#[test]
+fn running_totals_of_the_two_directions_are_apart() {
+    let fields =
+        [(8, 4), (12, 4), (85, 4), (86, 4), (enterprise(29_305, 85), 4), (enterprise(29_305, 86), 4)];
+    let record = |a, b, c, d| set(300, octets().u32(1).u32(2).u32(a).u32(b).u32(c).u32(d));
+    let template = set(2, template(300, &fields));
+    let sets = [template, record(100, 1, 1000, 2), record(150, 2, 1800, 3)];
+    assert_eq!(decoded(&[ipfix(0, 1, &sets)]).volumes(), [(1, 100), (2, 1000), (1, 50), (1, 800)]);
+}
+
+#[test]
+fn impossible_counters_are_counted_not_emitted() {
+    let fields = [(1, 8), (2, 8)];
+    let record = |octets_: u64, packets: u64| octets().u64(octets_).u64(packets);
+    let body = [record(100, 1), record(1 << 48, 1), record(200, 2), record(7, 1 << 60), record(300, 3)];
+    let body = body.iter().fold(octets(), |all, one| all.bytes(&one.0));
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+    assert_eq!(collector.volumes(), [(1, 100), (2, 200), (3, 300)]);
+    let counts = collector.counts();
+    assert_eq!((counts.records, counts.flows_emitted, counts.raw_octets), (5, 3, 600));
+    assert_eq!((counts.implausible, counts.implausible_octets), (2, (1 << 48) + 7));
+    // One less is believed.
+    let most = (1 << 48) - 1;
+    assert_eq!(volume_of(&fields, &[most, most]).0, [(most, most)]);
+}
+
+#[test]
+fn variable_lengths_short_and_long() {
+    // An application name of 3 octets, then one of 300 in the long form, around the counters.
+    let fields = [(8, 4), (96, 65_535), (1, 4), (enterprise(9, 100), 65_535), (2, 4)];
+    let first = octets().u32(1).u8(3).bytes(b"dns").u32(111).u8(0).u32(1);
+    let second =
+        octets().u32(2).u8(255).u16(300).bytes(&[b'x'; 300]).u32(222).u8(255).u16(2).bytes(b"ok").u32(2);
+    let body = octets().bytes(&first.0).bytes(&second.0).u8(0).u8(0);
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+    assert_eq!(collector.volumes(), [(1, 111), (2, 222)]);
+    assert_eq!(collector.out.records[1].source, Address(2));
+}
+
+#[test]
+fn enterprise_elements_with_numbers_of_ours_are_not_ours() {
+    let (volumes, _) =
+        volume_of(&[(enterprise(9, 1), 4), (1, 4), (2, 4), (enterprise(9, 2), 4)], &[9, 10, 1, 9]);
+    assert_eq!(volumes, [(1, 10)]);
+}
+
+#[test]
+fn icmp_type_and_code_stand_in_the_destination_port() {
+    let flow = |fields: &[(u64, u16)], values: &[u64]| {
+        let body = fields.iter().zip(values).fold(octets(), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        decoded(&[v9(0, 1, &[set(0, template(300, fields)), set(300, body)])]).out.records[0]
+    };
+    assert_eq!(flow(&[(4, 1), (32, 2), (1, 4)], &[1, 0x0800, 84]).destination_port, 0x0800);
+    assert_eq!(flow(&[(4, 1), (11, 2), (32, 2), (1, 4)], &[1, 0, 0x0301, 84]).destination_port, 0x0301);
+    assert_eq!(flow(&[(4, 1), (139, 2), (1, 4)], &[58, 0x8000, 84]).destination_port, 0x8000);
+    assert_eq!(flow(&[(4, 1), (176, 1), (177, 1), (1, 4)], &[1, 3, 4, 84]).destination_port, 0x0304);
+    assert_eq!(flow(&[(4, 1), (11, 2), (32, 2), (1, 4)], &[6, 443, 0x0301, 84]).destination_port, 443);
+}
+
+#[test]
+fn records_state_their_own_rate_or_name_a_sampler() {
+    let sampler = |fields: &[(u64, u16)], values: &[u64]| {
+        let body =
+            fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
+        decoded(&[v9(0, 1, &[set(0, template(300, &fields)), set(300, body)])]).out.records[0].sampler
+    };
+    let stated = |n| SamplerRef::Stated(SamplingRate::new(n, 1, RateSource::Record).unwrap());
+    assert_eq!(sampler(&[(34, 4), (35, 1)], &[100, 2]), stated(100));
+    assert_eq!(sampler(&[(34, 4), (35, 1)], &[1, 1]), stated(1));
+    assert_eq!(sampler(&[(34, 4), (35, 1)], &[0, 0]), SamplerRef::Unnamed);
+    assert_eq!(sampler(&[(34, 4), (48, 1)], &[0, 9]), SamplerRef::Named(9));
+    assert_eq!(sampler(&[(34, 4), (302, 8)], &[50, 9]), stated(50));
+    assert_eq!(sampler(&[(302, 8)], &[1 << 40]), SamplerRef::Named(1 << 40));
+    assert_eq!(sampler(&[(48, 1)], &[0]), SamplerRef::Unnamed);
+    assert_eq!(sampler(&[], &[]), SamplerRef::Unnamed);
+}
+
+#[test]
+fn physical_interfaces_and_the_status_in_four_octets() {
+    let fields = [(252, 4), (253, 4), (243, 2), (89, 4), (1, 4)];
+    let body = octets().u32(5).u32(6).u16(200).u32(0x82).u32(1);
+    let flow = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]).out.records[0];
+    assert_eq!((flow.input, flow.output, flow.vlan), (IfIndex(5), IfIndex(6), 200));
+    assert!(flow.is_dropped());
+}

@@ -1,0 +1,107 @@
+//! Flow times.
+
+use super::build::*;
+use crate::decode::Counts;
+
+/// Start and end relative to the export time, for one IPFIX record with these time fields, and the counts.
+fn span10(fields: &[(u64, u16)], values: &[u64]) -> (i64, i64, Counts) {
+    let body =
+        fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+    let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+    let flow = collector.out.records[0];
+    (flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS, collector.counts())
+}
+
+fn check(fields: &[(u64, u16)], values: &[u64], start: i64, end: i64) {
+    let (found_start, found_end, counts) = span10(fields, values);
+    assert_eq!((found_start, found_end, counts.clamped), (start, end, 0), "{fields:?} {values:?}");
+}
+
+const SECONDS: u64 = EXPORT as u64;
+const MILLIS: u64 = SECONDS * 1000;
+/// Seconds since 1900, in the high half.
+const NTP: u64 = (SECONDS + 2_208_988_800) << 32;
+
+#[test]
+fn the_ways_to_state_an_instant() {
+    check(&[(152, 8), (153, 8)], &[MILLIS - 1500, MILLIS - 250], -1500, -250);
+    check(&[(150, 4), (151, 4)], &[SECONDS - 9, SECONDS - 4], -9000, -4000);
+    // A quarter of a second is 2^30 in the fraction; three seconds and three quarters before, and one and a quarter.
+    check(&[(154, 8), (155, 8)], &[NTP - (15 << 30), NTP - (5 << 30)], -3750, -1250);
+    check(&[(156, 8), (157, 8)], &[NTP - (15 << 30), NTP - (5 << 30)], -3750, -1250);
+    check(&[(158, 4), (159, 4)], &[2_000_000, 500_000], -2000, -500);
+    check(&[(152, 8), (161, 4)], &[MILLIS - 900, 300], -900, -600);
+    check(&[(153, 8), (161, 4)], &[MILLIS - 600, 300], -900, -600);
+    check(&[(152, 8), (162, 4)], &[MILLIS - 900, 300_000], -900, -600);
+    check(&[(161, 4)], &[700], -700, 0);
+    check(&[(153, 8)], &[MILLIS - 40], -40, -40);
+    check(&[(152, 8)], &[MILLIS - 40], -40, 0);
+    check(&[(323, 8)], &[MILLIS - 40], -40, -40);
+    check(&[], &[], 0, 0);
+    check(&[(152, 8), (153, 8)], &[0, 0], 0, 0);
+}
+
+#[test]
+fn ipfix_uptimes_with_and_without_the_time_of_the_start() {
+    let init = MILLIS - 100_000;
+    check(&[(22, 4), (21, 4), (160, 8)], &[95_000, 99_000, init], -5000, -1000);
+    // The uptime has wrapped once since.
+    let init = MILLIS - 100_000 - (1 << 32);
+    check(&[(22, 4), (21, 4), (160, 8)], &[95_000, 99_000, init], -5000, -1000);
+    // Without it the duration stays, also over a wrap.
+    check(&[(22, 4), (21, 4)], &[95_000, 99_000], -4000, 0);
+    check(&[(22, 4), (21, 4)], &[u64::from(u32::MAX) - 999, 2000], -3000, 0);
+}
+
+#[test]
+fn the_time_of_the_start_may_come_in_an_options_record() {
+    let options = set(3, options_template(310, 1, &[(149, 4), (160, 8)]));
+    let value = set(310, octets().u32(1).u64(MILLIS - 100_000));
+    let data = set(300, octets().u32(95_000).u32(99_000).u32(1));
+    let sets = [set(2, template(300, &[(22, 4), (21, 4), (1, 4)])), options, value, data];
+    let flow = decoded(&[ipfix(0, 1, &sets)]).out.records[0];
+    assert_eq!((flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS), (-5000, -1000));
+}
+
+#[test]
+fn uptimes_survive_their_wrap() {
+    // The header's uptime is 1000 ms after the wrap; the flow began 6 s and ended 2 s before it.
+    let template = set(0, template(300, &[(22, 4), (21, 4), (1, 4)]));
+    let data = set(300, octets().u32(0u32.wrapping_sub(5000)).u32(0u32.wrapping_sub(1000)).u32(1));
+    let flow = decoded(&[v9_at(1000, EXPORT, 0, 1, &[template, data])]).out.records[0];
+    assert_eq!((flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS), (-6000, -2000));
+}
+
+#[test]
+fn a_flow_lies_within_the_hour_before_its_export() {
+    let fields = [(152, 8), (153, 8)];
+    for (start, end, expected) in [
+        (MILLIS - 3_600_001, MILLIS, (-3_600_000, 0)),
+        (MILLIS - 9_000_000, MILLIS - 8_000_000, (-3_600_000, -3_600_000)),
+        (MILLIS - 10, MILLIS + 1000, (-10, 0)),
+        (MILLIS - 10, MILLIS - 20, (-20, -20)),
+        (MILLIS + 5000, MILLIS + 6000, (0, 0)),
+        (u64::MAX, u64::MAX, (0, 0)),
+    ] {
+        let (found_start, found_end, counts) = span10(&fields, &[start, end]);
+        assert_eq!((found_start, found_end, counts.clamped), (expected.0, expected.1, 1));
+    }
+    // Exactly an hour is allowed; and the header's whole seconds explain an end in the same second.
+    check(&fields, &[MILLIS - 3_600_000, MILLIS], -3_600_000, 0);
+    check(&fields, &[MILLIS - 10, MILLIS + 999], -10, 0);
+}
+
+#[test]
+fn an_exporter_clock_ahead_of_ours_does_not_rule() {
+    let record = [v5_record(1, 100)];
+    let mut collector = Collector::default();
+    collector.take_at(EXPORT_MS - 10_000, &v5(0, 0, 0, &record)).unwrap();
+    let flow = collector.out.records[0];
+    assert_eq!((flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS), (-15_000, -11_000));
+    assert_eq!((collector.counts().clock_ahead, collector.counts().clock_behind), (1, 0));
+    // Behind by more than an hour: counted, and its own time rules.
+    collector.take_at(EXPORT_MS + 3_600_001, &v5(1, 0, 0, &record)).unwrap();
+    assert_eq!(collector.out.records[1].end.0 - EXPORT_MS, -1000);
+    assert_eq!((collector.counts().clock_ahead, collector.counts().clock_behind), (1, 1));
+}
