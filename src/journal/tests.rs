@@ -395,7 +395,7 @@ proptest! {
             if rest == 0 {
                 fs::remove_file(&path).unwrap();
             } else if rest < octets {
-                fs::File::options().write(true).open(&path).unwrap().set_len(rest).unwrap();
+                File::options().write(true).open(&path).unwrap().set_len(rest).unwrap();
             }
             rest = rest.saturating_sub(octets);
         }
