@@ -1,4 +1,5 @@
 //! Properties of the journal as a whole.
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::collections::BTreeSet;

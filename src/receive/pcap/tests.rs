@@ -1,4 +1,5 @@
 //! Captures built octet by octet, from the formats' descriptions.
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use std::fs;
 use std::process::Command;
@@ -594,7 +595,7 @@ fn tshark(path: &Path) -> Option<Vec<Vec<String>>> {
     let output = Command::new("tshark")
         .args(["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-Y", "udp", "-T", "fields"])
         .args(["-e", "udp.srcport", "-e", "udp.dstport", "-e", "udp.checksum.status", "-e", "udp.payload"])
-        .args(["-e", "ip.checksum.status", "-E", "occurrence=l", "-r"])
+        .args(["-e", "ip.checksum.status", "-E", "occurrence=f", "-r"])
         .arg(path)
         .output()
         .ok()?;
