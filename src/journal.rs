@@ -22,8 +22,8 @@
 //!    [`Durable::lost`], exactly once each, as their buffers are given up.
 //! 2. [`Writer::append`] returns [`Refused::Failed`]; the processor meters such datagrams without a place in the
 //!    journal (`unjournalled`). [`Writer::end`] stays at E.
-//! 3. About once a second the Syncer tries to begin a new segment that starts at E, and writes a whole buffer's worth
-//!    into it to see that there is room. Once that works, `failed` is over, the durable position is E (nothing
+//! 3. About once a second the Syncer tries whether there is room for a whole buffer, and to begin a new segment that
+//!    starts at E. Once that works, `failed` is over, the durable position is E (nothing
 //!    before it is left to wait for), and appending goes on at E.
 //!
 //! A flush always commits the position that its datagrams reach, also one inside or at the end of `P..E`: once with

@@ -73,7 +73,8 @@ impl Durable {
     }
 
     /// Waits until the journal is durable up to `position`, at most for `timeout`. False when it took longer, and at
-    /// once when the journal fails: then there is nothing to wait for, and [`Durable::failed`] says so.
+    /// once when the journal fails: then there is nothing to wait for, and [`Durable::failed`] says so. What the
+    /// Writer has not handed over does not get there by waiting: [`super::Writer::hand_over`] before.
     pub fn wait_until(&self, position: Position, timeout: Duration) -> bool {
         if self.position() >= position {
             return true;

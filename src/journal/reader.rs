@@ -83,7 +83,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The next frame; `None` at the current end, where a later call goes on.
+    /// The next frame; `None` at the current end, where a later call goes on. All has been read exactly if
+    /// [`Reader::position`] is then [`super::Durable::position`]: a frame with a damaged length looks like an end.
     ///
     /// # Errors
     /// [`Error::Damaged`] at a frame that was never written like this: what follows it in its segment is out of
@@ -99,7 +100,12 @@ impl Reader {
                     if let Next::Frame(octets) = self.look()? {
                         break octets;
                     }
+                    // Nothing more is written to it: what is left over is no frame and will not become one.
+                    let damage = (self.filled > self.taken).then(|| self.damaged());
                     self.enter(start, path)?;
+                    if let Some(error) = damage {
+                        return Err(error);
+                    }
                 }
                 Next::Damaged => {
                     let error = self.damaged();

@@ -30,27 +30,16 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes the segment that starts at `start`, on disk with its directory entry.
+    /// Makes the segment that starts at `start`, on disk with its directory entry. Nothing stays behind if that fails, as
+    /// far as the disk lets us.
     ///
     /// A file of that name holds no frames: positions are never used twice. It is the rest of an earlier attempt.
     pub(super) fn create(directory: &Path, start: Position) -> io::Result<Self> {
-        Self::create_with_room(directory, start, 0)
-    }
-
-    /// As [`Segment::create`], but only if the disk also takes `octets` more. Nothing stays behind otherwise, if the
-    /// disk can do that much.
-    pub(super) fn create_with_room(directory: &Path, start: Position, octets: usize) -> io::Result<Self> {
         let path = path(directory, start);
         let begin = || {
             let mut file = File::options().create(true).truncate(true).write(true).open(&path)?;
             file.write_all(&header(start))?;
             file.sync_all()?;
-            if octets > 0 {
-                file.write_all(&vec![0; octets])?;
-                file.sync_data()?;
-                file.set_len(HEADER_OCTETS)?;
-                file.sync_all()?;
-            }
             File::open(directory)?.sync_all()?;
             Ok(Self { file, start, end: start })
         };
@@ -136,6 +125,19 @@ pub(super) fn list(directory: &Path) -> Result<Vec<(Position, PathBuf)>, Error> 
     }
     segments.sort_unstable();
     Ok(segments)
+}
+
+/// Whether the disk takes `octets` more. Tried on a file of its own: readers look at segments.
+pub(super) fn try_room(directory: &Path, octets: usize) -> io::Result<()> {
+    let path = directory.join("room");
+    let write = || {
+        let mut file = File::create(&path)?;
+        file.write_all(&vec![0; octets])?;
+        file.sync_all()
+    };
+    let result = write();
+    let _ = std::fs::remove_file(&path);
+    result
 }
 
 /// Where the segment that starts at `start` lies.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::durable::Durable;
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::writer::{Buffer, Message};
 use crate::ids::Position;
 
@@ -171,7 +171,8 @@ impl Syncer {
 
     fn try_to_resume(&mut self) {
         let Some(at) = self.resume else { return };
-        match Segment::create_with_room(&self.directory, at, self.sync_octets) {
+        let room = segment::try_room(&self.directory, self.sync_octets);
+        match room.and_then(|()| Segment::create(&self.directory, at)) {
             Ok(segment) => {
                 tracing::info!(directory = %self.directory.display(), position = at.0, "Journal is written again.");
                 self.segment = Some(segment);

@@ -171,7 +171,7 @@ impl Writer {
         }
     }
 
-    /// Hands over what there is, now.
+    /// Hands over what there is, now. For a flush; done all the time it would use up the buffers with little in each.
     pub fn hand_over(&mut self) {
         self.since = None;
         let Some(buffer) = self.current.take() else { return };

@@ -243,7 +243,8 @@ impl Capture {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Goes on behind the packet that ends at `offset`, with the fragments that waited there.
+    /// Goes on behind the packet that ends at `offset`, with the fragments that waited there. [`Capture::skipped`]
+    /// counts from here.
     ///
     /// # Errors
     /// When no packet ends at `offset` (a pcap file cannot tell), or the file cannot be read.
@@ -275,6 +276,7 @@ impl Capture {
             }
         }
         self.reassembly = fragments;
+        self.skipped = Skipped::default();
         self.is_over = false;
         Ok(())
     }

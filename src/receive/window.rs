@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Octets read at once. More than the longest packet that a capture may hold.
+/// The most that can be looked at: more than the longest packet that a capture may hold.
 const WINDOW_OCTETS: usize = 2 << 20;
+
+/// Octets there should be after reading: few enough to stay in the processor's cache until they are decoded.
+const READ_OCTETS: usize = 256 << 10;
 
 /// A view of a file that moves forward.
 #[derive(Debug)]
@@ -74,8 +77,9 @@ impl Window {
         self.bytes.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
         self.taken = 0;
+        let limit = octets.clamp(READ_OCTETS, WINDOW_OCTETS);
         while self.filled < octets.min(WINDOW_OCTETS) {
-            match self.file.read_at(&mut self.bytes[self.filled..], self.offset + self.filled as u64) {
+            match self.file.read_at(&mut self.bytes[self.filled..limit], self.offset + self.filled as u64) {
                 Ok(0) => break,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,4 +1,5 @@
 //! Real sockets on loopback.
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
