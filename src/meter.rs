@@ -170,8 +170,7 @@ impl Meter {
             span.split(whole.squares_low, low);
             span.split(whole.squares_high, high);
         }
-        let mut bucket = span.first;
-        for n in 0..span.parts {
+        for (n, bucket) in (0..span.parts).zip(span.first..) {
             let sums = UsageSums {
                 octets: octets[n],
                 packets: packets[n],
@@ -182,7 +181,6 @@ impl Meter {
             if sums != UsageSums::default() {
                 self.staged.push(Row { key: key.in_bucket(bucket), sums });
             }
-            bucket += 1;
         }
     }
 }

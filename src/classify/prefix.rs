@@ -67,10 +67,6 @@ impl PrefixTable {
     #[must_use]
     pub fn lookup_v6(&self, address: u128) -> u32 {
         // The directory looks at no more than the top 20 bits, so the upper half is enough to find its entry.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the upper half of 128 bits has 64, the top of it 20"
-        )]
         let top = ((address >> 64) as u64 >> (self.v6.shift - 64)) as usize;
         self.v6.find(address, top)
     }

@@ -6,7 +6,9 @@
 
 use super::BucketRule;
 use crate::units::UnixMillis;
-use crate::usage::{BUCKET_SECONDS, BucketStart};
+use crate::usage::BUCKET_SECONDS;
+#[cfg(test)]
+use crate::usage::BucketStart;
 
 const BUCKET_MS: i64 = BUCKET_SECONDS * 1000;
 
