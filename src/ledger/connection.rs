@@ -163,12 +163,12 @@ impl Db {
 
 /// The versions of embedded migrations.
 pub(super) fn versions<B: diesel::backend::Backend>(migrations: &EmbeddedMigrations) -> Vec<String> {
-    let migrations: Vec<Box<dyn Migration<B>>> = migrations.migrations().expect("they are checked when compiled");
+    let migrations: Vec<Box<dyn Migration<B>>> =
+        migrations.migrations().expect("they are checked when compiled");
     migrations.iter().map(|migration| migration.name().version().to_string()).collect()
 }
 
 /// `BEGIN IMMEDIATE`, so that a reader never has to become a writer (which SQLite refuses without waiting).
-#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(super) fn sqlite_transaction<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Error>,
@@ -257,8 +257,7 @@ struct Exists {
 const NEWEST_VERSION: &str = "SELECT max(version) AS version FROM __diesel_schema_migrations";
 
 fn sqlite_version(connection: &mut SqliteConnection) -> Result<Option<String>, Error> {
-    const EXISTS: &str =
-        "SELECT count(*) > 0 AS found FROM sqlite_schema WHERE type = 'table' AND name = '__diesel_schema_migrations'";
+    const EXISTS: &str = "SELECT count(*) > 0 AS found FROM sqlite_schema WHERE type = 'table' AND name = '__diesel_schema_migrations'";
     let Exists { found } = diesel::sql_query(EXISTS).get_result(connection)?;
     if !found {
         return Ok(None);
@@ -302,13 +301,15 @@ fn set_up_sqlite(connection: &mut SqliteConnection) -> Result<(), Error> {
         connection.batch_execute("PRAGMA journal_mode = WAL")?;
     }
     // A file that is no database says so only when it is read.
-    let _: Pragma = diesel::sql_query("SELECT count(*) AS value FROM sqlite_schema").get_result(connection)?;
+    let _: Pragma =
+        diesel::sql_query("SELECT count(*) AS value FROM sqlite_schema").get_result(connection)?;
     Ok(())
 }
 
 #[cfg(feature = "postgres")]
 fn set_up_postgres(connection: &mut PgConnection, url: &Url) -> Result<(), Error> {
-    connection.batch_execute(&format!("SET lock_timeout = {LOCK_TIMEOUT_MS}; SET client_min_messages = warning"))?;
+    connection
+        .batch_execute(&format!("SET lock_timeout = {LOCK_TIMEOUT_MS}; SET client_min_messages = warning"))?;
     let setting = |connection: &mut PgConnection, name: &str| -> Result<String, Error> {
         let query = format!("SELECT current_setting('{name}') AS value");
         Ok(diesel::sql_query(query).get_result::<Setting>(connection)?.value)
@@ -325,8 +326,8 @@ fn set_up_postgres(connection: &mut PgConnection, url: &Url) -> Result<(), Error
 
 /// The path as SQLite takes it: a URI, so that the file is not created here and no name is taken for something else.
 fn sqlite_uri(path: &Path) -> Result<String, Error> {
-    let absolute = std::path::absolute(path)
-        .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let absolute =
+        std::path::absolute(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     let text = absolute.to_str().ok_or(Error::Range("a path that is not UTF-8"))?;
     let mut uri = String::from("file://");
     for c in text.chars() {

@@ -2,11 +2,11 @@
 
 use diesel::prelude::*;
 
+use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
 use super::records::{ConfigVersion, StoredInvoice, TariffVersion};
 use super::schema;
-use super::Ledger;
 
 /// The state of an invoice that can still be replaced.
 const DRAFT: &str = "draft";

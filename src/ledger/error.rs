@@ -27,7 +27,9 @@ pub enum UrlError {
     #[error("a ledger's URL holds no zero octet")]
     Nul,
     /// `sqlite://name`.
-    #[error("`sqlite://` is followed by an absolute path, as in `sqlite:///var/lib/fluxoscope/ledger.sqlite`")]
+    #[error(
+        "`sqlite://` is followed by an absolute path, as in `sqlite:///var/lib/fluxoscope/ledger.sqlite`"
+    )]
     SqliteHost,
     /// Another scheme.
     #[error("`{0}` is no ledger; `sqlite:PATH`, `postgres://...` and `postgresql://...` are")]
@@ -95,7 +97,9 @@ pub enum Error {
         state: String,
     },
     /// A newer program made this ledger.
-    #[error("the ledger {url} has schema {found}, made by a newer version of this program (this one knows {known})")]
+    #[error(
+        "the ledger {url} has schema {found}, made by a newer version of this program (this one knows {known})"
+    )]
     Newer {
         /// Where.
         url: String,
@@ -105,7 +109,9 @@ pub enum Error {
         known: String,
     },
     /// An older program made this ledger, and this way of opening does not migrate.
-    #[error("the ledger {url} has schema {found}, not {known}; `fluxoscope run` or `fluxoscope replay` bring it up to date")]
+    #[error(
+        "the ledger {url} has schema {found}, not {known}; `fluxoscope run` or `fluxoscope replay` bring it up to date"
+    )]
     Older {
         /// Where.
         url: String,
@@ -128,7 +134,9 @@ pub enum Error {
     #[error("the ledger cannot hold {0}")]
     Range(&'static str),
     /// The same version of a tariff with other contents.
-    #[error("tariff {id} version {version} is in the ledger with other contents; give the change a new version")]
+    #[error(
+        "tariff {id} version {version} is in the ledger with other contents; give the change a new version"
+    )]
     TariffChanged {
         /// The tariff.
         id: String,
@@ -136,7 +144,9 @@ pub enum Error {
         version: i64,
     },
     /// A flush's usage is not what its totals say.
-    #[error("a flush of {octets} octets and {packets} packets says that it has {stated_octets} and {stated_packets}")]
+    #[error(
+        "a flush of {octets} octets and {packets} packets says that it has {stated_octets} and {stated_packets}"
+    )]
     Unbalanced {
         /// Octets of its usage.
         octets: u128,
@@ -203,18 +213,20 @@ pub struct DatabaseError(DieselError);
 
 impl DatabaseError {
     fn is_connection_loss(&self) -> bool {
-        match &self.0 {
-            DieselError::BrokenTransactionManager => true,
-            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
-            DieselError::RollbackErrorOnCommit { .. } => true,
-            _ => false,
-        }
+        matches!(
+            &self.0,
+            DieselError::BrokenTransactionManager
+                | DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+                | DieselError::RollbackErrorOnCommit { .. }
+        )
     }
 
     fn is_transient(&self) -> bool {
         match &self.0 {
             DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
-            DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) => is_transient_message(info.message()),
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) => {
+                is_transient_message(info.message())
+            }
             DieselError::RollbackErrorOnCommit { commit_error, .. } => match &**commit_error {
                 DieselError::DatabaseError(_, info) => is_transient_message(info.message()),
                 _ => true,

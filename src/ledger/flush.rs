@@ -7,13 +7,13 @@ use diesel::sql_types::{BigInt, Bool, Integer};
 use diesel::sqlite::Sqlite;
 use diesel::upsert::excluded;
 
+use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
 use super::records::{Advance, Checkpoint, CheckpointScope, Flush};
 use super::registers::{storable, stored};
 use super::schema;
 use super::usage::StoredUsage;
-use super::Ledger;
 use crate::ids::Position;
 
 /// Rows of one statement on PostgreSQL. Columns go as arrays, so their number is not bounded by that of parameters.
@@ -44,9 +44,21 @@ macro_rules! advance_sources {
             use schema::source_total::dsl as t;
             let id = i64::from(advance.source.0);
             let [
-                datagrams, malformed, duplicates, records, options_records, raw_octets, metered_records,
-                metered_octets, metered_packets, expired_records, expired_octets, not_volume,
-                duplicate_observations, duplicate_observation_octets, lost,
+                datagrams,
+                malformed,
+                duplicates,
+                records,
+                options_records,
+                raw_octets,
+                metered_records,
+                metered_octets,
+                metered_packets,
+                expired_records,
+                expired_octets,
+                not_volume,
+                duplicate_observations,
+                duplicate_observation_octets,
+                lost,
             ] = *totals;
             let moved = diesel::update(s::source.filter(s::id.eq(id)).filter(s::position.eq(*from)))
                 .set((
@@ -163,9 +175,7 @@ impl Ledger {
         let transaction = doubt.transaction;
         let status = self.run("learn what became of a commit", |db| match db {
             #[cfg(feature = "postgres")]
-            Db::Postgres(c) => {
-                Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?)
-            }
+            Db::Postgres(c) => Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?),
             Db::Sqlite(_) => Ok(None),
         });
         match status {
@@ -306,10 +316,8 @@ impl QueryFragment<Sqlite> for UpsertUsage<'_> {
         out.push_sql(INSERT);
         out.push_sql("VALUES (");
         out.push_bind_param::<BigInt, _>(&row.bucket)?;
-        for number in [&row.customer] {
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(number)?;
-        }
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&row.customer)?;
         for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
             out.push_sql(", ");
             out.push_bind_param::<Integer, _>(number)?;

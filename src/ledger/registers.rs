@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
+use super::Ledger;
 use super::connection::{Db, with_connection, write_transaction};
 use super::error::Error;
 use super::records::{FlushTotals, NameKind, Source, SourceKind};
 use super::schema;
-use super::Ledger;
 use crate::ids::{CustomerId, Position, SourceId};
 
 macro_rules! load_names {

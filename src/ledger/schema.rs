@@ -1,5 +1,8 @@
 //! The tables, as diesel knows them: only types that both dialects have.
-#![allow(missing_docs, reason = "the columns are those of schema/*/up.sql, and described in ledger/records.rs")]
+#![allow(
+    missing_docs,
+    reason = "the columns are those of schema/*/up.sql, and described in ledger/records.rs"
+)]
 
 diesel::table! {
     name (kind, number) {

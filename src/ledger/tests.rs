@@ -38,8 +38,11 @@ impl Place {
     fn postgres(server: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fluxoscope_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut connection = PgConnection::establish(server).expect("FLUXOSCOPE_TEST_POSTGRES is a server's URL");
-        connection.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")).unwrap();
+        let mut connection =
+            PgConnection::establish(server).expect("FLUXOSCOPE_TEST_POSTGRES is a server's URL");
+        connection
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
+            .unwrap();
         let (base, query) = server.split_once('?').map_or((server, ""), |(base, query)| (base, query));
         let (host, _) = base.rsplit_once('/').expect("the server's URL names a database");
         let url = format!("{host}/{name}{}{query}", if query.is_empty() { "" } else { "?" });
@@ -87,7 +90,8 @@ fn sql(ledger: &mut Ledger, statement: &str) -> Result<(), String> {
 
 /// Makes waiting for a lock short.
 fn impatient(ledger: &mut Ledger) {
-    let statement = if ledger.path().is_some() { "PRAGMA busy_timeout = 20" } else { "SET lock_timeout = 20" };
+    let statement =
+        if ledger.path().is_some() { "PRAGMA busy_timeout = 20" } else { "SET lock_timeout = 20" };
     sql(ledger, statement).unwrap();
 }
 
@@ -107,8 +111,13 @@ fn key(bucket: i64, customer: u32) -> UsageKey {
 
 /// A row of so many octets, a packet for each hundred of them, and one flow.
 fn row(bucket: i64, customer: u32, octets: u64) -> UsageRow {
-    let sums =
-        UsageSums { octets, packets: octets / 100, flows: 1, squares_low: octets * 2, squares_high: octets * 3 };
+    let sums = UsageSums {
+        octets,
+        packets: octets / 100,
+        flows: 1,
+        squares_low: octets * 2,
+        squares_high: octets * 3,
+    };
     UsageRow { key: key(bucket, customer), sums }
 }
 

@@ -37,9 +37,15 @@ fn configuration_versions_follow_one_another() {
         let mut ledger = place.open();
         assert!(ledger.put_config_version(&config("a", 1000)).unwrap());
         assert!(!ledger.put_config_version(&config("a", 2000)).unwrap(), "the same again");
-        assert!(!ledger.put_config_version(&config("a", 500)).unwrap(), "the same again, by a clock that went back");
+        assert!(
+            !ledger.put_config_version(&config("a", 500)).unwrap(),
+            "the same again, by a clock that went back"
+        );
         assert!(ledger.put_config_version(&config("b", 2000)).unwrap());
-        assert!(ledger.put_config_version(&config("a", 2000)).unwrap(), "back to an old one, in the same instant");
+        assert!(
+            ledger.put_config_version(&config("a", 2000)).unwrap(),
+            "back to an old one, in the same instant"
+        );
         let error = ledger.put_config_version(&config("c", 1999)).unwrap_err();
         assert!(matches!(error, Error::ConfigOrder { valid_from: 1999, newest: 2000 }), "{error}");
         let kept = place.open().config_versions().unwrap();

@@ -8,8 +8,11 @@ fn a_flush_is_committed_once() {
         let mut ledger = place.open();
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
         let mut first = flush(source, 0, 100, &[row(1, 16, 1000), row(2, 16, 500)]);
-        first.checkpoints =
-            vec![Checkpoint { scope: CheckpointScope::Live, exporter: "192.0.2.1".into(), state: vec![1, 2] }];
+        first.checkpoints = vec![Checkpoint {
+            scope: CheckpointScope::Live,
+            exporter: "192.0.2.1".into(),
+            state: vec![1, 2],
+        }];
         ledger.commit_flush(&first).unwrap();
         let before = everything(&mut ledger);
         assert_eq!(before.0, [row(1, 16, 1000), row(2, 16, 500)]);
@@ -234,7 +237,9 @@ fn sums_are_exact_up_to_63_bits_and_then_refused() {
         assert_eq!(ledger.sources().unwrap()[0].totals.metered_octets, MOST);
         let before = everything(&mut ledger);
 
-        for bad in [of(MOST + 1, 0), UsageRow { sums: UsageSums { flows: u64::MAX, ..of(0, 0).sums }, ..of(0, 0) }] {
+        for bad in
+            [of(MOST + 1, 0), UsageRow { sums: UsageSums { flows: u64::MAX, ..of(0, 0).sums }, ..of(0, 0) }]
+        {
             assert!(matches!(ledger.commit_flush(&flush(two, 1, 2, &[bad])), Err(Error::Range(_))));
         }
         assert!(matches!(ledger.commit_flush(&flush(two, 1, MOST + 1, &[])), Err(Error::Range(_))));
@@ -315,9 +320,10 @@ fn a_commit_without_an_answer_is_neither_lost_nor_doubled() {
             let unanswered = flush(source, 0, 10, &[row(i64::from(arrives), 16, 1000)]);
             let mut other = place.open();
             let Db::Postgres(c) = &mut other.db else { panic!("not PostgreSQL") };
-            let transaction: i64 = diesel::sql_query("BEGIN").execute(c).and_then(|_| {
-                diesel::select(crate::ledger::flush::txid_current()).get_result(c)
-            }).unwrap();
+            let transaction: i64 = diesel::sql_query("BEGIN")
+                .execute(c)
+                .and_then(|_| diesel::select(crate::ledger::flush::txid_current()).get_result(c))
+                .unwrap();
             c.batch_execute("ROLLBACK").unwrap();
             if arrives {
                 other.commit_flush(&unanswered).unwrap();

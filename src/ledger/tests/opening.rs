@@ -33,7 +33,10 @@ fn urls() {
 fn a_password_is_never_shown() {
     for (text, shown) in [
         ("postgres://flux:s3cr@t/@db.example/ledger", "postgres://flux@db.example/ledger"),
-        ("postgresql:///ledger?host=/run&password=s3cr&user=x", "postgresql:///ledger?host=/run&password&user=x"),
+        (
+            "postgresql:///ledger?host=/run&password=s3cr&user=x",
+            "postgresql:///ledger?host=/run&password&user=x",
+        ),
         ("postgres://h/d?sslpassword=s3cr", "postgres://h/d?sslpassword"),
         ("postgres://h:5432/d", "postgres://h:5432/d"),
     ] {
@@ -54,7 +57,9 @@ fn readers_do_not_create() {
     let place = Place::sqlite();
     let error = Ledger::open_existing(&place.url).unwrap_err();
     assert!(matches!(error, Error::Absent(_)), "{error}");
-    assert!(error.to_string().starts_with(&format!("no ledger yet at {}", place.url.path().unwrap().display())));
+    assert!(
+        error.to_string().starts_with(&format!("no ledger yet at {}", place.url.path().unwrap().display()))
+    );
     assert!(!place.url.path().unwrap().exists());
     // A file or a database without our tables is none either.
     on_each(|place| {
@@ -89,7 +94,10 @@ fn another_schema_is_refused() {
         let mut ledger = place.open();
         sql(&mut ledger, "INSERT INTO __diesel_schema_migrations (version) VALUES ('0999')").unwrap();
         for error in [Ledger::open(&place.url).unwrap_err(), Ledger::open_existing(&place.url).unwrap_err()] {
-            assert!(matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0001"), "{error}");
+            assert!(
+                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0001"),
+                "{error}"
+            );
         }
         sql(&mut ledger, "UPDATE __diesel_schema_migrations SET version = '0000'").unwrap_err();
         sql(&mut ledger, "DELETE FROM __diesel_schema_migrations").unwrap();
@@ -142,7 +150,8 @@ fn a_file_is_private_and_durable() {
         ("busy_timeout", "timeout", "5000"),
     ] {
         let query = format!("SELECT CAST({column} AS TEXT) AS value FROM pragma_{pragma}");
-        let found: Value = with_connection!(&mut ledger.db, c => diesel::sql_query(query).get_result(c)).unwrap();
+        let found: Value =
+            with_connection!(&mut ledger.db, c => diesel::sql_query(query).get_result(c)).unwrap();
         assert_eq!(found.value, expected, "{pragma}");
     }
     // A table that is not STRICT would take text for a number.
@@ -180,7 +189,8 @@ fn what_is_no_database_is_left_alone() {
 /// The tables and columns that a dialect's migrations declare, read from their text.
 fn declared(dialect: &str) -> BTreeMap<String, Vec<String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(dialect);
-    let mut migrations: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut migrations: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     migrations.sort();
     let mut tables = BTreeMap::<String, Vec<String>>::new();
     for migration in migrations {
@@ -203,16 +213,19 @@ fn declared(dialect: &str) -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_dialects_declare_the_same_tables() {
     let sqlite = declared("sqlite");
-    assert_eq!(sqlite.keys().map(String::as_str).collect::<Vec<_>>(), [
-        "checkpoint",
-        "config_version",
-        "invoice",
-        "name",
-        "source",
-        "source_total",
-        "tariff_version",
-        "usage"
-    ]);
+    assert_eq!(
+        sqlite.keys().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "checkpoint",
+            "config_version",
+            "invoice",
+            "name",
+            "source",
+            "source_total",
+            "tariff_version",
+            "usage"
+        ]
+    );
     assert_eq!(sqlite["usage"].len(), 15);
     assert_eq!(sqlite, declared("postgres"));
     let known = versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS);
@@ -221,7 +234,8 @@ fn the_dialects_declare_the_same_tables() {
     assert_eq!(known, versions::<diesel::pg::Pg>(&connection::POSTGRES_MIGRATIONS));
     let folders = |dialect: &str| {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(dialect);
-        let mut names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         names
     };

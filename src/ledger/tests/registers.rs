@@ -7,7 +7,10 @@ fn names_keep_their_numbers() {
     on_each(|place| {
         let mut ledger = place.open();
         assert_eq!(ledger.intern(NameKind::Customer, &["campus", "local", "library"]).unwrap(), [16, 3, 17]);
-        assert_eq!(ledger.intern(NameKind::Customer, &["library", "museum", "campus"]).unwrap(), [17, 18, 16]);
+        assert_eq!(
+            ledger.intern(NameKind::Customer, &["library", "museum", "campus"]).unwrap(),
+            [17, 18, 16]
+        );
         assert_eq!(ledger.intern(NameKind::Link, &["campus", "campus"]).unwrap(), [1, 1], "kinds are apart");
         assert_eq!(ledger.intern(NameKind::Class, &["web", "default"]).unwrap(), [1, 0]);
         assert_eq!(ledger.intern(NameKind::Exporter, &[]).unwrap(), [0_u32; 0]);
@@ -18,7 +21,9 @@ fn names_keep_their_numbers() {
         let names = ledger.names(NameKind::Customer).unwrap();
         let mut expected: Vec<_> =
             CustomerId::RESERVED.iter().map(|(id, name)| (id.0, (*name).to_owned())).collect();
-        expected.extend([(16, "campus"), (17, "library"), (18, "museum"), (19, "new")].map(|(n, s)| (n, s.into())));
+        expected.extend(
+            [(16, "campus"), (17, "library"), (18, "museum"), (19, "new")].map(|(n, s)| (n, s.into())),
+        );
         assert_eq!(names, expected);
     });
 }
@@ -26,7 +31,19 @@ fn names_keep_their_numbers() {
 #[test]
 fn names_are_compared_byte_by_byte() {
     // Composed and decomposed, upper and lower case, with and without a space: all different.
-    let names = ["Zürich", "Zu\u{308}rich", "zürich", "zürich ", "東京", "🛰", "a'b", "a\"b;--", "%_", "", "\u{202e}x"];
+    let names = [
+        "Zürich",
+        "Zu\u{308}rich",
+        "zürich",
+        "zürich ",
+        "東京",
+        "🛰",
+        "a'b",
+        "a\"b;--",
+        "%_",
+        "",
+        "\u{202e}x",
+    ];
     on_each(|place| {
         let mut ledger = place.open();
         let numbers = ledger.intern(NameKind::Customer, &names).unwrap();
@@ -77,7 +94,8 @@ fn two_that_number_at_once_agree() {
 fn a_kind_can_be_full() {
     on_each(|place| {
         let mut ledger = place.open();
-        sql(&mut ledger, "INSERT INTO name (kind, number, name) VALUES ('class', 65534, 'last but one')").unwrap();
+        sql(&mut ledger, "INSERT INTO name (kind, number, name) VALUES ('class', 65534, 'last but one')")
+            .unwrap();
         assert_eq!(ledger.intern(NameKind::Class, &["last"]).unwrap(), [65535]);
         assert!(matches!(ledger.intern(NameKind::Class, &["more"]), Err(Error::Full(NameKind::Class))));
         assert_eq!(ledger.intern(NameKind::Class, &["last", "default"]).unwrap(), [65535, 0]);

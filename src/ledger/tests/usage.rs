@@ -35,7 +35,13 @@ fn rows_come_back_whole_and_in_the_order_of_their_keys() {
     on_each(|place| {
         let mut ledger = place.open();
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-        let sums = |n: u64| UsageSums { octets: n, packets: n + 1, flows: n + 2, squares_low: n + 3, squares_high: n + 4 };
+        let sums = |n: u64| UsageSums {
+            octets: n,
+            packets: n + 1,
+            flows: n + 2,
+            squares_low: n + 3,
+            squares_high: n + 4,
+        };
         let rows: Vec<UsageRow> =
             keys().into_iter().zip(100..).map(|(key, n)| UsageRow { key, sums: sums(n) }).collect();
         // Every second row first, the others after it.
@@ -58,7 +64,8 @@ fn filters_are_half_open() {
         let rows: Vec<UsageRow> =
             (0..6).flat_map(|bucket| (16..19).map(move |customer| row(bucket, customer, 100))).collect();
         ledger.commit_flush(&flush(source, 0, 1, &rows)).unwrap();
-        let edges: Vec<Option<BucketStart>> = (-1..8).map(|b| (b >= 0).then_some(BucketStart(b * 300))).collect();
+        let edges: Vec<Option<BucketStart>> =
+            (-1..8).map(|b| (b >= 0).then_some(BucketStart(b * 300))).collect();
         for from in edges.iter().copied() {
             for to in edges.iter().copied() {
                 for customer in [None, Some(CustomerId(16)), Some(CustomerId(18)), Some(CustomerId(99))] {
@@ -87,7 +94,8 @@ fn totals_are_exact_beyond_64_bits() {
         for (n, bucket) in (0..5).enumerate() {
             let source = ledger.source(SourceKind::Capture, &n.to_string()).unwrap().id;
             let mut usage = row(bucket, 16, 0);
-            usage.sums = UsageSums { octets: MOST, packets: MOST - 1, flows: 3, squares_low: 0, squares_high: 0 };
+            usage.sums =
+                UsageSums { octets: MOST, packets: MOST - 1, flows: 3, squares_low: 0, squares_high: 0 };
             ledger.commit_flush(&flush(source, 0, 1, &[usage])).unwrap();
         }
         let totals = ledger.usage_totals(None, None).unwrap();
@@ -106,7 +114,8 @@ fn totals_are_apart_by_customer_link_direction_and_rate() {
     on_each(|place| {
         let mut ledger = place.open();
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-        let mut rows: Vec<UsageRow> = keys().into_iter().map(|key| UsageRow { key, ..row(0, 0, 100) }).collect();
+        let mut rows: Vec<UsageRow> =
+            keys().into_iter().map(|key| UsageRow { key, ..row(0, 0, 100) }).collect();
         rows.sort_unstable_by_key(|row| row.key);
         ledger.commit_flush(&flush(source, 0, 1, &rows)).unwrap();
         let totals = ledger.usage_totals(None, None).unwrap();
@@ -116,7 +125,10 @@ fn totals_are_apart_by_customer_link_direction_and_rate() {
         let plain = key(0, 16);
         let group = totals
             .iter()
-            .find(|t| (t.customer, t.link, t.direction, t.rate) == (plain.customer, plain.link, plain.direction, plain.rate))
+            .find(|t| {
+                (t.customer, t.link, t.direction, t.rate)
+                    == (plain.customer, plain.link, plain.direction, plain.rate)
+            })
             .unwrap();
         assert_eq!((group.octets, group.packets, group.flows), (700, 7, 7));
         assert_eq!(totals.iter().map(|t| t.octets).sum::<i128>(), 1700);
