@@ -169,7 +169,6 @@ pub(super) fn versions<B: diesel::backend::Backend>(migrations: &EmbeddedMigrati
 }
 
 /// `BEGIN IMMEDIATE`, so that a reader never has to become a writer (which SQLite refuses without waiting).
-#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub(super) fn sqlite_transaction<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Error>,

@@ -213,12 +213,12 @@ pub struct DatabaseError(DieselError);
 
 impl DatabaseError {
     fn is_connection_loss(&self) -> bool {
-        match &self.0 {
-            DieselError::BrokenTransactionManager => true,
-            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
-            DieselError::RollbackErrorOnCommit { .. } => true,
-            _ => false,
-        }
+        matches!(
+            &self.0,
+            DieselError::BrokenTransactionManager
+                | DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+                | DieselError::RollbackErrorOnCommit { .. }
+        )
     }
 
     fn is_transient(&self) -> bool {

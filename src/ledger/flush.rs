@@ -319,10 +319,8 @@ impl QueryFragment<Sqlite> for UpsertUsage<'_> {
         out.push_sql(INSERT);
         out.push_sql("VALUES (");
         out.push_bind_param::<BigInt, _>(&row.bucket)?;
-        for number in [&row.customer] {
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(number)?;
-        }
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&row.customer)?;
         for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
             out.push_sql(", ");
             out.push_bind_param::<Integer, _>(number)?;

@@ -1,7 +1,9 @@
 //! Reading usage: row by row in the order of its key, or summed.
 
 use diesel::connection::DefaultLoadingMode;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::query_builder::AsQuery;
 use diesel::sql_types::{BigInt, Integer};
 
 use super::Ledger;
@@ -121,33 +123,35 @@ fn rate(numerator: i64, denominator: i64, source: i32) -> Result<SamplingRate, E
         .ok_or_else(|| Error::Damaged(format!("a sampling rate is {numerator}/{denominator} from {source}")))
 }
 
+/// The columns in the order of [`StoredUsage`], and of the key.
+const COLUMNS: &str = "usage.bucket, usage.customer, usage.link, usage.direction, usage.class, usage.family, \
+    usage.exporter, usage.rate_numerator, usage.rate_denominator, usage.rate_source";
+
 /// The rows of a filter, in the order of the key.
-macro_rules! usage_query {
-    ($filter:expr) => {{
-        use schema::usage::dsl as u;
-        let mut query = u::usage.into_boxed();
-        if let Some(from) = $filter.from {
-            query = query.filter(u::bucket.ge(from.0));
-        }
-        if let Some(to) = $filter.to {
-            query = query.filter(u::bucket.lt(to.0));
-        }
-        if let Some(customer) = $filter.customer {
-            query = query.filter(u::customer.eq(i64::from(customer.0)));
-        }
-        query.order((
-            u::bucket,
-            u::customer,
-            u::link,
-            u::direction,
-            u::class,
-            u::family,
-            u::exporter,
-            u::rate_numerator,
-            u::rate_denominator,
-            u::rate_source,
-        ))
-    }};
+///
+/// A customer's rows are scattered over all buckets. An index by customer would make every flush slower; instead the
+/// query goes from one bucket that there is to the next and looks the customer up in each.
+fn usage_query(filter: &UsageFilter) -> String {
+    let UsageFilter { from, to, customer } = *filter;
+    let from = from.map_or(i64::MIN + 1, |bucket| bucket.0);
+    let to = to.map_or(i64::MAX, |bucket| bucket.0);
+    let sums = "usage.octets, usage.packets, usage.flows, usage.squares_low, usage.squares_high";
+    match customer {
+        None => format!(
+            "SELECT {COLUMNS}, {sums} FROM usage WHERE usage.bucket >= {from} AND usage.bucket < {to} ORDER BY {COLUMNS}"
+        ),
+        Some(customer) => format!(
+            "WITH RECURSIVE present(bucket) AS ( \
+                 SELECT min(usage.bucket) FROM usage WHERE usage.bucket >= {from} AND usage.bucket < {to} \
+                 UNION ALL \
+                 SELECT (SELECT min(usage.bucket) FROM usage \
+                         WHERE usage.bucket > present.bucket AND usage.bucket < {to}) \
+                 FROM present WHERE present.bucket IS NOT NULL) \
+             SELECT {COLUMNS}, {sums} FROM present CROSS JOIN usage \
+             WHERE usage.bucket = present.bucket AND usage.customer = {customer} ORDER BY {COLUMNS}",
+            customer = customer.0
+        ),
+    }
 }
 
 impl Ledger {
@@ -162,16 +166,15 @@ impl Ledger {
         visit: &mut dyn FnMut(UsageRow),
     ) -> Result<(), Error> {
         self.run("read usage", |db| {
+            let query = sql::<<schema::usage::table as AsQuery>::SqlType>(&usage_query(filter));
             match db {
                 #[cfg(feature = "postgres")]
                 Db::Postgres(c) => {
-                    let query = usage_query!(filter);
                     for row in query.load_iter::<StoredUsage, diesel::pg::PgRowByRowLoadingMode>(c)? {
                         visit(row?.into_row()?);
                     }
                 }
                 Db::Sqlite(c) => {
-                    let query = usage_query!(filter);
                     for row in query.load_iter::<StoredUsage, DefaultLoadingMode>(c)? {
                         visit(row?.into_row()?);
                     }
