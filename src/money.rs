@@ -257,6 +257,14 @@ impl Exact {
         Self::new(self.numerator.clone(), &self.denominator * divisor.into())
     }
 
+    /// The quotient by a positive number; `None` where it is not positive.
+    #[must_use]
+    pub fn divided_by(&self, divisor: &Self) -> Option<Self> {
+        divisor.is_positive().then(|| {
+            Self::new(&self.numerator * &divisor.denominator, &self.denominator * &divisor.numerator)
+        })
+    }
+
     /// The smaller of the two.
     #[must_use]
     pub fn least(self, other: Self) -> Self {
@@ -278,10 +286,16 @@ impl Exact {
         BigInt::from_biguint(self.numerator.sign(), magnitude)
     }
 
+    /// The number as a decimal string, rounded half away from zero to exactly `places`.
+    #[must_use]
+    pub fn to_fixed_string(&self, places: u32) -> String {
+        point_shifted(&self.rounded(places), places)
+    }
+
     /// The number as a decimal string, rounded half away from zero to at most `places`, without trailing zeros.
     #[must_use]
     pub fn to_decimal_string(&self, places: u32) -> String {
-        let text = point_shifted(&self.rounded(places), places);
+        let text = self.to_fixed_string(places);
         if places == 0 {
             return text;
         }
@@ -443,6 +457,8 @@ mod tests {
         assert_eq!(ratio(1, 3).minus(&ratio(1, 2)), ratio(-1, 6));
         assert_eq!(ratio(2, 3).times(&ratio(3, 4)), ratio(1, 2));
         assert_eq!(ratio(1, 2).over(3), ratio(1, 6));
+        assert_eq!(ratio(1, 2).divided_by(&ratio(2, 3)), Some(ratio(3, 4)));
+        assert_eq!(ratio(1, 2).divided_by(&Exact::zero()), None);
         assert_eq!(ratio(1, 2).least(ratio(1, 3)), ratio(1, 3));
         assert!(ratio(1, 3) > ratio(333_333_333, 1_000_000_000));
         assert!(ratio(1, 9).is_positive() && !Exact::zero().is_positive() && !ratio(-1, 9).is_positive());

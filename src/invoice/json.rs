@@ -1,0 +1,324 @@
+//! The canonical JSON of an invoice: keys in a fixed order, no spaces, a line feed at the end. All numbers that are
+//! money or decimals are strings; octets are strings too, since many readers take numbers for 64-bit floats.
+//!
+//! The keys that other programs rely on are `number state customer currency period{from,to}
+//! lines[{charge,description,quantity,unit,price,amount,relative_error}] net tax gross`; keys are only ever added.
+//! Reading it back proves that it adds up.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Invoice, Line, Party, Quality, RateLine, State, TariffRef, TaxLine, VolumeLine};
+use crate::money::{Currency, Money};
+use crate::period::{Period, Span, rfc3339};
+use crate::units::UnixMillis;
+
+/// Why a document is not an invoice.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not the JSON that it should be.
+    #[error("the document is not an invoice")]
+    Json(#[from] serde_json::Error),
+    /// A part of it says something impossible.
+    #[error("`{0}` of the invoice is wrong")]
+    Part(&'static str),
+    /// It does not add up.
+    #[error("the invoice does not add up: {0}")]
+    Sum(&'static str),
+}
+
+#[derive(Deserialize, Serialize)]
+struct Document {
+    number: String,
+    state: String,
+    customer: String,
+    address: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    seller: Option<SellerPart>,
+    currency: String,
+    period: PeriodPart,
+    tariff: TariffPart,
+    usage_root: String,
+    lines: Vec<LinePart>,
+    net: String,
+    tax: String,
+    gross: String,
+    taxes: Vec<TaxPart>,
+    quality: QualityPart,
+    volumes: Vec<VolumePart>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct SellerPart {
+    name: String,
+    address: Vec<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct PeriodPart {
+    name: String,
+    from: String,
+    to: String,
+    timezone: String,
+    first_day: String,
+    end_day: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct TariffPart {
+    id: String,
+    version: i64,
+    sha256: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct LinePart {
+    charge: String,
+    description: String,
+    quantity: String,
+    unit: String,
+    price: String,
+    amount: String,
+    relative_error: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct TaxPart {
+    category: String,
+    percent: String,
+    base: String,
+    amount: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct QualityPart {
+    octets: String,
+    sampled_octets: String,
+    sampled_share: String,
+    standard_error: String,
+    relative_error: String,
+    rates: Vec<RatePart>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    lost_records: Option<u64>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct RatePart {
+    rate: String,
+    source: String,
+    octets: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct VolumePart {
+    link: String,
+    kind: String,
+    direction: String,
+    class: String,
+    octets: String,
+    packets: String,
+    relative_error: String,
+}
+
+/// The document.
+#[must_use]
+pub fn write(invoice: &Invoice) -> String {
+    let mut text =
+        serde_json::to_string(&document(invoice)).expect("strings, lists and structs always serialize");
+    text.push('\n');
+    text
+}
+
+/// Reads a document and proves that it adds up.
+///
+/// # Errors
+/// [`Error`].
+pub fn read(text: &str) -> Result<Invoice, Error> {
+    let invoice = invoice(serde_json::from_str(text)?)?;
+    let sum = |amounts: &mut dyn Iterator<Item = Money>| Money::sum(invoice.currency, amounts).ok();
+    if sum(&mut invoice.lines.iter().map(|line| line.amount)) != Some(invoice.net) {
+        return Err(Error::Sum("the lines are not the net amount"));
+    }
+    if sum(&mut invoice.taxes.iter().map(|tax| tax.amount)) != Some(invoice.tax) {
+        return Err(Error::Sum("the taxes are not the tax"));
+    }
+    if invoice.net.checked_add(invoice.tax).ok() != Some(invoice.gross) {
+        return Err(Error::Sum("net and tax are not gross"));
+    }
+    Ok(invoice)
+}
+
+fn document(invoice: &Invoice) -> Document {
+    let of = invoice.clone();
+    Document {
+        number: of.number,
+        state: of.state.as_str().to_owned(),
+        customer: of.customer.name,
+        address: of.customer.address,
+        seller: of.seller.map(|party| SellerPart { name: party.name, address: party.address }),
+        currency: of.currency.code().to_owned(),
+        period: PeriodPart {
+            name: of.period.to_string(),
+            from: rfc3339(of.span.from),
+            to: rfc3339(of.span.to),
+            timezone: of.zone,
+            first_day: of.span.first_day.to_string(),
+            end_day: of.span.end_day.to_string(),
+        },
+        tariff: TariffPart { id: of.tariff.id, version: of.tariff.version, sha256: of.tariff.sha256 },
+        usage_root: of.usage_root,
+        lines: of.lines.into_iter().map(line_part).collect(),
+        net: of.net.to_string(),
+        tax: of.tax.to_string(),
+        gross: of.gross.to_string(),
+        taxes: of.taxes.into_iter().map(tax_part).collect(),
+        quality: quality_part(of.quality),
+        volumes: of.volumes.into_iter().map(volume_part).collect(),
+    }
+}
+
+fn line_part(line: Line) -> LinePart {
+    LinePart {
+        charge: line.charge,
+        description: line.description,
+        quantity: line.quantity,
+        unit: line.unit,
+        price: line.price,
+        amount: line.amount.to_string(),
+        relative_error: line.relative_error,
+    }
+}
+
+fn tax_part(tax: TaxLine) -> TaxPart {
+    TaxPart {
+        category: tax.category,
+        percent: tax.percent,
+        base: tax.base.to_string(),
+        amount: tax.amount.to_string(),
+    }
+}
+
+fn quality_part(quality: Quality) -> QualityPart {
+    QualityPart {
+        octets: quality.octets.to_string(),
+        sampled_octets: quality.sampled_octets.to_string(),
+        sampled_share: quality.sampled_share,
+        standard_error: quality.standard_error.to_string(),
+        relative_error: quality.relative_error,
+        rates: quality
+            .rates
+            .into_iter()
+            .map(|rate| RatePart { rate: rate.rate, source: rate.source, octets: rate.octets.to_string() })
+            .collect(),
+        lost_records: quality.lost_records,
+    }
+}
+
+fn volume_part(volume: VolumeLine) -> VolumePart {
+    VolumePart {
+        link: volume.link,
+        kind: volume.kind,
+        direction: volume.direction,
+        class: volume.class,
+        octets: volume.octets.to_string(),
+        packets: volume.packets.to_string(),
+        relative_error: volume.relative_error,
+    }
+}
+
+fn invoice(document: Document) -> Result<Invoice, Error> {
+    let currency = Currency::from_code(&document.currency).ok_or(Error::Part("currency"))?;
+    let money = |text: &str, part| Money::parse(text, currency).map_err(|_| Error::Part(part));
+    let state = State::ALL.into_iter().find(|state| state.as_str() == document.state);
+    let (period, span) = period(&document.period)?;
+    Ok(Invoice {
+        number: document.number,
+        state: state.ok_or(Error::Part("state"))?,
+        customer: Party { name: document.customer, address: document.address },
+        seller: document.seller.map(|seller| Party { name: seller.name, address: seller.address }),
+        currency,
+        period,
+        span,
+        zone: document.period.timezone,
+        tariff: TariffRef {
+            id: document.tariff.id,
+            version: document.tariff.version,
+            sha256: document.tariff.sha256,
+        },
+        usage_root: document.usage_root,
+        net: money(&document.net, "net")?,
+        tax: money(&document.tax, "tax")?,
+        gross: money(&document.gross, "gross")?,
+        lines: document.lines.into_iter().map(|part| line(part, currency)).collect::<Result<_, _>>()?,
+        taxes: document.taxes.into_iter().map(|part| tax(part, currency)).collect::<Result<_, _>>()?,
+        quality: quality(document.quality)?,
+        volumes: document.volumes.into_iter().map(volume).collect::<Result<_, _>>()?,
+    })
+}
+
+fn period(part: &PeriodPart) -> Result<(Period, Span), Error> {
+    let instant = |text: &str, part| -> Result<UnixMillis, Error> {
+        let timestamp: jiff::Timestamp = text.parse().map_err(|_| Error::Part(part))?;
+        Ok(UnixMillis::from_seconds(timestamp.as_second()))
+    };
+    let day = |text: &str, part| text.parse().map_err(|_| Error::Part(part));
+    let span = Span {
+        first_day: day(&part.first_day, "period.first_day")?,
+        end_day: day(&part.end_day, "period.end_day")?,
+        from: instant(&part.from, "period.from")?,
+        to: instant(&part.to, "period.to")?,
+    };
+    Ok((part.name.parse().map_err(|_| Error::Part("period.name"))?, span))
+}
+
+fn line(part: LinePart, currency: Currency) -> Result<Line, Error> {
+    Ok(Line {
+        amount: Money::parse(&part.amount, currency).map_err(|_| Error::Part("lines.amount"))?,
+        charge: part.charge,
+        description: part.description,
+        quantity: part.quantity,
+        unit: part.unit,
+        price: part.price,
+        relative_error: part.relative_error,
+    })
+}
+
+fn tax(part: TaxPart, currency: Currency) -> Result<TaxLine, Error> {
+    Ok(TaxLine {
+        base: Money::parse(&part.base, currency).map_err(|_| Error::Part("taxes.base"))?,
+        amount: Money::parse(&part.amount, currency).map_err(|_| Error::Part("taxes.amount"))?,
+        category: part.category,
+        percent: part.percent,
+    })
+}
+
+fn number<N: core::str::FromStr>(text: &str, part: &'static str) -> Result<N, Error> {
+    text.parse().map_err(|_| Error::Part(part))
+}
+
+fn quality(part: QualityPart) -> Result<Quality, Error> {
+    let rates = part.rates.into_iter().map(|rate| {
+        let octets = number(&rate.octets, "quality.rates.octets")?;
+        Ok(RateLine { rate: rate.rate, source: rate.source, octets })
+    });
+    Ok(Quality {
+        octets: number(&part.octets, "quality.octets")?,
+        sampled_octets: number(&part.sampled_octets, "quality.sampled_octets")?,
+        sampled_share: part.sampled_share,
+        standard_error: number(&part.standard_error, "quality.standard_error")?,
+        relative_error: part.relative_error,
+        rates: rates.collect::<Result<_, Error>>()?,
+        lost_records: part.lost_records,
+    })
+}
+
+fn volume(part: VolumePart) -> Result<VolumeLine, Error> {
+    Ok(VolumeLine {
+        octets: number(&part.octets, "volumes.octets")?,
+        packets: number(&part.packets, "volumes.packets")?,
+        link: part.link,
+        kind: part.kind,
+        direction: part.direction,
+        class: part.class,
+        relative_error: part.relative_error,
+    })
+}
