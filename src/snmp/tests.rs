@@ -1,5 +1,6 @@
 //! The agent from datagram to datagram: what is answered, what is counted, whole walks, limits.
 
+use proptest::prelude::*;
 use rasn::ber;
 use rasn::types::ObjectIdentifier;
 use rasn_smi::v2::ObjectSyntax;
@@ -26,6 +27,7 @@ pub(super) struct Asker {
     pub(super) agent: Agent,
     pub(super) version: u64,
     pub(super) community: Vec<u8>,
+    pub(super) request_id: i32,
     pub(super) source: SocketAddr,
     pub(super) uptime: Duration,
     pub(super) out: Vec<u8>,
@@ -38,6 +40,7 @@ impl Asker {
             agent: Agent::new(config, Arc::new(counters)),
             version: 1,
             community: b"see".to_vec(),
+            request_id: -7,
             source: ([127, 0, 0, 1], 4000).into(),
             uptime: Duration::from_secs(12),
             out: Vec::new(),
@@ -53,13 +56,13 @@ impl Asker {
             },
         };
         let variable_bindings: Vec<_> = names.iter().map(binding).collect();
-        let pdu = Pdu { request_id: -7, error_status: 0, error_index: 0, variable_bindings };
+        let pdu = Pdu { request_id: self.request_id, error_status: 0, error_index: 0, variable_bindings };
         let data = match ask {
             Ask::Get => Pdus::GetRequest(GetRequest(pdu)),
             Ask::Next => Pdus::GetNextRequest(GetNextRequest(pdu)),
             Ask::Set => Pdus::SetRequest(SetRequest(pdu)),
             Ask::Bulk(non_repeaters, max_repetitions) => Pdus::GetBulkRequest(GetBulkRequest(BulkPdu {
-                request_id: -7,
+                request_id: self.request_id,
                 non_repeaters,
                 max_repetitions,
                 variable_bindings: pdu.variable_bindings,
@@ -78,8 +81,43 @@ impl Asker {
         assert!(self.out.len() <= 1472, "{} octets", self.out.len());
         let response: v2c::Message<Response> = ber::decode(&self.out).unwrap();
         assert_eq!(response.version, self.version.into());
-        assert_eq!(response.data.0.request_id, -7);
+        assert_eq!(response.data.0.request_id, self.request_id);
+        self.compare(&response.data.0);
         Some(response.data.0)
+    }
+
+    /// snmp-parser reads the same in the response (but for negative numbers, which it does not take).
+    fn compare(&self, pdu: &Pdu) {
+        if self.request_id < 0 {
+            return;
+        }
+        let parse = if self.version == 0 { snmp_parser::parse_snmp_v1 } else { snmp_parser::parse_snmp_v2c };
+        let (rest, other) = parse(&self.out).unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(other.pdu_type(), snmp_parser::PduType::Response);
+        assert_eq!(other.vars_iter().count(), pdu.variable_bindings.len());
+        for (mine, theirs) in pdu.variable_bindings.iter().zip(other.vars_iter()) {
+            use snmp_parser::{ObjectSyntax as Other, VarBindValue as Bound};
+            assert_eq!(mine.name.to_string(), theirs.oid.to_string());
+            match (&mine.value, &theirs.val) {
+                (VarBindValue::Value(ObjectSyntax::ApplicationWide(mine)), Bound::Value(theirs)) => {
+                    use rasn_smi::v2::ApplicationSyntax::{BigCounter, Counter, Ticks, Unsigned};
+                    match (mine, theirs) {
+                        (BigCounter(mine), Other::Counter64(theirs)) => assert_eq!(mine.0, *theirs),
+                        (Counter(mine), Other::Counter32(theirs)) => assert_eq!(mine.0, *theirs),
+                        (Ticks(mine), Other::TimeTicks(theirs)) => assert_eq!(mine.0, *theirs),
+                        (Unsigned(mine), Other::Gauge32(theirs)) => assert_eq!(mine.0, *theirs),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                (VarBindValue::Value(_), Bound::Value(_))
+                | (VarBindValue::Unspecified, Bound::Unspecified) => {}
+                (VarBindValue::EndOfMibView, Bound::EndOfMibView) => {}
+                (VarBindValue::NoSuchInstance, Bound::NoSuchInstance) => {}
+                (VarBindValue::NoSuchObject, Bound::NoSuchObject) => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     pub(super) fn ask(&mut self, ask: Ask, names: &[&[u32]]) -> Pdu {
@@ -135,6 +173,7 @@ fn is_moving(name: &[u32]) -> bool {
 fn walks_are_whole_ordered_and_agree() {
     // 7 columns of 5000 customers, and the rest.
     let mut asker = Asker::new(counters(5000));
+    asker.request_id = 7;
     let all = asker.walk();
     let under = |name: &str| {
         let leaf = tree().named(name).unwrap().oid.clone();
@@ -305,3 +344,64 @@ fn a_source_is_sent_only_so_much() {
     asker.source.set_ip([127, 0, 0, 1].into());
     assert!(asker.send(&request).is_some());
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever comes, it is counted once, and an answer is a message that fits.
+    #[test]
+    fn every_datagram_is_accounted_for(
+        version in 0u64..2,
+        ask in prop_oneof![
+            Just(Ask::Get),
+            Just(Ask::Next),
+            Just(Ask::Set),
+            (0u32..5, any::<u32>()).prop_map(|(single, many)| Ask::Bulk(single, many >> 1)),
+        ],
+        names in prop::collection::vec(prop::sample::select(NAMES), 0..30),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut asker = Asker::new(counters(3));
+        asker.version = version;
+        let mut request = asker.encode(ask, &names);
+        for (at, octet) in changes {
+            let at = at.index(request.len());
+            request[at] = octet;
+        }
+        let now = Now { wall: UnixMillis(1_795_000_000_000), uptime: asker.uptime };
+        let answered = asker.agent.respond(now, asker.source, &request, &mut asker.out);
+        let Statistics {
+            in_packets,
+            in_bad_versions,
+            in_bad_community_names,
+            in_bad_community_uses: _,
+            in_asn_parse_errors,
+            silent_drops,
+            unknown_security_models,
+            invalid_messages,
+            unknown_pdu_handlers,
+            refused_sources,
+            limited,
+            responses,
+        } = asker.agent.statistics;
+        let refused = in_bad_versions + in_bad_community_names + in_asn_parse_errors + silent_drops;
+        let refused = refused + unknown_security_models + invalid_messages + unknown_pdu_handlers;
+        prop_assert_eq!((in_packets, refused + refused_sources + limited + responses), (1, 1));
+        prop_assert_eq!(responses == 1, answered);
+        if answered {
+            prop_assert!(asker.out.len() <= 1472);
+            prop_assert!(ber::decode::<v2c::Message<Response>>(&asker.out).is_ok());
+        }
+    }
+}
+
+/// Names of all kinds: above everything, objects, instances, nothing, past the end.
+const NAMES: &[&[u32]] = &[
+    &[0, 0],
+    &[1, 3, 6, 1, 2, 1, 1, 1, 0],
+    &[1, 3, 6, 1, 2, 1, 1, 3],
+    &[1, 3, 6, 1, 4, 1, 32473, 2055, 1, 5, 1, 3, 4],
+    &[1, 3, 6, 1, 4, 1, 32473, 2055, 1, 5, 1, 3, 5],
+    &[1, 3, 6, 1, 4, 1, 32473, 2055, 1, 3, 1, 7],
+    &[2, 999, 3],
+];

@@ -86,6 +86,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
         .unwrap_or_else(|error| panic!("{program} is needed (ops/test installs it): {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("SNMP Error"), "{program} {arguments:?}: {errors}");
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}\n{errors}", output.status);
     text
 }
@@ -167,7 +168,7 @@ fn mrtg_draws_it() {
     assert!(log.lines().next().unwrap().ends_with(" 1099511627776 1"), "{log}");
 }
 
-/// Directories of base modules: the real ones where `FLUXOSCOPE_MIBS` names them, else stand-ins that declare what
+/// Base modules: the real ones where `FLUXOSCOPE_MIBS` names them, else stand-ins that declare what
 /// FLUXOSCOPE-MIB imports. (Debian ships none.)
 #[test]
 #[expect(clippy::disallowed_methods, reason = "where the IETF modules are is a matter of the machine")]
