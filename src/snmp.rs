@@ -97,6 +97,7 @@ pub struct Agent {
     statistics: Statistics,
     limit: limit::Limit,
     lists: snapshot::Lists,
+    started: Instant,
 }
 
 impl Agent {
@@ -110,6 +111,7 @@ impl Agent {
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
             lists: snapshot::Lists::default(),
+            started: Instant::now(),
         }
     }
 
@@ -127,7 +129,6 @@ impl Agent {
     /// Where the socket fails for good.
     pub fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) -> io::Result<()> {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-        let started = Instant::now();
         let mut request = vec![0; usize::from(u16::MAX)];
         let mut response = Vec::with_capacity(pdu::RESPONSE_OCTETS_MAX);
         while !stop.load(Relaxed) {
@@ -136,7 +137,7 @@ impl Agent {
                 Err(error) if is_passing(error.kind()) => continue,
                 Err(error) => return Err(error),
             };
-            let now = Now { wall: wall_clock(), uptime: started.elapsed() };
+            let now = Now { wall: wall_clock(), uptime: self.started.elapsed() };
             if self.respond(now, source, &request[..length], &mut response)
                 && let Err(error) = socket.send_to(&response, source)
             {

@@ -16,13 +16,15 @@ const BUCKETS: usize = 4096;
 
 /// Response octets that a source gets per second, and at once after a pause. The burst carries a walk over
 /// 10 000 customers.
-const OCTETS_PER_SECOND: u64 = 1 << 20;
-const BURST_OCTETS: u64 = 4 << 20;
+const OCTETS_PER_SECOND: u128 = 1 << 20;
+const BURST_OCTETS: u128 = 4 << 20;
+
+const BILLION: u128 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// Response octets spent and not yet made up for by time.
-    spent: u64,
+    /// Response octets spent and not yet made up for by time, in billionths: exact for any step of the clock.
+    spent: u128,
     /// When `spent` was right.
     at: Duration,
 }
@@ -41,14 +43,14 @@ impl Limit {
 
     /// True where the source may have another response now.
     pub(super) fn admits(&mut self, source: IpAddr, uptime: Duration) -> bool {
-        source.is_loopback() || self.bucket(source, uptime).spent < BURST_OCTETS
+        source.is_loopback() || self.bucket(source, uptime).spent < BURST_OCTETS * BILLION
     }
 
     /// Notes what it was sent.
     pub(super) fn spend(&mut self, source: IpAddr, uptime: Duration, octets: usize) {
         if !source.is_loopback() {
             let bucket = self.bucket(source, uptime);
-            bucket.spent = bucket.spent.saturating_add(octets as u64);
+            bucket.spent += octets as u128 * BILLION;
         }
     }
 
@@ -56,13 +58,9 @@ impl Limit {
         let hash = self.hasher.hash_one(network(source));
         let place = usize::try_from(hash % BUCKETS as u64).expect("less than BUCKETS");
         let bucket = &mut self.buckets[place];
-        let micros = uptime.saturating_sub(bucket.at).as_micros();
-        let regained = u64::try_from(micros * u128::from(OCTETS_PER_SECOND) / 1_000_000).unwrap_or(u64::MAX);
-        // Time that buys less than an octet is kept: `at` moves only when something was regained.
-        if regained > 0 {
-            bucket.spent = bucket.spent.saturating_sub(regained);
-            bucket.at = uptime;
-        }
+        let nanos = uptime.saturating_sub(bucket.at).as_nanos();
+        bucket.spent = bucket.spent.saturating_sub(nanos * OCTETS_PER_SECOND);
+        bucket.at = bucket.at.max(uptime);
         bucket
     }
 }
@@ -72,5 +70,30 @@ fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_time_gives_back() {
+        let mut limit = Limit::new();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let at = Duration::from_secs(100);
+        limit.spend(address("2001:db8:1:2::3"), at, 4 << 20);
+        assert!(!limit.admits(address("2001:db8:1:2:ffff::"), at));
+        assert!(limit.admits(address("2001:db8:1:2:ffff::"), at + Duration::from_nanos(1)));
+        // Many small steps give as much as a large one.
+        limit.spend(address("192.0.2.1"), at, 5 << 20);
+        for step in 1..=1_000_000 {
+            assert!(!limit.admits(address("192.0.2.1"), at + Duration::from_nanos(step * 1000)), "{step}");
+        }
+        assert!(limit.admits(address("192.0.2.1"), at + Duration::from_nanos(1_000_000_001)));
+        // A clock that runs backwards gives nothing, and takes nothing.
+        limit.spend(address("192.0.2.1"), at, 4 << 20);
+        assert!(!limit.admits(address("192.0.2.1"), Duration::ZERO));
+        assert!(limit.admits(address("127.0.0.1"), Duration::ZERO));
     }
 }

@@ -175,3 +175,30 @@ fn one_line(text: &str) -> String {
 fn html(text: &str) -> String {
     one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::counters::{LinkRow, Volume, Volumes};
+
+    #[test]
+    fn targets_name_objects_by_number() {
+        let counters = Counters::new(1, 0);
+        let link =
+            LinkRow { id: 7, name: "a <b>\n& c".into(), kind: String::new(), volume: Volume::default() };
+        counters.volumes.store(Arc::new(Volumes { links: vec![link], customers: Vec::new() }));
+        let config = Config { communities: vec!["p@ss word".into()], ..Config::default() };
+        let text = configuration(&config, &counters, "2001:db8::1", "/var/www/mrtg");
+        let lines: Vec<_> = text.lines().collect();
+        let target = "Target[fluxoscope-link-7]: \
+                      1.3.6.1.4.1.32473.2055.1.4.1.3.7&1.3.6.1.4.1.32473.2055.1.4.1.4.7:p\\@ss\\ word@[2001:db8::1]:1161::::2";
+        assert!(lines.contains(&target), "{text}");
+        assert!(lines.contains(&"Title[fluxoscope-link-7]: Link a &lt;b&gt; &amp; c"));
+        assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
+        assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
+        // One of a link, two of the processor and of each of the six tables.
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 1 + 2 + 12);
+    }
+}

@@ -24,23 +24,23 @@ pub(super) fn respond(tree: &Tree, view: &View<'_>, request: &Message) -> Option
     };
     let response = match outcome {
         Ok(bindings) => ResponsePdu { error_status: 0, error_index: 0, bindings },
+        Err(Failure { status: Pdu::ERROR_STATUS_TOO_BIG, .. }) => return too_big(request),
         // The bindings of an error are those of the request, values and all (RFC 1157, 4.1.2; RFC 3416, 4.2.1).
         Err(Failure { status, index }) => {
             ResponsePdu { error_status: status, error_index: index, bindings: request.bindings.clone() }
         }
     };
-    if fits(request, &response) {
-        return Some(response);
-    }
-    let too_big = ResponsePdu {
-        error_status: Pdu::ERROR_STATUS_TOO_BIG,
-        error_index: 0,
-        bindings: match request.version {
-            Version::V1 => request.bindings.clone(),
-            Version::V2c => Vec::new(),
-        },
+    if fits(request, &response) { Some(response) } else { too_big(request) }
+}
+
+/// Version 1 sends the request's bindings back (RFC 1157, 4.1.2), version 2 none (RFC 3416, 4.2.1).
+fn too_big(request: &Message) -> Option<ResponsePdu> {
+    let bindings = match request.version {
+        Version::V1 => request.bindings.clone(),
+        Version::V2c => Vec::new(),
     };
-    fits(request, &too_big).then_some(too_big)
+    let response = ResponsePdu { error_status: Pdu::ERROR_STATUS_TOO_BIG, error_index: 0, bindings };
+    fits(request, &response).then_some(response)
 }
 
 /// An error of the whole request: its status, and which binding is at fault, from 1.

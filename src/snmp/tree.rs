@@ -177,6 +177,7 @@ impl Tree {
         Self { leaves }
     }
 
+    #[cfg(test)]
     pub(super) fn leaves(&self) -> &[Leaf] {
         &self.leaves
     }

@@ -1,1 +1,215 @@
-//! Tests.
+//! FLUXOSCOPE-MIB and the tree: the same objects, by name, number, type and order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::snapshot::{Lists, Now};
+use super::super::tree::Kind;
+use super::super::{Config, MIB, Statistics, tree};
+use super::*;
+use crate::counters::Counters;
+
+/// An OBJECT-TYPE of the module.
+#[derive(Debug)]
+struct Declared<'a> {
+    syntax: String,
+    access: &'a str,
+    parent: &'a str,
+    number: u32,
+}
+
+type Objects<'a> = BTreeMap<&'a str, Declared<'a>>;
+/// Parent and number of every name.
+type Nodes<'a> = BTreeMap<&'a str, (&'a str, u32)>;
+
+/// The module's words, without comments and quoted texts.
+fn words() -> Vec<&'static str> {
+    let mut words = Vec::new();
+    for (n, part) in MIB.split('"').enumerate() {
+        if n % 2 == 0 {
+            let code = part.lines().map(|line| line.split("--").next().unwrap());
+            words.extend(code.flat_map(str::split_whitespace));
+        }
+    }
+    words
+}
+
+/// Every OBJECT-TYPE by name, and every `name OBJECT IDENTIFIER ::= { parent number }`.
+fn module<'a>(words: &[&'a str]) -> (Objects<'a>, Nodes<'a>) {
+    let mut objects = BTreeMap::new();
+    let mut nodes = BTreeMap::new();
+    let assigned = |from: usize| {
+        let at = from + words[from..].iter().position(|&word| word == "::=").unwrap();
+        assert_eq!((words[at + 1], words[at + 4]), ("{", "}"), "{:?}", &words[from..at + 5]);
+        (words[at + 2], words[at + 3].parse::<u32>().unwrap())
+    };
+    for (at, pair) in words.windows(2).enumerate() {
+        match pair {
+            [name, "OBJECT-TYPE"] if name.starts_with("flux") => {
+                let value =
+                    |keyword: &str| at + words[at..].iter().position(|&word| word == keyword).unwrap() + 1;
+                let (syntax, access) = (value("SYNTAX"), value("MAX-ACCESS"));
+                let end = words[syntax..access]
+                    .iter()
+                    .position(|word| matches!(*word, "UNITS" | "MAX-ACCESS"))
+                    .unwrap();
+                let (parent, number) = assigned(at);
+                let syntax = words[syntax..syntax + end].join(" ");
+                objects.insert(*name, Declared { syntax, access: words[access], parent, number });
+                nodes.insert(*name, (parent, number));
+            }
+            [name, "MODULE-IDENTITY"] if name.starts_with("flux") => {
+                nodes.insert(*name, assigned(at));
+            }
+            [name, "OBJECT"] if words[at + 2] == "IDENTIFIER" => {
+                nodes.insert(*name, assigned(at));
+            }
+            _ => {}
+        }
+    }
+    (objects, nodes)
+}
+
+fn oid(nodes: &Nodes<'_>, name: &str) -> Vec<u32> {
+    if name == "enterprises" {
+        return vec![1, 3, 6, 1, 4, 1];
+    }
+    let (parent, number) = nodes[name];
+    let mut oid = oid(nodes, parent);
+    oid.push(number);
+    oid
+}
+
+#[test]
+fn the_module_and_the_tree_hold_the_same_objects() {
+    let words = words();
+    let (objects, nodes) = module(&words);
+    assert_eq!(oid(&nodes, "fluxoscopeMIB"), ROOT);
+    assert_eq!(oid(&nodes, "fluxoscope"), [ROOT, PRODUCT].concat());
+
+    let tree = tree();
+    let served: BTreeMap<_, _> = tree
+        .leaves()
+        .iter()
+        .filter(|leaf| leaf.oid.starts_with(ROOT))
+        .map(|leaf| (leaf.name, leaf))
+        .collect();
+    let mut readable = 0;
+    for (name, object) in &objects {
+        let table = objects.contains_key(object.parent);
+        if object.access != "read-only" {
+            assert_eq!(object.access, "not-accessible", "{name}");
+            assert!(!served.contains_key(name), "{name} must not be served");
+            // Tables, rows, and the first column of each.
+            assert!(
+                name.ends_with("Table") || name.ends_with("Entry") || (table && object.number == 1),
+                "{name}"
+            );
+            continue;
+        }
+        readable += 1;
+        let leaf = served.get(name).unwrap_or_else(|| panic!("{name} is not served"));
+        assert_eq!(leaf.oid, oid(&nodes, name), "{name}");
+        let kind = match object.syntax.as_str() {
+            "Counter32" => Kind::Counter32,
+            "Counter64" | "FluxGauge64" => Kind::Counter64,
+            "Gauge32" => Kind::Gauge32,
+            "FluxText" | "DateAndTime" => Kind::Octets,
+            other => panic!("{name} has the unexpected syntax {other}"),
+        };
+        assert_eq!(leaf.get.kind(), kind, "{name}");
+        assert_eq!(leaf.rows != Rows::Scalar, table, "{name}");
+    }
+    assert_eq!(readable, served.len(), "an object is served that the module does not declare");
+    // Names that others rely on.
+    for name in [
+        "fluxProcessorFlushLagMs",
+        "fluxExporterSamplingRate",
+        "fluxLinkOutPackets",
+        "fluxCustomerMonthInOctets",
+        "fluxContentionWaitMicros",
+    ] {
+        assert!(served.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn no_object_lies_under_another_and_none_is_there_twice() {
+    let tree = tree();
+    for pair in tree.leaves().windows(2) {
+        assert!(pair[0].oid < pair[1].oid && !pair[1].oid.starts_with(&pair[0].oid), "{pair:?}");
+    }
+}
+
+/// Reads objects of one exporter, one processor and the contention rows at a given time.
+fn read(counters: &Counters, wall: i64, name: &str, index: u32) -> tree::Found {
+    let mut lists = Lists::default();
+    lists.refresh(counters, core::time::Duration::ZERO);
+    let now = Now { wall: UnixMillis(wall), uptime: core::time::Duration::ZERO };
+    let (config, statistics) = (Config::default(), Statistics::default());
+    let view = View::new(now, &config, counters, &statistics, &lists);
+    let tree = tree();
+    let mut oid = tree.named(name).unwrap().oid.clone();
+    oid.push(index);
+    tree.get(&view, &oid)
+}
+
+fn check(counters: &Counters, wall: i64, name: &str, index: u32, expected: tree::Value) {
+    let found = read(counters, wall, name, index);
+    assert_eq!(found, tree::Found::Value(expected), "{name}.{index}");
+}
+
+#[test]
+fn derived_values_by_hand() {
+    use tree::{Found, Value};
+    let counters = Counters::new(2, 1_000_000);
+    let exporter = Exporter::new("ce1".into(), "2001:db8::1".parse().unwrap());
+    exporter.ledger_id.store(9, Relaxed);
+    let exporter = Arc::new(exporter);
+    counters.exporters.write().unwrap().push(Arc::clone(&exporter));
+
+    // Before anything came: since the start, at 1 000 000 ms.
+    check(&counters, 1_007_999, "fluxExporterSilentSeconds", 9, Value::Gauge32(7));
+    check(&counters, 1_007_999, "fluxExporterLastSeen", 9, Value::Octets(vec![0; 8]));
+    check(&counters, 0, "fluxExporterSamplingRate", 9, Value::Gauge32(0));
+    // 2024-02-29T23:59:58.75Z.
+    exporter.last_seen.store(1_709_251_198_750, Relaxed);
+    let date = vec![0x07, 0xe8, 2, 29, 23, 59, 58, 7, b'+', 0, 0];
+    check(&counters, 0, "fluxExporterLastSeen", 9, Value::Octets(date));
+    check(&counters, 1_709_251_201_000, "fluxExporterSilentSeconds", 9, Value::Gauge32(2));
+    // A clock that was set back.
+    check(&counters, 0, "fluxExporterSilentSeconds", 9, Value::Gauge32(0));
+    check(&counters, 0, "fluxExporterAddress", 9, Value::Octets(b"2001:db8::1".to_vec()));
+    for (numerator, denominator, rate) in
+        [(1000, 1, 1000), (3, 2, 2), (4, 3, 1), (5, 2, 3), (u32::MAX, 1, u32::MAX)]
+    {
+        exporter.rate_numerator.store(numerator, Relaxed);
+        exporter.rate_denominator.store(denominator, Relaxed);
+        check(&counters, 0, "fluxExporterSamplingRate", 9, Value::Gauge32(rate));
+    }
+    // Not numbered yet: no row.
+    exporter.ledger_id.store(0, Relaxed);
+    assert_eq!(read(&counters, 0, "fluxExporterName", 0), Found::NoSuchInstance);
+
+    counters.processors[1].uncommitted_since.store(5_000, Relaxed);
+    check(&counters, 5_250, "fluxProcessorFlushLagMs", 2, Value::Gauge32(250));
+    check(&counters, 5_250, "fluxProcessorFlushLagMs", 1, Value::Gauge32(0));
+    // A gauge stays at its end (RFC 2578, 7.1.7).
+    counters.processors[0].held.store(1 << 40, Relaxed);
+    check(&counters, 0, "fluxProcessorHeld", 1, Value::Gauge32(u32::MAX));
+
+    // 1 + 2 of 2 * 100 entries: 1.5 percent, rounded down.
+    for (processor, current) in counters.processors.iter().zip([1, 2]) {
+        processor.templates.limit.store(100, Relaxed);
+        processor.templates.set_current(current);
+        processor.templates.waited(40);
+    }
+    check(&counters, 0, "fluxContentionCurrent", 1, Value::Gauge32(3));
+    check(&counters, 0, "fluxContentionLimit", 1, Value::Gauge32(200));
+    check(&counters, 0, "fluxContentionPercent", 1, Value::Gauge32(1));
+    check(&counters, 0, "fluxContentionWaitMicros", 1, Value::Counter64(80));
+    check(&counters, 0, "fluxContentionPercent", 5, Value::Gauge32(0));
+    counters.ledger_writer.waited(7);
+    check(&counters, 0, "fluxContentionWaits", 5, Value::Counter64(1));
+    assert_eq!(read(&counters, 0, "fluxContentionWaits", 7), Found::NoSuchInstance);
+}
