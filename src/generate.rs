@@ -96,7 +96,9 @@ pub enum Error {
     #[error("the configuration has no exporter that could report a flow in this protocol")]
     NoExporter,
     /// Nothing that the configuration has can be the account of a flow.
-    #[error("the configuration leaves no flow whose account is certain: add a link with interfaces, or a customer")]
+    #[error(
+        "the configuration leaves no flow whose account is certain: add a link with interfaces, or a customer"
+    )]
     NoFlow,
     /// NetFlow v5 has 14 bits for the sampling rate.
     #[error("NetFlow v5 cannot announce a sampling rate above 16383")]
@@ -296,7 +298,8 @@ impl Maker {
             return Err(Error::NoExporter);
         }
         let names = (plan.names.clone(), plan.links.clone());
-        let truth = Truth::new(names.0, names.1, distinct, &config.meter, (first.0, last.0)).ok_or(Error::TooMany)?;
+        let truth =
+            Truth::new(names.0, names.1, distinct, &config.meter, (first.0, last.0)).ok_or(Error::TooMany)?;
         Ok(Self {
             random: Random::new(options.seed),
             truth,
@@ -447,7 +450,8 @@ impl Maker {
                 let range = ranges[self.random.index(ranges.len())];
                 let sites = self.linked.len() + self.whole.len();
                 let lot = (sites > 0).then(|| self.random.index(sites))?;
-                let site = self.linked.get(lot).copied().unwrap_or_else(|| self.whole[lot - self.linked.len()]);
+                let site =
+                    self.linked.get(lot).copied().unwrap_or_else(|| self.whole[lot - self.linked.len()]);
                 (site, range.family, range.pick(&mut self.random), 0, None)
             }
             Identity::Asn(asn) => {

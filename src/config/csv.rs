@@ -51,7 +51,11 @@ struct Row {
 fn customers(report: &Report, file: usize, text: &str) -> Vec<CustomerRule> {
     let records = records(report, file, text);
     let Some((header, rows)) = records.split_first() else {
-        report.problem(&Place::default(), format!("no header; the first line is `{}`", COLUMNS.join(",")), "");
+        report.problem(
+            &Place::default(),
+            format!("no header; the first line is `{}`", COLUMNS.join(",")),
+            "",
+        );
         return Vec::new();
     };
     let columns = header_columns(report, file, header);
@@ -146,7 +150,11 @@ fn row(
     if let (Some((from, _)), Some((to, place))) = (&from, &to)
         && to <= from
     {
-        report.problem(place, "`valid_to` is the first instant after the customer's; it must be after `valid_from`", "");
+        report.problem(
+            place,
+            "`valid_to` is the first instant after the customer's; it must be after `valid_from`",
+            "",
+        );
     }
     let Some(name) = cell("name") else {
         report.problem(&Place::new(file, record[0].span.clone()), "a row without a name", "");
@@ -171,7 +179,8 @@ fn customer(
     rows: Vec<Row>,
     claims: &mut Claims,
 ) -> CustomerRule {
-    let shared = rows.first().map(|row| row.validity).filter(|first| rows.iter().all(|row| row.validity == *first));
+    let shared =
+        rows.first().map(|row| row.validity).filter(|first| rows.iter().all(|row| row.validity == *first));
     let mut rule = CustomerRule {
         name,
         prefixes: Vec::new(),
@@ -186,14 +195,22 @@ fn customer(
             if shared.is_none() {
                 prefix.validity = row.validity;
             }
-            claims.prefixes.push(Claim { what: prefix.prefix, customer: index, validity: row.validity, place });
+            claims.prefixes.push(Claim {
+                what: prefix.prefix,
+                customer: index,
+                validity: row.validity,
+                place,
+            });
             rule.prefixes.push(prefix);
         }
         if let Some((asn, place)) = row.asn {
             if shared.is_none() && row.validity != Validity::default() {
                 report.problem(
                     &place,
-                    format!("an AS number has no dates of its own; give all rows of `{}` the same dates", rule.name),
+                    format!(
+                        "an AS number has no dates of its own; give all rows of `{}` the same dates",
+                        rule.name
+                    ),
                     "",
                 );
             }
@@ -204,7 +221,8 @@ fn customer(
         }
         if let Some((tariff, place)) = row.tariff {
             if let Some(other) = rule.tariff.as_ref().filter(|other| **other != tariff) {
-                let message = format!("`{}` has the tariff `{other}` in an earlier row; a customer has one", rule.name);
+                let message =
+                    format!("`{}` has the tariff `{other}` in an earlier row; a customer has one", rule.name);
                 report.problem(&place, message, "");
             }
             rule.tariff = Some(tariff);

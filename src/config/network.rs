@@ -140,10 +140,16 @@ fn sampling_policy(table: &Table<'_>) -> SamplingPolicy {
     let require = require_at.and_then(Value::boolean).unwrap_or(false);
     if let Some(value) = over_at {
         if default_at.is_some() {
-            value.problem("`override` beats whatever the exporter says, so `default` would never apply; remove one", "");
+            value.problem(
+                "`override` beats whatever the exporter says, so `default` would never apply; remove one",
+                "",
+            );
         }
         if require {
-            value.problem("`override` needs no announcement, so `require` would wait for nothing; remove one", "");
+            value.problem(
+                "`override` needs no announcement, so `require` would wait for nothing; remove one",
+                "",
+            );
         }
     } else if let Some(value) = default_at
         && require
@@ -180,7 +186,10 @@ fn validity(table: &Table<'_>) -> Validity {
         && to <= from
     {
         value.problem(
-            format!("ends before it begins ({}); `valid_to` is the first instant after it", value::show_instant(from)),
+            format!(
+                "ends before it begins ({}); `valid_to` is the first instant after it",
+                value::show_instant(from)
+            ),
             "",
         );
     }
@@ -222,11 +231,10 @@ impl Builder {
                 (Some(_), _, _) => name(table, &mut self.exporters, "exporter"),
             };
             let observes = table.get("observes").and_then(|value| {
-                word(value, &[
-                    ("ingress", Observes::Ingress),
-                    ("egress", Observes::Egress),
-                    ("both", Observes::Both),
-                ])
+                word(
+                    value,
+                    &[("ingress", Observes::Ingress), ("egress", Observes::Egress), ("both", Observes::Both)],
+                )
             });
             let output_zero = table.get("output_zero").and_then(|value| {
                 word(value, &[("unknown", OutputZero::Unknown), ("discarded", OutputZero::Discarded)])
@@ -238,7 +246,12 @@ impl Builder {
             let (Some((name, _)), Some(address)) = (name, address) else { return };
             if let (Some(other), Some(value)) = (addresses.get(&address), address_at) {
                 let at = root.report().at(other);
-                value.problem(format!("{address} is already the address of an exporter, at {at}; an exporter is listed once"), "");
+                value.problem(
+                    format!(
+                        "{address} is already the address of an exporter, at {at}; an exporter is listed once"
+                    ),
+                    "",
+                );
             }
             addresses.entry(address).or_insert(place);
             found.push(Exporter {
@@ -283,16 +296,15 @@ impl Builder {
             .and_then(|n| u32::try_from(n).ok());
         let ifname = table.get("ifname");
         if let Some(value) = ifname {
-            value.problem("interface names need the SNMP poller, which is not there yet; write `ifindex`", "");
+            value
+                .problem("interface names need the SNMP poller, which is not there yet; write `ifindex`", "");
         } else if ifindex_at.is_none() && !whole {
             table.problem("`ifindex` is missing: a customer's interface is one interface", "");
         }
         table.finish();
         let exporter = exporter?;
         match ifindex {
-            Some(ifindex) => {
-                Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) }))
-            }
+            Some(ifindex) => Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) })),
             None if whole && ifindex_at.is_none() && ifname.is_none() => {
                 Some(LinkPoint::WholeExporter(exporter))
             }
@@ -322,7 +334,11 @@ impl Builder {
                 }
             }
             let Some((name, _)) = name else { return };
-            self.network.links.push(LinkRule { name, kind: kind.unwrap_or_else(|| "upstream".to_owned()), points });
+            self.network.links.push(LinkRule {
+                name,
+                kind: kind.unwrap_or_else(|| "upstream".to_owned()),
+                points,
+            });
         });
     }
 
@@ -381,7 +397,10 @@ impl Builder {
                     let matches = self.flow_match(&inner);
                     inner.finish();
                     if matches == FlowMatch::default() {
-                        inner.problem("an empty match would take every flow; say what belongs to the class", "");
+                        inner.problem(
+                            "an empty match would take every flow; say what belongs to the class",
+                            "",
+                        );
                     }
                     matches
                 });
@@ -392,7 +411,11 @@ impl Builder {
     }
 
     fn flow_match(&self, table: &Table<'_>) -> FlowMatch {
-        fn each<T>(table: &Table<'_>, key: &'static str, mut read: impl FnMut(Value<'_>) -> Option<T>) -> Vec<T> {
+        fn each<T>(
+            table: &Table<'_>,
+            key: &'static str,
+            mut read: impl FnMut(Value<'_>) -> Option<T>,
+        ) -> Vec<T> {
             let Some(value) = table.get(key) else { return Vec::new() };
             let items = value.one_or_many();
             if items.is_empty() {
@@ -457,7 +480,9 @@ impl Builder {
             self.asns.push(Claim { what: asn, customer, validity, place: value.place() });
             asns.push(asn);
         }
-        for value in table.get("interfaces").map(|value| value.list("a list of interfaces")).unwrap_or_default() {
+        for value in
+            table.get("interfaces").map(|value| value.list("a list of interfaces")).unwrap_or_default()
+        {
             let Some(LinkPoint::Interface(interface)) = self.point(value, false) else { continue };
             self.customer_interfaces.push(Claim {
                 what: interface.clone(),

@@ -264,13 +264,14 @@ impl<'a> Table<'a> {
 
     /// The table at `key`, read by `read` and finished; the default where it is not there.
     pub(super) fn section<T: Default>(&self, key: &'static str, read: impl FnOnce(&Self) -> T) -> T {
-        self.get(key)
-            .and_then(|value| value.table(&format!("a table: [{key}]")))
-            .map_or_else(T::default, |table| {
+        self.get(key).and_then(|value| value.table(&format!("a table: [{key}]"))).map_or_else(
+            T::default,
+            |table| {
                 let section = read(&table);
                 table.finish();
                 section
-            })
+            },
+        )
     }
 
     /// Each table of the list of tables at `key`, read by `read` and finished.

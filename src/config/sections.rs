@@ -170,8 +170,7 @@ pub(super) fn word<T: Copy>(value: Value<'_>, words: &[(&'static str, T)]) -> Op
     let text = value.string("a string")?;
     let found = words.iter().find(|(name, _)| *name == text);
     if found.is_none() {
-        let label =
-            nearest(text, &names).map(|near| format!("did you mean \"{near}\"?")).unwrap_or_default();
+        let label = nearest(text, &names).map(|near| format!("did you mean \"{near}\"?")).unwrap_or_default();
         let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
         value.problem(format!("\"{text}\" is not known here; write {}", names.join(" or ")), label);
     }
@@ -219,7 +218,8 @@ fn address(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Option<
     })?;
     if let Some(other) = taken.get(&address) {
         let at = value.report().at(other);
-        value.problem(format!("{address} is already listened on, at {at}; give one of them another port"), "");
+        value
+            .problem(format!("{address} is already listened on, at {at}; give one of them another port"), "");
     } else if address.port() != 0 {
         taken.insert(address, value.place());
     }
@@ -297,7 +297,10 @@ pub(super) fn meter(table: &Table<'_>) -> meter::Config {
         && let Some(value) = most.or(least)
     {
         let (least, most) = (section.packet_octets_min, section.packet_octets_max);
-        value.problem(format!("`packet_min` ({least}) is greater than `packet_max` ({most}); exchange them"), "");
+        value.problem(
+            format!("`packet_min` ({least}) is greater than `packet_max` ({most}); exchange them"),
+            "",
+        );
     }
     section
 }
@@ -305,19 +308,21 @@ pub(super) fn meter(table: &Table<'_>) -> meter::Config {
 /// `[ledger]`.
 pub(super) fn ledger(table: &Table<'_>) -> Ledger {
     let mut section = Ledger::default();
-    let url = table.get("url").and_then(|value| {
-        value.parse("sqlite:PATH or postgres://...", |url| {
-            let rest = url
-                .strip_prefix("sqlite:")
-                .or_else(|| url.strip_prefix("postgres://"))
-                .or_else(|| url.strip_prefix("postgresql://"));
-            match rest {
-                Some(rest) if !rest.is_empty() => Ok(url.to_owned()),
-                // The address may hold a password: it is not repeated.
-                _ => Err("the ledger's `url` begins with `sqlite:`, then a path, or with `postgres://`".to_owned()),
-            }
-        })
-    });
+    let url =
+        table.get("url").and_then(|value| {
+            value.parse("sqlite:PATH or postgres://...", |url| {
+                let rest = url
+                    .strip_prefix("sqlite:")
+                    .or_else(|| url.strip_prefix("postgres://"))
+                    .or_else(|| url.strip_prefix("postgresql://"));
+                match rest {
+                    Some(rest) if !rest.is_empty() => Ok(url.to_owned()),
+                    // The address may hold a password: it is not repeated.
+                    _ => Err("the ledger's `url` begins with `sqlite:`, then a path, or with `postgres://`"
+                        .to_owned()),
+                }
+            })
+        });
     set(&mut section.url, url);
     set(&mut section.flush_ms, duration(table, "flush", 100));
     section

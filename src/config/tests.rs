@@ -116,7 +116,10 @@ fn the_example_is_read() {
     let web = &network.classes[0].matches;
     assert_eq!((&web.protocol[..], &web.port[..]), (&[6][..], &[(80, 80), (443, 443), (8000, 8099)][..]));
     let ours = &network.classes[1].matches;
-    assert_eq!((&ours.protocol[..], &ours.family[..], &ours.dscp[..]), (&[17, 47][..], &[Family::V6][..], &[46][..]));
+    assert_eq!(
+        (&ours.protocol[..], &ours.family[..], &ours.dscp[..]),
+        (&[17, 47][..], &[Family::V6][..], &[46][..])
+    );
     let campus = &network.customers[0];
     // 1 January 2026 is day 20454 since the epoch, 1 February day 20485; 2025 began on day 20089.
     let validity = campus.prefixes[1].validity;
@@ -185,15 +188,18 @@ url = \"oracle://x\"
 
 [metre]
 ";
-    check(text, &[
-        "fluxoscope.toml:2:1",
-        "expected an integer",
-        "expected a size",
-        "expected a duration",
-        "the ledger's `url` begins with",
-        "did you mean `meter`?",
-    ]
-    .map(|part| if part.starts_with("expected an integer") { "found a string" } else { part }));
+    check(
+        text,
+        &[
+            "fluxoscope.toml:2:1",
+            "expected an integer",
+            "expected a size",
+            "expected a duration",
+            "the ledger's `url` begins with",
+            "did you mean `meter`?",
+        ]
+        .map(|part| if part.starts_with("expected an integer") { "found a string" } else { part }),
+    );
     let shown = parse(text).expect_err("wrong").to_string();
     assert!(shown.contains("did you mean `listen`?") && shown.contains("^^^^^^"), "{shown}");
     assert!(shown.ends_with("6 errors\n"), "{shown}");
@@ -217,34 +223,53 @@ fn exporters() {
         &format!("{CE1}[[exporter]]\nname = \"ce2\"\naddress = \"192.0.2.1\"\n"),
         &["192.0.2.1 is already the address of an exporter, at fluxoscope.toml:1"],
     );
-    check("[[exporter]]\nname = \"a\\tb\"\naddress = \"::\"\n", &["control characters", "cannot be the source"]);
+    check(
+        "[[exporter]]\nname = \"a\\tb\"\naddress = \"::\"\n",
+        &["control characters", "cannot be the source"],
+    );
     check("[[exporter]]\nname = \"a\"\n", &["`address` is missing"]);
     check("[[exporter]]\naddress = \"192.0.2.1:2055\"\n", &["without a port"]);
     check(&format!("{CE1}observes = \"egres\""), &["did you mean \"egress\"?"]);
     check(&format!("{CE1}snmp = {{ version = \"3\" }}"), &["not polled over SNMP yet"]);
-    check(&format!("{CE1}sampling = {{ override = \"1/10\", default = \"1/5\" }}"), &["`default` would never apply"]);
+    check(
+        &format!("{CE1}sampling = {{ override = \"1/10\", default = \"1/5\" }}"),
+        &["`default` would never apply"],
+    );
     check(&format!("{CE1}sampling = {{ override = \"1/10\", require = true }}"), &["wait for nothing"]);
-    check(&format!("{CE1}sampling = {{ default = \"1/10\", require = true }}"), &["waits for an announcement"]);
+    check(
+        &format!("{CE1}sampling = {{ default = \"1/10\", require = true }}"),
+        &["waits for an announcement"],
+    );
     check(&format!("{CE1}sampling = {{ override = 1000 }}"), &["expected a sampling rate"]);
 }
 
 #[test]
 fn links() {
-    let link = |name: &str, interfaces: &str| format!("[[link]]\nname = \"{name}\"\ninterfaces = {interfaces}\n");
+    let link =
+        |name: &str, interfaces: &str| format!("[[link]]\nname = \"{name}\"\ninterfaces = {interfaces}\n");
     let one = "[ { exporter = \"ce1\", ifindex = 1 } ]";
     let whole = "[ { exporter = \"ce1\" } ]";
     let two = |a: &str, b: &str| format!("{CE1}{}{}", link("a", a), link("b", b));
     check(&two(one, one), &["interface 1 of `ce1` overlaps what is on link `a`, at fluxoscope.toml:6"]);
-    check(&two(one, whole), &["exporter `ce1` as a whole overlaps what is on link `a`, at fluxoscope.toml:6"]);
+    check(
+        &two(one, whole),
+        &["exporter `ce1` as a whole overlaps what is on link `a`, at fluxoscope.toml:6"],
+    );
     check(&two(whole, one), &["interface 1 of `ce1` overlaps what is on link `a`"]);
     check(&two(whole, whole), &["as a whole overlaps"]);
     check(&format!("{CE1}{}", link("a", "[]")), &["at least one interface"]);
-    check(&format!("{CE1}{}", link("a", "[ { exporter = \"ce2\", ifindex = 1 } ]")), &["did you mean `ce1`?"]);
+    check(
+        &format!("{CE1}{}", link("a", "[ { exporter = \"ce2\", ifindex = 1 } ]")),
+        &["did you mean `ce1`?"],
+    );
     check(
         &format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifname = \"xe-0/0/1\" } ]")),
         &["need the SNMP poller, which is not there yet; write `ifindex`"],
     );
-    check(&format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifindex = 0 } ]")), &["between 1 and 4294967295"]);
+    check(
+        &format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifindex = 0 } ]")),
+        &["between 1 and 4294967295"],
+    );
     check(&format!("{CE1}[[link]]\nname = \"a\"\n"), &["`interfaces` is missing"]);
 }
 
@@ -269,16 +294,26 @@ fn customers() {
     check(&customer("a/b", ""), &["must not hold a slash"]);
     check(&customer("a", "prefixes = [\"10.0.0.0/8\", \"10.0.0.0/8\"]"), &["10.0.0.0/8 is already listed"]);
     let held = "prefixes = [\"10.0.0.0/8\"]\nasns = [1]";
-    check(&format!("{}{}", customer("a", held), customer("b", held)), &[
-        "10.0.0.0/8 already belongs to `a` at that time, at fluxoscope.toml:3",
-        "AS 1 already belongs to `a` at that time, at fluxoscope.toml:4",
-    ]);
+    check(
+        &format!("{}{}", customer("a", held), customer("b", held)),
+        &[
+            "10.0.0.0/8 already belongs to `a` at that time, at fluxoscope.toml:3",
+            "AS 1 already belongs to `a` at that time, at fluxoscope.toml:4",
+        ],
+    );
     let interface = "interfaces = [ { exporter = \"ce1\", ifindex = 1 } ]";
-    check(&format!("{CE1}{}{}", customer("a", interface), customer("b", interface)), &[
-        "interface 1 of `ce1` already belongs to `a`",
-    ]);
-    check(&format!("{CE1}{}", customer("a", "interfaces = [ { exporter = \"ce1\" } ]")), &["`ifindex` is missing"]);
-    check(&customer("a", "valid_from = 2026-02-01\nvalid_to = 2026-01-01"), &["ends before it begins (2026-02-01)"]);
+    check(
+        &format!("{CE1}{}{}", customer("a", interface), customer("b", interface)),
+        &["interface 1 of `ce1` already belongs to `a`"],
+    );
+    check(
+        &format!("{CE1}{}", customer("a", "interfaces = [ { exporter = \"ce1\" } ]")),
+        &["`ifindex` is missing"],
+    );
+    check(
+        &customer("a", "valid_from = 2026-02-01\nvalid_to = 2026-01-01"),
+        &["ends before it begins (2026-02-01)"],
+    );
     check(&customer("a", "valid_from = 2026-02-01T00:00:00"), &["is not an instant"]);
     check(&customer("a", "prefixes = \"10.0.0.0/8\""), &["expected a list of prefixes"]);
 }
@@ -300,10 +335,10 @@ prefixes = [\"10.0.0.0/8\"]
 
 #[test]
 fn addresses_listened_on_once() {
-    check("[receive]\nlisten = [\"0.0.0.0:2055\"]\nsflow = [\"0.0.0.0:2055\"]\n[snmp]\nlisten = \"0.0.0.0:2055\"", &[
-        "0.0.0.0:2055 is already listened on, at fluxoscope.toml:2",
-        "fluxoscope.toml:5:10",
-    ]);
+    check(
+        "[receive]\nlisten = [\"0.0.0.0:2055\"]\nsflow = [\"0.0.0.0:2055\"]\n[snmp]\nlisten = \"0.0.0.0:2055\"",
+        &["0.0.0.0:2055 is already listened on, at fluxoscope.toml:2", "fluxoscope.toml:5:10"],
+    );
     let free = "[receive]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]";
     parse(free).expect("port 0 is any free port");
 }

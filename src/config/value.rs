@@ -15,7 +15,8 @@ pub(super) const NAME_OCTETS_MAX: usize = 64;
 
 /// A duration in milliseconds: `500ms`, `10s`, `10m`, `2h`, `7d`.
 pub(super) fn duration(text: &str) -> Result<i64, String> {
-    let wrong = || format!("`{text}` is not a duration; write a number and its unit: 500ms, 10s, 10m, 2h, 7d");
+    let wrong =
+        || format!("`{text}` is not a duration; write a number and its unit: 500ms, 10s, 10m, 2h, 7d");
     let (digits, unit) = split_number(text).ok_or_else(wrong)?;
     let factor = match unit {
         "ms" => 1,
@@ -68,7 +69,9 @@ fn split_number(text: &str) -> Option<(&str, &str)> {
 /// A sampling rate as operators write it: `1/1000` is one of a thousand packets.
 pub(super) fn rate(text: &str, source: RateSource) -> Result<SamplingRate, String> {
     let wrong = || {
-        format!("`{text}` is not a sampling rate; write 1/1000 for one of a thousand packets, 1/1 for unsampled")
+        format!(
+            "`{text}` is not a sampling rate; write 1/1000 for one of a thousand packets, 1/1 for unsampled"
+        )
     };
     let (looked_at, of) = text.split_once('/').ok_or_else(wrong)?;
     let looked_at: u64 = looked_at.trim().parse().map_err(|_| wrong())?;
@@ -129,7 +132,9 @@ pub(super) fn instant(text: &str) -> Result<UnixMillis, String> {
         && text.len() == 10
     {
         let zoned = date.to_zoned(jiff::tz::TimeZone::UTC);
-        return zoned.map(|zoned| UnixMillis(zoned.timestamp().as_millisecond())).map_err(|error| error.to_string());
+        return zoned
+            .map(|zoned| UnixMillis(zoned.timestamp().as_millisecond()))
+            .map_err(|error| error.to_string());
     }
     text.parse::<Timestamp>().map(|timestamp| UnixMillis(timestamp.as_millisecond())).map_err(|_| {
         format!("`{text}` is not an instant; write 2026-01-31 (midnight UTC) or 2026-01-31T12:00:00+01:00")
@@ -208,7 +213,8 @@ mod tests {
 
     #[test]
     fn durations_and_sizes() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("10m", 600_000), ("2 h", 7_200_000), ("7d", 604_800_000)]
+        for (text, ms) in
+            [("500ms", 500), ("10s", 10_000), ("10m", 600_000), ("2 h", 7_200_000), ("7d", 604_800_000)]
         {
             assert_eq!(duration(text), Ok(ms), "{text}");
         }
@@ -244,8 +250,15 @@ mod tests {
         assert!(host_bits.contains("203.0.113.0/24") && host_bits.contains("203.0.113.77/32"), "{host_bits}");
         let host_bits = prefix("2001:db8:40::1/48").expect_err("host bits");
         assert!(host_bits.contains("2001:db8:40::/48"), "{host_bits}");
-        for text in ["203.0.113.0/33", "2001:db8::/129", "203.0.113/24", "x", "1.2.3.0/+24", "1.2.3.0/", "::ffff:1.2.3.0/120"]
-        {
+        for text in [
+            "203.0.113.0/33",
+            "2001:db8::/129",
+            "203.0.113/24",
+            "x",
+            "1.2.3.0/+24",
+            "1.2.3.0/",
+            "::ffff:1.2.3.0/120",
+        ] {
             assert!(prefix(text).is_err(), "{text}");
         }
     }

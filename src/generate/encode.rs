@@ -129,7 +129,11 @@ impl Stream {
             Protocol::V9 => self.push_v9(flow),
             Protocol::Ipfix => self.push_ipfix(flow),
         }
-        if flow.family == Family::V6 { self.records_v6 += 1 } else { self.records_v4 += 1 }
+        if flow.family == Family::V6 {
+            self.records_v6 += 1
+        } else {
+            self.records_v4 += 1
+        }
         match self.protocol {
             Protocol::V5 => self.records_v4 as usize == V5_RECORDS,
             // Room for the longest record, the headers, the sets' headers and padding, and the templates when due.
@@ -162,7 +166,10 @@ impl Stream {
         instant.since(self.boot) as u32
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "v5 fields are narrow; the plan keeps to values that fit")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "v5 fields are narrow; the plan keeps to values that fit"
+    )]
     fn push_v5(&mut self, flow: &Flow) {
         let (first, last) = (self.uptime(flow.start), self.uptime(flow.end));
         let mut record = [0_u8; 48];

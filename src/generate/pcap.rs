@@ -74,7 +74,8 @@ impl<W: Write> CaptureWriter<W> {
             udp[6..8].copy_from_slice(&sum.to_be_bytes());
         }
         let length = u32::try_from(self.packet.len() + 8 + payload.len()).map_err(too_long)?;
-        let seconds = u32::try_from(time.seconds()).map_err(|_| io::Error::other("a time that pcap cannot hold"))?;
+        let seconds =
+            u32::try_from(time.seconds()).map_err(|_| io::Error::other("a time that pcap cannot hold"))?;
         let micros = u32::try_from(time.0.rem_euclid(1000) * 1000).expect("below a million");
         for word in [seconds, micros, length, length] {
             self.out.write_all(&word.to_le_bytes())?;
@@ -135,7 +136,9 @@ mod tests {
     #[test]
     fn ipv6_has_a_checksum() {
         let mut capture = CaptureWriter::new(Vec::new()).expect("memory");
-        capture.datagram(UnixMillis(0), "[2001:db8::1]:9".parse().expect("an address"), b"abc").expect("memory");
+        capture
+            .datagram(UnixMillis(0), "[2001:db8::1]:9".parse().expect("an address"), b"abc")
+            .expect("memory");
         let packet = &capture.finish().expect("memory")[40..];
         let pseudo = [&packet[8..40], &[0, 0, 0, 11, 0, 0, 0, 17]].concat();
         assert_eq!(checksum(&[&pseudo, &packet[40..]]), 0);

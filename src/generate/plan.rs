@@ -130,7 +130,9 @@ impl Plan {
         let ranges: Vec<Range> = held.iter().map(|held| held.range).collect();
         let outside = world(protocol).iter().flat_map(|world| world.without(&ranges)).collect();
         let outside_as = (1001..)
-            .filter(|asn| !network.customers.iter().any(|customer| customer.asns.iter().any(|own| own.0 == *asn)))
+            .filter(|asn| {
+                !network.customers.iter().any(|customer| customer.asns.iter().any(|own| own.0 == *asn))
+            })
             .take(64)
             .collect();
         Self { names, links: links.collect(), sites, customers, outside, outside_as, skipped }
@@ -140,7 +142,8 @@ impl Plan {
 /// Where other people live: unicast, public.
 fn world(protocol: Protocol) -> Vec<Range> {
     let v4 = |first: u128, last: u128| Range { family: Family::V4, first, last };
-    let mut world = vec![v4(0x0b00_0000, 0x7eff_ffff), v4(0x8000_0000, 0xa9ff_ffff), v4(0xc100_0000, 0xdfff_ffff)];
+    let mut world =
+        vec![v4(0x0b00_0000, 0x7eff_ffff), v4(0x8000_0000, 0xa9ff_ffff), v4(0xc100_0000, 0xdfff_ffff)];
     if protocol != Protocol::V5 {
         world.push(Range { family: Family::V6, first: 0x2a00 << 112, last: (0x2a10 << 112) - 1 });
     }
@@ -173,7 +176,10 @@ fn sites(network: &Network, protocol: Protocol, skipped: &mut Vec<String>) -> Ve
             let taken = |ifindex: u32| {
                 on_links.iter().any(|&(on_link, _)| on_link == ifindex)
                     || network.customers.iter().any(|customer| {
-                        customer.interfaces.iter().any(|own| own.exporter == exporter.name && own.ifindex.0 == ifindex)
+                        customer
+                            .interfaces
+                            .iter()
+                            .any(|own| own.exporter == exporter.name && own.ifindex.0 == ifindex)
                     })
             };
             let mut inner = [0; 4];
@@ -209,7 +215,8 @@ fn held(network: &Network, window: (UnixMillis, UnixMillis)) -> Vec<Held> {
 
 /// The prefixes inside `prefix` that are others': addresses there would be theirs.
 fn holes(held: &[Held], range: &Range, length: u8, customer: usize) -> Vec<Range> {
-    let from = held.partition_point(|other| (other.range.family, other.range.first) < (range.family, range.first));
+    let from =
+        held.partition_point(|other| (other.range.family, other.range.first) < (range.family, range.first));
     held[from..]
         .iter()
         .take_while(|other| other.range.family == range.family && other.range.first <= range.last)
@@ -283,7 +290,8 @@ mod tests {
 
     #[test]
     fn ranges_of_prefixes() {
-        let range = |text: &str, length| Range::of(&Prefix { address: text.parse().expect("an address"), length });
+        let range =
+            |text: &str, length| Range::of(&Prefix { address: text.parse().expect("an address"), length });
         assert_eq!(range("10.0.0.0", 8), v4(0x0a00_0000, 0x0aff_ffff));
         assert_eq!(range("10.1.2.3", 32), v4(0x0a01_0203, 0x0a01_0203));
         assert_eq!(range("0.0.0.0", 0), v4(0, 0xffff_ffff));

@@ -186,7 +186,8 @@ impl Truth {
     }
 
     fn book(&mut self, account: Account, bucket: i64, sums: Sums) {
-        let bucket = u64::try_from(bucket - self.first_bucket).expect("no flow begins before the first bucket");
+        let bucket =
+            u64::try_from(bucket - self.first_bucket).expect("no flow begins before the first bucket");
         let row = self.rows.entry(Key::new(account, bucket)).or_default();
         row.flows += sums.flows;
         row.packets += sums.packets;
@@ -199,7 +200,10 @@ impl Truth {
     /// # Errors
     /// When `out` cannot be written.
     pub fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "customer,link,direction,bucket,flows,packets,bytes,raw_packets,raw_bytes,relative_error")?;
+        writeln!(
+            out,
+            "customer,link,direction,bucket,flows,packets,bytes,raw_packets,raw_bytes,relative_error"
+        )?;
         let mut rows: Vec<(&str, &str, &str, i64, usize, &Sums)> = self
             .rows
             .iter()
@@ -217,7 +221,10 @@ impl Truth {
         let mut from = 0;
         while from < rows.len() {
             let name = key(&rows[from]);
-            let same = rows[from..].iter().take_while(|row| (row.0, row.1, row.2, row.3) == (&name.0, &name.1, &name.2, name.3)).count();
+            let same = rows[from..]
+                .iter()
+                .take_while(|row| (row.0, row.1, row.2, row.3) == (&name.0, &name.1, &name.2, name.3))
+                .count();
             let parts: Vec<(SamplingRate, Sums)> =
                 rows[from..from + same].iter().map(|row| (self.rates[row.4], *row.5)).collect();
             from += same;
@@ -338,7 +345,8 @@ mod tests {
     fn truth(rates: Vec<SamplingRate>) -> Truth {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let meter = crate::meter::Config { packet_octets_min: 40, ..crate::meter::Config::default() };
-        Truth::new(names(&["b", "a, b"]), names(&["", "up"]), rates, &meter, (0, 10_000_000)).expect("it fits")
+        Truth::new(names(&["b", "a, b"]), names(&["", "up"]), rates, &meter, (0, 10_000_000))
+            .expect("it fits")
     }
 
     fn csv(truth: &Truth) -> String {
@@ -347,7 +355,8 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    const HEADER: &str = "customer,link,direction,bucket,flows,packets,bytes,raw_packets,raw_bytes,relative_error\n";
+    const HEADER: &str =
+        "customer,link,direction,bucket,flows,packets,bytes,raw_packets,raw_bytes,relative_error\n";
 
     #[test]
     fn ties_go_to_the_earliest() {
