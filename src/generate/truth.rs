@@ -1,6 +1,7 @@
 //! The truth: what usage of the generated traffic must be. Computed apart from the metering and classification code,
 //! straight from the definitions, so that both can be wrong only in different ways.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use hashbrown::HashMap;
@@ -204,30 +205,22 @@ impl Truth {
             out,
             "customer,link,direction,bucket,flows,packets,bytes,raw_packets,raw_bytes,relative_error"
         )?;
-        let mut rows: Vec<(&str, &str, &str, i64, usize, &Sums)> = self
+        // Names are compared once each, not once a comparison of rows.
+        let (customers, links) = (ranks(&self.customers), ranks(&self.links));
+        let mut rows: Vec<(Place, usize, &Sums)> = self
             .rows
             .iter()
             .map(|(key, sums)| {
                 let (customer, link, direction, rate, bucket) = key.parts();
-                let names = (self.customers[customer].as_str(), self.links[link].as_str());
-                (names.0, names.1, direction.as_str(), self.first_bucket + bucket, rate, sums)
+                ((customers[customer], links[link], direction, bucket), rate, sums)
             })
             .collect();
-        rows.sort_unstable_by_key(|row| (row.0, row.1, row.2, row.3, row.4));
-        let key = |row: &(&str, &str, &str, i64, usize, &Sums)| {
-            let &(customer, link, direction, bucket, ..) = row;
-            (customer.to_owned(), link.to_owned(), direction.to_owned(), bucket)
-        };
-        let mut from = 0;
-        while from < rows.len() {
-            let name = key(&rows[from]);
-            let same = rows[from..]
-                .iter()
-                .take_while(|row| (row.0, row.1, row.2, row.3) == (&name.0, &name.1, &name.2, name.3))
-                .count();
+        rows.sort_unstable_by_key(|row| (row.0, row.1));
+        let names = (in_order(&self.customers, &customers), in_order(&self.links, &links));
+        let mut starts: BTreeMap<i64, String> = BTreeMap::new();
+        for same in rows.chunk_by(|a, b| a.0 == b.0) {
             let parts: Vec<(SamplingRate, Sums)> =
-                rows[from..from + same].iter().map(|row| (self.rates[row.4], *row.5)).collect();
-            from += same;
+                same.iter().map(|&(_, rate, sums)| (self.rates[rate], *sums)).collect();
             let mut whole = Sums::default();
             for (_, sums) in &parts {
                 whole.flows += sums.flows;
@@ -239,22 +232,48 @@ impl Truth {
             }
             let packets = scaled(&parts, |sums| sums.packets);
             let octets = scaled(&parts, |sums| sums.octets);
-            let error = relative_error(&parts, octets);
-            let start = jiff::Timestamp::from_second(name.3 * BUCKET_SECONDS).map_err(io::Error::other)?;
+            let error = millionths(relative_error(&parts, octets));
+            let (customer, link, direction, bucket) = same[0].0;
+            let start = match starts.get(&bucket) {
+                Some(start) => start,
+                None => {
+                    let second = (self.first_bucket + bucket) * BUCKET_SECONDS;
+                    let start = jiff::Timestamp::from_second(second).map_err(io::Error::other)?;
+                    starts.entry(bucket).or_insert(start.to_string())
+                }
+            };
+            let (customer, link, direction) = (&names.0[customer], &names.1[link], direction.as_str());
+            let Sums { flows, packets: raw_packets, octets: raw_octets, .. } = whole;
             writeln!(
                 out,
-                "{},{},{},{start},{},{packets},{octets},{},{},{}",
-                quoted(&name.0),
-                quoted(&name.1),
-                name.2,
-                whole.flows,
-                whole.packets,
-                whole.octets,
-                millionths(error),
+                "{customer},{link},{direction},{start},{flows},{packets},{octets},{raw_packets},{raw_octets},{error}"
             )?;
         }
         Ok(())
     }
+}
+
+/// Ranks of customer and link among their names, direction, and bucket: the order of the file.
+type Place = (usize, usize, Direction, i64);
+
+/// The rank of each name, in the order of their octets.
+fn ranks(names: &[String]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by_key(|&n| &names[n]);
+    let mut ranks = vec![0; names.len()];
+    for (rank, n) in order.into_iter().enumerate() {
+        ranks[n] = rank;
+    }
+    ranks
+}
+
+/// The names by rank, as fields of CSV.
+fn in_order(names: &[String], ranks: &[usize]) -> Vec<String> {
+    let mut fields = vec![String::new(); names.len()];
+    for (name, &rank) in names.iter().zip(ranks) {
+        fields[rank] = quoted(name);
+    }
+    fields
 }
 
 /// Number of the bucket that holds an instant.
@@ -319,7 +338,7 @@ fn relative_error(parts: &[(SamplingRate, Sums)], estimate: u128) -> u128 {
         }
     }
     match bottom.checked_mul(bottom) {
-        Some(square) => ((top * 4 * millions * millions / square).isqrt() + 1) / 2,
+        Some(square) => (top * 4 * millions * millions / square).isqrt().div_ceil(2),
         None => 0,
     }
 }
