@@ -11,6 +11,7 @@ use netflow_parser::{NetflowPacket, NetflowParser};
 
 use super::*;
 use crate::classify::rules::{LinkPoint, Network, Prefix};
+use crate::exporter::Observes;
 
 /// Two routers with links, one of them observing both sides, a gateway without interfaces; customers of every kind,
 /// one inside another's prefix, one covered completely, one that is only for half of the time.

@@ -239,7 +239,7 @@ impl Truth {
                 None => {
                     let second = (self.first_bucket + bucket) * BUCKET_SECONDS;
                     let start = jiff::Timestamp::from_second(second).map_err(io::Error::other)?;
-                    starts.entry(bucket).or_insert(start.to_string())
+                    starts.entry(bucket).or_insert_with(|| start.to_string())
                 }
             };
             let (customer, link, direction) = (&names.0[customer], &names.1[link], direction.as_str());
