@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::reader::Report;
-use self::sections::{Invoice, Journal, Ledger, Receive, Snmp};
+use self::sections::{Invoice, Journal, Ledger, Receive, Snmp, UnknownExporters};
 use crate::classify::rules::Network;
 use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
@@ -116,6 +116,16 @@ impl Config {
         }
     }
 
+    /// Whether datagrams of an address that no exporter has are taken: as the file says, and where it does not, only
+    /// while no exporter is configured at all.
+    #[must_use]
+    pub fn accepts_unknown_exporters(&self) -> bool {
+        match self.receive.unknown_exporters {
+            Some(choice) => choice == UnknownExporters::Accept,
+            None => self.exporters.is_empty(),
+        }
+    }
+
     /// Reads the configuration in `path` and the customer files that it names.
     ///
     /// # Errors
@@ -123,7 +133,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
-        Self::parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+        Self::parse(&text, &name, path.parent().unwrap_or_else(|| Path::new("")))
     }
 
     /// Reads the configuration in `text`, which people know as `name`. The files that it names are relative to

@@ -507,8 +507,31 @@ impl Builder {
         });
     }
 
+    /// A customer's interface on a link would never be asked for: the other side of the flow decides there; and on a
+    /// whole-exporter link prefixes do.
+    fn off_links(&self, report: &Report) {
+        for claim in &self.customer_interfaces {
+            let InterfaceRef { exporter, ifindex } = &claim.what;
+            if let Some((link, place)) = self.interfaces.get(&claim.what) {
+                let at = report.at(place);
+                let message = format!(
+                    "interface {} of `{exporter}` is on link `{link}`, at {at}; a customer's interface is on the other side",
+                    ifindex.0
+                );
+                report.problem(&claim.place, message, "");
+            } else if let Some((link, place)) = self.whole.get(exporter) {
+                let at = report.at(place);
+                let message = format!(
+                    "`{exporter}` as a whole is link `{link}`, at {at}, where only prefixes decide; give the customer prefixes"
+                );
+                report.problem(&claim.place, message, "");
+            }
+        }
+    }
+
     /// What must hold over all customers; then the network.
     pub(super) fn finish(self, report: &Report) -> Network {
+        self.off_links(report);
         let show = |prefix: &Prefix| format!("{}/{}", prefix.address, prefix.length);
         let customers = &self.network.customers;
         disjoint(report, customers, self.prefixes, show);
