@@ -50,7 +50,6 @@ macro_rules! advance_sources {
                 records,
                 options_records,
                 raw_octets,
-                raw_packets,
                 metered_records,
                 metered_octets,
                 metered_packets,
@@ -88,7 +87,6 @@ macro_rules! advance_sources {
                     t::records.eq(t::records + records),
                     t::options_records.eq(t::options_records + options_records),
                     t::raw_octets.eq(t::raw_octets + raw_octets),
-                    t::raw_packets.eq(t::raw_packets + raw_packets),
                     t::metered_records.eq(t::metered_records + metered_records),
                     t::metered_octets.eq(t::metered_octets + metered_octets),
                     t::metered_packets.eq(t::metered_packets + metered_packets),
@@ -244,7 +242,7 @@ struct StoredAdvance<'a> {
     advance: &'a Advance,
     from: i64,
     to: i64,
-    totals: [i64; 16],
+    totals: [i64; 15],
 }
 
 impl<'a> StoredAdvance<'a> {
@@ -253,7 +251,7 @@ impl<'a> StoredAdvance<'a> {
             return Err(Error::Range("a flush that moves backward"));
         }
         let t = &advance.totals;
-        let mut totals = [0; 16];
+        let mut totals = [0; 15];
         let numbers = [
             t.datagrams,
             t.malformed,
@@ -261,7 +259,6 @@ impl<'a> StoredAdvance<'a> {
             t.records,
             t.options_records,
             t.raw_octets,
-            t.raw_packets,
             t.metered_records,
             t.metered_octets,
             t.metered_packets,
