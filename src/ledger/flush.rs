@@ -23,6 +23,7 @@ const POSTGRES_BATCH_ROWS: usize = 16_384;
 /// A commit that the server may or may not have made: the connection broke before its answer came.
 pub(super) struct InDoubt {
     /// The server's number of the transaction.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server can be asked"))]
     transaction: i64,
     /// What it would have committed.
     advances: Vec<Advance>,
@@ -139,7 +140,11 @@ impl Ledger {
         if self.arrived_before(flush)? {
             return Ok(());
         }
-        let mut transaction = None;
+        #[cfg_attr(
+            not(feature = "postgres"),
+            expect(unused_mut, reason = "only a server has numbers for them")
+        )]
+        let mut transaction: Option<i64> = None;
         let result = self.run("commit a flush", |db| match db {
             #[cfg(feature = "postgres")]
             Db::Postgres(connection) => super::connection::postgres_transaction(connection, |c| {
@@ -172,12 +177,14 @@ impl Ledger {
         let Some(doubt) = self.in_doubt.take_if(|doubt| doubt.advances == flush.advances) else {
             return Ok(false);
         };
-        let transaction = doubt.transaction;
-        let status = self.run("learn what became of a commit", |db| match db {
-            #[cfg(feature = "postgres")]
-            Db::Postgres(c) => Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?),
-            Db::Sqlite(_) => Ok(None),
-        });
+        let status: Result<Option<String>, Error> =
+            self.run("learn what became of a commit", |db| match db {
+                #[cfg(feature = "postgres")]
+                Db::Postgres(c) => {
+                    Ok(diesel::select(txid_status(doubt.transaction)).get_result::<Option<String>>(c)?)
+                }
+                Db::Sqlite(_) => Ok(None),
+            });
         match status {
             Ok(Some(status)) if status == "committed" => Ok(true),
             // The server has not noticed yet that nobody listens; it will not be for long.
