@@ -124,3 +124,90 @@ fn names(ledger: &mut Ledger) -> Result<Names, ledger::Error> {
         exporters: ledger.names(NameKind::Exporter)?.into_iter().collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::rules::{CustomerRule, LinkRule, Validity};
+    use crate::flow::{Direction, Family};
+    use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
+    use crate::ledger::Url;
+    use crate::ledger::records::{Advance, Flush, FlushTotals, SourceKind};
+    use crate::units::SamplingRate;
+    use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
+
+    /// 10000 GB at 0.0430, 2000 GB at 0.0310 and the port: 430 + 62 + 150 = 642.00; 21 % are 134.82.
+    #[test]
+    fn from_usage_in_the_ledger_to_exported_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let url = Url::parse("sqlite:ledger.sqlite", dir.path()).expect("a URL");
+        let mut ledger = Ledger::open(&url).expect("opens");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
+        assert!(matches!(tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)), Ok(Activation::New(_))));
+        let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9)).expect("the same");
+        let Activation::AlreadyActive(first) = again else { panic!("{again:?}") };
+        assert_eq!(first.activated_by, "ann");
+        assert_eq!(tariff_list(&mut ledger).expect("lists").len(), 1);
+        assert_eq!(tariff_show(&mut ledger, "regional-isp", Some(1)).expect("there").sha256, first.sha256);
+
+        let customer = ledger.intern(NameKind::Customer, &["campus"]).expect("interns")[0];
+        let link = ledger.intern(NameKind::Link, &["transit-a"]).expect("interns")[0];
+        let exporter = ledger.intern(NameKind::Exporter, &["ce1"]).expect("interns")[0];
+        let source = ledger.source(SourceKind::Capture, "00").expect("a source");
+        let sums =
+            UsageSums { octets: 12_000_000_000_000, packets: 9, flows: 1, squares_low: 1, squares_high: 1 };
+        let key = UsageKey {
+            bucket: BucketStart(1_772_319_600),
+            customer: CustomerId(customer),
+            link: LinkId(link.try_into().expect("small")),
+            direction: Direction::In,
+            class: ClassId::DEFAULT,
+            family: Family::V4,
+            exporter: ExporterId(exporter.try_into().expect("small")),
+            rate: SamplingRate::NOT_ANNOUNCED,
+        };
+        let totals = FlushTotals {
+            datagrams: 1,
+            records: 1,
+            raw_octets: sums.octets,
+            metered_records: 1,
+            metered_octets: sums.octets,
+            metered_packets: sums.packets,
+            ..FlushTotals::default()
+        };
+        let advance =
+            Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
+        let flush =
+            Flush { advances: vec![advance], usage: vec![UsageRow { key, sums }], checkpoints: vec![] };
+        ledger.commit_flush(&flush).expect("commits");
+
+        let network = Network {
+            links: vec![LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![] }],
+            customers: vec![CustomerRule {
+                name: "campus".into(),
+                prefixes: vec![],
+                asns: vec![],
+                interfaces: vec![],
+                validity: Validity::default(),
+                tariff: Some("regional-isp".into()),
+                address: vec![],
+            }],
+            ..Network::default()
+        };
+        let march = Period::new(2026, 3).expect("a month");
+        let mut made = |only: Option<&str>, dry_run| {
+            invoice_run(&mut ledger, &network, None, march, only, dry_run).expect("runs")
+        };
+        let outcome = made(None, true);
+        assert_eq!(outcome, made(Some("campus"), false));
+        assert_eq!(outcome, made(None, false), "again: the draft is replaced by itself");
+        assert_eq!(outcome.problems, []);
+        assert_eq!(outcome.invoices[0].gross.to_string(), "776.82");
+        assert_eq!(invoice_list(&mut ledger, Some(march), None).expect("lists").len(), 1);
+        let (_, shown) = invoice_show(&mut ledger, "DRAFT-2026-03-campus").expect("there");
+        assert_eq!(shown, outcome.invoices[0]);
+        assert!(invoice_show(&mut ledger, "DRAFT-2026-03-nobody").is_err());
+        let files = invoice_export(&mut ledger, march, &Format::ALL, dir.path()).expect("exports");
+        assert!(files.iter().all(|file| file.is_file()) && files.len() == 3);
+    }
+}
