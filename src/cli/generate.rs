@@ -44,7 +44,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "HOST:PORT")]
     send: Option<String>,
     /// Records to send a second; 0: as fast as it goes
-    #[arg(long, value_name = "R", default_value_t = 0, requires = "send")]
+    #[arg(long, value_name = "R", default_value_t = 0, conflicts_with = "out")]
     rate: u64,
     /// Where to write the true usage, as `usage --by customer,link,direction,bucket --format csv` must print it
     #[arg(long, value_name = "FILE.csv")]
