@@ -47,6 +47,7 @@ pub mod prefix;
 pub mod rules;
 mod versions;
 
+use core::net::IpAddr;
 use std::collections::HashMap;
 
 use class::Classes;
@@ -59,7 +60,7 @@ pub use versions::Versions;
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::{Address, Direction, Family, FlowRecord, Observed};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
-use crate::units::IfIndex;
+use crate::units::{IfIndex, UnixMillis};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -209,11 +210,7 @@ impl Classifier {
     /// The customer of an address at an instant, as the hot path finds it by prefix alone. Who wants to know why asks
     /// [`rules::Network::whois`].
     #[must_use]
-    pub fn customer_of_address(
-        &self,
-        address: core::net::IpAddr,
-        at: crate::units::UnixMillis,
-    ) -> Option<CustomerId> {
+    pub fn customer_of_address(&self, address: IpAddr, at: UnixMillis) -> Option<CustomerId> {
         let (family, address) = Address::from_ip(address);
         self.holders.resolve(self.by_address(family, address), at)
     }

@@ -1,7 +1,7 @@
 //! From a configuration version, as the operator wrote it, to a [`Classifier`]. All problems are reported at once.
 
 use core::fmt;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::class::Classes;
 use super::customer::{Claim, Holder, Holders, sort_claims};
@@ -288,10 +288,8 @@ impl<'a> Compiler<'a> {
 
     /// Links and customers may be at configured exporters only: an accepted one has no name to refer to.
     fn unconfigured(&mut self, setups: &[ExporterSetup], used: impl Iterator<Item = ExporterId>) {
-        let configured: std::collections::BTreeSet<ExporterId> =
-            setups.iter().map(|setup| setup.id).collect();
-        let missing: std::collections::BTreeSet<ExporterId> =
-            used.filter(|id| !configured.contains(id)).collect();
+        let configured: BTreeSet<ExporterId> = setups.iter().map(|setup| setup.id).collect();
+        let missing: BTreeSet<ExporterId> = used.filter(|id| !configured.contains(id)).collect();
         for id in missing {
             self.problems.push(Problem::UnknownName {
                 kind: "exporter",

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use super::customer::Holder;
 use crate::exporter::{Observes, OutputZero};
 use crate::ids::{ExporterId, LinkId};
-use crate::units::IfIndex;
+use crate::units::{Asn, IfIndex};
 
 /// What is at an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -143,13 +143,13 @@ pub(super) struct AsTable(HashMap<u32, Holder, RandomState>);
 
 impl AsTable {
     /// Says whose an AS number is.
-    pub(super) fn insert(&mut self, asn: crate::units::Asn, holder: Holder) {
+    pub(super) fn insert(&mut self, asn: Asn, holder: Holder) {
         self.0.insert(asn.0, holder);
     }
 
     /// Whose an AS number is. 0 is nobody's: it is what exporters say when they do not know.
     #[inline]
-    pub(super) fn holder(&self, asn: crate::units::Asn) -> Holder {
+    pub(super) fn holder(&self, asn: Asn) -> Holder {
         if asn.0 == 0 || self.0.is_empty() {
             return Holder::NOBODY;
         }

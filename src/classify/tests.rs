@@ -5,6 +5,8 @@
 //! `gw` is link `w` as a whole. `campus` has 203.0.113.0/24 and 2001:db8:40::/48, `lab` 203.0.113.128/25 from 1000 to
 //! 2000 ms, `asn` AS 64500.
 
+#![allow(clippy::cast_possible_truncation, reason = "the numbers of the tests are small")]
+
 use core::net::IpAddr;
 use std::sync::Arc;
 
@@ -222,8 +224,7 @@ fn an_expired_prefix_falls_back_to_the_one_around_it() {
 /// 10.0.0.0/8 always; /16 of two customers one after the other, with a gap; /24 inside, ended; the customer's own end.
 #[test]
 fn prefixes_change_hands() {
-    let mut network = Network::default();
-    network.customers = vec![
+    let customers = vec![
         customer("campus", vec![held("10.0.0.0/8", Validity::default()), held("10.1.0.0/16", span(0, 100))]),
         customer("lab", vec![held("10.1.0.0/16", span(200, 300)), held("10.1.1.0/24", span(0, 250))]),
         CustomerRule {
@@ -231,6 +232,7 @@ fn prefixes_change_hands() {
             ..customer("port", vec![held("10.1.1.128/25", Validity::default())])
         },
     ];
+    let network = Network { customers, ..Network::default() };
     let classifier = Classifier::compile(&network, &names()).expect("no conflicts");
     let cases = [
         ("10.1.2.3", [(0, CAMPUS), (99, CAMPUS), (100, CAMPUS), (200, LAB), (299, LAB), (300, CAMPUS)]),

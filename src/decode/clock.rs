@@ -121,7 +121,7 @@ impl Context {
     }
 
     /// Start and end of a v5 record, and whether they had to be moved.
-    #[inline]
+    #[inline(always)]
     pub(super) fn uptimes(&self, first: u32, last: u32) -> (UnixMillis, UnixMillis, bool) {
         let uptime = self.uptime.unwrap_or_default();
         let start = self.before_export(uptime, u64::from(first));
@@ -129,7 +129,7 @@ impl Context {
     }
 
     /// Start and end of a record, and whether they had to be moved.
-    #[inline]
+    #[inline(always)]
     pub(super) fn span<const N: usize>(
         &self,
         clocks: Clocks,
@@ -165,7 +165,7 @@ impl Context {
 
     /// Moves a span into the hour before the export time. The flag leaves out what the whole seconds of the v9 and
     /// IPFIX headers explain: an end less than a second after the export time.
-    #[inline]
+    #[inline(always)]
     fn clamp(&self, start: i64, end: i64) -> (UnixMillis, UnixMillis, bool) {
         let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.export.0);
         let moved = start < oldest || start > end || end >= newest + 1000;

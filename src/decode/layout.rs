@@ -50,9 +50,9 @@ pub(super) struct Layout<const N: usize> {
 /// One record, to be read through the places of its layout.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row<'a, const N: usize> {
-    /// The datagram (or the held set); loads may touch octets behind the record, never behind this.
+    /// From the record's first octet to the end of the datagram (or the held set): loads may touch octets behind the
+    /// record, never behind this.
     data: &'a [u8],
-    base: usize,
     fields: &'a [Field; N],
 }
 
@@ -92,8 +92,8 @@ impl<const N: usize> Layout<N> {
 
     /// The record at `base` of a fixed layout. The caller knows that it lies within `data`.
     #[inline]
-    pub(super) const fn row<'a>(&'a self, data: &'a [u8], base: usize) -> Row<'a, N> {
-        Row { data, base, fields: &self.fields }
+    pub(super) fn row<'a>(&'a self, data: &'a [u8], base: usize) -> Row<'a, N> {
+        Row { data: &data[base..], fields: &self.fields }
     }
 
     /// Walks the record at `base`, which ends at `end` at the latest, and fills `found` with its places.
@@ -137,8 +137,8 @@ impl<const N: usize> Places<N> {
         Self([Field::ABSENT; N])
     }
 
-    pub(super) const fn row<'a>(&'a self, data: &'a [u8], base: usize) -> Row<'a, N> {
-        Row { data, base, fields: &self.0 }
+    pub(super) fn row<'a>(&'a self, data: &'a [u8], base: usize) -> Row<'a, N> {
+        Row { data: &data[base..], fields: &self.0 }
     }
 }
 
@@ -147,8 +147,8 @@ impl<const N: usize> Row<'_, N> {
     #[inline(always)]
     pub(super) fn number(&self, slot: usize) -> u64 {
         let field = self.fields[slot];
-        let at = self.base + usize::from(field.at);
-        match self.data.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let at = usize::from(field.at);
+        match self.data.get(at..at + 8).and_then(|word| word.first_chunk::<8>()) {
             Some(word) => u64::from_be_bytes(*word).checked_shr(u32::from(field.shift)).unwrap_or(0),
             None => self.number_at_the_end(field),
         }
@@ -160,7 +160,7 @@ impl<const N: usize> Row<'_, N> {
         if field.len > 8 {
             return 0;
         }
-        let at = self.base + usize::from(field.at);
+        let at = usize::from(field.at);
         let octets = self.data.get(at..at + usize::from(field.len)).unwrap_or_default();
         octets.iter().fold(0, |number, &octet| number << 8 | u64::from(octet))
     }
@@ -169,8 +169,8 @@ impl<const N: usize> Row<'_, N> {
     #[inline]
     pub(super) fn wide(&self, slot: usize) -> u128 {
         let field = self.fields[slot];
-        let at = self.base + usize::from(field.at);
-        match self.data.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let at = usize::from(field.at);
+        match self.data.get(at..at + 16).and_then(|word| word.first_chunk::<16>()) {
             Some(word) if field.len == 16 => u128::from_be_bytes(*word),
             _ => 0,
         }

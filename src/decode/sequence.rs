@@ -90,7 +90,9 @@ impl Sequence {
             return Told { lost: ahead, ..Told::default() };
         }
         if behind <= unit.reorder && self.odd != Some(number) {
-            let found = self.fill(number, count.unwrap_or(0));
+            // A late IPFIX message with templates only fills nothing, and what follows it is no new beginning.
+            let Some(count) = count.filter(|&count| count > 0) else { return Told::default() };
+            let found = self.fill(number, count);
             self.odd = if found == 0 { after } else { None };
             return Told { found, ..Told::default() };
         }
@@ -120,20 +122,20 @@ impl Sequence {
     }
 }
 
-/// The last datagrams of a domain, by number and hash of their octets.
+/// The last datagrams of a domain, by number and checksum.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Recent {
-    seen: [(u32, u64); RECENT],
+    seen: [(u32, u32); RECENT],
     at: u8,
 }
 
 impl Recent {
     /// True where the very datagram is among the last ones; otherwise it is one of them now.
-    pub(super) fn contains_or_add(&mut self, number: u32, hash: u64) -> bool {
-        if self.seen.contains(&(number, hash)) {
+    pub(super) fn contains_or_add(&mut self, number: u32, checksum: u32) -> bool {
+        if self.seen.contains(&(number, checksum)) {
             return true;
         }
-        self.seen[usize::from(self.at) % RECENT] = (number, hash);
+        self.seen[usize::from(self.at) % RECENT] = (number, checksum);
         self.at = (self.at + 1) % 16;
         false
     }

@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "the numbers of the tests are small")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,5 +1,3 @@
-use core::net::IpAddr;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -17,9 +15,9 @@ fn naive(rule: &FlowMatch, record: &FlowRecord, exporters: &HashMap<String, Expo
     let inside = |prefixes: &[Prefix], addresses: &[Address]| {
         prefixes.is_empty()
             || addresses.iter().filter_map(|a| a.to_ip(record.family)).any(|address| {
-                prefixes.iter().any(|p| {
-                    ipnet::IpNet::new(p.address, p.length).expect("a prefix").contains(&IpAddr::from(address))
-                })
+                prefixes
+                    .iter()
+                    .any(|p| ipnet::IpNet::new(p.address, p.length).expect("a prefix").contains(&address))
             })
     };
     (rule.protocol.is_empty() || rule.protocol.contains(&record.protocol))

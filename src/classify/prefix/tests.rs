@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to the width wanted")]
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use proptest::prelude::*;

@@ -188,6 +188,18 @@ fn ipfix_records_that_cannot_be_counted_yet_make_no_false_loss() {
 }
 
 #[test]
+fn late_messages_without_records_are_no_new_beginning() {
+    let templates = |id| ipfix(40, 1, &[set(2, volume_template(id))]);
+    let collector = decoded(&[
+        ipfix(50, 1, &[set(2, volume_template(300)), volume(300, 1)]),
+        templates(301),
+        templates(302),
+        ipfix(51, 1, &[volume(300, 2)]),
+    ]);
+    assert_eq!((collector.counts().lost, collector.counts().restarts), (0, 0));
+}
+
+#[test]
 fn the_same_datagram_twice_counts_once() {
     let datagram = v5(0, 1, 0, &[v5_record(1, 100)]);
     let mut collector = decoded(std::slice::from_ref(&datagram));

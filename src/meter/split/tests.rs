@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "parts of a test number fit where the number fits")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -74,11 +76,11 @@ fn the_end_rule_is_literal() {
 /// Largest remainder by its definition: floors, then one unit each by remainder, the earliest first among equals.
 fn by_definition(start: i64, end: i64, whole: u64) -> Vec<u64> {
     let (first, last) = (start.div_euclid(300_000), (end - 1).div_euclid(300_000));
-    let total = (end - start) as u128;
+    let (whole, total) = (u128::from(whole), (end - start) as u128);
     let time = |n: i64| (end.min((n + 1) * 300_000) - start.max(n * 300_000)) as u128;
     let mut shares: Vec<(u128, u128)> =
-        (first..=last).map(|n| (whole as u128 * time(n) / total, whole as u128 * time(n) % total)).collect();
-    let left = whole as u128 - shares.iter().map(|s| s.0).sum::<u128>();
+        (first..=last).map(|n| (whole * time(n) / total, whole * time(n) % total)).collect();
+    let left = whole - shares.iter().map(|s| s.0).sum::<u128>();
     for _ in 0..left {
         let greatest = shares.iter().map(|s| s.1).max().expect("a bucket");
         let winner = shares.iter_mut().find(|s| s.1 == greatest).expect("the greatest is there");
