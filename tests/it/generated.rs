@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::support::{Dialect, FIGURES, Site, assert_same, dialects, rows};
 
-const KEYS: &str = "customer,link,direction,bucket";
+pub(crate) const KEYS: &str = "customer,link,direction,bucket";
 
 /// Two routers, one of them seeing both sides of its interfaces, and a gateway that tells no interfaces; customers of
 /// every kind, one inside another's prefix.
-const NETWORK: &str = r#"
+pub(crate) const NETWORK: &str = r#"
 [ledger]
 url = "LEDGER"
 

@@ -159,11 +159,6 @@ impl Site {
         self.ok(&["usage", "--by", by, "--format", "csv"])
     }
 
-    /// The daemon's `status`.
-    pub(crate) fn status(&self) -> Value {
-        serde_json::from_str(&self.ok(&["ctl", "status"])).unwrap()
-    }
-
     /// One answer on the control socket, without a process of its own; nothing where nobody answers.
     fn ask(&self, request: &str) -> Option<Value> {
         use std::io::Write as _;
@@ -259,6 +254,10 @@ impl<'a> Daemon<'a> {
 
     pub(crate) fn status(&self) -> Value {
         self.site.ask("status").expect("the daemon answers")
+    }
+
+    pub(crate) fn site(&self) -> &'a Site {
+        self.site
     }
 }
 
