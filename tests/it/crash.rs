@@ -207,14 +207,20 @@ fn daemon_under_fire(end: End, times: u32, seed: u64) {
         all_heard(&daemon);
         daemon.flush();
         for n in 0..times {
+            // A daemon that is stopped while it still reads its journal leaves the rest to the next one; after a flush
+            // it meters what comes, and must leave nothing.
+            let is_live = end == End::Terminate && n % 2 == 0;
+            if is_live {
+                daemon.flush();
+            }
             std::thread::sleep(Duration::from_millis(random.below(150)));
             match end {
                 End::Kill => daemon.kill(),
-                End::Terminate => {
-                    daemon.stop();
-                    let found = usage_by_bucket(&site);
-                    assert_eq!(found, decoded(&site).usage, "all that was received is in the ledger: {what}");
-                }
+                End::Terminate => daemon.stop(),
+            }
+            if is_live {
+                let received = decoded(&site).usage;
+                assert!(usage_by_bucket(&site) == received, "what was received is in the ledger: {what}");
             }
             if end == End::Kill && n % 3 == 0 {
                 // Also while it starts, catches up, or has just begun to meter.
@@ -274,12 +280,12 @@ fn same_without_crashes(site: &Site, config: &str, what: &str) {
 
 #[test]
 fn a_killed_daemon_counts_all_that_it_journalled_once() {
-    daemon_under_fire(End::Kill, 20, 0x5eed_0002);
+    daemon_under_fire(End::Kill, 24, 0x5eed_0002);
 }
 
 #[test]
 fn a_stopped_daemon_loses_nothing_that_it_received() {
-    daemon_under_fire(End::Terminate, 6, 0x5eed_0003);
+    daemon_under_fire(End::Terminate, 10, 0x5eed_0003);
 }
 
 /// All of it is in the sockets, or on its way through, when the daemon is told to stop.
