@@ -126,8 +126,9 @@ const PROTOCOLS: [(Protocol, u8); 3] = [(Protocol::V5, 21), (Protocol::V9, 22), 
 /// Settings of a daemon that listens on `port`.
 fn settings(port: u16, processors: usize, flush: &str) -> String {
     format!(
-        "[receive]\nlisten = [\"127.0.0.1:{port}\"]\nprocessors = {processors}\n[journal]\nsync = \"5ms\"\n\
-         [ledger]\nurl = \"LEDGER\"\nflush = \"{flush}\"\n[meter]\nbucket = \"end\"\n"
+        "[receive]\nlisten = [\"127.0.0.1:{port}\"]\nprocessors = {processors}\n\
+         [ledger]\nurl = \"LEDGER\"\nflush = \"{flush}\"\n\
+         [journal]\nsegment = \"1MiB\"\nsync = \"5ms\"\n[meter]\nbucket = \"end\"\n"
     )
 }
 
@@ -182,13 +183,13 @@ enum End {
     Terminate,
 }
 
-/// Ends and restarts a daemon so often under traffic. Nothing that its journal holds may be missing or counted twice, and
+/// Ends and restarts a daemon so often under traffic, with a usage table of so many `rows`. Nothing that its journal holds may be missing or counted twice, and
 /// what was lost is just what the sequence numbers say.
-fn daemon_under_fire(end: End, times: u32, seed: u64) {
+fn daemon_under_fire(end: End, times: u32, rows: u32, seed: u64) {
     let mut random = Random(seed);
     let network: String = PROTOCOLS.iter().map(|&(_, net)| exporters(net)).collect();
     let port = free_port();
-    let site = Site::new(&format!("{}{network}{CUSTOMERS}", settings(port, 2, "100ms")));
+    let site = Site::new(&format!("{}rows = {rows}\n{network}{CUSTOMERS}", settings(port, 2, "100ms")));
     let what = format!("{end:?}, seed {seed:#x}");
     let enough = AtomicBool::new(false);
     let daemon = Daemon::start(&site);
@@ -280,12 +281,18 @@ fn same_without_crashes(site: &Site, config: &str, what: &str) {
 
 #[test]
 fn a_killed_daemon_counts_all_that_it_journalled_once() {
-    daemon_under_fire(End::Kill, 24, 0x5eed_0002);
+    daemon_under_fire(End::Kill, 24, 1 << 20, 0x5eed_0002);
+}
+
+/// The table is full all the time, so that most datagrams are metered when they are read back from the journal.
+#[test]
+fn a_killed_daemon_with_a_full_table_counts_all_once() {
+    daemon_under_fire(End::Kill, 8, 40, 0x5eed_0005);
 }
 
 #[test]
 fn a_stopped_daemon_loses_nothing_that_it_received() {
-    daemon_under_fire(End::Terminate, 10, 0x5eed_0003);
+    daemon_under_fire(End::Terminate, 10, 1 << 20, 0x5eed_0003);
 }
 
 /// All of it is in the sockets, or on its way through, when the daemon is told to stop.
