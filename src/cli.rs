@@ -179,7 +179,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),
-        Verb::Generate(args) => generate::run(args, cli),
+        Verb::Generate(args) => generate::run(args, &cli.config()?),
         Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
         Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),
         Verb::Completions { shell } => {

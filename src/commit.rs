@@ -118,7 +118,9 @@ impl Committer {
                     // The connection broke after the ledger had committed.
                     break;
                 }
-                Err(error) if error.is_transient() && self.patience.is_none_or(|most| started.elapsed() < most) => {
+                Err(error)
+                    if error.is_transient() && self.patience.is_none_or(|most| started.elapsed() < most) =>
+                {
                     self.counters.commit_failures.fetch_add(1, Relaxed);
                     self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
                     warn!(%error, "The ledger is busy; usage waits.");

@@ -1,3 +1,6 @@
 //! Integration tests.
 
+mod crash;
+mod generated;
 mod snmp;
+mod support;

@@ -1,0 +1,716 @@
+//! The program is killed at random moments, again and again, and its ledger must be exact all the same: usage is what
+//! was generated, what the journal holds, or what was worked out by hand.
+//!
+//! Moments are drawn from a fixed seed, which failures name; when exactly they fall is up to the machine.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use fluxoscope::generate::{self, Options, Protocol, Sender};
+use fluxoscope::ids::Position;
+use fluxoscope::journal::Reader;
+use fluxoscope::receive::pcap_write::CaptureWriter;
+use fluxoscope::units::UnixMillis;
+use netflow_parser::variable_versions::field_value::FieldValue;
+use netflow_parser::variable_versions::ipfix::{self, lookup::IPFixField};
+use netflow_parser::variable_versions::v9;
+use netflow_parser::{NetflowPacket, NetflowParser};
+
+use crate::generated::{KEYS, NETWORK};
+use crate::support::{Daemon, Dialect, Random, Running, Site, assert_same, parsed, rows, until};
+
+// A replay that is killed again and again.
+
+/// Replays a generated capture, killed at random moments, until it is complete; then once more on a new site, until
+/// there were `kills`. Each time usage must be the truth. The ledger is looked at between the kills.
+fn replay_under_fire(dialect: Dialect, proto: &str, kills: u32) {
+    let mut random = Random(0x5eed_0001);
+    let (mut killed, mut steps) = (0, 0);
+    for round in 0..8 {
+        if killed >= kills {
+            break;
+        }
+        let what = format!("{dialect:?} {proto}, round {round}, seed 0x5eed0001");
+        let site = Site::on(dialect, NETWORK);
+        let records = ["--records", "20000", "--sampling", "50", "--proto", proto];
+        let files = ["--out", "made.pcap", "--truth", "truth.csv"];
+        site.ok(&[&["generate"], &records[..], &files[..]].concat());
+        let truth = std::fs::read_to_string(site.path("truth.csv")).unwrap();
+        let replay = ["replay", "made.pcap", "--flush-datagrams", "5"];
+        let mut before = 0;
+        // Kills that come before the first flush get nowhere, so their delays grow until one gets on.
+        let mut delay = 40;
+        while killed < kills {
+            let mut process =
+                Running::start(site.command(&replay).stdout(Stdio::null()).stderr(Stdio::null()));
+            std::thread::sleep(Duration::from_millis(random.below(delay)));
+            if !process.kill() {
+                break;
+            }
+            killed += 1;
+            let now = flows(&site);
+            assert!(now >= before, "usage never shrinks: {before}, {now}: {what}");
+            if now > before {
+                steps += 1;
+            } else {
+                delay += 10;
+            }
+            before = now;
+        }
+        site.ok(&replay);
+        assert_same(&site.usage(KEYS), &truth, &what);
+        let again = site.run(&replay);
+        assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("nothing to do"));
+        assert_same(&site.usage(KEYS), &truth, &what);
+    }
+    assert!(killed >= kills, "only {killed} kills hit a running replay");
+    assert!(steps * 4 >= kills, "only {steps} of {killed} kills fell behind a new flush");
+}
+
+/// Flows in the ledger; none where there is no ledger yet.
+fn flows(site: &Site) -> u64 {
+    let output = site.run(&["usage", "--by", "direction", "--format", "csv"]);
+    if !output.status.success() {
+        return 0;
+    }
+    rows(&String::from_utf8(output.stdout).unwrap()).iter().map(|row| row[1].parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_killed_replay_goes_on_exactly() {
+    for proto in ["v5", "v9", "ipfix"] {
+        replay_under_fire(Dialect::Sqlite, proto, 10);
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_killed_replay_goes_on_exactly_on_postgres() {
+    if crate::support::dialects().contains(&Dialect::Postgres) {
+        replay_under_fire(Dialect::Postgres, "ipfix", 6);
+    }
+}
+
+// The daemon under traffic.
+
+/// Packets that each generated one stands for.
+const SAMPLING: u32 = 10;
+
+/// Exporters of one protocol, `127.0.NET.1` to 3, each with links on two interfaces.
+fn exporters(net: u8) -> String {
+    (1..=3)
+        .map(|n| {
+            format!(
+                "[[exporter]]\nname = \"r{net}-{n}\"\naddress = \"127.0.{net}.{n}\"\n\
+                 [[link]]\nname = \"a{net}-{n}\"\ninterfaces = [ {{ exporter = \"r{net}-{n}\", ifindex = 12 }} ]\n\
+                 [[link]]\nname = \"b{net}-{n}\"\ninterfaces = [ {{ exporter = \"r{net}-{n}\", ifindex = 13 }} ]\n"
+            )
+        })
+        .collect()
+}
+
+const CUSTOMERS: &str = "[[customer]]\nname = \"one\"\nprefixes = [\"20.0.0.0/8\", \"2a00:1::/32\"]\n\
+                         [[customer]]\nname = \"two\"\nprefixes = [\"20.1.0.0/16\"]\n\
+                         [[customer]]\nname = \"three\"\nasns = [64500]\n";
+
+/// Protocols, and the network that their exporters are in.
+const PROTOCOLS: [(Protocol, u8); 3] = [(Protocol::V5, 21), (Protocol::V9, 22), (Protocol::Ipfix, 23)];
+
+/// Settings of a daemon that listens on `port`.
+fn settings(port: u16, processors: usize, flush: &str) -> String {
+    format!(
+        "[receive]\nlisten = [\"127.0.0.1:{port}\"]\nprocessors = {processors}\n\
+         [ledger]\nurl = \"LEDGER\"\nflush = \"{flush}\"\n\
+         [journal]\nsegment = \"1MiB\"\nsync = \"5ms\"\n[meter]\nbucket = \"end\"\n"
+    )
+}
+
+/// A port that nobody has just now.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A datagram that was sent.
+type Sent = Vec<(IpAddr, Vec<u8>)>;
+
+/// Sends traffic of one protocol until `enough`; what was sent.
+fn send(protocol: Protocol, net: u8, target: SocketAddr, enough: &AtomicBool) -> Sent {
+    let config = parsed(&format!("[meter]\nbucket = \"end\"\n{}{CUSTOMERS}", exporters(net)));
+    let options = Options {
+        records: 2_000_000,
+        seed: net.into(),
+        protocol,
+        sampling: SAMPLING,
+        span_seconds: 72_000,
+        ..Options::default()
+    };
+    let mut sender = Sender::new(target, 8000);
+    let mut sent = Sent::new();
+    let outcome = generate::generate(&config, &options, |datagram| {
+        if enough.load(Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        sender.send(datagram)?;
+        sent.push((datagram.source.ip(), datagram.payload.to_vec()));
+        Ok(())
+    });
+    match outcome {
+        Err(generate::Error::Io(error)) if error.kind() == io::ErrorKind::Interrupted => sent,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Ends the sending when dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// How a daemon ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Kill,
+    Terminate,
+}
+
+/// Ends and restarts a daemon so often under traffic, with a usage table of so many `rows`. Nothing that its journal holds may be missing or counted twice, and
+/// what was lost is just what the sequence numbers say.
+fn daemon_under_fire(end: End, times: u32, rows: u32, seed: u64) {
+    let mut random = Random(seed);
+    let network: String = PROTOCOLS.iter().map(|&(_, net)| exporters(net)).collect();
+    let port = free_port();
+    let site = Site::new(&format!("{}rows = {rows}\n{network}{CUSTOMERS}", settings(port, 2, "100ms")));
+    let what = format!("{end:?}, seed {seed:#x}");
+    let enough = AtomicBool::new(false);
+    let daemon = Daemon::start(&site);
+    let target = daemon.listening;
+    let (daemon, sent): (_, Vec<Sent>) = std::thread::scope(|threads| {
+        // Also when something fails here: the scope waits for the senders.
+        let stop = Stop(&enough);
+        let senders: Vec<_> = PROTOCOLS
+            .iter()
+            .map(|&(protocol, net)| {
+                let enough = &enough;
+                threads.spawn(move || send(protocol, net, target, enough))
+            })
+            .collect();
+        let mut daemon = daemon;
+        all_heard(&daemon);
+        daemon.flush();
+        for n in 0..times {
+            // A daemon that is stopped while it still reads its journal leaves the rest to the next one; after a flush
+            // it meters what comes, and must leave nothing.
+            let is_live = end == End::Terminate && n % 2 == 0;
+            if is_live {
+                daemon.flush();
+            }
+            std::thread::sleep(Duration::from_millis(random.below(150)));
+            match end {
+                End::Kill => daemon.kill(),
+                End::Terminate => daemon.stop(),
+            }
+            if is_live {
+                let received = decoded(&site).usage;
+                assert!(usage_by_bucket(&site) == received, "what was received is in the ledger: {what}");
+            }
+            if end == End::Kill && n % 3 == 0 {
+                // Also while it starts, catches up, or has just begun to meter.
+                let mut process = Daemon::spawn(&site);
+                std::thread::sleep(Duration::from_millis(random.below(60)));
+                assert!(process.kill());
+            }
+            daemon = Daemon::start(&site);
+        }
+        all_heard(&daemon);
+        drop(stop);
+        (daemon, senders.into_iter().map(|sender| sender.join().unwrap()).collect())
+    });
+    daemon.flush();
+
+    let status = daemon.status();
+    let received = decoded(&site);
+    assert_eq!(usage_by_bucket(&site), received.usage, "{what}");
+    let mut all = Decoder::default();
+    for (exporter, payload) in sent.iter().flatten() {
+        all.add(*exporter, payload);
+    }
+    let mut lost_at_all = 0;
+    for exporter in status["exporters"].as_array().unwrap() {
+        let address: IpAddr = exporter["address"].as_str().unwrap().parse().unwrap();
+        let lost = all.units[&address] - received.units[&address];
+        assert_eq!(exporter["lost"], lost, "{address}: {what}");
+        assert_eq!((&exporter["malformed"], &exporter["duplicates"]), (&0.into(), &0.into()), "{what}");
+        lost_at_all += lost;
+    }
+    assert!(lost_at_all > 0 || end == End::Terminate, "something was lost while the daemon was down");
+    assert!(received.datagrams * 4 > all.datagrams, "{} of {}", received.datagrams, all.datagrams);
+    same_without_crashes(&site, &format!("[meter]\nbucket = \"end\"\n{network}{CUSTOMERS}"), &what);
+}
+
+/// Waits until this run of the daemon has heard of every exporter.
+fn all_heard(daemon: &Daemon<'_>) {
+    until("every exporter to be heard", || {
+        let status = daemon.status();
+        let exporters = status["exporters"].as_array().unwrap();
+        (exporters.iter().all(|exporter| exporter["datagrams"].as_u64() > Some(0))).then_some(())
+    });
+}
+
+/// The journal's datagrams in one replay that nobody disturbs: all keys must have the same usage.
+fn same_without_crashes(site: &Site, config: &str, what: &str) {
+    let calm = Site::new(config);
+    let mut capture = CaptureWriter::create(&calm.path("journal.pcap")).unwrap();
+    for_each_frame(site, |received, source, payload| {
+        capture.write(received, source, "127.0.0.1:2055".parse().unwrap(), payload).unwrap();
+    });
+    capture.finish().unwrap();
+    calm.ok(&["replay", "journal.pcap"]);
+    let keys = "customer,link,direction,class,family,exporter,bucket";
+    assert_same(&site.usage(keys), &calm.usage(keys), what);
+}
+
+#[test]
+fn a_killed_daemon_counts_all_that_it_journalled_once() {
+    daemon_under_fire(End::Kill, 24, 1 << 20, 0x5eed_0002);
+}
+
+/// The table is full all the time, so that most datagrams are metered when they are read back from the journal.
+#[test]
+fn a_killed_daemon_with_a_full_table_counts_all_once() {
+    daemon_under_fire(End::Kill, 8, 40, 0x5eed_0005);
+}
+
+#[test]
+fn a_stopped_daemon_loses_nothing_that_it_received() {
+    daemon_under_fire(End::Terminate, 10, 1 << 20, 0x5eed_0003);
+}
+
+/// All of it is in the sockets, or on its way through, when the daemon is told to stop.
+#[test]
+fn a_stopping_daemon_empties_its_sockets() {
+    for (proto, net) in [("v5", 21), ("ipfix", 23)] {
+        let network = format!("{}{CUSTOMERS}", exporters(net));
+        let site = Site::new(&format!("{}{network}", settings(0, 2, "1h")));
+        let daemon = Daemon::start(&site);
+        let target = daemon.listening.to_string();
+        site.ok(&[
+            "generate",
+            "--records",
+            "3000",
+            "--proto",
+            proto,
+            "--sampling",
+            "7",
+            "--send",
+            &target,
+            "--truth",
+            "truth.csv",
+        ]);
+        daemon.stop();
+        let truth = std::fs::read_to_string(site.path("truth.csv")).unwrap();
+        assert_same(&site.usage(KEYS), &truth, proto);
+    }
+}
+
+// What the journals hold, decoded by somebody else.
+
+/// Calls `take` with every datagram in the journals, those of one exporter in their order.
+fn for_each_frame(site: &Site, mut take: impl FnMut(UnixMillis, SocketAddr, &[u8])) {
+    let mut journals: Vec<PathBuf> =
+        std::fs::read_dir(site.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    journals.sort();
+    for journal in journals {
+        let mut reader = Reader::open(&journal, Position(0)).unwrap();
+        while let Some(frame) = reader.next().unwrap() {
+            take(frame.received, frame.source, frame.payload);
+        }
+    }
+}
+
+/// By exporter's name and bucket: flows, packets, octets, scaled octets.
+type Usage = BTreeMap<(String, String), [u64; 4]>;
+
+fn usage_by_bucket(site: &Site) -> Usage {
+    let csv = site.usage("exporter,bucket");
+    let figure = |row: &[&str], column: usize| row[column].parse::<u64>().unwrap();
+    rows(&csv)
+        .iter()
+        .map(|row| ((row[0].to_owned(), row[1].to_owned()), [2, 5, 6, 4].map(|column| figure(row, column))))
+        .collect()
+}
+
+fn decoded(site: &Site) -> Decoder {
+    let mut decoder = Decoder::default();
+    for_each_frame(site, |_, source, payload| decoder.add(source.ip(), payload));
+    decoder
+}
+
+/// Another decoder, and the simplest accounting.
+#[derive(Default)]
+struct Decoder {
+    parsers: HashMap<IpAddr, NetflowParser>,
+    usage: Usage,
+    /// What sequence numbers count: flows (v5), datagrams (v9), data records (IPFIX).
+    units: HashMap<IpAddr, u64>,
+    datagrams: u64,
+}
+
+impl Decoder {
+    fn add(&mut self, exporter: IpAddr, payload: &[u8]) {
+        self.datagrams += 1;
+        let parsed = self.parsers.entry(exporter).or_default().parse_bytes(payload);
+        let [packet] = &parsed.packets[..] else { panic!("{:?}", parsed.error) };
+        let mut records = Vec::new();
+        let units = match packet {
+            NetflowPacket::V5(packet) => {
+                let header = &packet.header;
+                let now = i64::from(header.unix_secs) * 1000 + i64::from(header.unix_nsecs) / 1_000_000;
+                records.extend(packet.flowsets.iter().map(|flow| {
+                    let end = instant(now, header.sys_up_time, flow.last);
+                    (end, u64::from(flow.d_pkts), u64::from(flow.d_octets))
+                }));
+                records.len() as u64
+            }
+            NetflowPacket::V9(packet) => {
+                let now = i64::from(packet.header.unix_secs) * 1000;
+                for set in &packet.flowsets {
+                    let v9::FlowSetBody::Data(data) = &set.body else { continue };
+                    for fields in &data.fields {
+                        let value = |element| {
+                            let field = fields.iter().find(|(field, _)| u16::from(*field) == element);
+                            number(field.map(|(_, value)| value))
+                        };
+                        let end = u32::try_from(value(21)).unwrap();
+                        records.push((instant(now, packet.header.sys_up_time, end), value(2), value(1)));
+                    }
+                }
+                1
+            }
+            NetflowPacket::IPFix(packet) => {
+                let mut options = 0;
+                for set in &packet.flowsets {
+                    match &set.body {
+                        ipfix::FlowSetBody::Data(data) => records.extend(data.fields.iter().map(|fields| {
+                            let value = |element| {
+                                let wanted = IPFixField::new(element, None);
+                                number(
+                                    fields.iter().find(|(field, _)| *field == wanted).map(|(_, value)| value),
+                                )
+                            };
+                            (i64::try_from(value(153)).unwrap(), value(2), value(1))
+                        })),
+                        ipfix::FlowSetBody::OptionsData(data) => options += data.fields.len() as u64,
+                        _ => {}
+                    }
+                }
+                records.len() as u64 + options
+            }
+            other => panic!("{other:?}"),
+        };
+        *self.units.entry(exporter).or_default() += units;
+        let name = exporter.to_string().strip_prefix("127.0.").unwrap().replace('.', "-");
+        for (end, packets, octets) in records {
+            let bucket = jiff::Timestamp::from_second(end.div_euclid(300_000) * 300).unwrap();
+            let row = self.usage.entry((format!("r{name}"), bucket.to_string())).or_default();
+            for (sum, n) in row.iter_mut().zip([1, packets, octets, octets * u64::from(SAMPLING)]) {
+                *sum += n;
+            }
+        }
+    }
+}
+
+/// An uptime becomes an instant by the signed difference to the header's.
+fn instant(header_ms: i64, header_uptime: u32, uptime: u32) -> i64 {
+    header_ms + i64::from(uptime.wrapping_sub(header_uptime).cast_signed())
+}
+
+fn number(value: Option<&FieldValue>) -> u64 {
+    value.and_then(FieldValue::as_u64).unwrap()
+}
+
+// Datagrams made by hand, and what must come of them.
+
+/// 2026-01-01T00:00:00Z
+const EXPORT: u32 = 1_767_225_600;
+const UPTIME: u32 = 1_000_000;
+
+fn be(parts: &[(u64, usize)]) -> Vec<u8> {
+    parts.iter().flat_map(|&(n, octets)| n.to_be_bytes()[8 - octets..].to_vec()).collect()
+}
+
+fn set(id: u64, body: &[u8]) -> Vec<u8> {
+    [be(&[(id, 2), (body.len() as u64 + 4, 2)]), body.to_vec()].concat()
+}
+
+/// A template of these elements and lengths.
+fn template(id: u64, fields: &[(u64, u64)]) -> Vec<u8> {
+    let head = be(&[(id, 2), (fields.len() as u64, 2)]);
+    [head, fields.iter().flat_map(|&(element, length)| be(&[(element, 2), (length, 2)])).collect()].concat()
+}
+
+/// Source, destination, input, output; the destination is a customer's, the input a link's.
+const WAY: [(u64, u64); 4] = [(8, 4), (12, 4), (10, 2), (14, 2)];
+
+fn way(host: u64) -> Vec<u8> {
+    be(&[(0x0808_0808, 4), (0x1400_0000 + host, 4), (12, 2), (1, 2)])
+}
+
+/// An exporter on loopback and the daemon that it sends to, with a flush that comes only when it is asked for.
+struct Bench {
+    site: Site,
+    port: u16,
+    processors: [usize; 3],
+    starts: usize,
+    socket: UdpSocket,
+    sequence: u32,
+    /// Datagrams sent.
+    sent: usize,
+}
+
+impl Bench {
+    /// `exporter`: settings of the one exporter, 127.0.24.1.
+    fn new(exporter: &str) -> Self {
+        let network = format!(
+            "[[exporter]]\nname = \"hand\"\naddress = \"127.0.24.1\"\n{exporter}\n[[link]]\nname = \"up\"\n\
+             interfaces = [ {{ exporter = \"hand\", ifindex = 12 }} ]\n{CUSTOMERS}"
+        );
+        Self {
+            site: Site::new(&network),
+            port: free_port(),
+            processors: [2, 3, 1],
+            starts: 0,
+            socket: UdpSocket::bind("127.0.24.1:0").unwrap(),
+            sequence: 0,
+            sent: 0,
+        }
+        .with(&network)
+    }
+
+    fn with(self, network: &str) -> Self {
+        std::fs::write(self.site.path("network.toml"), network).unwrap();
+        self
+    }
+
+    /// Starts the daemon with another number of processors than the last time.
+    fn start(&mut self) -> Daemon<'_> {
+        let processors = self.processors[self.starts % 3];
+        self.starts += 1;
+        let network = std::fs::read_to_string(self.site.path("network.toml")).unwrap();
+        self.site.configure(&format!("{}{network}", settings(self.port, processors, "1h")));
+        Daemon::start(&self.site)
+    }
+
+    /// Runs the daemon, sends these datagrams, and kills it once they are in its journal.
+    fn killed_after(&mut self, datagrams: &[Vec<u8>]) {
+        self.feed(datagrams, End::Kill);
+    }
+
+    /// The same, but flushes before the kill.
+    fn flushed_after(&mut self, datagrams: &[Vec<u8>]) {
+        self.feed(datagrams, End::Terminate);
+    }
+
+    fn feed(&mut self, datagrams: &[Vec<u8>], end: End) {
+        self.sent += datagrams.len();
+        let (socket, sent) = (self.socket.try_clone().unwrap(), self.sent);
+        let daemon = self.start();
+        for datagram in datagrams {
+            socket.send_to(datagram, daemon.listening).unwrap();
+        }
+        if end == End::Terminate {
+            daemon.flush();
+        }
+        let site = daemon.site();
+        until("the journal to have it all", || {
+            let mut frames = 0;
+            for_each_frame(site, |_, _, _| frames += 1);
+            (frames == sent).then_some(())
+        });
+        daemon.kill();
+    }
+
+    /// A v9 datagram, the next in sequence.
+    fn v9(&mut self, sets: &[Vec<u8>]) -> Vec<u8> {
+        let header = [(9, 2), (sets.len() as u64, 2), (UPTIME.into(), 4), (EXPORT.into(), 4)];
+        let header = [&header[..], &[(self.sequence.into(), 4), (7, 4)]].concat();
+        self.sequence += 1;
+        [be(&header), sets.concat()].concat()
+    }
+
+    /// An IPFIX message with so many data records.
+    fn ipfix(&mut self, sets: &[Vec<u8>], records: u32) -> Vec<u8> {
+        let length = sets.concat().len() as u64 + 16;
+        let header = [(10, 2), (length, 2), (EXPORT.into(), 4), (self.sequence.into(), 4), (7, 4)];
+        self.sequence += records;
+        [be(&header), sets.concat()].concat()
+    }
+
+    /// One row: `flows,packets,bytes,raw_packets,raw_bytes` of customer `one` over link `up`; or none.
+    fn expect(&self, row: &str) {
+        let found = self.site.usage("customer,link,direction");
+        let found: Vec<String> = rows(&found).iter().map(|row| row[..row.len() - 1].join(",")).collect();
+        let expected: Vec<String> =
+            if row.is_empty() { Vec::new() } else { vec![format!("one,up,in,{row}")] };
+        assert_eq!(found, expected);
+    }
+}
+
+const UNSAMPLED: &str = "sampling = { override = \"1/1\" }";
+
+/// A template is redefined, octets and packets exchanged, between a flush and a kill: records before and after are read
+/// by their own template, also when the journal is read again.
+#[test]
+fn a_redefined_template_does_not_reach_back() {
+    let mut bench = Bench::new(UNSAMPLED);
+    let octets_first = set(0, &template(256, &[&WAY[..], &[(1, 4), (2, 4), (22, 4), (21, 4)]].concat()));
+    let packets_first = set(0, &template(256, &[&WAY[..], &[(2, 4), (1, 4), (22, 4), (21, 4)]].concat()));
+    let data = |first, second| {
+        let times = [(u64::from(UPTIME) - 2000, 4), (u64::from(UPTIME) - 1000, 4)];
+        set(256, &[way(1), be(&[(first, 4), (second, 4)]), be(&times)].concat())
+    };
+    let first = bench.v9(&[octets_first.clone(), data(1000, 10)]);
+    bench.flushed_after(&[first]);
+    bench.expect("1,10,1000,10,1000");
+
+    // The old template's record, then the new template, its record in the same datagram, and one more.
+    let old = bench.v9(&[data(2000, 20)]);
+    let new = bench.v9(&[packets_first, data(30, 3000)]);
+    let more = bench.v9(&[data(40, 4000)]);
+    bench.killed_after(&[old, new, more]);
+    bench.expect("1,10,1000,10,1000");
+
+    // Catching up committed the three, and with them the new template.
+    let newer = bench.v9(&[data(50, 5000)]);
+    bench.killed_after(&[newer]);
+    bench.expect("4,100,10000,100,10000");
+    let back = bench.v9(&[octets_first, data(6000, 60)]);
+    bench.killed_after(&[back]);
+    bench.start().stop();
+    bench.expect("6,210,21000,210,21000");
+}
+
+/// Records wait for their sampler over kills; two of them, one committed as held and one only journalled.
+#[test]
+fn held_records_survive() {
+    let mut bench = Bench::new("");
+    let fields = [&WAY[..], &[(1, 4), (2, 4), (22, 4), (21, 4), (48, 1)]].concat();
+    let data = |octets, packets| {
+        let times = [(u64::from(UPTIME) - 2000, 4), (u64::from(UPTIME) - 1000, 4), (5, 1)];
+        set(256, &[way(1), be(&[(octets, 4), (packets, 4)]), be(&times)].concat())
+    };
+    let options = set(
+        1,
+        &be(&[(300, 2), (4, 2), (12, 2), (1, 2), (4, 2), (48, 2), (1, 2), (49, 2), (1, 2), (50, 2), (4, 2)]),
+    );
+    let sampler = |sampler, interval| set(300, &be(&[(0, 4), (sampler, 1), (2, 1), (interval, 4)]));
+
+    let first = bench.v9(&[set(0, &template(256, &fields)), data(700, 7)]);
+    bench.flushed_after(&[first]);
+    bench.expect("");
+    let second = bench.v9(&[data(300, 3)]);
+    bench.killed_after(&[second]);
+    let another = bench.v9(&[options, sampler(6, 9)]);
+    bench.flushed_after(&[another]);
+    bench.expect("");
+    let this = bench.v9(&[sampler(5, 100)]);
+    bench.killed_after(&[this]);
+    bench.expect("");
+    bench.start().kill();
+    bench.expect("2,1000,100000,10,1000");
+    bench.start().stop();
+    bench.expect("2,1000,100000,10,1000");
+}
+
+/// Sets wait for their template over kills, in the checkpoint and in the journal.
+#[test]
+fn held_sets_survive() {
+    let mut bench = Bench::new(UNSAMPLED);
+    let fields = [&WAY[..], &[(1, 4), (2, 4), (152, 8), (153, 8)]].concat();
+    let end = u64::from(EXPORT) * 1000;
+    let data = |octets, packets| {
+        let body = [way(1), be(&[(octets, 4), (packets, 4), (end - 2000, 8), (end - 1000, 8)])].concat();
+        set(400, &body)
+    };
+    let first = bench.ipfix(&[data(800, 8)], 1);
+    bench.flushed_after(&[first]);
+    let second = bench.ipfix(&[data(900, 9)], 1);
+    bench.killed_after(&[second]);
+    bench.expect("");
+    let known = bench.ipfix(&[set(2, &template(400, &fields)), data(100, 1)], 1);
+    bench.killed_after(&[known]);
+    bench.expect("");
+    let more = bench.ipfix(&[data(200, 2)], 1);
+    bench.killed_after(&[more]);
+    bench.expect("3,18,1800,18,1800");
+    bench.start().stop();
+    bench.expect("4,20,2000,20,2000");
+}
+
+/// Of running totals (elements 85, 86) only differences count, whatever was committed between them.
+#[test]
+fn running_totals_survive() {
+    let mut bench = Bench::new(UNSAMPLED);
+    let fields = [&WAY[..], &[(85, 8), (86, 8), (152, 8), (153, 8), (136, 1)]].concat();
+    let end = u64::from(EXPORT) * 1000;
+    let total = |host, octets, packets, reason| {
+        let figures = be(&[(octets, 8), (packets, 8), (end - 2000, 8), (end - 1000, 8), (reason, 1)]);
+        set(300, &[way(host), figures].concat())
+    };
+    const ACTIVE: u64 = 2;
+    const OVER: u64 = 3;
+    let first = bench.ipfix(&[set(2, &template(300, &fields)), total(1, 1000, 10, ACTIVE)], 1);
+    bench.flushed_after(&[first]);
+    bench.expect("1,10,1000,10,1000");
+    let second = bench.ipfix(&[total(1, 2500, 25, ACTIVE)], 1);
+    bench.killed_after(&[second]);
+    let third = bench.ipfix(&[total(1, 4000, 40, ACTIVE), total(2, 500, 5, ACTIVE)], 2);
+    bench.killed_after(&[third]);
+    bench.expect("2,25,2500,25,2500");
+    // Over at 4600, and begun anew with 100.
+    let last = bench.ipfix(&[total(1, 4600, 46, OVER)], 1);
+    let anew = bench.ipfix(&[total(1, 100, 1, ACTIVE)], 1);
+    bench.killed_after(&[last, anew]);
+    bench.start().stop();
+    bench.expect("6,52,5200,52,5200");
+}
+
+/// The daemon is killed as soon as it runs, many times, with a journal to catch up with: nothing is counted twice, and
+/// each start gets on.
+#[test]
+fn kills_while_catching_up() {
+    let mut random = Random(0x5eed_0004);
+    let network = format!("{}{CUSTOMERS}", exporters(22));
+    let site = Site::new(&format!("{}{network}", settings(0, 2, "1h")));
+    let daemon = Daemon::start(&site);
+    let target = daemon.listening.to_string();
+    let args = ["--records", "9000", "--proto", "v9", "--sampling", "3", "--rate", "60000"];
+    site.ok(&[&["generate", "--send", &target, "--truth", "truth.csv"][..], &args].concat());
+    assert_eq!(daemon.status()["commits"], 0, "nothing was flushed");
+    until("the journal", || {
+        let mut decoder = Decoder::default();
+        for_each_frame(&site, |_, source, payload| decoder.add(source.ip(), payload));
+        let flows: u64 = decoder.usage.values().map(|row| row[0]).sum();
+        (flows == 9000).then_some(())
+    });
+    daemon.kill();
+    let begun = Instant::now();
+    for _ in 0..8 {
+        let mut process = Daemon::spawn(&site);
+        std::thread::sleep(Duration::from_millis(random.below(80)));
+        assert!(process.kill());
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    Daemon::start(&site).stop();
+    let truth = std::fs::read_to_string(site.path("truth.csv")).unwrap();
+    assert_same(&site.usage(KEYS), &truth, "seed 0x5eed0004");
+}
