@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::commit::{self, Committer};
@@ -90,8 +89,8 @@ pub enum Error {
 enum Event {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP, or a request on the control socket, which gets the new version's hash or the errors.
-    Reload(Option<oneshot::Sender<Result<String, String>>>),
+    /// SIGHUP, or a request on the control socket, which gets an answer.
+    Reload(Option<control::Answer>),
     /// A thread cannot go on.
     Fatal(String),
 }
@@ -292,7 +291,7 @@ fn supervise(
                     }
                 }
                 if let Some(answer) = answer {
-                    let _ = answer.send(outcome);
+                    answer.send(outcome);
                 }
             }
         }
