@@ -121,17 +121,16 @@ impl Committer {
                     // The connection broke after the ledger had committed.
                     break;
                 }
-                Err(error) if error.is_transient() && self.patience.is_none_or(|most| started.elapsed() < most) => {
+                Err(error)
+                    if error.is_transient() && self.patience.is_none_or(|most| started.elapsed() < most) =>
+                {
                     self.counters.commit_failures.fetch_add(1, Relaxed);
                     self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
                     warn!(%error, "The ledger is busy; usage waits.");
                     if stop.load(Relaxed) && started.elapsed() > Duration::from_secs(30) {
                         return Err(Error::Stopped);
                     }
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the writer's own thread has nothing else to do"
-                    )]
+                    // The writer's own thread has nothing else to do.
                     thread::sleep(Duration::from_millis(pause));
                     pause = (pause * 2).min(RETRY_MS_MAX);
                 }

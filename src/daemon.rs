@@ -15,7 +15,6 @@ mod writer;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,7 +29,7 @@ use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
-use crate::ledger::records::{CheckpointScope, SourceKind};
+use crate::ledger::records::{CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor};
@@ -236,7 +235,7 @@ pub fn run(
     shared.caught_up.store(true, Relaxed);
 
     let writer = {
-        let (shared, events, journal) = (Arc::clone(&shared), events.clone(), config.journal.clone());
+        let (shared, journal) = (Arc::clone(&shared), config.journal.clone());
         spawn("ledger", move || writer::run(committer, &waiting, &views, &journal, &shared, &events))
     };
     info!(processors = config.receive.processors, "Running.");
@@ -269,7 +268,7 @@ fn supervise(
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
     loop {
-        match reported.recv().expect("this function's caller keeps a sender") {
+        match reported.recv().expect("the thread that waits for signals keeps a sender") {
             Event::Stop => {
                 info!("Stopping.");
                 return Ok(());
@@ -325,7 +324,7 @@ fn reload(
 /// A journal, opened for a processor.
 struct OwnJournal {
     directory: PathBuf,
-    source: crate::ledger::records::Source,
+    source: Source,
     end: Position,
     writer: journal::Writer,
     syncer: journal::Syncer,
@@ -335,7 +334,7 @@ struct OwnJournal {
 /// A journal that may hold what is not committed.
 struct AnyJournal {
     directory: PathBuf,
-    source: crate::ledger::records::Source,
+    source: Source,
     end: Position,
 }
 

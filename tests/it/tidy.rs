@@ -122,14 +122,16 @@ impl Source {
 /// All Rust files below `folder`.
 fn sources(folder: &str) -> Vec<Source> {
     fn walk(directory: &Path, below: &Path, found: &mut Vec<Source>) {
-        let mut entries: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+        let entries = fs::read_dir(directory).expect("a folder of the project");
+        let mut entries: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
         entries.sort();
         for path in entries {
             if path.is_dir() {
                 walk(&path, below, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let shown = path.strip_prefix(below).unwrap().to_str().unwrap().to_owned();
-                found.push(Source { path: shown, text: fs::read_to_string(&path).unwrap() });
+                let shown = path.strip_prefix(below).expect("found below it").display().to_string();
+                let text = fs::read_to_string(&path).expect("source files are UTF-8");
+                found.push(Source { path: shown, text });
             }
         }
     }
