@@ -22,6 +22,9 @@ use crate::processor::Drained;
 use crate::units::SamplingRate;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
+/// Flushes on their way to the ledger, at most. When it is full, usage waits in the processors' tables.
+pub const FLUSH_QUEUE: usize = 64;
+
 /// Longest pause between two attempts to commit.
 const RETRY_MS_MAX: u64 = 1000;
 
@@ -56,7 +59,7 @@ impl Committer {
     /// When it cannot be read.
     pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
-        counters.ledger_writer.limit.store(crate::daemon::FLUSH_QUEUE as u64, Relaxed);
+        counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
         let mut committer = Self { ledger, counters, exporters: Vec::new(), patience: None, volumes };
         committer.number_exporters()?;
         committer.publish()?;
@@ -127,10 +130,7 @@ impl Committer {
                     if stop.load(Relaxed) && started.elapsed() > Duration::from_secs(30) {
                         return Err(Error::Stopped);
                     }
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the writer's own thread has nothing else to do"
-                    )]
+                    // The writer's own thread has nothing else to do.
                     thread::sleep(Duration::from_millis(pause));
                     pause = (pause * 2).min(RETRY_MS_MAX);
                 }

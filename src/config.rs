@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::reader::Report;
-use self::sections::{Invoice, Journal, Ledger, Receive, Snmp, UnknownExporters};
+use self::sections::{Invoice, Ledger, Receive, UnknownExporters};
 use crate::classify::rules::Network;
 use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
 use crate::exporter::Exporter;
-use crate::{meter, sampling};
+use crate::{journal, meter, sampling, snmp};
 
 pub use self::csv::customers_from_csv;
 
@@ -36,7 +36,7 @@ pub struct Config {
     /// `[receive]`.
     pub receive: Receive,
     /// `[journal]`.
-    pub journal: Journal,
+    pub journal: journal::Config,
     /// `[decode]`.
     pub decode: Limits,
     /// `[sampling]`.
@@ -46,7 +46,7 @@ pub struct Config {
     /// `[ledger]`.
     pub ledger: Ledger,
     /// `[snmp]`; `None`: no agent.
-    pub snmp: Option<Snmp>,
+    pub snmp: Option<snmp::Config>,
     /// `[invoice]`.
     pub invoice: Invoice,
     /// `[tariffs] directory`, relative paths already joined to the directory of the main file.
@@ -55,6 +55,15 @@ pub struct Config {
     pub exporters: Vec<Exporter>,
     /// Exporters, links, traffic classes and customers, for the classifier and the ledger.
     pub network: Network,
+}
+
+/// Where datagrams come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Intake {
+    /// A capture that is replayed.
+    Capture,
+    /// The sockets of the daemon, which anybody can send to.
+    Network,
 }
 
 /// Everything that is wrong with a configuration, over all its files.
@@ -103,7 +112,7 @@ impl Config {
         Self {
             files: Vec::new(),
             receive: Receive::default(),
-            journal: Journal::default(),
+            journal: journal::Config::default(),
             decode: Limits::default(),
             sampling: sampling::Config::default(),
             meter: meter::Config::default(),
@@ -116,14 +125,22 @@ impl Config {
         }
     }
 
-    /// Whether datagrams of an address that no exporter has are taken: as the file says, and where it does not, only
-    /// while no exporter is configured at all.
+    /// Whether datagrams of an address that no exporter has are taken from `intake`: as the file says. Where it does
+    /// not say, from a capture always, since somebody named it by hand; from the network only while no exporter is
+    /// configured at all, when there are no links either and nothing can be billed.
     #[must_use]
-    pub fn accepts_unknown_exporters(&self) -> bool {
-        match self.receive.unknown_exporters {
-            Some(choice) => choice == UnknownExporters::Accept,
-            None => self.exporters.is_empty(),
+    pub fn accepts_unknown_exporters(&self, intake: Intake) -> bool {
+        match (self.receive.unknown_exporters, intake) {
+            (Some(choice), _) => choice == UnknownExporters::Accept,
+            (None, Intake::Capture) => true,
+            (None, Intake::Network) => self.exporters.is_empty(),
         }
+    }
+
+    /// Whether no datagram at all is taken from `intake`: no exporter is configured, and unknown ones are rejected.
+    #[must_use]
+    pub fn rejects_everything(&self, intake: Intake) -> bool {
+        self.exporters.is_empty() && !self.accepts_unknown_exporters(intake)
     }
 
     /// Reads the configuration in `path` and the customer files that it names.

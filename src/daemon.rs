@@ -2,7 +2,7 @@
 //!
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
 //! SNMP agent, one for the control socket. The main thread waits for signals and what the others report, as one
-//! closed [`Event`].
+//! closed `Event`.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
 //! committed; then the receivers meter what they journalled meanwhile, and go on live.
@@ -15,7 +15,6 @@ mod writer;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,25 +22,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::commit::{self, Committer};
-use crate::config::Config;
-use crate::config::sections::{Snmp, UnknownExporters};
+use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
-use crate::ledger::records::{CheckpointScope, SourceKind};
+use crate::ledger::records::{CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
-use crate::processor::{self, BadCheckpoint, StreamProcessor};
+use crate::processor::{BadCheckpoint, StreamProcessor};
 use crate::receive::socket;
 use crate::setup::{self, InForce};
 use crate::snmp;
-
-/// Flushes on their way to the ledger, at most. When it is full, usage waits in the processors' tables.
-pub const FLUSH_QUEUE: usize = 64;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +45,7 @@ pub enum Error {
     State {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -62,6 +57,7 @@ pub enum Error {
     Snmp {
         /// Where.
         address: SocketAddr,
+        /// Why.
         #[source]
         source: io::Error,
     },
@@ -92,8 +88,8 @@ pub enum Error {
 enum Event {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP, or a request on the control socket, which gets the new version's hash or the errors.
-    Reload(Option<oneshot::Sender<Result<String, String>>>),
+    /// SIGHUP, or a request on the control socket, which gets an answer.
+    Reload(Option<control::Answer>),
     /// A thread cannot go on.
     Fatal(String),
 }
@@ -128,35 +124,12 @@ pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// What the stages of a stream processor are configured with.
-#[must_use]
-pub fn stages(config: &Config) -> processor::Config {
-    processor::Config { decode: config.decode, sampling: config.sampling, meter: config.meter }
-}
-
-/// The `[journal]` section, as the journal takes it.
-fn journal_config(config: &Config) -> journal::Config {
-    journal::Config {
-        segment_octets: config.journal.segment_octets,
-        sync_ms: config.journal.sync_ms.max(1).unsigned_abs(),
-        retain_ms: Some(config.journal.retain_ms),
-        retain_octets: Some(config.journal.retain_octets),
-        ..journal::Config::default()
+/// Whether addresses that are not configured may send, with a warning where nobody may.
+fn accepts_unknown(config: &Config) -> bool {
+    if config.rejects_everything(Intake::Network) {
+        warn!("No exporter is configured and unknown ones are rejected: every datagram will be rejected.");
     }
-}
-
-/// The `[snmp]` section, as the agent takes it.
-#[must_use]
-pub fn agent_config(section: &Snmp) -> snmp::Config {
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    snmp::Config {
-        listen: section.listen,
-        communities: section.communities.clone(),
-        sources: section.sources.clone(),
-        contact: text(&section.contact),
-        location: text(&section.location),
-        name: text(&section.name),
-    }
+    config.accepts_unknown_exporters(Intake::Network)
 }
 
 /// The states that decoding left of the live exporters.
@@ -184,8 +157,7 @@ pub fn run(
     let mut ledger = Ledger::open(&url)?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-    let accept = config.receive.unknown_exporters == Some(UnknownExporters::Accept);
-    let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms())?;
+    let in_force = setup::put_in_force(config, accepts_unknown(config), &mut ledger, &registry, now_ms())?;
     let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms() / 1000)?;
     writer::show(&mut committer, &in_force)?;
 
@@ -193,11 +165,10 @@ pub fn run(
     let sockets = socket::bind(&addresses, config.receive.processors, config.receive.socket_buffer)?;
     let listening = sockets[0].local_addresses().to_vec();
     let agent = match &config.snmp {
-        Some(section) => {
-            let snmp = agent_config(section);
+        Some(snmp) => {
             let socket =
-                snmp::Agent::bind(&snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
-            Some((snmp::Agent::new(snmp, Arc::clone(&counters)), socket))
+                snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
+            Some((snmp::Agent::new(snmp.clone(), Arc::clone(&counters)), socket))
         }
         None => None,
     };
@@ -214,7 +185,7 @@ pub fn run(
         snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
     });
     let (events, reported) = mpsc::sync_channel::<Event>(16);
-    let (requests, waiting) = mpsc::sync_channel::<writer::Request>(FLUSH_QUEUE);
+    let (requests, waiting) = mpsc::sync_channel::<writer::Request>(commit::FLUSH_QUEUE);
 
     // Receivers first: nothing that is sent while the journals are read may be lost.
     let journals = open_journals(config, state_dir, &mut committer)?;
@@ -238,12 +209,12 @@ pub fn run(
             from: journal.end,
             processor: StreamProcessor::new(
                 index,
-                stages(config),
+                setup::stages(config),
                 Arc::clone(&registry),
                 Arc::clone(&counters),
             ),
             registry: Arc::clone(&registry),
-            flush_ms: config.ledger.flush_ms.max(1).unsigned_abs(),
+            flush_ms: config.ledger.flush_ms,
             shared: Arc::clone(&shared),
             requests: requests.clone(),
             events: events.clone(),
@@ -259,12 +230,12 @@ pub fn run(
         .iter()
         .map(|j| catch_up::Tail { directory: &j.directory, source: j.source.clone(), end: j.end })
         .collect();
-    catch_up::run(tails, stages(config), &registry, &counters, &mut committer)?;
+    catch_up::run(tails, setup::stages(config), &registry, &counters, &mut committer)?;
     registry.leave_states(live_checkpoints(committer.ledger())?);
     shared.caught_up.store(true, Relaxed);
 
     let writer = {
-        let (shared, events, journal) = (Arc::clone(&shared), events.clone(), journal_config(config));
+        let (shared, journal) = (Arc::clone(&shared), config.journal.clone());
         spawn("ledger", move || writer::run(committer, &waiting, &views, &journal, &shared, &events))
     };
     info!(processors = config.receive.processors, "Running.");
@@ -297,7 +268,7 @@ fn supervise(
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
     loop {
-        match reported.recv().expect("this function's caller keeps a sender") {
+        match reported.recv().expect("the thread that waits for signals keeps a sender") {
             Event::Stop => {
                 info!("Stopping.");
                 return Ok(());
@@ -319,7 +290,7 @@ fn supervise(
                     }
                 }
                 if let Some(answer) = answer {
-                    let _ = answer.send(outcome);
+                    answer.send(outcome);
                 }
             }
         }
@@ -336,9 +307,8 @@ fn reload(
     let (answer, answered) = mpsc::channel();
     let registry = Arc::clone(registry);
     let put = move |committer: &mut Committer| {
-        let accept = config.receive.unknown_exporters == Some(UnknownExporters::Accept);
         let outcome: Result<InForce, Error> =
-            setup::put_in_force(&config, accept, committer.ledger(), &registry, now_ms())
+            setup::put_in_force(&config, accepts_unknown(&config), committer.ledger(), &registry, now_ms())
                 .map_err(Error::from)
                 .and_then(|in_force| {
                     writer::show(committer, &in_force).map(|()| in_force).map_err(Error::from)
@@ -354,7 +324,7 @@ fn reload(
 /// A journal, opened for a processor.
 struct OwnJournal {
     directory: PathBuf,
-    source: crate::ledger::records::Source,
+    source: Source,
     end: Position,
     writer: journal::Writer,
     syncer: journal::Syncer,
@@ -364,7 +334,7 @@ struct OwnJournal {
 /// A journal that may hold what is not committed.
 struct AnyJournal {
     directory: PathBuf,
-    source: crate::ledger::records::Source,
+    source: Source,
     end: Position,
 }
 
@@ -389,8 +359,7 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
     for index in indexes {
         let directory = root.join(index.to_string());
         let source = committer.ledger().source(SourceKind::Journal, &index.to_string())?;
-        let (writer, syncer, durable) =
-            journal::open_at(&directory, &journal_config(config), source.position)?;
+        let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
         let end = writer.end();
         journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });
         if index < config.receive.processors {

@@ -32,9 +32,8 @@ mod total;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::FlowRecord;
+use crate::flow::{Announcement, FlowRecord};
 use crate::ids::ExporterId;
-use crate::sampling::Announcement;
 use crate::units::UnixMillis;
 
 pub use error::{Error, ErrorKind};

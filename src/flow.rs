@@ -199,3 +199,17 @@ impl FlowRecord {
         self.forwarding_status >> 6 == 2
     }
 }
+
+/// What one options record says of sampling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Announcement {
+    /// The observation domain it is about.
+    pub domain: u32,
+    /// The sampler it describes (elements 48 or 302); `None`: the whole domain.
+    pub sampler: Option<u64>,
+    /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
+    pub rate: Option<SamplingRate>,
+    /// The interface or line card that it is about, where it is not about the whole domain. The domain's rate is then
+    /// what all its parts agree on; where they differ, it is ambiguous.
+    pub part: Option<u64>,
+}

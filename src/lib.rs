@@ -10,12 +10,16 @@
 //! 2. [`decode`] turns datagrams into flow records, [`sampling`] gives each record its sampling rate,
 //!    [`classify`] finds customer, link, direction and class, and [`meter`] adds up five-minute usage.
 //!    [`processor`] is the thread that runs these stages over one batch after the other.
-//! 3. [`ledger`] commits usage together with the journal position that it reaches.
+//! 3. [`commit`] puts usage into the [`ledger`], together with the journal position that it reaches.
 //! 4. [`rate`] prices usage by a tariff, [`invoice`] makes documents of it.
 //!
-//! [`units`], [`ids`], [`flow`], [`usage`], [`exporter`], [`money`] and [`period`] are the vocabulary; they
-//! import nothing else of this crate but each other. [`snmp`] and [`cli`] read; nothing above imports them.
-//! `docs/ARCHITECTURE.md` tells the way of a datagram and the invariants.
+//! [`units`], [`ids`], [`flow`], [`usage`], [`exporter`], [`money`], [`period`], [`counters`] and [`diagnostic`] are
+//! the vocabulary; they import nothing else of this crate but each other. [`config`] reads the operator's files, and
+//! [`setup`] puts them in force. [`daemon`] and [`replay`] run all of it, live or over captures; [`generate`] makes
+//! traffic of known totals to try it with. [`snmp`] and [`cli`] read; nothing above imports them, but for the agent's
+//! settings in the configuration.
+//!
+//! `docs/ARCHITECTURE.md` tells the way of a datagram and the invariants; `tests/it/tidy.rs` keeps the imports so.
 
 pub mod classify;
 pub mod cli;

@@ -20,7 +20,7 @@ use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Ta
 use crate::receive::pcap::{self, Capture};
 use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Scaled};
-use crate::{config as configuration, daemon, setup};
+use crate::{config as configuration, setup};
 
 /// Datagrams between two flushes, at most, where nobody says otherwise.
 const FLUSH_DATAGRAMS: u64 = 1 << 20;
@@ -98,21 +98,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// Puts `config` in force in `ledger`. Unknown exporters are accepted unless the operator says `reject`: a
-    /// capture is named by hand, so there are no strangers.
+    /// Puts `config` in force in `ledger`. Unknown exporters are accepted unless the operator says `reject`
+    /// (see [`configuration::Config::accepts_unknown_exporters`]).
     ///
     /// # Errors
     /// When the ledger refuses it.
     pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-        let accept =
-            config.receive.unknown_exporters != Some(configuration::sections::UnknownExporters::Reject);
+        let accept = config.accepts_unknown_exporters(configuration::Intake::Capture);
         setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
         let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
         committer.set_patience(LEDGER_PATIENCE);
         Ok(Self {
-            config: daemon::stages(config),
+            config: setup::stages(config),
             counters,
             registry,
             committer,

@@ -21,7 +21,7 @@ mod rates;
 use serde::{Deserialize, Serialize};
 
 use crate::exporter::SamplingPolicy;
-use crate::flow::{FlowRecord, SamplerRef};
+use crate::flow::{Announcement, FlowRecord, SamplerRef};
 use crate::units::{RateSource, SamplingRate, UnixMillis};
 
 use hold::{Hold, Waiting};
@@ -42,20 +42,6 @@ impl Default for Config {
     fn default() -> Self {
         Self { grace_ms: 10 * 60 * 1000, hold_ms: 60 * 60 * 1000, hold_records: 65_536 }
     }
-}
-
-/// What one options record says of sampling.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Announcement {
-    /// The observation domain it is about.
-    pub domain: u32,
-    /// The sampler it describes (elements 48 or 302); `None`: the whole domain.
-    pub sampler: Option<u64>,
-    /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
-    pub rate: Option<SamplingRate>,
-    /// The interface or line card that it is about, where it is not about the whole domain. The domain's rate is then
-    /// what all its parts agree on; where they differ, it is ambiguous.
-    pub part: Option<u64>,
 }
 
 /// What a record gets.

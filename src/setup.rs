@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::ids::{ClassId, CustomerId, LinkId};
 use crate::ledger::records::{ConfigVersion, NameKind};
 use crate::ledger::{self, Ledger};
+use crate::processor;
 use crate::processor::exporters::Exporters;
 
 /// Versions that are compiled, at most: the newest ones. Flows that ended before the oldest of these are classified
@@ -40,6 +41,7 @@ pub enum Error {
     Stored {
         /// Its hash.
         sha256: String,
+        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -128,6 +130,12 @@ fn number(network: &Network, ledger: &mut Ledger, registry: &Exporters) -> Resul
         classes: interned(ledger, NameKind::Class, classes, |id| small("traffic classes")(id).map(ClassId))?,
         customers: interned(ledger, NameKind::Customer, customers, |id| Ok(CustomerId(id)))?,
     })
+}
+
+/// What the stages of a stream processor are configured with.
+#[must_use]
+pub fn stages(config: &Config) -> processor::Config {
+    processor::Config { decode: config.decode, sampling: config.sampling, meter: config.meter }
 }
 
 /// Octets as lower-case hexadecimal digits.

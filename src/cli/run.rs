@@ -117,9 +117,7 @@ pub(super) fn mrtg(
         show_rows(ledger, &counters)?;
     }
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
-    out.write_all(
-        snmp::mrtg::configuration(&daemon::agent_config(agent), &counters, &host, &args.work_dir).as_bytes(),
-    )?;
+    out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &args.work_dir).as_bytes())?;
     Ok(())
 }
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use super::reader::{Place, Table, Value, nearest};
 use super::value;
-use crate::classify::rules::Prefix;
 use crate::decode::Limits;
 use crate::meter::{self, BucketRule};
-use crate::sampling;
+use crate::{journal, sampling, snmp};
 
 /// What to do with datagrams of an address that no `[[exporter]]` has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,67 +45,13 @@ impl Default for Receive {
     }
 }
 
-/// `[journal]`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Journal {
-    /// Length at which a segment file is closed and the next begun, in octets.
-    pub segment_octets: u64,
-    /// Longest time between two group commits to disk, in milliseconds.
-    pub sync_ms: i64,
-    /// How long committed segments are kept, in milliseconds.
-    pub retain_ms: i64,
-    /// How much of committed segments is kept, in octets.
-    pub retain_octets: u64,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self {
-            segment_octets: 64 << 20,
-            sync_ms: 100,
-            retain_ms: 7 * 86_400_000,
-            retain_octets: 10_000_000_000,
-        }
-    }
-}
-
-/// `[snmp]`: the agent. There is none where the section is absent.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Snmp {
-    /// Where it answers.
-    pub listen: SocketAddr,
-    /// Read-only communities of SNMPv1 and v2c; none: nobody is answered.
-    pub communities: Vec<String>,
-    /// Managers that may ask; none: any address.
-    pub sources: Vec<Prefix>,
-    /// sysContact.
-    pub contact: String,
-    /// sysLocation.
-    pub location: String,
-    /// sysName; empty: the host's name.
-    pub name: String,
-}
-
-impl Default for Snmp {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 1161)),
-            communities: Vec::new(),
-            sources: Vec::new(),
-            contact: String::new(),
-            location: String::new(),
-            name: String::new(),
-        }
-    }
-}
-
 /// `[ledger]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ledger {
     /// `sqlite:PATH`, relative to the state directory, or `postgres://...`.
     pub url: String,
     /// Time between two flushes, in milliseconds.
-    pub flush_ms: i64,
+    pub flush_ms: u64,
 }
 
 impl Default for Ledger {
@@ -245,12 +190,12 @@ pub(super) fn receive(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>
 }
 
 /// `[journal]`.
-pub(super) fn journal(table: &Table<'_>) -> Journal {
-    let mut section = Journal::default();
+pub(super) fn journal(table: &Table<'_>) -> journal::Config {
+    let mut section = journal::Config::default();
     set(&mut section.segment_octets, octets(table, "segment", 1 << 20));
-    set(&mut section.sync_ms, duration(table, "sync", 1));
-    set(&mut section.retain_ms, duration(table, "retain", 0));
-    set(&mut section.retain_octets, octets(table, "retain_size", 0));
+    set(&mut section.sync_ms, duration(table, "sync", 1).map(i64::unsigned_abs));
+    set(&mut section.retain_ms, duration(table, "retain", 0).map(Some));
+    set(&mut section.retain_octets, octets(table, "retain_size", 0).map(Some));
     section
 }
 
@@ -324,13 +269,13 @@ pub(super) fn ledger(table: &Table<'_>) -> Ledger {
             })
         });
     set(&mut section.url, url);
-    set(&mut section.flush_ms, duration(table, "flush", 100));
+    set(&mut section.flush_ms, duration(table, "flush", 100).map(i64::unsigned_abs));
     section
 }
 
 /// `[snmp]`; what it listens on goes into `taken`.
-pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Snmp {
-    let mut section = Snmp::default();
+pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> snmp::Config {
+    let mut section = snmp::Config::default();
     set(&mut section.listen, table.get("listen").and_then(|value| address(value, taken)));
     if let Some(value) = table.get("communities") {
         for item in value.one_or_many() {
@@ -346,9 +291,10 @@ pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -
             section.sources.extend(item.parse("an address prefix", value::prefix));
         }
     }
-    set(&mut section.contact, text(table, "contact"));
-    set(&mut section.location, text(table, "location"));
-    set(&mut section.name, text(table, "name"));
+    let named = |key| text(table, key).filter(|text| !text.is_empty());
+    section.contact = named("contact");
+    section.location = named("location");
+    section.name = named("name");
     section
 }
 

@@ -157,7 +157,7 @@ fn the_shipped_example_shows_the_defaults() {
         text.push_str(if is_option(&line) { &line[1..] } else { line });
         text.push('\n');
     }
-    for (text, snmp) in [(shipped, None), (text.as_str(), Some(Snmp::default()))] {
+    for (text, snmp) in [(shipped, None), (text.as_str(), Some(snmp::Config::default()))] {
         let parsed = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(Config { files: Vec::new(), ..parsed }, Config { snmp, ..Config::builtin() });
     }
@@ -334,11 +334,22 @@ fn a_customers_interface_is_not_on_a_link() {
 
 #[test]
 fn who_may_send() {
-    let accepts = |text: &str| parse(text).expect("valid").accepts_unknown_exporters();
-    assert!(accepts(""));
-    assert!(!accepts(CE1));
-    assert!(accepts(&format!("[receive]\nunknown_exporters = \"accept\"\n{CE1}")));
-    assert!(!accepts("[receive]\nunknown_exporters = \"reject\""));
+    // What the file says, and whether a stranger is then taken from the network, from a capture, and anybody at all
+    // from the network.
+    for (choice, exporter, network, capture, nobody) in [
+        ("", "", true, true, false),
+        ("", CE1, false, true, false),
+        ("unknown_exporters = \"accept\"", "", true, true, false),
+        ("unknown_exporters = \"accept\"", CE1, true, true, false),
+        ("unknown_exporters = \"reject\"", "", false, false, true),
+        ("unknown_exporters = \"reject\"", CE1, false, false, false),
+    ] {
+        let text = format!("[receive]\n{choice}\n{exporter}");
+        let config = parse(&text).expect("valid");
+        let accepts = |intake| config.accepts_unknown_exporters(intake);
+        assert_eq!((accepts(Intake::Network), accepts(Intake::Capture)), (network, capture), "{text}");
+        assert_eq!(config.rejects_everything(Intake::Network), nobody, "{text}");
+    }
 }
 
 proptest::proptest! {

@@ -26,6 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A flush that has not reached the ledger by then is reported as pending.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Tells a client what became of its reload: the new version's hash, or the errors.
+pub(super) struct Answer(oneshot::Sender<Result<String, String>>);
+
+impl Answer {
+    /// Sends it. The client may be gone; nobody else is interested.
+    pub(super) fn send(self, outcome: Result<String, String>) {
+        let _ = self.0.send(outcome);
+    }
+}
+
 /// Binds the socket, which only the daemon's user and group may use. A left-over of a dead daemon is replaced.
 pub(super) fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     use std::os::unix::fs::PermissionsExt;
@@ -102,7 +112,7 @@ async fn flush(shared: &Shared) -> Value {
 
 async fn reload(events: &SyncSender<Event>) -> Value {
     let (answer, answered) = oneshot::channel();
-    if events.try_send(Event::Reload(Some(answer))).is_err() {
+    if events.try_send(Event::Reload(Some(Answer(answer)))).is_err() {
         return json!({ "ok": false, "error": "busy" });
     }
     match answered.await {

@@ -25,6 +25,7 @@ use crate::setup::InForce;
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
 
 /// What the writer is asked to do.
+#[expect(clippy::large_enum_variant, reason = "a few of them wait at a time, and nearly all are flushes")]
 pub(super) enum Request {
     /// Commit what processor `index` drained.
     Flush {

@@ -8,7 +8,7 @@
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::sampling::Announcement;
+use crate::flow::Announcement;
 use crate::units::{RateSource, SamplingRate, UnixMillis};
 
 /// Fractions of a probability that is not 1/n are given in billionths.

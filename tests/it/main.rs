@@ -4,3 +4,4 @@ mod crash;
 mod generated;
 mod snmp;
 mod support;
+mod tidy;
