@@ -44,6 +44,8 @@ pub struct Committer {
     counters: Arc<Counters>,
     /// The ledger's number of each exporter, by the process's; 0 where not known yet.
     exporters: Vec<u32>,
+    /// How long a busy ledger is waited for; without it, for ever.
+    patience: Option<Duration>,
     volumes: VolumeSums,
 }
 
@@ -55,7 +57,7 @@ impl Committer {
     pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
         counters.ledger_writer.limit.store(crate::daemon::FLUSH_QUEUE as u64, Relaxed);
-        let mut committer = Self { ledger, counters, exporters: Vec::new(), volumes };
+        let mut committer = Self { ledger, counters, exporters: Vec::new(), patience: None, volumes };
         committer.number_exporters()?;
         committer.publish()?;
         Ok(committer)
@@ -64,6 +66,11 @@ impl Committer {
     /// The ledger, for what is not a flush.
     pub fn ledger(&mut self) -> &mut Ledger {
         &mut self.ledger
+    }
+
+    /// Gives up on a ledger that is busy for longer than `patience`. A daemon does not: its usage waits.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Sets the kinds that the links have in the configuration in force.
@@ -111,7 +118,7 @@ impl Committer {
                     // The connection broke after the ledger had committed.
                     break;
                 }
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_transient() && self.patience.is_none_or(|most| started.elapsed() < most) => {
                     self.counters.commit_failures.fetch_add(1, Relaxed);
                     self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
                     warn!(%error, "The ledger is busy; usage waits.");

@@ -116,6 +116,8 @@ pub struct Counts {
     pub options_records: u64,
     /// Octets of the flows emitted, both directions, before scaling.
     pub raw_octets: u64,
+    /// Their packets.
+    pub raw_packets: u64,
     /// Directional flows emitted.
     pub flows_emitted: u64,
     /// Data records without an octet counter.

@@ -52,6 +52,10 @@ impl Default for Config {
 /// Records that go into the table together.
 const CHUNK: usize = 256;
 
+/// Octets or packets in the table that make it full. A batch of 2^14 records, each below the decoder's 2^48, still
+/// fits on top.
+const SUM_MAX: u64 = 1 << 62;
+
 /// The usage table of one processor.
 #[derive(Debug)]
 pub struct Meter {
@@ -115,7 +119,8 @@ impl Meter {
     /// True where the table holds as much as it may: time to drain it before more is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.len() >= self.rows_max
+        // The second limit keeps the sums of one batch more within 64 bits, whatever the exporters claim.
+        self.len() >= self.rows_max || self.octets.as_u64() | self.packets.as_u64() >= SUM_MAX
     }
 
     /// Octets in the table, not scaled.

@@ -13,8 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
-use crate::classify::{Classified, Versions};
+use crate::classify::{Classified, Tally, Versions};
 use crate::counters::Counters;
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
@@ -27,6 +28,9 @@ use exporters::{Entry, Exporters};
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
 /// batch stays in the second-level cache.
 const BATCH_RECORDS: usize = 512;
+
+/// At most one message of a kind in this time.
+const REPORT_EVERY_MS: i64 = 60_000;
 
 /// The configuration of the stages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,6 +121,8 @@ pub struct StreamProcessor {
     meter: Meter,
     totals: FlushTotals,
     now: UnixMillis,
+    unknown_observations: u64,
+    unknown_observations_reported: Option<UnixMillis>,
 }
 
 impl StreamProcessor {
@@ -139,6 +145,8 @@ impl StreamProcessor {
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
             now: UnixMillis(0),
+            unknown_observations: 0,
+            unknown_observations_reported: None,
             counters,
         }
     }
@@ -233,25 +241,36 @@ impl StreamProcessor {
         if self.registry.generation() != self.generation {
             self.take_configuration();
         }
-        self.versions.classify(&self.decoded.records, &mut self.classified);
-        for (record, classified) in self.decoded.records.iter().zip(&self.classified) {
-            if classified.counts {
-                self.totals.metered_records += 1;
-                self.totals.metered_octets += record.octets.as_u64();
-                self.totals.metered_packets += record.packets.as_u64();
-            } else {
-                self.totals.duplicate_observations += 1;
-                self.totals.duplicate_observation_octets += record.octets.as_u64();
-            }
+        let tally = self.versions.classify(&self.decoded.records, &mut self.classified);
+        self.totals.duplicate_observations += tally.duplicate_observations;
+        self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
+        if tally.observation_unknown > 0 {
+            self.report_unknown_observation(&tally);
         }
         self.meter.add(&self.decoded.records, &self.classified);
         self.decoded.records.clear();
     }
 
+    /// An exporter that is said to observe both sides, but does not say which: its flows may count twice.
+    fn report_unknown_observation(&mut self, tally: &Tally) {
+        self.unknown_observations += tally.observation_unknown;
+        if self.unknown_observations_reported.is_some_and(|at| self.now.since(at) < REPORT_EVERY_MS) {
+            return;
+        }
+        self.unknown_observations_reported = Some(self.now);
+        let exporters = self.counters.exporters();
+        let named = tally.observation_unknown_exporter.and_then(|id| exporters.get(usize::from(id.0)));
+        warn!(
+            exporter = named.map_or("?", |exporter| exporter.name.as_str()),
+            records = self.unknown_observations,
+            "`observes = \"both\"` needs element 61 (flowDirection) in every record; these lack it and may count twice."
+        );
+    }
+
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
     fn take_configuration(&mut self) {
         (self.generation, self.versions) = self.registry.versions();
-        let registry = &self.registry;
+        let (registry, totals) = (&self.registry, &mut self.totals);
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 state.entry = entry;
@@ -259,6 +278,8 @@ impl StreamProcessor {
             }
             None => {
                 // No longer allowed: its state waits in case it is allowed again.
+                let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
+                add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
                 let state = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
                 registry.leave_state(*address, state);
                 false
@@ -313,6 +334,10 @@ impl StreamProcessor {
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
         let mut drained = Drained::default();
+        self.counters.processors[self.index].usage.set_current(self.meter.len() as u64);
+        self.totals.metered_records = self.meter.pending_records();
+        self.totals.metered_octets = self.meter.pending_octets();
+        self.totals.metered_packets = self.meter.pending_packets();
         self.meter.drain(&mut drained.usage);
         for (address, state) in &mut self.states {
             if !state.dirty {
@@ -412,6 +437,7 @@ fn add_difference(
     totals.records += now.records - then.records;
     totals.options_records += now.options_records - then.options_records;
     totals.raw_octets += now.raw_octets - then.raw_octets;
+    totals.raw_packets += now.raw_packets - then.raw_packets;
     totals.not_volume += now.not_volume - then.not_volume;
     totals.expired_records += expired_now.records - expired_then.records;
     totals.expired_octets += expired_now.octets - expired_then.octets;

@@ -6,6 +6,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicBool;
+use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ const FLUSH_DATAGRAMS: u64 = 1 << 20;
 
 /// Usage rows in the table that make a flush worth while.
 const FLUSH_ROWS: usize = 1 << 19;
+
+/// How long a ledger that another process writes is waited for.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The checkpoint of a capture's half-assembled IP fragments stands under this name, which is no address.
 const FRAGMENTS: &str = "fragments";
@@ -101,7 +105,8 @@ impl Session {
         let accept =
             config.receive.unknown_exporters != Some(configuration::sections::UnknownExporters::Reject);
         setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
-        let committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
+        let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
+        committer.set_patience(LEDGER_PATIENCE);
         Ok(Self { config: daemon::stages(config), counters, registry, committer })
     }
 

@@ -109,7 +109,7 @@ pub struct FlushTotals {
     pub options_records: u64,
     /// Octets of the flow records, raw.
     pub raw_octets: u64,
-    /// Packets of the flow records, raw.
+    /// Packets of the flow records, raw. For the report of a run; the ledger does not keep it.
     pub raw_packets: u64,
     /// Records metered.
     pub metered_records: u64,

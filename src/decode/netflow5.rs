@@ -52,18 +52,20 @@ impl ExporterDecoder {
         };
         let interval = u64::from(word16(header, 22) & 0x3fff).max(1);
         let rate = SamplingRate::new(interval, 1, RateSource::Header).expect("the interval is at least 1");
-        let (mut raw_octets, mut clamped) = (0, 0);
+        let (mut raw_octets, mut raw_packets, mut clamped) = (0, 0, 0);
         // An iterator of known length fills the vector in place.
         out.records.extend(records.chunks_exact(RECORD).map(|record| {
             let record = record.first_chunk().expect("chunks of that size");
             let (flow, moved) = flow(&context, exporter, SamplerRef::Stated(rate), record);
             raw_octets += flow.octets.as_u64();
+            raw_packets += flow.packets.as_u64();
             clamped += u64::from(moved);
             flow
         }));
         self.counts.records += u64::from(count);
         self.counts.flows_emitted += u64::from(count);
         self.counts.raw_octets = self.counts.raw_octets.saturating_add(raw_octets);
+        self.counts.raw_packets = self.counts.raw_packets.saturating_add(raw_packets);
         self.counts.clamped += clamped;
         Ok(Fate::Decoded)
     }

@@ -177,12 +177,13 @@ impl Work<'_> {
         let length = plan.layout.length();
         let exporter = self.exporter;
         let from = self.out.records.len();
-        let (mut octets, mut clamped, mut all_bits) = (0_u64, 0_u64, 0_u64);
+        let (mut octets, mut packets, mut clamped, mut all_bits) = (0_u64, 0_u64, 0_u64, 0_u64);
         // An iterator of known length fills the vector in place.
         self.out.records.extend((0..count).map(|n| {
             let row = plan.layout.row(set.data, set.at + n * length);
             let (flow, moved) = plan.flow(context, exporter, &row);
             octets = octets.wrapping_add(flow.octets.as_u64());
+            packets = packets.wrapping_add(flow.packets.as_u64());
             all_bits |= flow.octets.as_u64() | flow.packets.as_u64();
             clamped += u64::from(moved);
             flow
@@ -191,6 +192,7 @@ impl Work<'_> {
         if all_bits < IMPLAUSIBLE {
             self.counts.flows_emitted += count as u64;
             self.counts.raw_octets = self.counts.raw_octets.saturating_add(octets);
+            self.counts.raw_packets = self.counts.raw_packets.saturating_add(packets);
             self.counts.clamped += clamped;
             return;
         }
@@ -271,6 +273,7 @@ impl Work<'_> {
         }
         self.counts.flows_emitted += 1;
         self.counts.raw_octets = self.counts.raw_octets.saturating_add(octets);
+        self.counts.raw_packets = self.counts.raw_packets.saturating_add(flow.packets.as_u64());
         self.counts.clamped += u64::from(moved);
         self.out.records.push(flow);
     }

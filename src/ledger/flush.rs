@@ -23,6 +23,7 @@ const POSTGRES_BATCH_ROWS: usize = 16_384;
 /// A commit that the server may or may not have made: the connection broke before its answer came.
 pub(super) struct InDoubt {
     /// The server's number of the transaction.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server can be asked"))]
     transaction: i64,
     /// What it would have committed.
     advances: Vec<Advance>,
@@ -50,7 +51,6 @@ macro_rules! advance_sources {
                 records,
                 options_records,
                 raw_octets,
-                raw_packets,
                 metered_records,
                 metered_octets,
                 metered_packets,
@@ -88,7 +88,6 @@ macro_rules! advance_sources {
                     t::records.eq(t::records + records),
                     t::options_records.eq(t::options_records + options_records),
                     t::raw_octets.eq(t::raw_octets + raw_octets),
-                    t::raw_packets.eq(t::raw_packets + raw_packets),
                     t::metered_records.eq(t::metered_records + metered_records),
                     t::metered_octets.eq(t::metered_octets + metered_octets),
                     t::metered_packets.eq(t::metered_packets + metered_packets),
@@ -141,7 +140,11 @@ impl Ledger {
         if self.arrived_before(flush)? {
             return Ok(());
         }
-        let mut transaction = None;
+        #[cfg_attr(
+            not(feature = "postgres"),
+            expect(unused_mut, reason = "only a server has numbers for them")
+        )]
+        let mut transaction: Option<i64> = None;
         let result = self.run("commit a flush", |db| match db {
             #[cfg(feature = "postgres")]
             Db::Postgres(connection) => super::connection::postgres_transaction(connection, |c| {
@@ -174,12 +177,14 @@ impl Ledger {
         let Some(doubt) = self.in_doubt.take_if(|doubt| doubt.advances == flush.advances) else {
             return Ok(false);
         };
-        let transaction = doubt.transaction;
-        let status = self.run("learn what became of a commit", |db| match db {
-            #[cfg(feature = "postgres")]
-            Db::Postgres(c) => Ok(diesel::select(txid_status(transaction)).get_result::<Option<String>>(c)?),
-            Db::Sqlite(_) => Ok(None),
-        });
+        let status: Result<Option<String>, Error> =
+            self.run("learn what became of a commit", |db| match db {
+                #[cfg(feature = "postgres")]
+                Db::Postgres(c) => {
+                    Ok(diesel::select(txid_status(doubt.transaction)).get_result::<Option<String>>(c)?)
+                }
+                Db::Sqlite(_) => Ok(None),
+            });
         match status {
             Ok(Some(status)) if status == "committed" => Ok(true),
             // The server has not noticed yet that nobody listens; it will not be for long.
@@ -244,7 +249,7 @@ struct StoredAdvance<'a> {
     advance: &'a Advance,
     from: i64,
     to: i64,
-    totals: [i64; 16],
+    totals: [i64; 15],
 }
 
 impl<'a> StoredAdvance<'a> {
@@ -253,7 +258,7 @@ impl<'a> StoredAdvance<'a> {
             return Err(Error::Range("a flush that moves backward"));
         }
         let t = &advance.totals;
-        let mut totals = [0; 16];
+        let mut totals = [0; 15];
         let numbers = [
             t.datagrams,
             t.malformed,
@@ -261,7 +266,6 @@ impl<'a> StoredAdvance<'a> {
             t.records,
             t.options_records,
             t.raw_octets,
-            t.raw_packets,
             t.metered_records,
             t.metered_octets,
             t.metered_packets,

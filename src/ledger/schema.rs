@@ -33,7 +33,6 @@ diesel::table! {
         records -> BigInt,
         options_records -> BigInt,
         raw_octets -> BigInt,
-        raw_packets -> BigInt,
         metered_records -> BigInt,
         metered_octets -> BigInt,
         metered_packets -> BigInt,

@@ -48,7 +48,6 @@ CREATE TABLE source_total (
     records BIGINT NOT NULL CHECK (records >= 0),
     options_records BIGINT NOT NULL CHECK (options_records >= 0),
     raw_octets BIGINT NOT NULL CHECK (raw_octets >= 0),
-    raw_packets BIGINT NOT NULL CHECK (raw_packets >= 0),
     metered_records BIGINT NOT NULL CHECK (metered_records >= 0),
     metered_octets BIGINT NOT NULL CHECK (metered_octets >= 0),
     metered_packets BIGINT NOT NULL CHECK (metered_packets >= 0),

@@ -47,7 +47,6 @@ CREATE TABLE source_total (
     records INTEGER NOT NULL CHECK (records >= 0),
     options_records INTEGER NOT NULL CHECK (options_records >= 0),
     raw_octets INTEGER NOT NULL CHECK (raw_octets >= 0),
-    raw_packets INTEGER NOT NULL CHECK (raw_packets >= 0),
     metered_records INTEGER NOT NULL CHECK (metered_records >= 0),
     metered_octets INTEGER NOT NULL CHECK (metered_octets >= 0),
     metered_packets INTEGER NOT NULL CHECK (metered_packets >= 0),
