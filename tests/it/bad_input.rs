@@ -16,11 +16,12 @@ fn malformed_datagrams_are_counted_by_kind_and_logged_once_a_minute() {
     let site = Site::new(NETWORK);
     let daemon = site.start();
     let whole = v5(0, CAMPUS, &[(1, 100); 3]);
-    let ipfix = |length: u16, rest: &[u8]| {
+    // A header alone, that claims more.
+    let ipfix = |length: u16, sequence: u8| {
         let mut out = [0_u16.to_be_bytes(); 8].concat();
         out[..2].copy_from_slice(&10_u16.to_be_bytes());
         out[2..4].copy_from_slice(&length.to_be_bytes());
-        out.extend(rest);
+        out[11] = sequence;
         out
     };
     let mut v9 = whole[..20].to_vec();
@@ -30,7 +31,7 @@ fn malformed_datagrams_are_counted_by_kind_and_logged_once_a_minute() {
         ("truncated", &|n| vec![0, 5, 0, n]),
         ("unknown-version", &|n| vec![0, 77, n]),
         ("count-beyond-data", &|n| [&whole[..80], &[n]].concat()),
-        ("message-length", &|n| ipfix(1000, &[n])),
+        ("message-length", &|n| ipfix(1000, n)),
         ("set-length", &|n| [&v9[..], &[1, 0, 0, 2, n]].concat()),
     ];
     for n in 0..200 {
@@ -206,14 +207,33 @@ fn a_locked_ledger_makes_usage_wait_and_loses_none() {
     let quiet = daemon.status();
     assert_eq!((&quiet["ledger_writer"]["waits"], &quiet["commit_failures"]), (&0.into(), &0.into()));
 
+    // Short enough for SQLite to wait by itself: a wait all the same.
+    let lock = Lock::take(&site);
+    daemon.send("127.0.0.1", &[v5(1, CAMPUS, &[(1, 1)])]);
+    let begun = std::time::Instant::now();
+    while daemon.status()["ledger_writer"]["current"] == 0 {
+        assert!(begun.elapsed().as_secs() < 30);
+        std::thread::yield_now();
+    }
+    // The flush begins its transaction after it says so; it must meet the lock.
+    let meet = begun.elapsed() + std::time::Duration::from_millis(500);
+    while begun.elapsed() < meet {
+        assert_eq!(daemon.status()["commits"], quiet["commits"]);
+    }
+    lock.release();
+    daemon.flush();
+    let quiet = daemon.status();
+    assert_eq!((&quiet["ledger_writer"]["waits"], &quiet["commit_failures"]), (&1.into(), &0.into()));
+    assert!(number(&quiet["ledger_writer"]["wait_micros"]) >= 5000);
+
     let lock = Lock::take(&site);
     let first = number(&quiet["commits"]);
-    for n in 1..=20 {
+    for n in 2..=21 {
         daemon.send("127.0.0.1", &[v5(n, CAMPUS, &[(1, 1000)])]);
     }
     // Longer than SQLite waits by itself.
     daemon.wait_for("The ledger is busy; usage waits");
-    daemon.send("127.0.0.1", &[v5(21, CAMPUS, &[(1, 7)])]);
+    daemon.send("127.0.0.1", &[v5(22, CAMPUS, &[(1, 7)])]);
     let busy = daemon.status();
     assert_eq!(number(&busy["commits"]), first);
     assert!(
@@ -221,18 +241,18 @@ fn a_locked_ledger_makes_usage_wait_and_loses_none() {
         "{busy}"
     );
     // Readers are not kept out.
-    assert_eq!(site.raw_volume(), (1, 100));
+    assert_eq!(site.raw_volume(), (2, 101));
     lock.release();
     daemon.flush();
 
     let status = daemon.status();
     let writer = &status["ledger_writer"];
-    assert!(number(&writer["waits"]) >= 1 && number(&writer["failures"]) >= 1, "{writer}");
+    assert!(number(&writer["waits"]) >= 2 && number(&writer["failures"]) >= 1, "{writer}");
     assert!(number(&writer["wait_micros"]) > 1_000_000 && writer["current"] == 0, "{writer}");
-    assert_eq!(site.raw_volume(), (22, 20_107));
+    assert_eq!(site.raw_volume(), (23, 20_108));
     assert_eq!(status["exporters"][0]["lost"], 0);
     assert_eq!(daemon.stop().code(), Some(0));
-    assert_eq!(site.raw_volume(), (22, 20_107));
+    assert_eq!(site.raw_volume(), (23, 20_108));
 }
 
 /// The octets that a file of the daemon may have, until it may have more: as on a full disk, writing fails beyond.
@@ -403,14 +423,12 @@ fn completions_and_manual_are_what_their_readers_take() {
     assert!(site.out(&["completions", "fish"]).contains("complete -c fluxoscope"));
     let manual = site.out(&["man"]);
     assert!(manual.contains(".TH fluxoscope 1"), "{}", &manual[..200]);
-    for verb in ["run", "ctl", "replay", "usage", "mrtg", "completions"] {
-        assert!(
-            bash.contains(verb) && manual.contains(&format!(".SH \"{}\"", verb.to_uppercase())),
-            "{verb}"
-        );
+    for verb in ["run", "ctl", "replay", "usage", "mrtg", "completions", "customer whois"] {
+        assert!(verb.split(' ').all(|word| bash.contains(&format!("__{word}\""))), "{verb}");
+        assert!(manual.contains(&format!(".SH \"FLUXOSCOPE {}\"", verb.to_uppercase())), "{verb}");
     }
     if Command::new("groff").arg("--version").output().is_ok() {
-        let text = check("groff", &["-man", "-Tutf8", "-ww", "-P-c"], &manual);
+        let text = check("groff", &["-man", "-Tascii", "-ww", "-P-cbou"], &manual);
         assert!(text.contains("SYNOPSIS") && text.contains("--state-dir"), "{text}");
     }
 }

@@ -142,7 +142,7 @@ fn walk(program: &str, version: &str, port: u16, from: &str) -> Vec<(String, Str
 fn table(port: u16, table: u32) -> BTreeMap<String, BTreeMap<u32, String>> {
     let root = format!("{FLUX}.{table}.1.");
     let mut rows: BTreeMap<String, BTreeMap<u32, String>> = BTreeMap::new();
-    for (oid, value) in walk("snmpbulkwalk", "-v2c", port, &root) {
+    for (oid, value) in walk("snmpbulkwalk", "-v2c", port, root.trim_end_matches('.')) {
         let (column, index) = oid[root.len()..].split_once('.').unwrap();
         rows.entry(index.to_owned()).or_default().insert(column.parse().unwrap(), value);
     }
@@ -300,6 +300,7 @@ fn a_reload_takes_effect_from_then_on_and_a_broken_one_not_at_all() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("203.0.113.0/240"));
     daemon.send("127.0.0.1", &[v5(1, MOVING, &[(1, 20)])]);
     daemon.flush();
+    site.configure(NETWORK); // For `usage`; nobody tells the daemon.
     expect(&[("campus", 120)]);
     let status = daemon.status();
     assert_eq!((&status["reloads"], &status["reload_failures"]), (&0.into(), &3.into()));
