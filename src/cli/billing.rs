@@ -224,7 +224,9 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
                 writeln!(out, "{}", file.display())?;
             }
             if files.is_empty() {
-                eprintln!("no invoices of {period}; make them with `fluxoscope invoice run --period {period}`");
+                eprintln!(
+                    "no invoices of {period}; make them with `fluxoscope invoice run --period {period}`"
+                );
             }
             Ok(())
         }
@@ -330,6 +332,7 @@ fn texts<const N: usize>(
     columns: &[&str; N],
     rows: Vec<[String; N]>,
 ) -> Result<(), Failure> {
-    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|row| row.into_iter().map(Cell::Text).collect()).collect();
+    let rows: Vec<Vec<Cell>> =
+        rows.into_iter().map(|row| row.into_iter().map(Cell::Text).collect()).collect();
     Ok(output::rows(out, format, columns, &rows)?)
 }
