@@ -97,6 +97,8 @@ type Outcome = Result<(), String>;
 impl Receiver {
     pub(super) fn new(parts: Parts) -> Self {
         let from = parts.from;
+        // Limits are known before anything comes.
+        parts.durable.publish(&parts.shared.counters.processors[parts.index].journal_queue);
         Self {
             generation: parts.registry.generation(),
             parts,

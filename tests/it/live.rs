@@ -133,7 +133,7 @@ fn walk(program: &str, version: &str, port: u16, from: &str) -> Vec<(String, Str
     let text = output(program, &[version, "-c", "see", "-Onqt", &peer, from]);
     text.lines()
         .filter_map(|line| line.split_once(' '))
-        .filter(|(oid, _)| oid.starts_with(".1.3"))
+        .filter(|(oid, value)| oid.starts_with(".1.3") && !value.starts_with("No more variables"))
         .map(|(oid, value)| (oid.to_owned(), value.trim_matches('"').to_owned()))
         .collect()
 }
@@ -235,7 +235,8 @@ fn whole_walks(port: u16) {
     let mut counts = Vec::new();
     for (program, version) in [("snmpwalk", "-v1"), ("snmpwalk", "-v2c"), ("snmpbulkwalk", "-v2c")] {
         let all = walk(program, version, port, ".1.3");
-        assert!(all.iter().map(|(oid, _)| arcs(oid)).is_sorted_by(|a, b| a < b), "{program} {version}");
+        let disorder = all.windows(2).find(|pair| arcs(&pair[0].0) >= arcs(&pair[1].0));
+        assert_eq!(disorder, None, "{program} {version}");
         assert!(all.iter().any(|(oid, _)| oid == ".1.3.6.1.2.1.1.3.0"), "sysUpTime");
         let wide = format!("{FLUX}.4.1.3.");
         assert_eq!(all.iter().any(|(oid, _)| oid.starts_with(&wide)), version == "-v2c", "Counter64");
