@@ -94,7 +94,7 @@ enum Shell {
     Fish,
     /// PowerShell
     #[value(name = "powershell")]
-    PowerShell,
+    Power,
     /// Z shell
     Zsh,
 }
@@ -292,7 +292,7 @@ fn completions(shell: Shell, out: &mut dyn Write) {
         Shell::Bash => generate(shells::Bash, &mut command, name, out),
         Shell::Elvish => generate(shells::Elvish, &mut command, name, out),
         Shell::Fish => generate(shells::Fish, &mut command, name, out),
-        Shell::PowerShell => generate(shells::PowerShell, &mut command, name, out),
+        Shell::Power => generate(shells::PowerShell, &mut command, name, out),
         Shell::Zsh => generate(shells::Zsh, &mut command, name, out),
     }
 }

@@ -12,7 +12,6 @@ use clap::Args;
 
 use super::output::Format;
 use super::{Failure, billing, usage};
-use crate::config::Config;
 use crate::counters::Counters;
 use crate::daemon;
 use crate::replay::Session;
