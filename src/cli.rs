@@ -3,6 +3,8 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
 //! found a difference.
 
+pub mod billing;
+pub mod billing_ledger;
 pub mod customer;
 pub mod demo;
 pub mod generate;
@@ -62,10 +64,10 @@ enum Verb {
     Customer(customer::CustomerVerb),
     /// Tariffs: check a file, activate a version, show what is in force
     #[command(subcommand)]
-    Tariff(tariff::TariffVerb),
+    Tariff(billing::TariffVerb),
     /// Invoices: make a month's, list, show and export them
     #[command(subcommand)]
-    Invoice(invoice::InvoiceVerb),
+    Invoice(billing::InvoiceVerb),
     /// Write export traffic of known totals for this configuration
     Generate(generate::GenerateArgs),
     /// Print an MRTG configuration for this agent
@@ -175,9 +177,9 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(args, &cli.config()?, &cli.state_dir, out),
         Verb::Usage(args) => usage::run(args, &mut cli.ledger()?, out),
         Verb::Customer(verb) => customer::run(verb, cli, out),
-        Verb::Tariff(verb) => tariff::run(verb, cli, out),
-        Verb::Invoice(verb) => invoice::run(verb, cli, out),
-        Verb::Generate(args) => generate::run(args, cli),
+        Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
+        Verb::Invoice(verb) => billing::invoices(verb, cli, out),
+        Verb::Generate(args) => generate::run(args, &cli.config()?),
         Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
         Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),
         Verb::Completions { shell } => {
@@ -275,7 +277,7 @@ fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 network.customers.len()
             )?;
             ledger_url(&config, &cli.state_dir)?;
-            problems += &tariff::check_all(&config, out)?;
+            problems += &billing::check_all(&config, out)?;
         }
         Err(found) => problems += &found.render(color_on_stderr()),
     }

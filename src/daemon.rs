@@ -189,7 +189,7 @@ pub fn run(
 
     // Receivers first: nothing that is sent while the journals are read may be lost.
     let journals = open_journals(config, state_dir, &mut committer)?;
-    let mut intake: Vec<JoinHandle<()>> = Vec::new();
+    let mut intake: Vec<JoinHandle<socket::Sockets>> = Vec::new();
     let mut syncers: Vec<JoinHandle<()>> = Vec::new();
     let mut views = Vec::new();
     for ((index, sockets), journal) in sockets.into_iter().enumerate().zip(journals.own) {
@@ -242,9 +242,9 @@ pub fn run(
 
     let outcome = supervise(&reported, &requests, &registry, &shared, load);
     shared.stopping.store(true, Relaxed);
-    for thread in intake {
-        join(thread);
-    }
+    // No socket is closed before the last receiver has ended; see there.
+    let sockets: Vec<_> = intake.into_iter().map(join).collect();
+    drop(sockets);
     drop(requests);
     join(writer);
     for thread in syncers {
@@ -409,13 +409,16 @@ fn spawn_signals(events: &SyncSender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     thread::Builder::new().name(name.to_owned()).spawn(body).expect("the system can start a thread")
 }
 
-fn join(thread: JoinHandle<()>) {
+/// What a thread ended with; nothing where it panicked.
+fn join<T>(thread: JoinHandle<T>) -> Option<T> {
     let name = thread.thread().name().unwrap_or("?").to_owned();
-    if thread.join().is_err() {
+    let outcome = thread.join().ok();
+    if outcome.is_none() {
         error!(thread = %name, "A thread panicked.");
     }
+    outcome
 }

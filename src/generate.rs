@@ -11,23 +11,23 @@
 
 mod encode;
 mod maker;
-mod pcap;
 mod plan;
 mod random;
 mod send;
 mod truth;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
-use std::io::{self, Write};
+use std::io;
+use std::path::Path;
 
 use self::encode::Stream;
 use self::maker::Maker;
 use crate::config::Config;
+use crate::receive::pcap_write::CaptureWriter;
 use crate::units::UnixMillis;
 
 pub use self::encode::Datagram;
-pub use self::pcap::CaptureWriter;
 pub use self::send::Sender;
 pub use self::truth::Truth;
 
@@ -165,21 +165,30 @@ pub fn generate(
     Ok(Generated { truth, datagrams, skipped })
 }
 
-/// Generates into a capture.
+/// Generates into a capture file. `progress` is told how many records are written, a datagram at a time.
 ///
 /// # Errors
 /// As [`generate`].
-pub fn to_capture(config: &Config, options: &Options, out: impl Write) -> Result<Generated, Error> {
-    let mut capture = CaptureWriter::new(out).map_err(Error::Io)?;
+pub fn to_capture(
+    config: &Config,
+    options: &Options,
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Generated, Error> {
+    let mut capture = CaptureWriter::create(path).map_err(Error::Io)?;
+    let mut records = 0;
     let generated = generate(config, options, |datagram| {
-        capture.datagram(datagram.time, datagram.source, datagram.payload)
+        records += u64::from(datagram.records);
+        progress(records);
+        capture.write(datagram.time, datagram.source, collector(datagram.source.ip()), datagram.payload)
     })?;
     capture.finish().map_err(Error::Io)?;
     Ok(generated)
 }
 
 /// Generates and sends to `target` at `rate` flow records a second (0: as fast as it goes). Each exporter's datagrams
-/// leave from its own address, which must be one of this machine: any of 127.0.0.0/8 is.
+/// leave from its own address, which must be one of this machine: any of 127.0.0.0/8 is. `progress` is told how many
+/// records are sent, a datagram at a time.
 ///
 /// # Errors
 /// As [`generate`]; also when an exporter's address cannot be bound.
@@ -188,9 +197,24 @@ pub fn to_network(
     options: &Options,
     target: SocketAddr,
     rate: u64,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<Generated, Error> {
     let mut sender = Sender::new(target, rate);
-    generate(config, options, |datagram| sender.send(datagram))
+    let mut records = 0;
+    generate(config, options, |datagram| {
+        records += u64::from(datagram.records);
+        progress(records);
+        sender.send(datagram)
+    })
+}
+
+/// Where a capture's datagrams go, in documentation address space (RFC 5737, RFC 3849). Nothing depends on it.
+fn collector(source: IpAddr) -> SocketAddr {
+    let address = match source {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfe)),
+    };
+    SocketAddr::new(address, 2055)
 }
 
 /// Records wait this long at most for their datagram to fill up.

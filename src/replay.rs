@@ -22,8 +22,11 @@ use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Scaled};
 use crate::{config as configuration, setup};
 
-/// Datagrams between two flushes, at most.
+/// Datagrams between two flushes, at most, where nobody says otherwise.
 const FLUSH_DATAGRAMS: u64 = 1 << 20;
+
+/// Datagrams after which holds age and progress is told.
+const EXPIRE_DATAGRAMS: u64 = 4096;
 
 /// Usage rows in the table that make a flush worth while.
 const FLUSH_ROWS: usize = 1 << 19;
@@ -91,6 +94,7 @@ pub struct Session {
     counters: Arc<Counters>,
     registry: Arc<Exporters>,
     committer: Committer,
+    flush_datagrams: u64,
 }
 
 impl Session {
@@ -106,7 +110,21 @@ impl Session {
         setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
         let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
         committer.set_patience(LEDGER_PATIENCE);
-        Ok(Self { config: setup::stages(config), counters, registry, committer })
+        Ok(Self {
+            config: setup::stages(config),
+            counters,
+            registry,
+            committer,
+            flush_datagrams: FLUSH_DATAGRAMS,
+        })
+    }
+
+    /// Commits after so many datagrams at most, so that less is read again after an interruption. What is metered does
+    /// not depend on it.
+    #[must_use]
+    pub fn flush_after(mut self, datagrams: u64) -> Self {
+        self.flush_datagrams = datagrams.max(1);
+        self
     }
 
     /// The counters of all captures replayed so far.
@@ -140,6 +158,7 @@ impl Session {
         resume(&mut capture, &registry, &mut self.committer, &source)?;
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
 
+        let flush_datagrams = self.flush_datagrams;
         let stop = AtomicBool::new(false);
         let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, Drained)>(1);
         let committer = &mut self.committer;
@@ -151,7 +170,7 @@ impl Session {
                 }
                 Ok(())
             });
-            let read = read(&mut capture, &mut processor, &source, &flushes, progress);
+            let read = read(&mut capture, &mut processor, &source, &flushes, flush_datagrams, progress);
             drop(flushes);
             let committed = writer.join().expect("the writer does not panic");
             committed?;
@@ -189,11 +208,12 @@ fn read(
     processor: &mut StreamProcessor,
     source: &Source,
     flushes: &std::sync::mpsc::SyncSender<(Advance, Drained)>,
+    flush_datagrams: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut from = source.position;
-    let mut since_flush = 0;
+    let (mut since_flush, mut since_expire) = (0, 0);
     let mut to = from;
     let mut clock = UnixMillis(0);
     // False: the writer has given up; its error is the one to report.
@@ -220,11 +240,13 @@ fn read(
             Taken::Rejected => report.rejected += 1,
         }
         since_flush += 1;
-        if since_flush % 4096 == 0 {
+        since_expire += 1;
+        if since_expire >= EXPIRE_DATAGRAMS {
+            since_expire = 0;
             progress(to.0, capture.len());
             processor.expire(clock);
         }
-        if since_flush >= FLUSH_DATAGRAMS || processor.usage_rows() >= FLUSH_ROWS || !processor.has_room() {
+        if since_flush >= flush_datagrams || processor.usage_rows() >= FLUSH_ROWS || !processor.has_room() {
             since_flush = 0;
             if !flush(capture, processor, to, false, &mut report) {
                 return Ok(report);

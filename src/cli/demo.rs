@@ -11,8 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::output::Format;
-use super::{Failure, invoice, tariff, usage};
-use crate::config::Config;
+use super::{Failure, billing, usage};
 use crate::counters::Counters;
 use crate::daemon;
 use crate::replay::Session;
@@ -24,8 +23,8 @@ const CAPTURE: &[u8] = include_bytes!("../../ops/demo/capture.pcap");
 const CONFIGURATION: &str = include_str!("../../ops/demo/fluxoscope.toml");
 /// The tariffs that the customers have.
 const TARIFFS: [(&str, &str); 2] = [
-    ("transit-flat.toml", include_str!("../../tariffs/transit-flat.toml")),
-    ("transit-tiers.toml", include_str!("../../tariffs/transit-tiers.toml")),
+    ("regional-isp.toml", include_str!("../../tariffs/regional-isp.toml")),
+    ("transit-per-gb.toml", include_str!("../../tariffs/transit-per-gb.toml")),
 ];
 /// The month in which the capture was made.
 const PERIOD: &str = "2026-11";
@@ -104,12 +103,13 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
     writeln!(out, "\n3. Tariffs activated, the month's invoices made\n")?;
     for path in &files.tariffs {
-        tariff::activate_file(session.ledger(), path, "demo", daemon::now_ms(), out)?;
+        billing::activate(session.ledger(), path, "demo", out)?;
     }
-    let made = invoice::make(session.ledger(), &config, PERIOD, out)?;
-    for number in &made {
+    let period = PERIOD.parse().expect("a month");
+    let made = billing::make(session.ledger(), &config, period, None, false)?;
+    for invoice in &made.invoices {
         writeln!(out)?;
-        invoice::print(session.ledger(), number, Format::Table, out)?;
+        billing::print(session.ledger(), &invoice.number, Format::Table, out)?;
     }
 
     writeln!(out, "\n4. The counters that the SNMP agent shows\n")?;

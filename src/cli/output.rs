@@ -138,9 +138,11 @@ pub fn csv_field(text: &str) -> String {
 }
 
 fn table(out: &mut dyn Write, columns: &[&str], rows: &[Vec<Cell>]) -> io::Result<()> {
-    use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+    use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|name| name.replace('_', " ")));
     for row in rows {
         table.add_row(row.iter().map(|cell| {

@@ -22,6 +22,9 @@ pub struct ReplayArgs {
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Commit after so many datagrams at most
+    #[arg(long, value_name = "N", hide = true)]
+    flush_datagrams: Option<u64>,
 }
 
 /// Replays the files and prints what was done.
@@ -37,6 +40,9 @@ pub(super) fn run(
     let begun = Instant::now();
     let ledger = super::open_created(config, state_dir)?;
     let mut session = Session::open(config, ledger, daemon::now_ms())?;
+    if let Some(datagrams) = args.flush_datagrams {
+        session = session.flush_after(datagrams);
+    }
     let mut sum: Option<Report> = None;
     for path in &args.files {
         let bar = progress_bar(path);

@@ -112,10 +112,14 @@ impl Receiver {
     }
 
     /// Receives and meters until the daemon stops.
-    pub(super) fn run(mut self) {
+    ///
+    /// Gives the sockets back, to be closed when all receivers have ended: without them the kernel would hand this
+    /// receiver's exporters to another one, which would begin a memory of them anew and commit it over theirs.
+    pub(super) fn run(mut self) -> Sockets {
         if let Err(message) = self.work() {
             let _ = self.parts.events.send(Event::Fatal(message));
         }
+        self.parts.sockets
     }
 
     fn work(&mut self) -> Outcome {

@@ -440,12 +440,15 @@ fn both_families_occur() {
 #[test]
 fn a_seed_is_a_traffic() {
     let capture = |seed| {
-        let mut out = Vec::new();
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("capture");
         let options = Options { seed, ..options(Protocol::V9, 10) };
-        let generated = to_capture(&config(), &options, &mut out).expect("it fits");
+        let mut seen = Vec::new();
+        let generated = to_capture(&config(), &options, &path, &mut |n| seen.push(n)).expect("it fits");
+        assert!(seen.is_sorted() && seen.last() == Some(&5000), "progress goes up to all records");
         let mut csv = Vec::new();
         generated.truth.write_csv(&mut csv).expect("memory");
-        (out, csv)
+        (std::fs::read(path).expect("written"), csv)
     };
     assert_eq!(capture(3), capture(3));
     assert_ne!(capture(3), capture(4));

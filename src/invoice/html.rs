@@ -1,7 +1,7 @@
 //! An invoice as a page for reading and printing: A4, one file, nothing loaded from elsewhere.
 //!
-//! The page is made from the document alone. Numbers are set as tables want them (grouped, aligned at the point by
-//! equal places); the document has them in full.
+//! The page is made from the document alone. Numbers are set as tables want them (grouped, their points below each
+//! other); the document has them in full.
 
 use askama::Template;
 
@@ -61,7 +61,7 @@ struct RateView<'a> {
 }
 
 /// Digits after the point of a quantity on the page.
-const PLACES: usize = 6;
+const PLACES: u32 = 6;
 
 /// The page.
 #[must_use]
@@ -102,15 +102,20 @@ fn css_string(text: &str) -> String {
 }
 
 fn lines(invoice: &Invoice) -> Vec<LineView<'_>> {
-    let view = invoice.lines.iter().map(|line| LineView {
-        description: &line.description,
-        charge: &line.charge,
-        quantity: grouped(&padded(&line.quantity)),
-        unit: &line.unit,
-        price: grouped(&line.price),
-        amount: grouped(&line.amount.to_string()),
-        error: error(&line.relative_error),
-    });
+    let quantities = aligned(invoice.lines.iter().map(|line| shortened(&line.quantity)).collect());
+    let prices = aligned(invoice.lines.iter().map(|line| line.price.clone()).collect());
+    let view =
+        invoice.lines.iter().zip(quantities.into_iter().zip(prices)).map(|(line, (quantity, price))| {
+            LineView {
+                description: &line.description,
+                charge: &line.charge,
+                quantity,
+                unit: &line.unit,
+                price,
+                amount: grouped(&line.amount.to_string()),
+                error: error(&line.relative_error),
+            }
+        });
     view.collect()
 }
 
@@ -146,16 +151,29 @@ fn rates(invoice: &Invoice) -> Vec<RateView<'_>> {
     view.collect()
 }
 
-/// A quantity with exactly [`PLACES`] digits, rounded half up; whole quantities stay whole.
-fn padded(quantity: &str) -> String {
-    let Some((whole, fraction)) = quantity.split_once('.') else { return quantity.to_owned() };
-    if fraction.len() <= PLACES {
-        return format!("{whole}.{fraction:0<PLACES$}");
-    }
+/// A quantity with at most [`PLACES`] digits after the point, rounded half up.
+fn shortened(quantity: &str) -> String {
     match parse_decimal(quantity) {
-        Some(exact) => Exact::from(exact).to_fixed_string(6),
+        Some(exact) => Exact::from(exact).to_decimal_string(PLACES),
         None => quantity.to_owned(),
     }
+}
+
+/// A column's numbers, grouped, with their points below each other: blanks as wide as a digit and as a point (U+2007
+/// and U+2008) stand where one has fewer places than another.
+fn aligned(column: Vec<String>) -> Vec<String> {
+    let places = |number: &str| number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let most = column.iter().map(|number| places(number)).max().unwrap_or(0);
+    let pad = |number: String| {
+        let missing = most - places(&number);
+        let mut text = grouped(&number);
+        if missing == most && most > 0 {
+            text.push('\u{2008}');
+        }
+        text.extend(core::iter::repeat_n('\u{2007}', missing));
+        text
+    };
+    column.into_iter().map(pad).collect()
 }
 
 /// Digits in groups of three before the point, apart by a narrow no-break space (ISO 80000-1, 7.3.1).

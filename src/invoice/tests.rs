@@ -197,7 +197,11 @@ fn the_page_escapes_names_and_marks_drafts() {
     assert!(page.contains("&#60;script&#62;alert") && page.contains("Söhne"));
     assert_eq!(page.matches("</style").count(), 1, "the number in the page's foot cannot end the style");
     assert!(page.contains("class=\"mark\"") && page.contains("not a request for payment"));
-    assert!(page.contains("1\u{202f}234.567890") && page.contains(">98.59<") && page.contains("2026-03-31"));
+    assert!(
+        page.contains("1\u{202f}234.56789\u{2007}<")
+            && page.contains(">98.59<")
+            && page.contains("2026-03-31")
+    );
     for outside in ["http:", "https:", "url(", "<link", "<img", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }

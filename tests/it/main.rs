@@ -1,4 +1,7 @@
 //! Integration tests.
 
+mod crash;
+mod generated;
 mod snmp;
+mod support;
 mod tidy;

@@ -41,8 +41,8 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ),
     (
         "generate",
-        &["config", "meter::BucketRule", "meter::Config"],
-        "its truth owes nothing to the metering code",
+        &["config", "meter::BucketRule", "meter::Config", "receive::pcap_write"],
+        "writes captures; its truth owes nothing to the metering code",
     ),
     ("snmp", &[], "a reader of the counters"),
     (
