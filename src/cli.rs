@@ -301,16 +301,30 @@ fn completions(shell: Shell, out: &mut dyn Write) {
 fn manual(out: &mut dyn Write) -> Result<(), Failure> {
     let command = Cli::command();
     let man = clap_mangen::Man::new(command.clone());
-    man.render(out)?;
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
     for verb in command.get_subcommands() {
-        writeln!(out, ".SH \"{}\"", verb.get_name().to_uppercase())?;
-        let named = verb.clone().bin_name(format!("fluxoscope {}", verb.get_name()));
-        let man = clap_mangen::Man::new(named);
-        man.render_synopsis_section(out)?;
-        man.render_description_section(out)?;
-        man.render_options_section(out)?;
-        man.render_subcommands_section(out)?;
+        manual_of(verb, "fluxoscope", out)?;
     }
+    Ok(())
+}
+
+/// A section for one verb, or one for each verb below it.
+fn manual_of(verb: &clap::Command, above: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let name = format!("{above} {}", verb.get_name());
+    if verb.has_subcommands() {
+        return verb.get_subcommands().try_for_each(|below| manual_of(below, &name, out));
+    }
+    let man = clap_mangen::Man::new(verb.clone().bin_name(&name));
+    let mut parts = Vec::new();
+    man.render_synopsis_section(&mut parts)?;
+    man.render_description_section(&mut parts)?;
+    man.render_options_section(&mut parts)?;
+    writeln!(out, ".SH \"{}\"", name.to_uppercase())?;
+    out.write_all(String::from_utf8_lossy(&parts).replace(".SH ", ".SS ").as_bytes())?;
     Ok(())
 }
 

@@ -28,6 +28,10 @@ pub const FLUSH_QUEUE: usize = 64;
 /// Longest pause between two attempts to commit.
 const RETRY_MS_MAX: u64 = 1000;
 
+/// Waits of a flush for others who write the ledger, from which they count as contention. Beginning a transaction takes
+/// no such time by itself.
+const LOCK_WAIT_COUNTED: Duration = Duration::from_millis(5);
+
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -141,6 +145,9 @@ impl Committer {
         if pause > 10 {
             self.counters.ledger_writer.waited(micros);
             info!(waited_ms = micros / 1000, "The ledger takes usage again.");
+        } else if self.ledger.lock_wait() >= LOCK_WAIT_COUNTED {
+            let micros = self.ledger.lock_wait().as_micros();
+            self.counters.ledger_writer.waited(u64::try_from(micros).unwrap_or(u64::MAX));
         }
         self.counters.commits.fetch_add(1, Relaxed);
         self.counters.commit_micros.store(micros, Relaxed);

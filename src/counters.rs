@@ -95,6 +95,9 @@ pub struct Processor {
     pub journal_queue: Table,
 }
 
+/// Kinds of malformed datagrams, at most.
+pub const MALFORMED_KINDS_MAX: usize = 24;
+
 /// One exporter.
 #[derive(Debug)]
 pub struct Exporter {
@@ -116,6 +119,8 @@ pub struct Exporter {
     pub raw_octets: AtomicU64,
     /// Datagrams that could not be decoded.
     pub malformed: AtomicU64,
+    /// The same by kind, in the order of `decode::ErrorKind::ALL`; there is room for more kinds than there are.
+    pub malformed_by_kind: [AtomicU64; MALFORMED_KINDS_MAX],
     /// Datagrams seen before.
     pub duplicates: AtomicU64,
     /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 datagrams).
@@ -146,6 +151,7 @@ impl Exporter {
             options_records: AtomicU64::new(0),
             raw_octets: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
+            malformed_by_kind: Default::default(),
             duplicates: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             held: AtomicU64::new(0),

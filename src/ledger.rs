@@ -36,6 +36,7 @@ pub use url::Url;
 pub use usage::UsageTotal;
 
 use std::path::Path;
+use std::time::Duration;
 
 use connection::Db;
 
@@ -54,6 +55,8 @@ pub struct Ledger {
     lost: bool,
     /// A commit whose answer was lost with the connection.
     in_doubt: Option<flush::InDoubt>,
+    /// How long the last flush waited for others to finish writing.
+    lock_wait: Duration,
 }
 
 impl core::fmt::Debug for Ledger {
@@ -84,7 +87,7 @@ impl Ledger {
     }
 
     fn new(url: &Url, db: Db) -> Self {
-        Self { url: url.clone(), db, lost: false, in_doubt: None }
+        Self { url: url.clone(), db, lost: false, in_doubt: None, lock_wait: Duration::ZERO }
     }
 
     /// Where it is.
@@ -97,6 +100,12 @@ impl Ledger {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.url.path()
+    }
+
+    /// How long the last flush, committed or not, waited for others to finish writing.
+    #[must_use]
+    pub const fn lock_wait(&self) -> Duration {
+        self.lock_wait
     }
 
     /// The version of the schema, as the number of its newest migration.

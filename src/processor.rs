@@ -331,6 +331,8 @@ impl StreamProcessor {
     /// Takes out everything since the last drain. The caller commits it, all or nothing.
     pub fn drain(&mut self) -> Drained {
         self.settle();
+        // Tables are at their fullest now, and would be seen by chance only on their way here.
+        self.publish_gauges();
         let mut drained = Drained::default();
         self.counters.processors[self.index].usage.set_current(self.meter.len() as u64);
         self.totals.metered_records = self.meter.pending_records();
@@ -413,6 +415,10 @@ impl ExporterState {
         to.options_records.store(counts.options_records, Relaxed);
         to.raw_octets.store(counts.raw_octets, Relaxed);
         to.malformed.store(counts.malformed, Relaxed);
+        const { assert!(crate::counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
+        for (to, count) in to.malformed_by_kind.iter().zip(counts.malformed_by_kind) {
+            to.store(count, Relaxed);
+        }
         to.duplicates.store(counts.duplicates, Relaxed);
         to.lost.store(counts.lost, Relaxed);
         to.expired_records.store(self.memory.sampling.expired_records(), Relaxed);

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::{Event, Shared};
 use crate::counters::Table;
+use crate::decode::ErrorKind;
 
 /// Longest request line.
 const LINE_OCTETS_MAX: u64 = 256;
@@ -162,11 +163,17 @@ fn status(shared: &Shared) -> Value {
         .iter()
         .map(|e| {
             let n = |counter: &core::sync::atomic::AtomicU64| counter.load(Relaxed);
+            let kinds: serde_json::Map<String, Value> = ErrorKind::ALL
+                .iter()
+                .zip(&e.malformed_by_kind)
+                .filter(|(_, count)| n(count) > 0)
+                .map(|(kind, count)| (kind.as_str().to_owned(), n(count).into()))
+                .collect();
             json!({
                 "name": e.name, "address": e.address.to_string(), "datagrams": n(&e.datagrams),
                 "records": n(&e.records), "options_records": n(&e.options_records),
-                "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "duplicates": n(&e.duplicates),
-                "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
+                "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "malformed_by_kind": kinds,
+                "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "last_seen": e.last_seen.load(Relaxed),
             })
         })

@@ -4,7 +4,7 @@
 //! Data that was received before keeps its meaning, because it is decoded when it is received.
 
 use super::clock::Context;
-use super::sequence::Unit;
+use super::sequence::Records;
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
@@ -52,12 +52,12 @@ impl ExporterDecoder {
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
-        let Outcome { records, mut error } = work.sets(domain, &context, message, Work::templates10);
+        let Outcome { records, options, mut error } = work.sets(domain, &context, message, Work::templates10);
         if end > payload.len() {
             error = error.or(Some(Error::MessageLength { length, octets: payload.len() }));
         }
-        let records = records.filter(|_| error.is_none());
-        work.counts.told(domain.sequence.see(number, records, None, Unit::RECORDS));
+        let records = records.filter(|_| error.is_none()).map(|all| Records { all, flows: all - options });
+        work.counts.told(domain.sequence.see_message(number, records));
         error.map_or(Ok(Fate::Decoded), Err)
     }
 }

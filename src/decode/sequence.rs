@@ -6,6 +6,9 @@
 //!
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
 //! exporter started anew.
+//!
+//! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
+//! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +55,56 @@ pub(super) struct Told {
     pub(super) restarted: bool,
 }
 
+/// Records of an IPFIX message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    /// Data records, options data too.
+    pub(super) all: u32,
+    /// Without options data.
+    pub(super) flows: u32,
+}
+
+/// Messages that only the other way of numbering explains, after which it is believed. One might be a loss that happens
+/// to fit; so many, without a message to the contrary between them, are not.
+const DOUBTS_MAX: u8 = 3;
+
+/// How an exporter numbers its IPFIX messages: by the records sent before a message, or through it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Numbering {
+    through: bool,
+    /// Messages that only the other way explains, since the last one that only this way does.
+    doubts: u8,
+    /// Loss told since then that the other way would not have told.
+    charged: i64,
+    /// Number and records of the message before; none at first, and after one that could not be counted.
+    last: Option<(u32, u32)>,
+    begun: bool,
+}
+
+impl Numbering {
+    /// Takes in a message: whether it turns the belief around, and the loss that the other way would tell.
+    fn judge(&mut self, number: u32, records: Records) -> (bool, u32) {
+        let last = self.last.replace((number, records.all));
+        if !core::mem::replace(&mut self.begun, true) {
+            // An exporter's very first message, by its number: a presumption, which one message refutes.
+            self.through = records.flows > 0 && number == records.flows;
+            self.doubts = if self.through { DOUBTS_MAX - 1 } else { 0 };
+            return (false, 0);
+        }
+        let Some((before, count)) = last else { return (false, 0) };
+        let step = number.wrapping_sub(before);
+        let (own, other) = if self.through { (records.flows, count) } else { (count, records.flows) };
+        match (step == own, step == other) {
+            (true, false) => (self.doubts, self.charged) = (0, 0),
+            (false, true) => self.doubts += 1,
+            // Both explain it, or something is missing: that tells nothing.
+            _ => {}
+        }
+        let other_loss = if step <= Unit::RECORDS.restart { step.saturating_sub(other) } else { 0 };
+        (self.doubts >= DOUBTS_MAX, other_loss)
+    }
+}
+
 /// The sequence of one observation domain.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Sequence {
@@ -61,9 +114,49 @@ pub(super) struct Sequence {
     odd: Option<u32>,
     uptime: Option<u32>,
     gaps: Vec<Gap>,
+    numbering: Numbering,
 }
 
 impl Sequence {
+    /// Takes in the number of an IPFIX message with `records`; `None` where they could not be counted.
+    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>) -> Told {
+        let Some(records) = records else {
+            self.numbering.last = None;
+            // Whose numbers go through the message would need the count even to say where it begins.
+            if self.numbering.through {
+                self.next = None;
+                return Told::default();
+            }
+            return self.see(number, None, None, Unit::RECORDS);
+        };
+        let (turned, other_loss) = self.numbering.judge(number, records);
+        if turned {
+            let (through, charged) = (!self.numbering.through, self.numbering.charged);
+            let last = self.numbering.last;
+            self.numbering = Numbering { through, last, begun: true, ..Numbering::default() };
+            self.begin(None, None);
+            let (number, count) = self.span(number, records);
+            self.next = Some(number.wrapping_add(count));
+            let part = |n: i64| u32::try_from(n).unwrap_or(0);
+            return Told { lost: part(-charged), found: part(charged), restarted: false };
+        }
+        let (first, count) = self.span(number, records);
+        let told = self.see(first, Some(count), None, Unit::RECORDS);
+        if self.numbering.doubts > 0 {
+            self.numbering.charged += i64::from(told.lost) - i64::from(told.found) - i64::from(other_loss);
+        }
+        told
+    }
+
+    /// The number of a message's first record, and how many numbers it takes.
+    fn span(&self, number: u32, records: Records) -> (u32, u32) {
+        if self.numbering.through {
+            (number.wrapping_sub(records.flows), records.flows)
+        } else {
+            (number, records.all)
+        }
+    }
+
     /// Takes in the number of a datagram that has `count` units; `None` where they could not be counted, in which case
     /// the next datagram is believed without a check.
     pub(super) fn see(&mut self, number: u32, count: Option<u32>, uptime: Option<u32>, unit: Unit) -> Told {
@@ -101,7 +194,8 @@ impl Sequence {
     }
 
     fn begin(&mut self, next: Option<u32>, uptime: Option<u32>) {
-        *self = Self { next, odd: None, uptime, gaps: Vec::new() };
+        (self.next, self.odd, self.uptime) = (next, None, uptime);
+        self.gaps.clear();
     }
 
     /// Takes `count` numbers from `number` out of the gap they lie in; how many there were.

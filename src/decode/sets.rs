@@ -18,11 +18,13 @@ const SET_HEADER: usize = 4;
 pub(super) struct Outcome {
     /// Data records, options data too; `None` where some could not be counted.
     pub(super) records: Option<u32>,
+    /// Of them, options data.
+    pub(super) options: u32,
     pub(super) error: Option<Error>,
 }
 
 impl Outcome {
-    pub(super) const NOTHING: Self = Self { records: Some(0), error: None };
+    pub(super) const NOTHING: Self = Self { records: Some(0), options: 0, error: None };
 
     fn count(&mut self, records: Option<u32>) {
         self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
@@ -101,7 +103,11 @@ impl Work<'_> {
                 let context = Context { system_init: *system_init, ..*context };
                 self.flows(plan, &context, set)
             }
-            AnyPlan::Options(plan) => self.options(plan, context.domain, set, system_init),
+            AnyPlan::Options(plan) => {
+                let (records, result) = self.options(plan, context.domain, set, system_init);
+                outcome.options = outcome.options.saturating_add(records);
+                (records, result)
+            }
         };
         outcome.count(Some(records));
         if let Err(error) = result {

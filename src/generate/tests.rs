@@ -530,7 +530,7 @@ fn datagrams_leave_from_their_exporter() {
     let target = socket.local_addr().expect("bound");
     // Few enough for the socket's buffer.
     let options = Options { records: 200, ..options(Protocol::V9, 0) };
-    let generated = to_network(&config_of(&text), &options, target, 1_000_000).expect("sent");
+    let generated = to_network(&config_of(&text), &options, target, 1_000_000, &mut |_| {}).expect("sent");
     socket.set_nonblocking(true).expect("a socket");
     let mut sources = BTreeMap::<IpAddr, u64>::new();
     let mut payload = [0; 2048];
@@ -540,6 +540,6 @@ fn datagrams_leave_from_their_exporter() {
     assert_eq!(sources.len(), 3, "{sources:?}");
     assert_eq!(sources.values().sum::<u64>(), generated.datagrams);
     let text = text.replace("127.0.0.1", "192.0.2.77");
-    let error = to_network(&config_of(&text), &options, target, 0).expect_err("not our address");
+    let error = to_network(&config_of(&text), &options, target, 0, &mut |_| {}).expect_err("not our address");
     assert!(matches!(error, Error::Io(ref inner) if inner.to_string().contains("192.0.2.77")), "{error}");
 }

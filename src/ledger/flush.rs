@@ -1,5 +1,7 @@
 //! Committing a flush: positions, usage and checkpoints in one transaction, or nothing of it.
 
+use std::time::{Duration, Instant};
+
 use diesel::connection::LoadConnection;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -145,9 +147,12 @@ impl Ledger {
             expect(unused_mut, reason = "only a server has numbers for them")
         )]
         let mut transaction: Option<i64> = None;
+        let asked = Instant::now();
+        let mut begun: Option<Duration> = None;
         let result = self.run("commit a flush", |db| match db {
             #[cfg(feature = "postgres")]
             Db::Postgres(connection) => super::connection::postgres_transaction(connection, |c| {
+                begun = Some(asked.elapsed());
                 transaction = Some(diesel::select(txid_current()).get_result::<i64>(c)?);
                 advance_sources!(c, &advances);
                 for batch in usage.chunks(POSTGRES_BATCH_ROWS) {
@@ -157,6 +162,7 @@ impl Ledger {
                 Ok(())
             }),
             Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
+                begun = Some(asked.elapsed());
                 advance_sources!(c, &advances);
                 for row in &usage {
                     UpsertUsage(row).execute(c)?;
@@ -165,6 +171,7 @@ impl Ledger {
                 Ok(())
             }),
         });
+        self.lock_wait = begun.unwrap_or_else(|| asked.elapsed());
         if result.is_err() && self.lost {
             self.in_doubt =
                 transaction.map(|transaction| InDoubt { transaction, advances: flush.advances.clone() });

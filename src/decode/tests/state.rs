@@ -257,3 +257,65 @@ fn the_table_of_running_totals_is_bounded_and_keeps_what_is_reported() {
     assert_eq!(busy, 400);
     assert!(collector.decoder.refused() > 0);
 }
+
+/// A message with so many records of one octet each, and options records before them.
+fn message(number: u32, options: u32, flows: u32) -> Vec<u8> {
+    let records = |n: u32| (0..n).fold(octets(), |all, n| all.u32(n + 1).u32(1));
+    let announced = (0..options).fold(octets(), |all, _| all.u32(1).u32(9));
+    let mut sets = vec![set(2, volume_template(300)), set(3, options_template(310, 1, &[(149, 4), (34, 4)]))];
+    if options > 0 {
+        sets.push(set(310, announced));
+    }
+    if flows > 0 {
+        sets.push(set(300, records(flows)));
+    }
+    ipfix(number, 1, &sets)
+}
+
+/// Loss after each of the messages.
+fn lost(messages: &[(u32, u32, u32)]) -> Vec<u64> {
+    let mut collector = decoded(&[]);
+    let after = messages.iter().map(|&(number, options, flows)| {
+        collector.take(&message(number, options, flows)).unwrap();
+        collector.counts().lost
+    });
+    after.collect()
+}
+
+#[test]
+fn exporters_whose_numbers_go_through_the_message_are_recognised() {
+    // From its first message on, as softflowd numbers: flows only, those of the message too.
+    assert_eq!(lost(&[(19, 1, 19), (45, 0, 26), (60, 0, 15), (63, 1, 3)]), [0, 0, 0, 0]);
+    // A loss of 7 shows, and late ones take it back.
+    assert_eq!(lost(&[(19, 1, 19), (45, 0, 26), (62, 0, 10), (72, 1, 10), (52, 0, 7)]), [0, 0, 7, 7, 0]);
+    // Met in the middle: by the third message in a row that nothing else explains, and what was booked is taken back.
+    let middle = [(1000, 0, 10), (1025, 0, 25), (1030, 0, 5), (1050, 1, 20), (1054, 0, 4), (1070, 0, 6)];
+    assert_eq!(lost(&middle), [0, 15, 15, 0, 0, 10]);
+    // Also with a real loss of 22 among them, which is what remains.
+    let middle = [(1000, 0, 10), (1025, 0, 25), (1052, 0, 5), (1072, 0, 20), (1076, 0, 4), (1082, 0, 6)];
+    assert_eq!(lost(&middle), [0, 15, 17, 32, 22, 22]);
+}
+
+#[test]
+fn a_presumption_is_given_up_at_the_first_message_to_the_contrary() {
+    // The first message was lost on the way; the second is numbered as RFC 7011 wants, and so are all others.
+    assert_eq!(lost(&[(25, 0, 25), (50, 0, 25), (75, 0, 10), (85, 0, 25), (120, 0, 10)]), [0, 0, 0, 0, 10]);
+    // A loss of 25 meanwhile looks the same either way, and stays one.
+    assert_eq!(lost(&[(25, 0, 25), (75, 0, 25), (100, 0, 10), (110, 0, 25)]), [0, 25, 25, 25]);
+}
+
+#[test]
+fn a_loss_that_happens_to_fit_the_other_numbering_is_a_loss() {
+    // 15 are missing before the second message, which has as many records as are missing and the first had; then again.
+    let messages = [
+        (0, 0, 10),
+        (25, 0, 25),
+        (50, 0, 3),
+        (53, 0, 10),
+        (78, 0, 25),
+        (103, 0, 4),
+        (107, 0, 1),
+        (117, 0, 10),
+    ];
+    assert_eq!(lost(&messages), [0, 15, 15, 15, 30, 30, 30, 39]);
+}

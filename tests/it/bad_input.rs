@@ -1,0 +1,434 @@
+//! Input that is wrong, and surroundings that fail: counted and said, never a panic, never a wrong total.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test, in helpers too")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::live_support::{Daemon, NETWORK, Site, number, output, shipped, v5};
+
+const CAMPUS: [u8; 4] = [203, 0, 113, 1];
+
+#[test]
+fn malformed_datagrams_are_counted_by_kind_and_logged_once_a_minute() {
+    let site = Site::new(NETWORK);
+    let daemon = site.start();
+    let whole = v5(0, CAMPUS, &[(1, 100); 3]);
+    // A header alone, that claims more.
+    let ipfix = |length: u16, sequence: u8| {
+        let mut out = [0_u16.to_be_bytes(); 8].concat();
+        out[..2].copy_from_slice(&10_u16.to_be_bytes());
+        out[2..4].copy_from_slice(&length.to_be_bytes());
+        out[11] = sequence;
+        out
+    };
+    let mut v9 = whole[..20].to_vec();
+    v9[1] = 9;
+    // The last octet makes each differ from the others: none is a duplicate.
+    let kinds: [(&str, &dyn Fn(u8) -> Vec<u8>); 5] = [
+        ("truncated", &|n| vec![0, 5, 0, n]),
+        ("unknown-version", &|n| vec![0, 77, n]),
+        ("count-beyond-data", &|n| [&whole[..80], &[n]].concat()),
+        ("message-length", &|n| ipfix(1000, n)),
+        ("set-length", &|n| [&v9[..], &[1, 0, 0, 2, n]].concat()),
+    ];
+    for n in 0..200 {
+        daemon.send("127.0.0.1", &kinds.map(|(_, make)| make(n)));
+        if n % 20 == 0 {
+            daemon.flush(); // So that no socket buffer is too small.
+        }
+    }
+    daemon.send("127.0.0.1", &[vec![], whole.clone()]);
+    daemon.flush();
+    let status = daemon.status();
+    let (exporter, processor) = (&status["exporters"][0], &status["processors"][0]);
+    // The empty datagram is a truncated one, too.
+    for (kind, _) in kinds {
+        let expected = if kind == "truncated" { 201 } else { 200 };
+        assert_eq!(exporter["malformed_by_kind"][kind], expected, "{kind}: {exporter}");
+    }
+    assert_eq!(exporter["malformed_by_kind"].as_object().map(serde_json::Map::len), Some(5), "{exporter}");
+    for (counter, expected) in
+        [("datagrams", 1002), ("malformed", 1001), ("decoded", 1), ("journalled", 1002), ("records", 3)]
+    {
+        assert_eq!(processor[counter], expected, "{counter}: {processor}");
+    }
+    assert_eq!(daemon.count("Malformed datagram"), 1, "{}", daemon.log());
+    assert_eq!(site.raw_volume(), (3, 300));
+}
+
+#[test]
+fn unknown_exporters_are_rejected_and_counted() {
+    let site = Site::new(NETWORK);
+    let daemon = site.start();
+    daemon.send("127.0.0.2", &[v5(0, CAMPUS, &[(1, 5)]), v5(1, CAMPUS, &[(1, 6)]), vec![1, 2, 3]]);
+    daemon.send("127.0.0.1", &[v5(0, CAMPUS, &[(1, 70)])]);
+    daemon.flush();
+    let status = daemon.status();
+    let processor = &status["processors"][0];
+    for (counter, expected) in
+        [("datagrams", 4), ("rejected", 3), ("journalled", 1), ("decoded", 1), ("malformed", 0)]
+    {
+        assert_eq!(processor[counter], expected, "{counter}: {processor}");
+    }
+    assert_eq!(status["exporters"].as_array().map(Vec::len), Some(1));
+    assert_eq!(site.raw_volume(), (1, 70));
+    drop(daemon);
+
+    // Unless they are accepted: then they are named after their address.
+    site.configure(&NETWORK.replace("[receive]\n", "[receive]\nunknown_exporters = \"accept\"\n"));
+    let daemon = site.start();
+    daemon.send("127.0.0.2", &[v5(0, CAMPUS, &[(1, 5)])]);
+    daemon.flush();
+    assert_eq!(daemon.status()["exporters"][1]["name"], "127.0.0.2");
+    let rows = site.usage("exporter");
+    assert_eq!((&rows[0]["exporter"], &rows[0]["raw_bytes"]), (&"127.0.0.2".into(), &5.into()));
+}
+
+fn code_and_errors(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn everything_wrong_in_a_configuration_is_said_at_once_with_line_and_caret() {
+    let wrong = NETWORK
+        .replace("flush = \"300ms\"", "flush = \"300 parsecs\"")
+        .replace("address = \"127.0.0.1\"", "adress = \"127.0.0.1\"")
+        .replace("exporter = \"edge\"", "exporter = \"egde\"");
+    let site = Site::new(&format!("{wrong}\n[customers]\nfiles = [\"more.toml\"]\n"));
+    std::fs::write(
+        site.path("more.toml"),
+        "[[customer]]\nname = \"museum\"\nprefixes = [\"198.51.100.0/24\", \"192.0.2.0/33\"]\n",
+    )
+    .unwrap();
+    let line = |text: &str| wrong.lines().position(|line| line.contains(text)).unwrap() + 1;
+    let expected = [
+        format!("flux.toml:{}:", line("parsecs")),
+        format!("flux.toml:{}:", line("adress")),
+        format!("flux.toml:{}:", line("egde")),
+        "more.toml:3:".to_owned(),
+    ];
+    let capture = shipped("ops/demo/capture.pcap");
+    for arguments in [&["check"][..], &["run"], &["replay", capture.to_str().unwrap()]] {
+        let (code, errors) = code_and_errors(&site.run(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {errors}");
+        for place in &expected {
+            assert!(errors.contains(place), "{arguments:?}: no {place} in\n{errors}");
+        }
+        let carets = errors.lines().filter(|line| line.contains('^')).count();
+        assert!(carets >= 4, "{carets} carets in\n{errors}");
+        assert!(errors.contains("parsecs") && errors.contains("192.0.2.0/33"), "{errors}");
+    }
+    // Nothing was begun.
+    assert!(!site.state().exists());
+
+    // A file that is no TOML, and one that is not there.
+    site.configure("[receive\nlisten = 1\n");
+    let (code, errors) = code_and_errors(&site.run(&["check"]));
+    assert!(code == Some(2) && errors.contains("flux.toml:1:") && errors.contains('^'), "{errors}");
+    site.configure("[customers]\nfiles = [\"absent.toml\"]\n");
+    let (code, errors) = code_and_errors(&site.run(&["check"]));
+    assert!(code == Some(2) && errors.contains("absent.toml"), "{errors}");
+    std::fs::remove_file(site.configuration()).unwrap();
+    let (code, errors) = code_and_errors(&site.run(&["check"]));
+    assert!(code == Some(2) && errors.contains("flux.toml"), "{errors}");
+}
+
+/// Runs a few lines of Python; they must succeed.
+fn python(script: &str) -> String {
+    output("python3", &["-c", script])
+}
+
+#[test]
+fn a_ledger_of_a_newer_version_is_refused() {
+    let site = Site::new(NETWORK);
+    let capture = shipped("ops/demo/capture.pcap");
+    let capture = capture.to_str().unwrap();
+    site.out(&["replay", capture]);
+    let ledger = site.state().join("ledger.sqlite");
+    python(&format!(
+        "import sqlite3; c = sqlite3.connect({:?}); \
+         c.execute(\"INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')\"); c.commit()",
+        ledger.to_str().unwrap()
+    ));
+    let before = std::fs::read(&ledger).unwrap();
+    for arguments in [&["run"][..], &["replay", capture], &["usage"]] {
+        let (code, errors) = code_and_errors(&site.run(arguments));
+        assert_eq!(code, Some(1), "{arguments:?}: {errors}");
+        assert!(errors.contains("9999") && errors.contains("newer version"), "{arguments:?}: {errors}");
+    }
+    assert!(std::fs::read(&ledger).unwrap() == before, "the refused ledger was written to");
+}
+
+/// Another process that has the ledger for itself until it is released.
+struct Lock(Child);
+
+impl Lock {
+    fn take(site: &Site) -> Self {
+        let path = site.state().join("ledger.sqlite");
+        let script = format!(
+            "import sqlite3, sys; c = sqlite3.connect({:?}, isolation_level=None, timeout=30); \
+             c.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.readline(); c.execute('ROLLBACK')",
+            path.to_str().unwrap()
+        );
+        let mut child = Command::new("python3")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "locked\n");
+        Self(child)
+    }
+
+    fn release(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_locked_ledger_makes_usage_wait_and_loses_none() {
+    let site = Site::new(NETWORK);
+    let daemon = site.start();
+    daemon.send("127.0.0.1", &[v5(0, CAMPUS, &[(1, 100)])]);
+    daemon.flush();
+    let quiet = daemon.status();
+    assert_eq!((&quiet["ledger_writer"]["waits"], &quiet["commit_failures"]), (&0.into(), &0.into()));
+
+    // Short enough for SQLite to wait by itself: a wait all the same.
+    let lock = Lock::take(&site);
+    daemon.send("127.0.0.1", &[v5(1, CAMPUS, &[(1, 1)])]);
+    let begun = std::time::Instant::now();
+    while daemon.status()["ledger_writer"]["current"] == 0 {
+        assert!(begun.elapsed().as_secs() < 30);
+        std::thread::yield_now();
+    }
+    // The flush begins its transaction after it says so; it must meet the lock.
+    let meet = begun.elapsed() + std::time::Duration::from_millis(500);
+    while begun.elapsed() < meet {
+        assert_eq!(daemon.status()["commits"], quiet["commits"]);
+    }
+    lock.release();
+    daemon.flush();
+    let quiet = daemon.status();
+    assert_eq!((&quiet["ledger_writer"]["waits"], &quiet["commit_failures"]), (&1.into(), &0.into()));
+    assert!(number(&quiet["ledger_writer"]["wait_micros"]) >= 5000);
+
+    let lock = Lock::take(&site);
+    let first = number(&quiet["commits"]);
+    for n in 2..=21 {
+        daemon.send("127.0.0.1", &[v5(n, CAMPUS, &[(1, 1000)])]);
+    }
+    // Longer than SQLite waits by itself.
+    daemon.wait_for("The ledger is busy; usage waits");
+    daemon.send("127.0.0.1", &[v5(22, CAMPUS, &[(1, 7)])]);
+    let busy = daemon.status();
+    assert_eq!(number(&busy["commits"]), first);
+    assert!(
+        number(&busy["commit_failures"]) >= 1 && number(&busy["ledger_writer"]["current"]) >= 1,
+        "{busy}"
+    );
+    // Readers are not kept out.
+    assert_eq!(site.raw_volume(), (2, 101));
+    lock.release();
+    daemon.flush();
+
+    let status = daemon.status();
+    let writer = &status["ledger_writer"];
+    assert!(number(&writer["waits"]) >= 2 && number(&writer["failures"]) >= 1, "{writer}");
+    assert!(number(&writer["wait_micros"]) > 1_000_000 && writer["current"] == 0, "{writer}");
+    assert_eq!(site.raw_volume(), (23, 20_108));
+    assert_eq!(status["exporters"][0]["lost"], 0);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(site.raw_volume(), (23, 20_108));
+}
+
+/// The octets that a file of the daemon may have, until it may have more: as on a full disk, writing fails beyond.
+const FILE_KIB: u32 = 900;
+
+fn processor(daemon: &Daemon) -> Value {
+    daemon.status()["processors"][0].clone()
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_costs_replay_protection_and_no_volume() {
+    let site = Site::new(NETWORK);
+    let run = site.command(&["run"]);
+    let mut limited = Command::new("bash");
+    limited.args(["-c", &format!("trap '' XFSZ; ulimit -S -f {FILE_KIB}; exec \"$@\""), "run"]);
+    limited.arg(run.get_program()).args(run.get_args());
+    let daemon = Daemon::spawn(&site, limited);
+
+    // Datagrams of 30 flows: 1464 octets each, so 1000 of them are beyond what the journal's file may have.
+    let mut sent = 0;
+    let mut send = |daemon: &Daemon, count: u32| {
+        for _ in 0..count / 50 {
+            let datagrams: Vec<_> =
+                (0..50).map(|n| v5((sent + n) * 30, CAMPUS, &[(1, 1000 + sent + n); 30])).collect();
+            daemon.send("127.0.0.1", &datagrams);
+            daemon.flush();
+            sent += 50;
+        }
+        // 30 packets a datagram; of the n-th, 30 * (1000 + n) octets.
+        (u64::from(30 * sent), (0..u64::from(sent)).map(|n| 30 * (1000 + n)).sum::<u64>())
+    };
+    let total = send(&daemon, 1000);
+    daemon.wait_for("Journal cannot be written");
+    assert_eq!(site.raw_volume(), total);
+    let total = send(&daemon, 200);
+    daemon.wait_for("no replay protection");
+    let full = processor(&daemon);
+    assert!(number(&full["unjournalled"]) >= 200, "{full}");
+    assert_eq!(number(&full["journalled"]) + number(&full["unjournalled"]), 1200, "{full}");
+    assert_eq!((&full["dropped"], &full["decoded"]), (&0.into(), &1200.into()), "{full}");
+    assert_eq!(site.raw_volume(), total);
+
+    // Room again: it goes on with a new segment by itself.
+    output("prlimit", &["--pid", &daemon.pid(), "--fsize=unlimited:"]);
+    daemon.wait_for("Journal is written again");
+    let total = send(&daemon, 100);
+    let after = processor(&daemon);
+    assert_eq!(number(&after["journalled"]), number(&full["journalled"]) + 100, "{after}");
+    assert_eq!(site.raw_volume(), total);
+    assert_eq!(daemon.status()["exporters"][0]["lost"], 0);
+
+    // What is committed is not read again, and what the failed writes left is not believed.
+    daemon.kill();
+    tear(&site);
+    let daemon = site.start();
+    daemon.flush();
+    assert_eq!(site.raw_volume(), total);
+    daemon.send("127.0.0.1", &[v5(1300 * 30, CAMPUS, &[(5, 500)])]);
+    daemon.flush();
+    assert_eq!(site.raw_volume(), (total.0 + 5, total.1 + 500));
+    assert_eq!(daemon.status()["exporters"][0]["lost"], 0);
+}
+
+/// Leaves half a frame at the end of the newest segment, as a crash amid a write does.
+fn tear(site: &Site) {
+    let directory = std::fs::read_dir(site.state().join("journal/0")).unwrap();
+    let files = directory.map(|file| file.unwrap().path()).filter(|path| !path.ends_with("lock"));
+    let newest = files.max().unwrap();
+    let bytes = std::fs::read(&newest).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&newest).unwrap();
+    file.write_all(&bytes[bytes.len() - 1600..bytes.len() - 700]).unwrap();
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let site = Site::new(NETWORK);
+    let code = |arguments: &[&str]| code_and_errors(&site.run(arguments));
+    assert_eq!(code(&["check"]).0, Some(0));
+    assert_eq!(code(&["--help"]).0, Some(0));
+    // Done in vain: 1.
+    let (failed, said) = code(&["usage"]);
+    assert!(failed == Some(1) && said.contains("no ledger yet"), "{said}");
+    let (failed, said) = code(&["ctl", "status"]);
+    assert!(failed == Some(1) && said.contains("no daemon answers"), "{said}");
+    let (failed, said) = code(&["replay", "/nonexistent.pcap"]);
+    assert!(failed == Some(1) && said.contains("/nonexistent.pcap"), "{said}");
+    let (failed, said) = code(&["replay", site.configuration().to_str().unwrap()]);
+    assert!(failed == Some(1) && said.contains("flux.toml"), "{said}");
+    // Asked wrongly: 2.
+    for wrong in [
+        &["usage", "--by", "colour"][..],
+        &["usage", "--from", "yesterday"],
+        &["usage", "--format", "xml"],
+        &["frobnicate"],
+        &["ctl", "stop"],
+        &[],
+        &["mrtg"],
+    ] {
+        let (failed, said) = code(wrong);
+        assert!(failed == Some(2) && !said.is_empty(), "{wrong:?}: {failed:?} {said}");
+    }
+    // A reader that goes away is no failure.
+    let mut child = site.command(&["mib"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn usage_is_printed_in_forms_that_programs_read() {
+    let site = Site::new(NETWORK.replace("address = \"127.0.0.1\"", "address = \"192.0.2.1\"").as_str());
+    let capture = shipped("ops/demo/capture.pcap");
+    let report = site.out(&["replay", capture.to_str().unwrap(), "--format", "json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert!(number(&report["records"]) > 100, "{report}");
+    let by = "class,customer,direction,hour";
+    let rows = site.usage(by);
+    assert!(rows.len() > 4);
+    let csv = site.out(&["usage", "--by", by, "--format", "csv"]);
+    let mut lines = csv.lines();
+    let header: Vec<_> = lines.next().unwrap().split(',').collect();
+    assert_eq!(header.join(","), format!("{by},flows,packets,bytes,raw_packets,raw_bytes,relative_error"));
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (line, row) in lines.zip(&rows) {
+        let fields: Vec<_> = line.split(',').collect();
+        assert_eq!(fields.len(), header.len());
+        for (column, field) in header.iter().zip(fields) {
+            match field.parse::<f64>() {
+                // relative_error has six decimals in one, and as many as it needs in the other.
+                Ok(value) => assert_eq!(row[column].as_f64(), Some(value), "{column}"),
+                Err(_) => assert_eq!(field, plain(&row[column]), "{column}"),
+            }
+        }
+    }
+    assert_eq!(csv.lines().count(), 1 + rows.len());
+    // The sum by anything is the sum by anything else, and what the replay said.
+    let sum = |by: &str| site.usage(by).iter().map(|row| number(&row["raw_bytes"])).sum::<u64>();
+    for by in ["customer", "link,exporter", "bucket", "day,family", "month"] {
+        assert_eq!(sum(by), number(&report["raw_bytes"]), "{by}");
+    }
+    // The same capture again is a no-op that says so.
+    let again = site.run(&["replay", capture.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("replayed before"));
+    assert_eq!(sum("month"), number(&report["raw_bytes"]));
+}
+
+#[test]
+fn completions_and_manual_are_what_their_readers_take() {
+    let site = Site::new(NETWORK);
+    let check = |program: &str, arguments: &[&str], text: &str| {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+        // A reader that stops early shows in its status.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{program}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let bash = site.out(&["completions", "bash"]);
+    check("bash", &["-n"], &bash);
+    assert!(bash.contains("complete -F _fluxoscope"));
+    assert!(site.out(&["completions", "zsh"]).starts_with("#compdef fluxoscope"));
+    assert!(site.out(&["completions", "fish"]).contains("complete -c fluxoscope"));
+    let manual = site.out(&["man"]);
+    assert!(manual.contains(".TH fluxoscope 1"), "{}", &manual[..200]);
+    for verb in ["run", "ctl", "replay", "usage", "mrtg", "completions", "customer whois"] {
+        assert!(verb.split(' ').all(|word| bash.contains(&format!("__{word}\""))), "{verb}");
+        assert!(manual.contains(&format!(".SH \"FLUXOSCOPE {}\"", verb.to_uppercase())), "{verb}");
+    }
+    if Command::new("groff").arg("--version").output().is_ok() {
+        let text = check("groff", &["-man", "-Tascii", "-ww", "-P-cbou"], &manual);
+        assert!(text.contains("SYNOPSIS") && text.contains("--state-dir"), "{text}");
+    }
+}
