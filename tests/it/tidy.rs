@@ -47,8 +47,18 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ("snmp", &[], "a reader of the counters"),
     (
         "daemon",
-        &["commit", "config", "journal", "ledger", "processor", "receive::socket", "setup", "snmp"],
-        "wires the parts together",
+        &[
+            "commit",
+            "config",
+            "decode::ErrorKind",
+            "journal",
+            "ledger",
+            "processor",
+            "receive::socket",
+            "setup",
+            "snmp",
+        ],
+        "wires the parts together, and names the kinds of malformed datagrams in its status",
     ),
     (
         "cli",
