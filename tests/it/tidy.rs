@@ -41,14 +41,24 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ),
     (
         "generate",
-        &["config", "meter::BucketRule", "meter::Config"],
-        "its truth owes nothing to the metering code",
+        &["config", "meter::BucketRule", "meter::Config", "receive::pcap_write"],
+        "writes captures; its truth owes nothing to the metering code",
     ),
     ("snmp", &[], "a reader of the counters"),
     (
         "daemon",
-        &["commit", "config", "journal", "ledger", "processor", "receive::socket", "setup", "snmp"],
-        "wires the parts together",
+        &[
+            "commit",
+            "config",
+            "decode::ErrorKind",
+            "journal",
+            "ledger",
+            "processor",
+            "receive::socket",
+            "setup",
+            "snmp",
+        ],
+        "wires the parts together, and names the kinds of malformed datagrams in its status",
     ),
     (
         "cli",
