@@ -3,8 +3,6 @@
 //! `cargo bench --bench path`. Records per second are printed as `elem/s`. The datagrams are those of
 //! `fluxoscope generate`: 5000 customers, 8 exporters, 16 links, 1800 s.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
