@@ -3,7 +3,7 @@
 //! An exporter's datagrams may lie in several journals, when the number of processors changed between two crashes.
 //! So all tails are read together, in the order in which the datagrams were received.
 
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,6 +138,7 @@ pub(super) fn run(
         }
     }
     flush(&mut processor, &mut streams, committer)?;
+    counters.processors[0].rejected.fetch_add(rejected, Relaxed);
     info!(rejected, "Caught up with the journal.");
     Ok(())
 }

@@ -89,6 +89,8 @@ pub(super) struct Receiver {
     /// Frames lost by the journal that are accounted for.
     lost_frames: u64,
     flush_done: u64,
+    /// Where the journal could not be read, last.
+    damaged_at: Option<Position>,
 }
 
 /// Why the thread ends before it is told to.
@@ -110,6 +112,7 @@ impl Receiver {
             last_tick: Instant::now(),
             lost_frames: 0,
             flush_done: 0,
+            damaged_at: None,
         }
     }
 
@@ -241,6 +244,11 @@ impl Receiver {
                 }
                 Err(error) => {
                     error!(processor = parts.index, %error, "A part of the journal cannot be read; it is lost.");
+                    if self.damaged_at.replace(reader.position()) == Some(reader.position()) {
+                        // Nothing behind it can be found either.
+                        self.metered = parts.writer.end();
+                        self.mode = Mode::Direct;
+                    }
                     return Ok(());
                 }
             }
