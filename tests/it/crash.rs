@@ -281,12 +281,18 @@ fn kernel_drops(daemon: &Daemon<'_>) -> u64 {
     status["processors"].as_array().unwrap().iter().map(|own| own["kernel_drops"].as_u64().unwrap()).sum()
 }
 
-/// Waits until this run of the daemon has heard of every exporter.
+/// Waits until every exporter is heard live. After a flush nothing is left to be read back, so what is counted then
+/// came out of the sockets.
 fn all_heard(daemon: &Daemon<'_>) {
-    until("every exporter to be heard", || {
+    let heard = || -> Vec<u64> {
         let status = daemon.status();
         let exporters = status["exporters"].as_array().unwrap();
-        (exporters.iter().all(|exporter| exporter["datagrams"].as_u64() > Some(0))).then_some(())
+        exporters.iter().map(|exporter| exporter["datagrams"].as_u64().unwrap()).collect()
+    };
+    daemon.flush();
+    let before = heard();
+    until("every exporter to be heard", || {
+        heard().iter().zip(&before).all(|(now, then)| now > then).then_some(())
     });
 }
 
