@@ -246,6 +246,10 @@ struct VolumeSums {
 impl VolumeSums {
     fn load(ledger: &mut Ledger, now_seconds: i64) -> Result<Self, ledger::Error> {
         let mut sums = Self::default();
+        // Every name has a row, also before there is volume: graphs are made of names.
+        sums.links.extend(ledger.names(NameKind::Link)?.into_iter().map(|(id, _)| (id, Sums::default())));
+        sums.customers
+            .extend(ledger.names(NameKind::Customer)?.into_iter().map(|(id, _)| (id, Sums::default())));
         for total in ledger.usage_totals(None, None)? {
             let (octets, packets) = (total.octets, total.packets);
             for (octets, packets) in chunks(octets, packets) {

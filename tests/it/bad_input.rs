@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, number, output, shipped, v5};
 
+/// Makes the n-th datagram of its kind.
+type Make<'a> = &'a dyn Fn(u8) -> Vec<u8>;
+
 const CAMPUS: [u8; 4] = [203, 0, 113, 1];
 
 #[test]
@@ -27,8 +30,7 @@ fn malformed_datagrams_are_counted_by_kind_and_logged_once_a_minute() {
     let mut v9 = whole[..20].to_vec();
     v9[1] = 9;
     // The last octet makes each differ from the others: none is a duplicate.
-    #[expect(clippy::type_complexity, reason = "a table of a name and its maker")]
-    let kinds: [(&str, &dyn Fn(u8) -> Vec<u8>); 5] = [
+    let kinds: [(&str, Make<'_>); 5] = [
         ("truncated", &|n| vec![0, 5, 0, n]),
         ("unknown-version", &|n| vec![0, 77, n]),
         ("count-beyond-data", &|n| [&whole[..80], &[n]].concat()),

@@ -2,6 +2,8 @@
 //!
 //! What a test waits for is a line of the daemon's log or an answer of its control socket, never a pause.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
