@@ -172,19 +172,22 @@ impl Committer {
         Ok(())
     }
 
-    fn map_exporters(&self, usage: &mut [UsageRow]) {
+    fn map_exporters(&self, usage: &mut Vec<UsageRow>) {
         let mut sorted = true;
         let mut last = None;
         for row in usage.iter_mut() {
             let number = self.exporters[usize::from(row.key.exporter.0)];
             row.key.exporter =
                 ExporterId(u16::try_from(number).expect("the ledger numbers at most 65535 exporters"));
-            sorted &= last.is_none_or(|last| last <= row.key);
+            sorted &= last.is_none_or(|last| last < row.key);
             last = Some(row.key);
         }
-        if !sorted {
-            usage.sort_unstable_by_key(|row| row.key);
+        if sorted {
+            return;
         }
+        // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
+        usage.sort_unstable_by_key(|row| row.key);
+        usage.dedup_by(|row, kept| row.key == kept.key && kept.sums.try_add(&row.sums));
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {

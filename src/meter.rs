@@ -17,7 +17,6 @@ use table::{PackedKey, Row, Table};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
-use crate::units::{Flows, Octets, Packets};
 use crate::usage::{UsageRow, UsageSums};
 
 /// How a flow that spans buckets is booked.
@@ -52,9 +51,8 @@ impl Default for Config {
 /// Records that go into the table together.
 const CHUNK: usize = 256;
 
-/// Octets or packets in the table that make it full. A batch of 2^14 records, each below the decoder's 2^48, still
-/// fits on top.
-const SUM_MAX: u64 = 1 << 62;
+/// Octets or packets in the table that make it full, so that what one flush commits stays within 63 bits.
+const SUM_MAX: u128 = 1 << 62;
 
 /// The usage table of one processor.
 #[derive(Debug)]
@@ -65,9 +63,12 @@ pub struct Meter {
     table: Table,
     /// What a chunk adds. Kept for its memory.
     staged: Vec<Row>,
-    octets: Octets,
-    packets: Packets,
-    records: Flows,
+    /// Added to the table, refused or not.
+    octets: u128,
+    packets: u128,
+    records: u64,
+    /// Records that were not believed, since the start.
+    refused_records: u64,
 }
 
 impl Meter {
@@ -80,9 +81,10 @@ impl Meter {
             sizes: PacketSizes { min: config.packet_octets_min, max: config.packet_octets_max },
             table: Table::new(),
             staged: Vec::with_capacity(CHUNK + PARTS_MAX),
-            octets: Octets::ZERO,
-            packets: Packets::ZERO,
-            records: Flows::ZERO,
+            octets: 0,
+            packets: 0,
+            records: 0,
+            refused_records: 0,
         }
     }
 
@@ -119,40 +121,46 @@ impl Meter {
     /// True where the table holds as much as it may: time to drain it before more is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        // The second limit keeps the sums of one batch more within 64 bits, whatever the exporters claim.
-        self.len() >= self.rows_max || self.octets.as_u64() | self.packets.as_u64() >= SUM_MAX
+        self.len() >= self.rows_max || self.octets | self.packets >= SUM_MAX
     }
 
     /// Octets in the table, not scaled.
     #[must_use]
     pub fn pending_octets(&self) -> u64 {
-        self.octets.as_u64()
+        bounded(self.octets - self.table.refused.octets)
     }
 
     /// Packets in the table, not scaled.
     #[must_use]
     pub fn pending_packets(&self) -> u64 {
-        self.packets.as_u64()
+        bounded(self.packets - self.table.refused.packets)
     }
 
     /// Records in the table.
     #[must_use]
     pub fn pending_records(&self) -> u64 {
-        self.records.as_u64()
+        self.records.saturating_sub(self.table.refused.flows)
+    }
+
+    /// Records since the start that were not believed: their row would hold more than any exporter can have seen.
+    #[must_use]
+    pub fn refused_records(&self) -> u64 {
+        self.refused_records + self.table.refused.flows
     }
 
     /// Moves all rows to the end of `rows`, sorted by key, none twice. The table is empty then.
     pub fn drain(&mut self, rows: &mut Vec<UsageRow>) {
         self.table.drain(rows);
-        (self.octets, self.packets, self.records) = (Octets::ZERO, Packets::ZERO, Flows::ZERO);
+        (self.octets, self.packets, self.records) = (0, 0, 0);
+        self.refused_records += core::mem::take(&mut self.table.refused).flows;
     }
 
     /// Puts the parts of one record on the stage.
     #[inline]
     fn stage(&mut self, record: &FlowRecord, classified: &Classified) {
-        self.octets += record.octets;
-        self.packets += record.packets;
-        self.records += Flows::new(1);
+        self.octets += u128::from(record.octets.as_u64());
+        self.packets += u128::from(record.packets.as_u64());
+        self.records += 1;
         let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
         // An unsampled sum has no variance, whatever its squares.
         let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
@@ -188,6 +196,11 @@ impl Meter {
             }
         }
     }
+}
+
+/// A sum for those who count in 63 bits.
+fn bounded(sum: u128) -> u64 {
+    u64::try_from(sum).unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs())
 }
 
 #[cfg(test)]

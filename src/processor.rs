@@ -223,8 +223,13 @@ impl StreamProcessor {
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
         let Some(entry) = self.registry.admit(source) else { return Ok(false) };
         let memory = match self.registry.take_state(source) {
-            Some(state) => postcard::from_bytes::<Memory>(&state)
-                .map_err(|error| BadCheckpoint { exporter: source, source: error })?,
+            Some(state) => {
+                let mut memory = postcard::from_bytes::<Memory>(&state)
+                    .map_err(|error| BadCheckpoint { exporter: source, source: error })?;
+                // The process that wrote it had its own numbers.
+                memory.sampling.adopt(entry.id);
+                memory
+            }
             None => Memory::default(),
         };
         let drained = *memory.decoder.counts();
@@ -442,5 +447,5 @@ fn add_difference(
     totals.expired_records += expired_now.records - expired_then.records;
     totals.expired_octets += expired_now.octets - expired_then.octets;
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
-    totals.lost = totals.lost.wrapping_add(now.lost.wrapping_sub(then.lost));
+    totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exporter::SamplingPolicy;
 use crate::flow::{Announcement, FlowRecord, SamplerRef};
+use crate::ids::ExporterId;
 use crate::units::{RateSource, SamplingRate, UnixMillis};
 
 use hold::{Hold, Waiting};
@@ -157,6 +158,11 @@ impl ExporterSampling {
     pub fn finish(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
         self.rates.end_grace();
         self.release(policy, released);
+    }
+
+    /// Gives the waiting records the number that their exporter has in this process.
+    pub fn adopt(&mut self, exporter: ExporterId) {
+        self.hold.adopt(exporter);
     }
 
     /// Records that wait.

@@ -72,15 +72,24 @@ pub struct UsageSums {
 }
 
 impl UsageSums {
-    /// Adds `other`. The sums of squares stop at the end of their range; the others must not reach it.
-    pub fn add(&mut self, other: &Self) {
-        self.octets =
-            self.octets.checked_add(other.octets).expect("octets a record are bounded by the decoder");
-        self.packets =
-            self.packets.checked_add(other.packets).expect("packets a record are bounded by the decoder");
-        self.flows = self.flows.checked_add(other.flows).expect("flows are counted one by one");
+    /// More octets or packets in a row than any exporter can have seen in five minutes: 2^62 octets are 120 petabits a
+    /// second. It keeps every sum within 63 bits.
+    const IMPOSSIBLE: u64 = 1 << 62;
+
+    /// Adds `other`, unless the sum would be impossible: then nothing is added, and the result is false. The sums of
+    /// squares stop at the end of their range.
+    #[must_use]
+    pub fn try_add(&mut self, other: &Self) -> bool {
+        let octets = self.octets.saturating_add(other.octets);
+        let packets = self.packets.saturating_add(other.packets);
+        if octets | packets >= Self::IMPOSSIBLE {
+            return false;
+        }
+        (self.octets, self.packets) = (octets, packets);
+        self.flows += other.flows;
         self.squares_low = self.squares_low.saturating_add(other.squares_low);
         self.squares_high = self.squares_high.saturating_add(other.squares_high);
+        true
     }
 }
 
@@ -127,8 +136,8 @@ pub struct FlushTotals {
     pub duplicate_observations: u64,
     /// Their octets.
     pub duplicate_observation_octets: u64,
-    /// What sequence numbers say is missing.
-    pub lost: u64,
+    /// What sequence numbers say is missing; negative where late datagrams took back more than was missed.
+    pub lost: i64,
 }
 
 impl FlushTotals {
@@ -149,7 +158,7 @@ impl FlushTotals {
         self.not_volume += other.not_volume;
         self.duplicate_observations += other.duplicate_observations;
         self.duplicate_observation_octets += other.duplicate_observation_octets;
-        self.lost = self.lost.wrapping_add(other.lost);
+        self.lost += other.lost;
     }
 }
 

@@ -103,7 +103,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(totals.malformed),
         Cell::from(totals.duplicates),
         Cell::from(report.held.records + report.held.sets),
-        Cell::from(totals.lost.cast_signed().max(0)),
+        Cell::from(totals.lost.max(0)),
         Cell::from(totals.raw_packets),
         Cell::from(totals.raw_octets),
         Cell::Integer(report.packets.rounded()),

@@ -89,16 +89,16 @@ macro_rules! advance_sources {
                     t::duplicates.eq(t::duplicates + duplicates),
                     t::records.eq(t::records + records),
                     t::options_records.eq(t::options_records + options_records),
-                    t::raw_octets.eq(t::raw_octets + raw_octets),
+                    t::raw_octets.eq(saturating("raw_octets", raw_octets)),
                     t::metered_records.eq(t::metered_records + metered_records),
-                    t::metered_octets.eq(t::metered_octets + metered_octets),
-                    t::metered_packets.eq(t::metered_packets + metered_packets),
+                    t::metered_octets.eq(saturating("metered_octets", metered_octets)),
+                    t::metered_packets.eq(saturating("metered_packets", metered_packets)),
                     t::expired_records.eq(t::expired_records + expired_records),
-                    t::expired_octets.eq(t::expired_octets + expired_octets),
+                    t::expired_octets.eq(saturating("expired_octets", expired_octets)),
                     t::not_volume.eq(t::not_volume + not_volume),
                     t::duplicate_observations.eq(t::duplicate_observations + duplicate_observations),
                     t::duplicate_observation_octets
-                        .eq(t::duplicate_observation_octets + duplicate_observation_octets),
+                        .eq(saturating("duplicate_observation_octets", duplicate_observation_octets)),
                     t::lost.eq(t::lost + lost),
                 ))
                 .execute($connection)?;
@@ -242,7 +242,9 @@ fn checked_usage(flush: &Flush) -> Result<Vec<StoredUsage>, Error> {
     }
     let stated_octets = flush.advances.iter().map(|a| u128::from(a.totals.metered_octets)).sum();
     let stated_packets = flush.advances.iter().map(|a| u128::from(a.totals.metered_packets)).sum();
-    if (octets, packets) != (stated_octets, stated_packets) {
+    // Totals stop at 63 bits, so beyond them there is nothing to compare.
+    let bounded = |sum: u128| sum.min(i64::MAX.unsigned_abs().into());
+    if (bounded(octets), bounded(packets)) != (bounded(stated_octets), bounded(stated_packets)) {
         return Err(Error::Unbalanced { octets, packets, stated_octets, stated_packets });
     }
     if !flush.usage.is_sorted_by(|a, b| a.key < b.key) {
@@ -281,11 +283,11 @@ impl<'a> StoredAdvance<'a> {
             t.not_volume,
             t.duplicate_observations,
             t.duplicate_observation_octets,
-            t.lost,
         ];
         for (total, number) in totals.iter_mut().zip(numbers) {
-            *total = storable(number, "a total of more than 63 bits")?;
+            *total = i64::try_from(number).unwrap_or(i64::MAX);
         }
+        totals[14] = t.lost;
         let position = |position: Position| storable(position.0, "a position of more than 63 bits");
         Ok(Self { advance, from: position(advance.from)?, to: position(advance.to)?, totals })
     }
@@ -303,12 +305,22 @@ diesel::define_sql_function! {
 const INSERT: &str = "INSERT INTO usage (bucket, customer, link, direction, class, family, exporter, \
     rate_numerator, rate_denominator, rate_source, octets, packets, flows, squares_low, squares_high) ";
 
-/// Sums add up; an overflow is an error in both dialects (SQLite would store a float, which a STRICT table refuses).
+/// A total that stops at the end of its range. Only an exporter that lies gets there; a flush that could not be
+/// committed for it would stop everybody's accounting.
+fn saturating(column: &str, more: i64) -> diesel::expression::SqlLiteral<BigInt> {
+    let most = i64::MAX;
+    diesel::dsl::sql(&format!("CASE WHEN {column} > {most} - {more} THEN {most} ELSE {column} + {more} END"))
+}
+
+/// Sums add up, and stop at the end of their range: only an exporter that lies gets there, and it must not be able to
+/// stop the accounting of others (SQLite would store a float, which a STRICT table refuses).
 /// Sums of squares stop at the end of their range, as they do in the meter.
 const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, link, direction, class, family, exporter, \
     rate_numerator, rate_denominator, rate_source) DO UPDATE SET \
-    octets = usage.octets + excluded.octets, \
-    packets = usage.packets + excluded.packets, \
+    octets = CASE WHEN usage.octets > 9223372036854775807 - excluded.octets \
+        THEN 9223372036854775807 ELSE usage.octets + excluded.octets END, \
+    packets = CASE WHEN usage.packets > 9223372036854775807 - excluded.packets \
+        THEN 9223372036854775807 ELSE usage.packets + excluded.packets END, \
     flows = usage.flows + excluded.flows, \
     squares_low = CASE WHEN usage.squares_low > 9223372036854775807 - excluded.squares_low \
         THEN 9223372036854775807 ELSE usage.squares_low + excluded.squares_low END, \

@@ -118,6 +118,16 @@ pub(super) struct Table {
     /// Hashes of the batch; and the order of rows while draining. Kept for their memory.
     hashes: Vec<u64>,
     order: Vec<(u64, u32)>,
+    /// What was not added since the last drain, because no exporter can have seen so much.
+    pub(super) refused: Refused,
+}
+
+/// Volume that is not believed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refused {
+    pub(super) octets: u128,
+    pub(super) packets: u128,
+    pub(super) flows: u64,
 }
 
 impl Table {
@@ -130,6 +140,7 @@ impl Table {
             hasher: RandomState::default(),
             hashes: Vec::new(),
             order: Vec::new(),
+            refused: Refused::default(),
         }
     }
 
@@ -161,7 +172,11 @@ impl Table {
                 if let Some(row) = found.row(hash)
                     && self.rows[row].key == addition.key
                 {
-                    self.rows[row].sums.add(&addition.sums);
+                    if !self.rows[row].sums.try_add(&addition.sums) {
+                        self.refused.octets += u128::from(addition.sums.octets);
+                        self.refused.packets += u128::from(addition.sums.packets);
+                        self.refused.flows += addition.sums.flows;
+                    }
                     break;
                 }
                 if found == Place::FREE {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::FlowRecord;
+use crate::ids::ExporterId;
 use crate::units::UnixMillis;
 
 /// What a record waits for.
@@ -35,6 +36,12 @@ pub(super) struct Hold {
 impl Hold {
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    pub(super) fn adopt(&mut self, exporter: ExporterId) {
+        for held in &mut self.records {
+            held.record.exporter = exporter;
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

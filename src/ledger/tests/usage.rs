@@ -161,7 +161,7 @@ proptest! {
                     .collect();
                 for row in &usage {
                     let sums = expected.entry(row.key).or_default();
-                    sums.add(&row.sums);
+                    assert!(sums.try_add(&row.sums));
                     sums.squares_high = sums.squares_high.min(i64::MAX as u64);
                 }
                 ledger.commit_flush(&flush(source, at as u64, at as u64 + 1, &usage)).unwrap();
