@@ -19,6 +19,7 @@ use crate::ids::{CustomerId, ExporterId};
 use crate::ledger::records::{Advance, Checkpoint, CheckpointScope, Flush, NameKind};
 use crate::ledger::{self, Ledger};
 use crate::processor::Drained;
+use crate::setup::InForce;
 use crate::units::SamplingRate;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
@@ -45,12 +46,19 @@ pub enum Error {
     Stopped,
 }
 
+/// An exporter's name, and the ledger's number of it. The name is empty where it has none yet.
+#[derive(Clone, Debug, Default)]
+struct Numbered {
+    name: String,
+    number: u32,
+}
+
 /// The one who writes the ledger.
 pub struct Committer {
     ledger: Ledger,
     counters: Arc<Counters>,
-    /// The ledger's number of each exporter, by the process's; 0 where not known yet.
-    exporters: Vec<u32>,
+    /// The ledger's number of each exporter, by the process's number.
+    exporters: Vec<Numbered>,
     /// How long a busy ledger is waited for; without it, for ever.
     patience: Option<Duration>,
     volumes: VolumeSums,
@@ -65,7 +73,6 @@ impl Committer {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
         counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
         let mut committer = Self { ledger, counters, exporters: Vec::new(), patience: None, volumes };
-        committer.number_exporters()?;
         committer.publish()?;
         Ok(committer)
     }
@@ -80,9 +87,22 @@ impl Committer {
         self.patience = Some(patience);
     }
 
-    /// Sets the kinds that the links have in the configuration in force.
-    pub fn link_kinds(&mut self, kinds: HashMap<String, String>) {
-        self.volumes.kinds = kinds;
+    /// Shows what a configuration names, also before anything was committed for it: links with their kinds, customers,
+    /// the reserved names, and exporters under the numbers that the ledger gives them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used.
+    pub fn show(&mut self, in_force: &InForce) -> Result<(), ledger::Error> {
+        self.volumes.kinds = in_force.kinds.clone();
+        self.volumes.know(&in_force.links, &in_force.customers);
+        let names: Vec<&str> = in_force.exporters.iter().map(String::as_str).collect();
+        let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
+        for exporter in self.counters.exporters() {
+            if let Some(at) = names.iter().position(|name| *name == exporter.name) {
+                exporter.ledger_id.store(numbers[at], Relaxed);
+            }
+        }
+        self.publish()
     }
 
     /// Commits what was drained, waiting for a ledger that is busy. `stop` ends the waiting.
@@ -110,13 +130,14 @@ impl Committer {
         let mut mapped = false;
         let mut flush = Flush { advances, usage: drained.usage, checkpoints };
         loop {
-            let attempt = self.number_exporters().and_then(|()| {
-                if !mapped {
-                    self.map_exporters(&mut flush.usage);
-                    mapped = true;
-                }
-                self.ledger.commit_flush(&flush)
-            });
+            let attempt =
+                (if mapped { Ok(()) } else { self.number_exporters(&flush.usage) }).and_then(|()| {
+                    if !mapped {
+                        self.map_exporters(&mut flush.usage);
+                        mapped = true;
+                    }
+                    self.ledger.commit_flush(&flush)
+                });
             match attempt {
                 Ok(()) => break,
                 Err(ledger::Error::Position { found, .. })
@@ -152,22 +173,30 @@ impl Committer {
         self.counters.commits.fetch_add(1, Relaxed);
         self.counters.commit_micros.store(micros, Relaxed);
         self.volumes.add(&flush.usage, now_seconds);
-        self.publish()?;
+        if let Err(error) = self.publish() {
+            // The flush is committed; the agent shows it after the next one.
+            warn!(%error, "The committed volumes could not be published.");
+        }
         Ok(())
     }
 
-    /// Numbers for exporters that the ledger has not numbered yet.
-    fn number_exporters(&mut self) -> Result<(), ledger::Error> {
+    /// Numbers for the exporters of `usage` that have none in the ledger yet. One that nothing is metered of gets none:
+    /// numbers are never used again, and a stranger must not be able to use them up with a datagram each.
+    fn number_exporters(&mut self, usage: &[UsageRow]) -> Result<(), ledger::Error> {
         let known = self.counters.exporters();
-        if known.len() == self.exporters.len() {
+        self.exporters.resize(known.len(), Numbered::default());
+        let mut wanted: Vec<usize> = usage.iter().map(|row| usize::from(row.key.exporter.0)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.retain(|&at| self.exporters[at].name != known[at].name);
+        if wanted.is_empty() {
             return Ok(());
         }
-        let new = &known[self.exporters.len()..];
-        let names: Vec<&str> = new.iter().map(|exporter| exporter.name.as_str()).collect();
+        let names: Vec<&str> = wanted.iter().map(|&at| known[at].name.as_str()).collect();
         let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
-        for (exporter, number) in new.iter().zip(numbers) {
-            exporter.ledger_id.store(number, Relaxed);
-            self.exporters.push(number);
+        for (at, number) in wanted.into_iter().zip(numbers) {
+            known[at].ledger_id.store(number, Relaxed);
+            self.exporters[at] = Numbered { name: known[at].name.clone(), number };
         }
         Ok(())
     }
@@ -176,7 +205,7 @@ impl Committer {
         let mut sorted = true;
         let mut last = None;
         for row in usage.iter_mut() {
-            let number = self.exporters[usize::from(row.key.exporter.0)];
+            let number = self.exporters[usize::from(row.key.exporter.0)].number;
             row.key.exporter =
                 ExporterId(u16::try_from(number).expect("the ledger numbers at most 65535 exporters"));
             sorted &= last.is_none_or(|last| last < row.key);
@@ -341,20 +370,10 @@ impl VolumeSums {
         for &id in links {
             self.links.entry(id).or_default();
         }
-        for id in customers {
+        let reserved = CustomerId::RESERVED.iter().map(|(id, _)| id);
+        for id in customers.iter().chain(reserved) {
             self.customers.entry(id.0).or_default();
         }
-    }
-}
-
-impl Committer {
-    /// Shows configured links and customers also before anything was committed for them.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn know(&mut self, links: &[u32], customers: &[CustomerId]) -> Result<(), ledger::Error> {
-        self.volumes.know(links, customers);
-        self.publish()
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Processor {
     pub expired_octets: AtomicU64,
     /// Records without an octet counter.
     pub not_volume: AtomicU64,
+    /// Records whose counters no exporter can have counted; not metered.
+    pub implausible: AtomicU64,
     /// Records that are the other observation of a flow metered elsewhere.
     pub duplicate_observations: AtomicU64,
     /// Octets of those.

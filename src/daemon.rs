@@ -15,6 +15,7 @@ mod writer;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,16 @@ pub enum Error {
     /// A thread reported that it cannot go on.
     #[error("{0}")]
     Fatal(String),
+}
+
+impl Error {
+    /// True where the ledger is only busy: the same may succeed later.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Ledger(error) | Self::Setup(setup::Error::Ledger(error)) => error.is_transient(),
+            _ => false,
+        }
+    }
 }
 
 /// What the main thread waits for.
@@ -154,12 +165,14 @@ pub fn run(
     let control_socket = control::bind(&control_path).map_err(|e| state(&control_path, e))?;
 
     let url = ledger::Url::parse(&config.ledger.url, state_dir)?;
-    let mut ledger = Ledger::open(&url)?;
+    let mut ledger = patiently(|| Ok(Ledger::open(&url)?))?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-    let in_force = setup::put_in_force(config, accepts_unknown(config), &mut ledger, &registry, now_ms())?;
+    let in_force = patiently(|| {
+        Ok(setup::put_in_force(config, accepts_unknown(config), &mut ledger, &registry, now_ms())?)
+    })?;
     let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms() / 1000)?;
-    writer::show(&mut committer, &in_force)?;
+    patiently(|| Ok(committer.show(&in_force)?))?;
 
     let addresses = [&config.receive.listen[..], &config.receive.sflow[..]].concat();
     let sockets = socket::bind(&addresses, config.receive.processors, config.receive.socket_buffer)?;
@@ -222,7 +235,7 @@ pub fn run(
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
     let readers = spawn_readers(agent, control_socket, &shared, &events);
-    spawn_signals(&events).map_err(|e| state(Path::new("signals"), e))?;
+    spawn_signals(&events, &shared).map_err(|e| state(Path::new("signals"), e))?;
     ready(&shared.listening, shared.snmp);
 
     let tails = journals
@@ -230,9 +243,10 @@ pub fn run(
         .iter()
         .map(|j| catch_up::Tail { directory: &j.directory, source: j.source.clone(), end: j.end })
         .collect();
-    catch_up::run(tails, setup::stages(config), &registry, &counters, &mut committer)?;
+    let caught_up = catch_up::run(tails, setup::stages(config), &registry, &shared, &mut committer)?;
     registry.leave_states(live_checkpoints(committer.ledger())?);
-    shared.caught_up.store(true, Relaxed);
+    shared.caught_up.store(caught_up, Relaxed);
+    retain_former(&journals.all, config);
 
     let writer = {
         let (shared, journal) = (Arc::clone(&shared), config.journal.clone());
@@ -240,7 +254,7 @@ pub fn run(
     };
     info!(processors = config.receive.processors, "Running.");
 
-    let outcome = supervise(&reported, &requests, &registry, &shared, load);
+    let outcome = supervise(&reported, &requests, &registry, &shared, config, load);
     shared.stopping.store(true, Relaxed);
     // No socket is closed before the last receiver has ended; see there.
     let sockets: Vec<_> = intake.into_iter().map(join).collect();
@@ -265,6 +279,7 @@ fn supervise(
     requests: &SyncSender<writer::Request>,
     registry: &Arc<Exporters>,
     shared: &Arc<Shared>,
+    running: &Config,
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
     loop {
@@ -278,7 +293,10 @@ fn supervise(
                 return Err(Error::Fatal(message));
             }
             Event::Reload(answer) => {
-                let outcome = load().and_then(|config| reload(config, requests, registry));
+                let outcome = load().and_then(|new| {
+                    warn_of_restart(running, &new);
+                    reload(new, requests, registry, shared)
+                });
                 match &outcome {
                     Ok(sha256) => {
                         shared.counters.reloads.fetch_add(1, Relaxed);
@@ -303,6 +321,7 @@ fn reload(
     config: Config,
     requests: &SyncSender<writer::Request>,
     registry: &Arc<Exporters>,
+    shared: &Shared,
 ) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     let registry = Arc::clone(registry);
@@ -310,15 +329,67 @@ fn reload(
         let outcome: Result<InForce, Error> =
             setup::put_in_force(&config, accepts_unknown(&config), committer.ledger(), &registry, now_ms())
                 .map_err(Error::from)
-                .and_then(|in_force| {
-                    writer::show(committer, &in_force).map(|()| in_force).map_err(Error::from)
-                });
+                .and_then(|in_force| committer.show(&in_force).map(|()| in_force).map_err(Error::from));
         let _ = answer.send(outcome.map(|in_force| in_force.sha256).map_err(|e| e.to_string()));
     };
     requests
         .send(writer::Request::Run(Box::new(put)))
         .map_err(|_| "the ledger's writer has stopped".to_owned())?;
-    answered.recv().map_err(|_| "the ledger's writer has stopped".to_owned())?
+    loop {
+        match answered.recv_timeout(Duration::from_millis(100)) {
+            Ok(outcome) => return outcome,
+            Err(mpsc::RecvTimeoutError::Timeout) if shared.stopping.load(Relaxed) => {
+                return Err("the daemon is stopping".to_owned());
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err("the ledger's writer has stopped".to_owned());
+            }
+        }
+    }
+}
+
+/// Tries again while the ledger is busy: a daemon that is started beside a long transaction waits for its end.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match attempt() {
+            Err(error) if error.is_transient() => {
+                warn!(%error, "The ledger is busy; the start waits for it.");
+                thread::sleep(Duration::from_millis(500));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Says which changed sections of a new configuration take effect only at the next start.
+fn warn_of_restart(running: &Config, new: &Config) {
+    let sections = |config: &Config| {
+        [
+            ("receive", format!("{:?}", config.receive)),
+            ("journal", format!("{:?}", config.journal)),
+            ("decode", format!("{:?}", config.decode)),
+            ("sampling", format!("{:?}", config.sampling)),
+            ("meter", format!("{:?}", config.meter)),
+            ("ledger", format!("{:?}", config.ledger)),
+            ("snmp", format!("{:?}", config.snmp)),
+        ]
+    };
+    for ((section, old), (_, new)) in sections(running).into_iter().zip(sections(new)) {
+        if old != new {
+            warn!(section, "This section has changed; that takes effect at the next start.");
+        }
+    }
+}
+
+/// Removes old segments of journals that no processor writes any more. All of them is committed now.
+fn retain_former(journals: &[AnyJournal], config: &Config) {
+    for journal in journals.iter().skip(config.receive.processors) {
+        let now = crate::units::UnixMillis(now_ms());
+        if let Err(error) = journal::retain(&journal.directory, &config.journal, journal.end, now) {
+            warn!(%error, "Old journal segments could not be removed.");
+        }
+    }
 }
 
 /// A journal, opened for a processor.
@@ -393,14 +464,18 @@ fn spawn_readers(
     readers
 }
 
-fn spawn_signals(events: &SyncSender<Event>) -> io::Result<()> {
+fn spawn_signals(events: &SyncSender<Event>, shared: &Arc<Shared>) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let events = events.clone();
+    let (events, shared) = (events.clone(), Arc::clone(shared));
     // Not joined: it waits for signals until the process ends.
     spawn("signals", move || {
         for signal in signals.forever() {
             let event = if signal == SIGHUP { Event::Reload(None) } else { Event::Stop };
+            if signal != SIGHUP {
+                // At once, also for who waits in the middle of a reload or of catching up.
+                shared.stopping.store(true, Relaxed);
+            }
             if events.send(event).is_err() {
                 return;
             }

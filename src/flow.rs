@@ -125,6 +125,9 @@ pub enum SamplerRef {
     /// The record says nothing of sampling: the domain's options rule, or the operator.
     #[default]
     Unnamed,
+    /// The protocol has one place for a rate, and nothing is in it (NetFlow v5): unsampled, unless the operator says
+    /// otherwise. There is nothing to wait for.
+    Silent,
     /// The record names a sampler (elements 48 or 302, not 0) that options records describe.
     Named(u64),
     /// The record, or the datagram's header, carries the rate itself.

@@ -117,9 +117,13 @@ pub struct StreamProcessor {
     states: HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>,
     decoded: Decoded,
     released: Vec<FlowRecord>,
+    /// Checkpoints of exporters that a reload took away since the last drain.
+    parted: Vec<(String, Vec<u8>)>,
     classified: Vec<Classified>,
     meter: Meter,
     totals: FlushTotals,
+    /// Records that the meter had refused as of the last drain.
+    refused: u64,
     now: UnixMillis,
     unknown_observations: u64,
     unknown_observations_reported: Option<UnixMillis>,
@@ -141,9 +145,11 @@ impl StreamProcessor {
             states: HashMap::default(),
             decoded: Decoded::default(),
             released: Vec::new(),
+            parted: Vec::new(),
             classified: Vec::new(),
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
+            refused: 0,
             now: UnixMillis(0),
             unknown_observations: 0,
             unknown_observations_reported: None,
@@ -275,7 +281,7 @@ impl StreamProcessor {
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
     fn take_configuration(&mut self) {
         (self.generation, self.versions) = self.registry.versions();
-        let (registry, totals) = (&self.registry, &mut self.totals);
+        let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 state.entry = entry;
@@ -286,6 +292,7 @@ impl StreamProcessor {
                 let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
                 let state = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
+                parted.push((address.to_string(), state.clone()));
                 registry.leave_state(*address, state);
                 false
             }
@@ -338,12 +345,13 @@ impl StreamProcessor {
         self.settle();
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
-        let mut drained = Drained::default();
+        let mut drained = Drained { checkpoints: core::mem::take(&mut self.parted), ..Drained::default() };
         self.counters.processors[self.index].usage.set_current(self.meter.len() as u64);
         self.totals.metered_records = self.meter.pending_records();
         self.totals.metered_octets = self.meter.pending_octets();
         self.totals.metered_packets = self.meter.pending_packets();
         self.meter.drain(&mut drained.usage);
+        let mut implausible = 0;
         for (address, state) in &mut self.states {
             if !state.dirty {
                 continue;
@@ -351,6 +359,7 @@ impl StreamProcessor {
             let counts = *state.memory.decoder.counts();
             let expired = Expired::of(&state.memory.sampling);
             add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
+            implausible += counts.implausible - state.drained.implausible;
             state.publish();
             state.drained = counts;
             state.drained_expired = expired;
@@ -358,6 +367,10 @@ impl StreamProcessor {
             let memory = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
             drained.checkpoints.push((address.to_string(), memory));
         }
+        let own = &self.counters.processors[self.index];
+        let refused = self.meter.refused_records();
+        own.implausible.fetch_add(implausible + refused - self.refused, Relaxed);
+        self.refused = refused;
         drained.totals = core::mem::take(&mut self.totals);
         self.publish(&drained.totals);
         drained
@@ -444,6 +457,9 @@ fn add_difference(
     totals.raw_octets += now.raw_octets - then.raw_octets;
     totals.raw_packets += now.raw_packets - then.raw_packets;
     totals.not_volume += now.not_volume - then.not_volume;
+    // A set that waited in vain for its template counts as one record: nobody knows how many it held.
+    totals.expired_records += now.expired_sets - then.expired_sets;
+    totals.expired_octets += now.expired_octets - then.expired_octets;
     totals.expired_records += expired_now.records - expired_then.records;
     totals.expired_octets += expired_now.octets - expired_then.octets;
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.

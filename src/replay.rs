@@ -107,9 +107,10 @@ impl Session {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
         let accept = config.accepts_unknown_exporters(configuration::Intake::Capture);
-        setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
+        let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
         let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
         committer.set_patience(LEDGER_PATIENCE);
+        committer.show(&in_force)?;
         Ok(Self {
             config: setup::stages(config),
             counters,

@@ -104,6 +104,16 @@ impl ExporterSampling {
                     keep(records, at, &mut kept);
                     continue;
                 }
+                SamplerRef::Silent => {
+                    match silent(policy) {
+                        Some(rate) => {
+                            records[at].rate = rate;
+                            keep(records, at, &mut kept);
+                        }
+                        None => self.hold.keep(records[at], Waiting::Described, now),
+                    }
+                    continue;
+                }
                 SamplerRef::Named(sampler) => Some(sampler),
                 SamplerRef::Unnamed => None,
             };
@@ -240,11 +250,15 @@ impl ExporterSampling {
         }
         let mut hold = core::mem::take(&mut self.hold);
         hold.retain(|record| {
-            let sampler = match record.sampler {
-                SamplerRef::Named(sampler) => Some(sampler),
-                SamplerRef::Stated(_) | SamplerRef::Unnamed => None,
+            let verdict = match record.sampler {
+                SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
+                SamplerRef::Silent => {
+                    let said = policy.over.map(|rate| rate.with_source(RateSource::Override));
+                    said.or_else(|| silent(policy)).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+                }
+                SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
             };
-            match self.verdict(record.domain, sampler, policy) {
+            match verdict {
                 Verdict::Rate(rate) => {
                     released.push(FlowRecord { rate, ..*record });
                     None
@@ -276,6 +290,15 @@ fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
         records[*kept] = records[at];
     }
     *kept += 1;
+}
+
+/// The rate of a record whose protocol has a place for one, which is empty; `None` where the operator insists.
+fn silent(policy: &SamplingPolicy) -> Option<SamplingRate> {
+    match policy.default {
+        Some(default) => Some(default.with_source(RateSource::Default)),
+        None if policy.require => None,
+        None => Some(SamplingRate::NOT_ANNOUNCED.with_source(RateSource::Header)),
+    }
 }
 
 #[cfg(test)]

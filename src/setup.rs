@@ -57,6 +57,8 @@ pub struct InForce {
     pub links: Vec<u32>,
     /// Customers.
     pub customers: Vec<CustomerId>,
+    /// Names of its exporters.
+    pub exporters: Vec<String>,
     /// Kind by link name.
     pub kinds: HashMap<String, String>,
     /// SHA-256 of the newest version's text, in hex; empty where there is none.
@@ -76,11 +78,14 @@ pub fn put_in_force(
     now_ms: i64,
 ) -> Result<InForce, Error> {
     let text = serde_json::to_string(&config.network).expect("a network has only string keys");
-    if !config.files.is_empty() {
-        let sha256 = hex(&Sha256::digest(text.as_bytes()));
-        ledger.put_config_version(&ConfigVersion { sha256, text: text.clone(), valid_from: now_ms })?;
-    }
     let mut stored = ledger.config_versions()?;
+    let sha256 = hex(&Sha256::digest(text.as_bytes()));
+    let is_new = !config.files.is_empty() && stored.last().is_none_or(|newest| newest.sha256 != sha256);
+    if is_new {
+        // A clock that was set back does not make a version hold before its predecessor.
+        let valid_from = stored.last().map_or(now_ms, |newest| now_ms.max(newest.valid_from));
+        stored.push(ConfigVersion { sha256, text: text.clone(), valid_from });
+    }
     stored.drain(..stored.len().saturating_sub(VERSIONS_MAX));
     if stored.is_empty() {
         stored.push(ConfigVersion { sha256: String::new(), text, valid_from: 0 });
@@ -95,9 +100,14 @@ pub fn put_in_force(
         in_force = InForce {
             links: names.links.values().map(|id| u32::from(id.0)).collect(),
             customers: names.customers.values().copied().collect(),
+            exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
             kinds: network.links.into_iter().map(|link| (link.name, link.kind)).collect(),
             sha256: version.sha256.clone(),
         };
+    }
+    // Stored last: a version that does not compile must not be found by the next start.
+    if is_new && let Some(newest) = stored.last() {
+        ledger.put_config_version(newest)?;
     }
     registry.configure(&config.exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
     Ok(in_force)

@@ -3,15 +3,14 @@
 //! An exporter's datagrams may lie in several journals, when the number of processors changed between two crashes.
 //! So all tails are read together, in the order in which the datagrams were received.
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{error, info};
 
-use super::Error;
+use super::{Error, Shared};
 use crate::commit::Committer;
-use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal::{self, Reader};
 use crate::ledger::records::{Advance, CheckpointScope, Source};
@@ -87,17 +86,18 @@ impl Stream {
     }
 }
 
-/// Meters and commits all tails.
+/// Meters and commits all tails. False: the daemon is to stop, and the rest stays for the next start.
 pub(super) fn run(
     tails: Vec<Tail<'_>>,
     config: Config,
     registry: &Arc<Exporters>,
-    counters: &Arc<Counters>,
+    shared: &Shared,
     committer: &mut Committer,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let counters = &shared.counters;
     let behind: u64 = tails.iter().map(|tail| tail.end.0.saturating_sub(tail.source.position.0)).sum();
     if behind == 0 {
-        return Ok(());
+        return Ok(true);
     }
     info!(octets = behind, "Reading what the journal holds beyond the last commit.");
     let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
@@ -134,19 +134,24 @@ pub(super) fn run(
         since_flush += 1;
         if since_flush >= FLUSH_FRAMES || !processor.has_room() {
             since_flush = 0;
-            flush(&mut processor, &mut streams, committer)?;
+            flush(&mut processor, &mut streams, committer, shared)?;
+        }
+        if shared.stopping.load(Relaxed) {
+            // The rest is read at the next start.
+            return Ok(false);
         }
     }
-    flush(&mut processor, &mut streams, committer)?;
+    flush(&mut processor, &mut streams, committer, shared)?;
     counters.processors[0].rejected.fetch_add(rejected, Relaxed);
     info!(rejected, "Caught up with the journal.");
-    Ok(())
+    Ok(true)
 }
 
 fn flush(
     processor: &mut StreamProcessor,
     streams: &mut [Stream],
     committer: &mut Committer,
+    shared: &Shared,
 ) -> Result<(), Error> {
     let drained = processor.drain();
     let advances = streams
@@ -160,8 +165,7 @@ fn flush(
             totals: FlushTotals::default(),
         })
         .collect();
-    let never = AtomicBool::new(false);
-    committer.commit(CheckpointScope::Live, advances, drained, super::now_ms() / 1000, &never)?;
+    committer.commit(CheckpointScope::Live, advances, drained, super::now_ms() / 1000, &shared.stopping)?;
     for stream in streams {
         stream.committed = stream.at;
     }

@@ -23,7 +23,7 @@ use crate::ids::{Position, SourceId};
 use crate::journal::{self, Durable, Reader, Refused};
 use crate::ledger::records::Advance;
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, StreamProcessor};
+use crate::processor::{BadCheckpoint, StreamProcessor, Taken};
 use crate::receive::socket::{Datagram, Sockets};
 use crate::units::UnixMillis;
 use crate::usage::FlushTotals;
@@ -227,10 +227,13 @@ impl Receiver {
             match reader.next() {
                 Ok(Some(frame)) => {
                     let source = frame.source.ip().to_canonical();
-                    parts
+                    let taken = parts
                         .processor
                         .feed(frame.received, source, frame.payload)
                         .map_err(|e| bad_checkpoint(&e))?;
+                    if taken == Taken::Rejected {
+                        parts.shared.counters.processors[parts.index].rejected.fetch_add(1, Relaxed);
+                    }
                     self.metered = frame.end;
                     frames += 1;
                 }

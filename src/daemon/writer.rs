@@ -6,7 +6,6 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -19,7 +18,6 @@ use crate::ids::Position;
 use crate::journal::{self, Durable};
 use crate::ledger::records::{Advance, CheckpointScope};
 use crate::processor::Drained;
-use crate::setup::InForce;
 
 /// How long the writer waits for the journal at a time before it says so.
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
@@ -139,11 +137,4 @@ fn retain(journal: &JournalView, config: &journal::Config, shared: &Shared, inde
         Ok(_) => {}
         Err(error) => warn!(processor = index, %error, "Old journal segments could not be removed."),
     }
-}
-
-/// Tells the committer what a new configuration shows.
-pub(super) fn show(committer: &mut Committer, in_force: &InForce) -> Result<(), crate::ledger::Error> {
-    committer
-        .link_kinds(in_force.kinds.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<HashMap<_, _>>());
-    committer.know(&in_force.links, &in_force.customers)
 }

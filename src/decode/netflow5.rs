@@ -50,13 +50,14 @@ impl ExporterDecoder {
             received,
             system_init: None,
         };
-        let interval = u64::from(word16(header, 22) & 0x3fff).max(1);
-        let rate = SamplingRate::new(interval, 1, RateSource::Header).expect("the interval is at least 1");
+        let interval = u64::from(word16(header, 22) & 0x3fff);
+        let sampler =
+            SamplingRate::new(interval, 1, RateSource::Header).map_or(SamplerRef::Silent, SamplerRef::Stated);
         let (mut raw_octets, mut raw_packets, mut clamped) = (0, 0, 0);
         // An iterator of known length fills the vector in place.
         out.records.extend(records.chunks_exact(RECORD).map(|record| {
             let record = record.first_chunk().expect("chunks of that size");
-            let (flow, moved) = flow(&context, exporter, SamplerRef::Stated(rate), record);
+            let (flow, moved) = flow(&context, exporter, sampler, record);
             raw_octets += flow.octets.as_u64();
             raw_packets += flow.packets.as_u64();
             clamped += u64::from(moved);

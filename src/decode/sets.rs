@@ -254,8 +254,13 @@ impl Work<'_> {
             || row.number(Slot::FirewallEvent as usize) == 2;
         let key = Key::new(version, &flow, row.number(Slot::FlowId as usize), is_reverse);
         let packets = if total_packets { flow.packets.as_u64() } else { 0 };
-        let (octets, packets) =
-            self.totals.advance(key, flow.octets.as_u64(), packets, over, self.limits.running_totals);
+        let (octets, packets) = self.totals.advance(
+            key,
+            (flow.octets.as_u64(), packets),
+            flow.end,
+            over,
+            self.limits.running_totals,
+        );
         flow.octets = Octets::new(octets);
         if total_packets {
             flow.packets = Packets::new(packets);

@@ -2,7 +2,7 @@
 //! difference from the last record of the same flow.
 //!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
-//! started to count anew. When a record says that its flow is over (elements 136, 233), the flow is forgotten. The
+//! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over (elements 136, 233), the flow is forgotten. The
 //! table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
 
@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Address, FlowRecord};
+use crate::units::UnixMillis;
 
 /// What makes a flow the same flow.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -57,6 +58,8 @@ impl Key {
 struct Total {
     octets: u64,
     packets: u64,
+    /// End of the flow as of that record.
+    end: UnixMillis,
 }
 
 /// The totals of all flows of one exporter.
@@ -81,12 +84,20 @@ impl Totals {
     pub(super) fn advance(
         &mut self,
         key: Key,
-        octets: u64,
-        packets: u64,
+        (octets, packets): (u64, u64),
+        end: UnixMillis,
         over: bool,
         limit: usize,
     ) -> (u64, u64) {
         let before = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        if let Some(newer) = before
+            && end <= newer.end
+            && (octets < newer.octets || packets < newer.packets)
+        {
+            // Overtaken on the way: a newer record has counted this one's octets.
+            self.young.insert(key, newer);
+            return (0, 0);
+        }
         if over {
             self.young.remove(&key);
         } else {
@@ -94,7 +105,7 @@ impl Totals {
                 self.forgotten += self.old.len() as u64;
                 self.old = core::mem::take(&mut self.young);
             }
-            self.young.insert(key, Total { octets, packets });
+            self.young.insert(key, Total { octets, packets, end });
         }
         match before {
             Some(before) if before.octets <= octets && before.packets <= packets => {

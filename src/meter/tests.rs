@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::units::{Octets, Packets, RateSource, SamplingRate, UnixMillis};
 use crate::usage::{BucketStart, UsageKey, Variance};
 
 const CUSTOMER: Classified = Classified {

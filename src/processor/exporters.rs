@@ -105,11 +105,24 @@ impl Exporters {
         (id, counters)
     }
 
+    /// Gives the exporter at `address` another name. Its number in this process stays; its counters begin anew, since
+    /// they are those of the name.
+    fn rename(&self, inner: &mut Inner, name: &str, address: IpAddr) {
+        let Some((id, counters)) = inner.known.get_mut(&address) else { return };
+        if counters.name == name {
+            return;
+        }
+        *counters = Arc::new(counters::Exporter::new(name.to_owned(), address));
+        let mut all = self.counters.exporters.write().expect("no holder of this lock panics");
+        all[usize::from(id.0)] = Arc::clone(counters);
+    }
+
     /// Puts a configuration in force: who may send, under which policy, and how flows are classified.
     pub fn configure(&self, exporters: &[Exporter], accept_unknown: bool, versions: Arc<Versions>) {
         let mut inner = self.lock();
         let mut entries = HashMap::new();
         for exporter in exporters {
+            self.rename(&mut inner, &exporter.name, exporter.address);
             let (id, counters) = self.known(&mut inner, &exporter.name, exporter.address);
             let entry = Entry { id, policy: exporter.sampling, counters, reported: AtomicI64::new(0) };
             entries.insert(exporter.address, Arc::new(entry));
