@@ -412,6 +412,46 @@ mod tests {
         assert_eq!(month_of(1_772_323_200).0, 1_772_323_200);
     }
 
+    /// The same name at an address that changed: two numbers in the process, one in the ledger.
+    #[test]
+    fn rows_of_one_exporter_at_two_addresses_become_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
+        let mut ledger = Ledger::open(&url).expect("a new ledger");
+        let source = ledger.source(ledger::records::SourceKind::Capture, "00").expect("a source").id;
+        let counters = Arc::new(Counters::new(1, 0));
+        for n in 1..=2 {
+            let address = core::net::IpAddr::from([127, 0, 0, n]);
+            let exporter = crate::counters::Exporter::new("r1".to_owned(), address);
+            counters.exporters.write().expect("ours").push(Arc::new(exporter));
+        }
+        let mut committer = Committer::new(ledger, counters, 0).expect("a committer");
+        let row = |exporter| UsageRow {
+            key: crate::usage::UsageKey {
+                bucket: BucketStart(300),
+                customer: CustomerId::LOCAL,
+                link: crate::ids::LinkId::NONE,
+                direction: Direction::None,
+                class: crate::ids::ClassId::DEFAULT,
+                family: crate::flow::Family::V4,
+                exporter: ExporterId(exporter),
+                rate: SamplingRate::NOT_ANNOUNCED,
+            },
+            sums: crate::usage::UsageSums { octets: 100, packets: 1, flows: 1, ..Default::default() },
+        };
+        let totals =
+            crate::usage::FlushTotals { metered_octets: 200, metered_packets: 2, ..Default::default() };
+        let drained = Drained { usage: vec![row(0), row(1)], totals, checkpoints: Vec::new() };
+        let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
+        let advance = Advance { source, from, to, complete: false, totals };
+        let stop = AtomicBool::new(false);
+        committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
+        let mut rows = Vec::new();
+        committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (200, 2));
+    }
+
     #[test]
     fn sums_beyond_64_bits_are_split_without_loss() {
         let parts = chunks(i128::from(u64::MAX) + 7, 3);

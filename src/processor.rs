@@ -465,3 +465,6 @@ fn add_difference(
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
     totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,3 +237,22 @@ proptest! {
         prop_assert_eq!(sum.squares_high, expected.squares_high);
     }
 }
+
+/// 2^14 records of 2^48 octets are 2^62: the last of them does not go in, and what went in is what comes out.
+#[test]
+fn what_no_exporter_can_have_seen_is_refused_and_the_rest_stays_right() {
+    let record = flow(0, 0, (1 << 48) - 1, 1);
+    let records = vec![record; (1 << 14) + 100];
+    let mut meter = Meter::new(Config::default());
+    meter.add(&records, &vec![CUSTOMER; records.len()]);
+    assert!(meter.is_full());
+    let refused = meter.refused_records();
+    assert!(refused > 0 && refused < 200, "{refused}");
+    let (octets, taken) = (meter.pending_octets(), meter.pending_records());
+    assert_eq!(taken + refused, records.len() as u64);
+    let rows = drained(&mut meter);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (octets, taken));
+    assert_eq!(octets, taken * ((1 << 48) - 1));
+    assert_eq!(meter.refused_records(), refused, "a drain does not forget them");
+}
