@@ -427,9 +427,9 @@ fn editing_links_does_not_price_anew_what_was_metered() {
         assert_eq!(net(&kinds, edited), "154.30");
     }
     // In force before the end, the new kind counts for all of the period.
-    let mut free = first.clone();
+    let mut free = first;
     free.links[0].kind = "peering".into();
-    let mut kinds_in_period = before.clone();
+    let mut kinds_in_period = before;
     kinds_in_period.push(UnixMillis(end.0 - 1), &free);
     assert_eq!(net(&kinds_in_period, &free), "150.00");
     // No version knows the link: there is no price, and no invoice.
