@@ -12,6 +12,7 @@ pub mod collect;
 pub mod csv;
 pub mod html;
 pub mod json;
+pub mod kinds;
 pub mod run;
 
 #[cfg(test)]
@@ -32,13 +33,26 @@ use crate::usage::millionths;
 /// rates that are not whole) is rounded half up for print, while its amount comes from the exact quantity.
 pub const QUANTITY_PLACES: u32 = 9;
 
-/// Seller or customer.
+/// The customer, as invoices name it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Party {
     /// Name.
     pub name: String,
     /// Lines of the postal address.
     pub address: Vec<String>,
+}
+
+/// Who sends invoices.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Seller {
+    /// Name.
+    pub name: String,
+    /// Lines of the postal address.
+    pub address: Vec<String>,
+    /// Its tax number; empty where it has none to show.
+    pub tax_number: String,
+    /// Lines at the foot of the page: bank account, terms of payment.
+    pub footer: Vec<String>,
 }
 
 /// Where an invoice stands.
@@ -173,7 +187,7 @@ pub struct Invoice {
     /// The customer.
     pub customer: Party,
     /// Who sends it.
-    pub seller: Option<Party>,
+    pub seller: Option<Seller>,
     /// The currency of all amounts.
     pub currency: Currency,
     /// The period's name.
@@ -214,7 +228,7 @@ pub fn draft_number(period: Period, customer: &str) -> String {
 /// An amount beyond 64 bits.
 pub fn draft(
     customer: Party,
-    seller: Option<Party>,
+    seller: Option<Seller>,
     period: Period,
     tariff: &Tariff,
     usage: &PeriodUsage,

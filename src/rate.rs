@@ -2,8 +2,10 @@
 //!
 //! Every charge of the tariff becomes at least one line, every tier that the volume reaches a line of its own. A
 //! line's amount is its exact quantity times its price, rounded once; the net amount is the sum of the lines as they
-//! stand, tax is rounded once for its category, and gross is net plus tax. So an invoice always adds up, to the
-//! cent, by the figures printed on it.
+//! stand, tax is rounded once for its category, and gross is net plus tax. So the amounts printed on an invoice always
+//! add up, to the cent. A line's printed quantity times its price gives its amount too, unless the exact quantity has
+//! more than the nine digits after the point that are printed (GiB; sampling rates that are not whole numbers): the
+//! amount then comes from the exact quantity, and can be the rounding next to that of the product.
 //!
 //! Rating is monotone: more volume never costs less, because prices are not negative and each tier's part of the
 //! volume only grows.

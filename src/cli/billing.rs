@@ -10,9 +10,10 @@ use super::tariff::Activation;
 use super::{Cli, Failure, billing_ledger, invoice, tariff};
 use crate::config::Config;
 use crate::daemon;
-use crate::invoice::Party;
+use crate::invoice::Seller;
 use crate::invoice::run::Reason;
 use crate::ledger::Ledger;
+use crate::ledger::records::TariffVersion;
 use crate::period::Period;
 use crate::units::UnixMillis;
 
@@ -146,7 +147,7 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
         TariffVerb::Check { file } => tariff::check(file, out).map(|_| ()).map_err(failure),
         TariffVerb::List { format } => {
             let versions = billing_ledger::tariff_list(&mut cli.ledger()?)?;
-            texts(out, *format, &tariff::COLUMNS, tariff::rows(&versions))
+            versions_table(out, *format, &versions)
         }
         TariffVerb::Show { id, version } => {
             let shown = billing_ledger::tariff_show(&mut cli.ledger()?, id, *version).map_err(failure)?;
@@ -158,10 +159,22 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
             activate(&mut ledger, file, &who, out)
         }
         TariffVerb::History { id, format } => {
-            let versions = billing_ledger::tariff_history(&mut cli.ledger()?, id.as_deref())?;
-            texts(out, *format, &tariff::COLUMNS, tariff::rows(&versions))
+            let versions =
+                billing_ledger::tariff_history(&mut cli.ledger()?, id.as_deref()).map_err(failure)?;
+            versions_table(out, *format, &versions)
         }
     }
+}
+
+/// A row a version; the version is a number.
+fn versions_table(out: &mut dyn Write, format: Format, versions: &[TariffVersion]) -> Result<(), Failure> {
+    let rows = tariff::rows(versions).into_iter().map(|row| {
+        let cells = row.into_iter().zip(tariff::COLUMNS);
+        cells
+            .map(|(text, column)| if column == "version" { Cell::Decimal(text) } else { text.into() })
+            .collect()
+    });
+    Ok(output::rows(out, format, &tariff::COLUMNS, &rows.collect::<Vec<Vec<Cell>>>())?)
 }
 
 /// The name of who runs the command.
@@ -182,23 +195,30 @@ pub(super) fn activate(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let now = UnixMillis(daemon::now_ms());
-    let (version, word) = match billing_ledger::tariff_activate(ledger, file, who, now).map_err(failure)? {
-        Activation::New(version) => (version, "activated"),
-        Activation::AlreadyActive(version) => (version, "was active already"),
-    };
+    let (version, word, warning) =
+        match billing_ledger::tariff_activate(ledger, file, who, now).map_err(failure)? {
+            Activation::New(version) => {
+                let warning = billing_ledger::retroactive_warning(ledger, &version).map_err(failure)?;
+                (version, "activated", warning)
+            }
+            Activation::AlreadyActive(version) => (version, "was active already", None),
+        };
     let short = &version.sha256[..12];
     writeln!(
         out,
         "{} version {}, effective {}: {word} ({short})",
         version.id, version.version, version.effective
     )?;
+    if let Some(warning) = warning {
+        eprintln!("warning: {warning}");
+    }
     Ok(())
 }
 
 /// Does what an invoice verb says.
 ///
 /// # Errors
-/// When a customer cannot be invoiced, or the ledger cannot be used.
+/// When a customer cannot be invoiced, there is nothing to export, or the ledger cannot be used.
 pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match verb {
         InvoiceVerb::Run { period, customer, dry_run, format } => {
@@ -224,9 +244,9 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
                 writeln!(out, "{}", file.display())?;
             }
             if files.is_empty() {
-                eprintln!(
+                return Err(Failure::said(format!(
                     "no invoices of {period}; make them with `fluxoscope invoice run --period {period}`"
-                );
+                )));
             }
             Ok(())
         }
@@ -253,8 +273,9 @@ pub(super) fn make(
     dry_run: bool,
 ) -> Result<Made, Failure> {
     let seller = seller(config);
+    let (network, now) = (&config.network, UnixMillis(daemon::now_ms()));
     let outcome =
-        billing_ledger::invoice_run(ledger, &config.network, seller.as_ref(), period, customer, dry_run)
+        billing_ledger::invoice_run(ledger, network, seller.as_ref(), period, customer, dry_run, now)
             .map_err(failure)?;
     let mut failed = Vec::new();
     for problem in &outcome.problems {
@@ -270,17 +291,17 @@ pub(super) fn make(
 }
 
 /// Who invoices, as configured; nobody where the section is empty.
-fn seller(config: &Config) -> Option<Party> {
+fn seller(config: &Config) -> Option<Seller> {
     let section = &config.invoice;
     if section.seller.is_empty() {
         return None;
     }
-    let mut address = section.address.clone();
-    if !section.tax_number.is_empty() {
-        address.push(section.tax_number.clone());
-    }
-    address.extend(section.footer.iter().cloned());
-    Some(Party { name: section.seller.clone(), address })
+    Some(Seller {
+        name: section.seller.clone(),
+        address: section.address.clone(),
+        tax_number: section.tax_number.clone(),
+        footer: section.footer.clone(),
+    })
 }
 
 /// Prints one invoice: for people, as its lines, or as the canonical document.
@@ -335,4 +356,70 @@ fn texts<const N: usize>(
     let rows: Vec<Vec<Cell>> =
         rows.into_iter().map(|row| row.into_iter().map(Cell::Text).collect()).collect();
     Ok(output::rows(out, format, columns, &rows)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// What a command line prints, or why it fails.
+    fn said(dir: &Path, arguments: &[&str]) -> Result<String, Failure> {
+        let config = dir.join("fluxoscope.toml");
+        std::fs::write(&config, "").expect("writes");
+        let fixed = ["fluxoscope".as_ref(), "--config".as_ref(), config.as_os_str()];
+        let state = ["--state-dir".as_ref(), dir.as_os_str()];
+        let all = fixed.into_iter().chain(state).chain(arguments.iter().map(AsRef::as_ref));
+        let cli = Cli::try_parse_from(all).expect("arguments");
+        let mut out = Vec::new();
+        super::super::dispatch(&cli, &mut out)?;
+        Ok(String::from_utf8(out).expect("UTF-8"))
+    }
+
+    /// The message of a failure with exit code 1.
+    fn failed(dir: &Path, arguments: &[&str]) -> String {
+        match said(dir, arguments) {
+            Err(Failure::Failed(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_fails_and_a_version_is_a_number() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
+        let file = file.to_str().expect("UTF-8");
+        said(dir.path(), &["tariff", "activate", file]).expect("activates");
+        for verb in ["list", "history"] {
+            let rows = said(dir.path(), &["tariff", verb, "--format", "json"]).expect("lists");
+            let rows: serde_json::Value = serde_json::from_str(&rows).expect("JSON");
+            assert_eq!(rows[0]["version"], 1, "{verb}");
+            assert_eq!(rows[0]["id"], "regional-isp");
+        }
+        assert_eq!(failed(dir.path(), &["tariff", "history", "nope"]), "there is no active tariff `nope`");
+        let out = dir.path().join("out");
+        let export = ["invoice", "export", "--period", "2026-03", "--out", out.to_str().expect("UTF-8")];
+        assert_eq!(
+            failed(dir.path(), &export),
+            "no invoices of 2026-03; make them with `fluxoscope invoice run --period 2026-03`"
+        );
+    }
+
+    #[test]
+    fn the_seller_s_tax_number_and_footer_stay_apart_from_its_address() {
+        let mut config = Config::builtin();
+        assert_eq!(seller(&config), None);
+        config.invoice.seller = "Net".into();
+        config.invoice.address = vec!["1 Exchange".into()];
+        config.invoice.tax_number = "NL1".into();
+        config.invoice.footer = vec!["IBAN".into()];
+        let expected = Seller {
+            name: "Net".into(),
+            address: vec!["1 Exchange".into()],
+            tax_number: "NL1".into(),
+            footer: vec!["IBAN".into()],
+        };
+        assert_eq!(seller(&config), Some(expected));
+    }
 }

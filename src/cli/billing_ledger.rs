@@ -1,17 +1,22 @@
 //! Tariffs and invoices between the ledger and the logic of [`super::tariff`] and [`super::invoice`]: thin functions,
 //! one a verb, on an open ledger.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
 use super::tariff::{self as tariffs, Activation};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
+use crate::invoice::kinds::LinkKinds;
 use crate::invoice::run::{Inputs, Outcome, run};
-use crate::invoice::{Invoice, Party, stored};
+use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::Period;
+use crate::rate::version;
 use crate::units::UnixMillis;
 
 /// `tariff list`: the newest version of each tariff.
@@ -25,9 +30,13 @@ pub fn tariff_list(ledger: &mut Ledger) -> Result<Vec<TariffVersion>, ledger::Er
 /// `tariff history [ID]`: all versions.
 ///
 /// # Errors
-/// What the ledger says.
-pub fn tariff_history(ledger: &mut Ledger, id: Option<&str>) -> Result<Vec<TariffVersion>, ledger::Error> {
-    ledger.tariff_versions(id)
+/// [`tariffs::Error::NoTariff`] where there is none of that id, or what the ledger says.
+pub fn tariff_history(ledger: &mut Ledger, id: Option<&str>) -> anyhow::Result<Vec<TariffVersion>> {
+    let versions = ledger.tariff_versions(id)?;
+    match id {
+        Some(id) if versions.is_empty() => Err(tariffs::Error::NoTariff(id.to_owned()).into()),
+        _ => Ok(versions),
+    }
 }
 
 /// `tariff show ID [VERSION]`: one version, the newest unless said otherwise.
@@ -56,26 +65,66 @@ pub fn tariff_activate(
     Ok(activation)
 }
 
+/// What is to be said of a version that became active and does not begin after all others: which periods it takes
+/// over, and of which of them there are drafts, which come out otherwise when they are made again. `None` for others.
+///
+/// # Errors
+/// A stored tariff that is not understood, or what the ledger says.
+pub fn retroactive_warning(ledger: &mut Ledger, activated: &TariffVersion) -> anyhow::Result<Option<String>> {
+    let versions = tariffs::understand(&ledger.tariff_versions(Some(&activated.id))?)?;
+    let Some(new) = versions.iter().find(|tariff| tariff.version == activated.version) else {
+        return Ok(None);
+    };
+    let Some(taken) = version::retroactive(&versions, new) else { return Ok(None) };
+    let holds = |period| {
+        version::applicable(&versions, &new.id, period).is_ok_and(|(tariff, _)| tariff.version == new.version)
+    };
+    let mut periods = BTreeSet::new();
+    for draft in ledger.invoices(None, None)?.iter().filter(|stored| stored.state == State::Draft.as_str()) {
+        // One that was tampered with cannot be read, and is told of where it is shown.
+        let Ok(invoice) = documents::open(draft) else { continue };
+        if invoice.tariff.id == new.id && holds(invoice.period) {
+            periods.insert(invoice.period);
+        }
+    }
+    let until = taken.until.map_or_else(|| "on".to_owned(), |until| format!("up to {until}"));
+    let drafts = if periods.is_empty() {
+        "there are no drafts of them".to_owned()
+    } else {
+        let names: Vec<String> = periods.iter().map(ToString::to_string).collect();
+        format!("drafts that change when they are run again: {}", names.join(", "))
+    };
+    Ok(Some(format!(
+        "version {} of tariff `{}` does not begin after version {} ({}): it takes over the periods from {} {until}; \
+         {drafts}",
+        new.version, new.id, taken.newest, taken.newest_effective, taken.from
+    )))
+}
+
 /// `invoice run`: the drafts of a period, kept in the ledger unless it is a dry run, and what could not be invoiced.
+/// Drafts of former runs that are not made again are gone; a run that fails leaves them.
+/// `network` is the configuration of `now`; what the ledger keeps of former ones still says of what kind a link was.
 ///
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
 pub fn invoice_run(
     ledger: &mut Ledger,
     network: &Network,
-    seller: Option<&Party>,
+    seller: Option<&Seller>,
     period: Period,
     customer: Option<&str>,
     dry_run: bool,
+    now: UnixMillis,
 ) -> anyhow::Result<Outcome> {
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
-    let inputs = Inputs { network, tariffs: &tariffs, names: &names, seller, period, customer };
+    let kinds = link_kinds(ledger, network, now)?;
+    let inputs =
+        Inputs { network, kinds: &kinds, tariffs: &tariffs, names: &names, seller, period, customer };
     let outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
     if !dry_run {
-        for invoice in &outcome.invoices {
-            ledger.put_invoice(&stored(invoice))?;
-        }
+        let drafts: Vec<StoredInvoice> = outcome.invoices.iter().map(stored).collect();
+        ledger.replace_drafts(&period.to_string(), customer, &drafts)?;
     }
     Ok(outcome)
 }
@@ -102,7 +151,7 @@ pub fn invoice_show(ledger: &mut Ledger, number: &str) -> anyhow::Result<(Stored
     Ok((stored, invoice))
 }
 
-/// `invoice export`: the files that were written, in order.
+/// `invoice export`: the files that were written, in order; none where the period has no invoices.
 ///
 /// # Errors
 /// As [`documents::export`], or what the ledger says.
@@ -113,7 +162,30 @@ pub fn invoice_export(
     dir: &Path,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let invoices = ledger.invoices(Some(&period.to_string()), None)?;
+    if invoices.is_empty() {
+        return Ok(Vec::new());
+    }
     Ok(documents::export(&invoices, formats, dir)?)
+}
+
+/// What the configuration versions say of links. A configuration that no daemon has stored yet is the newest of them,
+/// in force from now on.
+fn link_kinds(ledger: &mut Ledger, network: &Network, now: UnixMillis) -> anyhow::Result<LinkKinds> {
+    let mut kinds = LinkKinds::default();
+    let mut newest = None;
+    for version in ledger.config_versions()? {
+        let stored: Network = serde_json::from_str(&version.text).with_context(|| {
+            format!("configuration version {} in the ledger is not understood", version.sha256)
+        })?;
+        kinds.push(UnixMillis(version.valid_from), &stored);
+        newest = Some((stored, version.valid_from));
+    }
+    match newest {
+        Some((stored, _)) if stored == *network => {}
+        Some((_, valid_from)) => kinds.push(UnixMillis(now.0.max(valid_from)), network),
+        None => kinds.push(now, network),
+    }
+    Ok(kinds)
 }
 
 fn names(ledger: &mut Ledger) -> Result<Names, ledger::Error> {
@@ -132,24 +204,45 @@ mod tests {
     use crate::flow::{Direction, Family};
     use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
     use crate::ledger::Url;
-    use crate::ledger::records::{Advance, Flush, FlushTotals, SourceKind};
+    use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind};
     use crate::units::SamplingRate;
     use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
 
-    /// 10000 GB at 0.0430, 2000 GB at 0.0310 and the port: 430 + 62 + 150 = 642.00; 21 % are 134.82.
-    #[test]
-    fn from_usage_in_the_ledger_to_exported_files() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let url = Url::parse("sqlite:ledger.sqlite", dir.path()).expect("a URL");
-        let mut ledger = Ledger::open(&url).expect("opens");
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
-        assert!(matches!(tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)), Ok(Activation::New(_))));
-        let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9)).expect("the same");
-        let Activation::AlreadyActive(first) = again else { panic!("{again:?}") };
-        assert_eq!(first.activated_by, "ann");
-        assert_eq!(tariff_list(&mut ledger).expect("lists").len(), 1);
-        assert_eq!(tariff_show(&mut ledger, "regional-isp", Some(1)).expect("there").sha256, first.sha256);
+    fn example() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml")
+    }
 
+    const MARCH: &str = "2026-03";
+
+    fn march() -> Period {
+        MARCH.parse().expect("a month")
+    }
+
+    fn network() -> Network {
+        Network {
+            links: vec![LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![] }],
+            customers: vec![CustomerRule {
+                name: "campus".into(),
+                prefixes: vec![],
+                asns: vec![],
+                interfaces: vec![],
+                validity: Validity::default(),
+                tariff: Some("regional-isp".into()),
+                address: vec![],
+            }],
+            ..Network::default()
+        }
+    }
+
+    /// The run of March at `now`, in the seconds of the epoch.
+    fn made(ledger: &mut Ledger, network: &Network, now: i64) -> anyhow::Result<Outcome> {
+        invoice_run(ledger, network, None, march(), None, false, UnixMillis::from_seconds(now))
+    }
+
+    /// A ledger in which campus has 12000 GB of March.
+    fn metered(dir: &Path) -> Ledger {
+        let url = Url::parse("sqlite:ledger.sqlite", dir).expect("a URL");
+        let mut ledger = Ledger::open(&url).expect("opens");
         let customer = ledger.intern(NameKind::Customer, &["campus"]).expect("interns")[0];
         let link = ledger.intern(NameKind::Link, &["transit-a"]).expect("interns")[0];
         let exporter = ledger.intern(NameKind::Exporter, &["ce1"]).expect("interns")[0];
@@ -180,23 +273,24 @@ mod tests {
         let flush =
             Flush { advances: vec![advance], usage: vec![UsageRow { key, sums }], checkpoints: vec![] };
         ledger.commit_flush(&flush).expect("commits");
+        ledger
+    }
 
-        let network = Network {
-            links: vec![LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![] }],
-            customers: vec![CustomerRule {
-                name: "campus".into(),
-                prefixes: vec![],
-                asns: vec![],
-                interfaces: vec![],
-                validity: Validity::default(),
-                tariff: Some("regional-isp".into()),
-                address: vec![],
-            }],
-            ..Network::default()
-        };
-        let march = Period::new(2026, 3).expect("a month");
+    /// 10000 GB at 0.0430, 2000 GB at 0.0310 and the port: 430 + 62 + 150 = 642.00; 21 % are 134.82.
+    #[test]
+    fn from_usage_in_the_ledger_to_exported_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut ledger, file, network) = (metered(dir.path()), example(), network());
+        assert!(matches!(tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)), Ok(Activation::New(_))));
+        let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9)).expect("the same");
+        let Activation::AlreadyActive(first) = again else { panic!("{again:?}") };
+        assert_eq!(first.activated_by, "ann");
+        assert_eq!(tariff_list(&mut ledger).expect("lists").len(), 1);
+        assert_eq!(tariff_show(&mut ledger, "regional-isp", Some(1)).expect("there").sha256, first.sha256);
+
+        let march = march();
         let mut made = |only: Option<&str>, dry_run| {
-            invoice_run(&mut ledger, &network, None, march, only, dry_run).expect("runs")
+            invoice_run(&mut ledger, &network, None, march, only, dry_run, UnixMillis(0)).expect("runs")
         };
         let outcome = made(None, true);
         assert_eq!(outcome, made(Some("campus"), false));
@@ -209,5 +303,109 @@ mod tests {
         assert!(invoice_show(&mut ledger, "DRAFT-2026-03-nobody").is_err());
         let files = invoice_export(&mut ledger, march, &Format::ALL, dir.path()).expect("exports");
         assert!(files.iter().all(|file| file.is_file()) && files.len() == 3);
+    }
+
+    fn drafts(ledger: &mut Ledger) -> Vec<(String, String)> {
+        let listed = invoice_list(ledger, None, None).expect("lists");
+        listed.into_iter().map(|stored| (stored.number, stored.sha256)).collect()
+    }
+
+    #[test]
+    fn a_run_leaves_no_draft_of_a_former_one_and_a_failed_run_leaves_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        made(&mut ledger, &network(), 0).expect("runs");
+        let before = drafts(&mut ledger);
+        assert_eq!(before.len(), 1);
+
+        let unknown =
+            invoice_run(&mut ledger, &network(), None, march(), Some("nobody"), false, UnixMillis(0));
+        assert!(unknown.is_err());
+        assert_eq!(drafts(&mut ledger), before, "a failed run");
+        let mut without = network();
+        without.customers[0].tariff = None;
+        let dry = invoice_run(&mut ledger, &without, None, march(), None, true, UnixMillis(0));
+        assert!(dry.expect("runs").invoices.is_empty());
+        assert_eq!(drafts(&mut ledger), before, "a dry run");
+
+        assert!(made(&mut ledger, &without, 0).expect("runs").invoices.is_empty());
+        assert_eq!(drafts(&mut ledger), []);
+        let out = dir.path().join("out");
+        assert!(invoice_export(&mut ledger, march(), &Format::ALL, &out).expect("nothing").is_empty());
+        assert!(!out.exists(), "nothing to write, and no directory for it");
+    }
+
+    #[test]
+    fn a_retroactive_version_names_the_drafts_that_change() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        let text = std::fs::read_to_string(example()).expect("reads");
+        let activate = |ledger: &mut Ledger, version: i64, effective: &str| {
+            let text = text.replace("version = 1", &format!("version = {version}"));
+            let file = dir.path().join("tariff.toml");
+            std::fs::write(&file, text.replace("2026-01-01", effective)).expect("writes");
+            let activation = tariff_activate(ledger, &file, "ann", UnixMillis(0)).expect("activates");
+            let Activation::New(version) = activation else { panic!("new") };
+            retroactive_warning(ledger, &version).expect("understood")
+        };
+        assert_eq!(activate(&mut ledger, 1, "2026-01-01"), None);
+        made(&mut ledger, &network(), 0).expect("runs");
+        assert_eq!(activate(&mut ledger, 2, "2026-04-01"), None);
+        let begins = |version: i64, of: &str| {
+            format!(
+                "version {version} of tariff `regional-isp` does not begin after version {of}: it takes over "
+            )
+        };
+        let april = "the periods from 2026-04-01 on; there are no drafts of them";
+        assert_eq!(activate(&mut ledger, 3, "2026-04-01"), Some(begins(3, "2 (2026-04-01)") + april));
+        let march = "the periods from 2026-02-01 up to 2026-04-01; drafts that change when they are run again: 2026-03";
+        assert_eq!(activate(&mut ledger, 4, "2026-02-01"), Some(begins(4, "3 (2026-04-01)") + march));
+        let january = "the periods from 2026-01-01 up to 2026-02-01; there are no drafts of them";
+        assert_eq!(activate(&mut ledger, 5, "2026-01-01"), Some(begins(5, "3 (2026-04-01)") + january));
+    }
+
+    #[test]
+    fn the_history_of_an_unknown_tariff_is_an_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        assert_eq!(tariff_history(&mut ledger, None).expect("empty"), []);
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        assert_eq!(tariff_history(&mut ledger, Some("regional-isp")).expect("there").len(), 1);
+        let error = tariff_history(&mut ledger, Some("nope")).expect_err("unknown");
+        assert_eq!(error.to_string(), "there is no active tariff `nope`");
+    }
+
+    /// 2026-04-01T00:00 in Amsterdam.
+    const APRIL: i64 = 1_774_994_400;
+
+    #[test]
+    fn the_kind_of_a_link_is_that_of_the_ledger_s_configuration() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        let mut gross = |network: &Network, now: i64, stored: bool| {
+            if stored {
+                let text = serde_json::to_string(network).expect("JSON");
+                let sha256 = crate::rate::parse::sha256_hex(text.as_bytes());
+                let version = ConfigVersion { sha256, text, valid_from: now * 1000 };
+                assert!(ledger.put_config_version(&version).expect("stores"));
+            }
+            let outcome = made(&mut ledger, network, now).expect("runs");
+            assert_eq!(outcome.problems, []);
+            outcome.invoices[0].gross.to_string()
+        };
+        let mut peering = network();
+        peering.links[0].kind = "peering".into();
+        let mut removed = network();
+        removed.links.clear();
+        // 150.00 and 21 % of it: peering is free.
+        assert_eq!(gross(&peering, APRIL + 9, false), "181.50", "nothing stored: what there is holds always");
+        assert_eq!(gross(&network(), APRIL - 9000, true), "776.82");
+        assert_eq!(gross(&peering, APRIL, false), "776.82", "not stored yet, and later than March");
+        assert_eq!(gross(&peering, APRIL - 1, false), "181.50", "not stored yet, and in March");
+        assert_eq!(gross(&peering, APRIL, true), "776.82");
+        assert_eq!(gross(&removed, APRIL + 1, true), "776.82");
+        assert_eq!(gross(&removed, APRIL + 2, false), "776.82");
     }
 }

@@ -14,14 +14,15 @@
 //! differently agree on it, and one can work it out from an export.
 
 use core::fmt::Write;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use crate::classify::rules::Network;
+use super::kinds::LinkKinds;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::rate::usage::{GroupKey, PeriodUsage, Volume};
+use crate::units::UnixMillis;
 use crate::usage::{BucketStart, UsageRow};
 
 /// The names behind the ledger's numbers.
@@ -62,6 +63,8 @@ pub struct Collected {
     pub usage: PeriodUsage,
     /// SHA-256 over the rows, in hex.
     pub root: String,
+    /// Links in it of which nobody knows the kind; their traffic cannot be priced.
+    pub unknown_links: BTreeSet<String>,
 }
 
 type Group = (LinkId, Direction, ClassId, Family, ExporterId);
@@ -129,18 +132,24 @@ impl Collector {
         Ok(())
     }
 
-    /// What each customer used; those that used nothing too.
+    /// What each customer used; those that used nothing too. The kind of a link is that of the customer's period.
     #[must_use]
-    pub fn finish(self, names: &Names, network: &Network) -> HashMap<CustomerId, Collected> {
-        let kinds: HashMap<&str, &str> =
-            network.links.iter().map(|link| (link.name.as_str(), link.kind.as_str())).collect();
+    pub fn finish(self, names: &Names, kinds: &LinkKinds) -> HashMap<CustomerId, Collected> {
         let finish = |(id, mut customer): (CustomerId, Customer)| {
             customer.end_bucket();
-            let mut usage = PeriodUsage::default();
+            let end = UnixMillis::from_seconds(customer.to.0);
+            let (mut usage, mut unknown_links) = (PeriodUsage::default(), BTreeSet::new());
             for (group, volume) in &customer.groups {
-                usage.groups.entry(named(group, names, &kinds)).or_default().merge(volume);
+                let mut key = named(group, names);
+                if group.0 != LinkId::NONE {
+                    match kinds.kind(&key.link, end) {
+                        Some(kind) => kind.clone_into(&mut key.link_kind),
+                        None => drop(unknown_links.insert(key.link.clone())),
+                    }
+                }
+                usage.groups.entry(key).or_default().merge(volume);
             }
-            (id, Collected { usage, root: hex(&customer.hash.finalize()) })
+            (id, Collected { usage, root: hex(&customer.hash.finalize()), unknown_links })
         };
         self.customers.into_iter().map(finish).collect()
     }
@@ -166,12 +175,12 @@ fn class_name(names: &Names, class: ClassId) -> String {
     if class == ClassId::DEFAULT { "default".to_owned() } else { name(&names.classes, class.0.into()) }
 }
 
-fn named(group: &Group, names: &Names, kinds: &HashMap<&str, &str>) -> GroupKey {
+/// The group by names; the link's kind is empty yet.
+fn named(group: &Group, names: &Names) -> GroupKey {
     let &(link, direction, class, family, exporter) = group;
-    let link = link_name(names, link);
     GroupKey {
-        link_kind: kinds.get(link.as_str()).copied().unwrap_or_default().to_owned(),
-        link,
+        link: link_name(names, link),
+        link_kind: String::new(),
         direction,
         traffic_class: class_name(names, class),
         family,

@@ -1,7 +1,7 @@
 //! An invoice as a page for reading and printing: A4, one file, nothing loaded from elsewhere.
 //!
 //! The page is made from the document alone. Numbers are set as tables want them (grouped, their points below each
-//! other); the document has them in full.
+//! other) and are otherwise those of the document.
 
 use askama::Template;
 
@@ -14,7 +14,7 @@ struct Page<'a> {
     invoice: &'a Invoice,
     title: &'static str,
     /// The number, as the text of a CSS string.
-    footer: String,
+    page_foot: String,
     last_day: String,
     lines: Vec<LineView<'a>>,
     net: String,
@@ -60,9 +60,6 @@ struct RateView<'a> {
     octets: String,
 }
 
-/// Digits after the point of a quantity on the page.
-const PLACES: u32 = 6;
-
 /// The page.
 #[must_use]
 pub fn write(invoice: &Invoice) -> String {
@@ -72,7 +69,7 @@ pub fn write(invoice: &Invoice) -> String {
             State::Draft => "Draft invoice",
             State::Final | State::Credited | State::Void => "Invoice",
         },
-        footer: css_string(&invoice.number),
+        page_foot: css_string(&invoice.number),
         last_day: invoice.span.end_day.yesterday().unwrap_or(invoice.span.end_day).to_string(),
         lines: lines(invoice),
         net: grouped(&invoice.net.to_string()),
@@ -102,7 +99,7 @@ fn css_string(text: &str) -> String {
 }
 
 fn lines(invoice: &Invoice) -> Vec<LineView<'_>> {
-    let quantities = aligned(invoice.lines.iter().map(|line| shortened(&line.quantity)).collect());
+    let quantities = aligned(invoice.lines.iter().map(|line| line.quantity.clone()).collect());
     let prices = aligned(invoice.lines.iter().map(|line| line.price.clone()).collect());
     let view =
         invoice.lines.iter().zip(quantities.into_iter().zip(prices)).map(|(line, (quantity, price))| {
@@ -149,14 +146,6 @@ fn rates(invoice: &Invoice) -> Vec<RateView<'_>> {
         octets: grouped(&rate.octets.to_string()),
     });
     view.collect()
-}
-
-/// A quantity with at most [`PLACES`] digits after the point, rounded half up.
-fn shortened(quantity: &str) -> String {
-    match parse_decimal(quantity) {
-        Some(exact) => Exact::from(exact).to_decimal_string(PLACES),
-        None => quantity.to_owned(),
-    }
 }
 
 /// A column's numbers, grouped, with their points below each other: blanks as wide as a digit and as a point (U+2007

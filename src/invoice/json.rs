@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invoice, Line, Party, Quality, RateLine, State, TariffRef, TaxLine, VolumeLine};
+use super::{Invoice, Line, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine};
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
 use crate::units::UnixMillis;
@@ -51,6 +51,10 @@ struct Document {
 struct SellerPart {
     name: String,
     address: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    tax_number: String,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    footer: Vec<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -154,7 +158,12 @@ fn document(invoice: &Invoice) -> Document {
         state: of.state.as_str().to_owned(),
         customer: of.customer.name,
         address: of.customer.address,
-        seller: of.seller.map(|party| SellerPart { name: party.name, address: party.address }),
+        seller: of.seller.map(|Seller { name, address, tax_number, footer }| SellerPart {
+            name,
+            address,
+            tax_number,
+            footer,
+        }),
         currency: of.currency.code().to_owned(),
         period: PeriodPart {
             name: of.period.to_string(),
@@ -234,7 +243,12 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
         number: document.number,
         state: state.ok_or(Error::Part("state"))?,
         customer: Party { name: document.customer, address: document.address },
-        seller: document.seller.map(|seller| Party { name: seller.name, address: seller.address }),
+        seller: document.seller.map(|SellerPart { name, address, tax_number, footer }| Seller {
+            name,
+            address,
+            tax_number,
+            footer,
+        }),
         currency,
         period,
         span,

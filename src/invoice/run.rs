@@ -7,10 +7,11 @@
 //! The run reads usage once for all customers, over the span from the earliest to the latest of their periods
 //! (tariffs may differ in zone and anchor day), and gives the same invoices whenever it is repeated.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::collect::{Collected, Collector, Names, OutOfOrder};
-use super::{Invoice, Party, draft};
+use super::kinds::LinkKinds;
+use super::{Invoice, Party, Seller, draft};
 use crate::classify::rules::{CustomerRule, Network, Validity};
 use crate::ids::CustomerId;
 use crate::ledger::records::UsageFilter;
@@ -22,14 +23,16 @@ use crate::usage::UsageRow;
 /// What a run starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The configuration: who is a customer, and what kind a link is of.
+    /// The configuration: who is a customer.
     pub network: &'a Network,
+    /// What kind a link was of.
+    pub kinds: &'a LinkKinds,
     /// All active tariff versions.
     pub tariffs: &'a [Tariff],
     /// The ledger's names.
     pub names: &'a Names,
     /// Who sends the invoices.
-    pub seller: Option<&'a Party>,
+    pub seller: Option<&'a Seller>,
     /// The period.
     pub period: Period,
     /// Only this customer.
@@ -70,12 +73,23 @@ pub enum Reason {
         /// Its usage in the UTC month, rounded half up.
         octets: i128,
     },
+    /// It has traffic over links that no configuration version knows, which therefore has no price.
+    #[error("has traffic over {}, which no configuration version knows", quoted(.links))]
+    UnknownLinks {
+        /// Their names.
+        links: BTreeSet<String>,
+    },
     /// No version of its tariff holds for the period.
     #[error(transparent)]
     Tariff(#[from] version::Error),
     /// An amount has no room.
     #[error(transparent)]
     Rating(#[from] rate::Error),
+}
+
+fn quoted(names: &BTreeSet<String>) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 /// Why a run was given up.
@@ -136,7 +150,7 @@ pub fn run<E: core::error::Error + 'static>(
         .map_err(Error::Usage)?;
         order?;
     }
-    let mut collected = collector.finish(inputs.names, inputs.network);
+    let mut collected = collector.finish(inputs.names, inputs.kinds);
     let mut outcome = Outcome::default();
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id));
@@ -184,9 +198,10 @@ fn invoice(
     used: Option<Collected>,
 ) -> Result<Option<Invoice>, Reason> {
     // A customer without a number in the ledger has never had usage.
-    let Collected { usage, root } = used.unwrap_or_else(|| Collected {
+    let Collected { usage, root, unknown_links } = used.unwrap_or_else(|| Collected {
         usage: rate::usage::PeriodUsage::default(),
         root: rate::parse::sha256_hex(b""),
+        unknown_links: BTreeSet::new(),
     });
     let octets = || usage.volume(|_| true).octets.rounded();
     let Some(rule) = planned.rule else {
@@ -202,6 +217,9 @@ fn invoice(
         Some(Err(error)) => return Err(Reason::Tariff(error.clone())),
         Some(Ok(found)) => *found,
     };
+    if !unknown_links.is_empty() {
+        return Err(Reason::UnknownLinks { links: unknown_links });
+    }
     if usage.is_empty() && !(present && tariff.has_recurring()) {
         return Ok(None);
     }

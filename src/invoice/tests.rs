@@ -1,4 +1,5 @@
 use super::collect::{Collected, Collector, Names};
+use super::kinds::LinkKinds;
 use super::run::{Inputs, Outcome, Reason, run};
 use super::*;
 use crate::classify::rules::{CustomerRule, LinkRule, Network, Validity};
@@ -55,6 +56,13 @@ fn network(customers: Vec<CustomerRule>) -> Network {
     }
 }
 
+/// The kinds of a network that has always been.
+fn kinds(network: &Network) -> LinkKinds {
+    let mut kinds = LinkKinds::default();
+    kinds.push(UnixMillis(0), network);
+    kinds
+}
+
 fn row(bucket: i64, customer: u32, link: u16, direction: Direction, octets: u64) -> UsageRow {
     UsageRow {
         key: UsageKey {
@@ -89,9 +97,19 @@ fn reader(
 }
 
 fn march(network: &Network, tariffs: &[Tariff], only: Option<&str>, rows: &[UsageRow]) -> Outcome {
+    march_with(&kinds(network), network, tariffs, only, rows)
+}
+
+fn march_with(
+    kinds: &LinkKinds,
+    network: &Network,
+    tariffs: &[Tariff],
+    only: Option<&str>,
+    rows: &[UsageRow],
+) -> Outcome {
     let names = names(0);
     let period = Period::new(2026, 3).expect("a month");
-    let inputs = Inputs { network, tariffs, names: &names, seller: None, period, customer: only };
+    let inputs = Inputs { network, kinds, tariffs, names: &names, seller: None, period, customer: only };
     run(&inputs, reader(rows)).expect("runs")
 }
 
@@ -138,7 +156,12 @@ fn the_document_has_the_keys_that_others_rely_on() {
 fn documents_are_the_same_bytes_every_time_and_are_read_back() {
     let mut invoice = sample();
     assert_eq!(json::write(&invoice), json::write(&sample()));
-    invoice.seller = Some(Party { name: "Network \"Ltd\"\n".into(), address: vec!["ü <b>".into()] });
+    invoice.seller = Some(Seller {
+        name: "Network \"Ltd\"\n".into(),
+        address: vec!["ü <b>".into()],
+        tax_number: "NL \"1\"".into(),
+        footer: vec!["IBAN".into(), "30 days".into()],
+    });
     invoice.quality.lost_records = Some(7);
     assert_eq!(json::read(&json::write(&invoice)).expect("reads"), invoice);
     let stored = stored(&invoice);
@@ -198,9 +221,7 @@ fn the_page_escapes_names_and_marks_drafts() {
     assert_eq!(page.matches("</style").count(), 1, "the number in the page's foot cannot end the style");
     assert!(page.contains("class=\"mark\"") && page.contains("not a request for payment"));
     assert!(
-        page.contains("1\u{202f}234.56789\u{2007}<")
-            && page.contains(">98.59<")
-            && page.contains("2026-03-31")
+        page.contains("1\u{202f}234.567890123<") && page.contains(">98.59<") && page.contains("2026-03-31")
     );
     for outside in ["http:", "https:", "url(", "<link", "<img", "@import"] {
         assert!(!page.contains(outside), "{outside}");
@@ -208,6 +229,40 @@ fn the_page_escapes_names_and_marks_drafts() {
     invoice.state = State::Final;
     let page = html::write(&invoice);
     assert!(!page.contains("class=\"mark\"") && !page.contains("not a request for payment"));
+}
+
+#[test]
+fn the_seller_s_tax_number_and_footer_are_no_part_of_its_address() {
+    let mut invoice = sample();
+    invoice.seller = Some(Seller {
+        name: "Net".into(),
+        address: vec!["1 Exchange".into()],
+        tax_number: "NL<1".into(),
+        footer: vec!["IBAN & more".into(), "30 days".into()],
+    });
+    let text = json::write(&invoice);
+    let seller = r#""seller":{"name":"Net","address":["1 Exchange"],"tax_number":"NL<1","footer":["IBAN & more","30 days"]}"#;
+    assert!(text.contains(seller), "{text}");
+    let page = html::write(&invoice);
+    assert!(page.contains("1 Exchange<br>\nTax number NL&#60;1<br>\n</address>"), "{page}");
+    assert!(page.contains("<footer>\nIBAN &#38; more<br>\n30 days<br>\n</footer>"), "{page}");
+    // What it does not have is left out, and documents without the keys are read.
+    invoice.seller = Some(Seller { name: "Net".into(), ..Seller::default() });
+    let text = json::write(&invoice);
+    assert!(text.contains(r#""seller":{"name":"Net","address":[]}"#), "{text}");
+    assert_eq!(json::read(&text).expect("reads"), invoice);
+    let page = html::write(&invoice);
+    assert!(!page.contains("Tax number") && !page.contains("<footer"), "{page}");
+}
+
+#[test]
+fn every_view_shows_the_quantity_of_the_document() {
+    let invoice = sample();
+    let page = html::write(&invoice);
+    for line in &invoice.lines {
+        assert!(csv::write(&invoice).contains(&line.quantity));
+        assert!(page.replace('\u{202f}', "").contains(&format!(">{}", line.quantity)), "{}", line.quantity);
+    }
 }
 
 #[test]
@@ -263,7 +318,7 @@ fn collect(rows: &[UsageRow], names: &Names) -> Collected {
     for row in rows {
         collector.add(row, names).expect("in order");
     }
-    collector.finish(names, &network(vec![])).remove(&id).expect("expected")
+    collector.finish(names, &kinds(&network(vec![]))).remove(&id).expect("expected")
 }
 
 #[test]
@@ -342,6 +397,48 @@ fn who_gets_an_invoice_and_who_is_a_problem() {
     assert_eq!(alone.problems, []);
 }
 
+/// Transit costs 0.0430 a GB by the regional tariff, and peering nothing: 100 GB are 4.30, and the port 150.00.
+#[test]
+fn editing_links_does_not_price_anew_what_was_metered() {
+    let rows = [
+        row(MARCH.0, 16, 1, Direction::In, 100_000_000_000),
+        row(MARCH.0, 16, 2, Direction::In, 200_000_000_000),
+    ];
+    let tariffs = [tariff(REGIONAL)];
+    let net = |kinds: &LinkKinds, network: &Network| {
+        let outcome = march_with(kinds, network, &tariffs, None, &rows);
+        assert_eq!(outcome.problems, []);
+        outcome.invoices[0].net.to_string()
+    };
+    let first = network(vec![customer("campus", Some("regional-isp"))]);
+    let before = kinds(&first);
+    assert_eq!(net(&before, &first), "154.30");
+    let mut removed = first.clone();
+    removed.links.clear();
+    let mut renamed = first.clone();
+    renamed.links[1].name = "exchange".into();
+    let mut swapped = first.clone();
+    swapped.links[0].kind = "peering".into();
+    swapped.links[1].kind = "upstream".into();
+    let end = UnixMillis::from_seconds(MARCH.1);
+    for edited in [&removed, &renamed, &swapped] {
+        let mut kinds = before.clone();
+        kinds.push(end, edited);
+        assert_eq!(net(&kinds, edited), "154.30");
+    }
+    // In force before the end, the new kind counts for all of the period.
+    let mut free = first;
+    free.links[0].kind = "peering".into();
+    let mut kinds_in_period = before;
+    kinds_in_period.push(UnixMillis(end.0 - 1), &free);
+    assert_eq!(net(&kinds_in_period, &free), "150.00");
+    // No version knows the link: there is no price, and no invoice.
+    let outcome = march_with(&kinds(&renamed), &renamed, &tariffs, None, &rows);
+    assert_eq!(outcome.invoices, []);
+    let problems: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, ["customer `campus`: has traffic over `ix`, which no configuration version knows"]);
+}
+
 #[test]
 fn an_unknown_customer_is_an_error() {
     let (names, network) = (names(0), network(vec![]));
@@ -349,6 +446,7 @@ fn an_unknown_customer_is_an_error() {
     for name in ["nobody", "local"] {
         let inputs = Inputs {
             network: &network,
+            kinds: &kinds(&network),
             tariffs: &[],
             names: &names,
             seller: None,

@@ -142,18 +142,46 @@ impl Ledger {
                     }
                     None => {}
                 }
-                diesel::insert_into(i::invoice)
-                    .values((
-                        i::number.eq(&invoice.number),
-                        i::period.eq(&invoice.period),
-                        i::customer.eq(&invoice.customer),
-                        i::state.eq(&invoice.state),
-                        i::currency.eq(&invoice.currency),
-                        i::gross_minor.eq(invoice.gross_minor),
-                        i::document.eq(&invoice.document),
-                        i::sha256.eq(&invoice.sha256),
-                    ))
-                    .execute(c)?;
+                diesel::insert_into(i::invoice).values(NewInvoice::of(invoice)).execute(c)?;
+                Ok(())
+            })
+        })
+    }
+
+    /// Puts `invoices` in the place of all drafts of a period and a customer (of all customers, where left out), in
+    /// one transaction: drafts that were not made again are gone. Invoices that are no drafts stay.
+    ///
+    /// # Errors
+    /// [`Error::InvoiceFixed`] where the invoice of one of the numbers is no draft; nothing has changed then.
+    pub fn replace_drafts(
+        &mut self,
+        period: &str,
+        customer: Option<&str>,
+        invoices: &[StoredInvoice],
+    ) -> Result<(), Error> {
+        use schema::invoice::dsl as i;
+        self.run("replace drafts", |db| {
+            write_transaction!(db, c => {
+                let mut stale = diesel::delete(i::invoice)
+                    .filter(i::state.eq(DRAFT))
+                    .filter(i::period.eq(period))
+                    .into_boxed();
+                if let Some(customer) = customer {
+                    stale = stale.filter(i::customer.eq(customer));
+                }
+                stale.execute(c)?;
+                for invoice in invoices {
+                    let kept: Option<String> = i::invoice
+                        .filter(i::number.eq(&invoice.number))
+                        .filter(i::state.ne(DRAFT))
+                        .select(i::state)
+                        .first(c)
+                        .optional()?;
+                    if let Some(state) = kept {
+                        return Err(Error::InvoiceFixed { number: invoice.number.clone(), state });
+                    }
+                    diesel::insert_into(i::invoice).values(NewInvoice::of(invoice)).execute(c)?;
+                }
                 Ok(())
             })
         })
@@ -212,6 +240,34 @@ impl TariffRow {
     fn into_version(self) -> TariffVersion {
         let Self { id, version, toml, sha256, effective, activated_at, activated_by } = self;
         TariffVersion { id, version, toml, sha256, effective, activated_at, activated_by }
+    }
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = schema::invoice)]
+struct NewInvoice<'a> {
+    number: &'a str,
+    period: &'a str,
+    customer: &'a str,
+    state: &'a str,
+    currency: &'a str,
+    gross_minor: i64,
+    document: &'a str,
+    sha256: &'a str,
+}
+
+impl<'a> NewInvoice<'a> {
+    fn of(invoice: &'a StoredInvoice) -> Self {
+        Self {
+            number: &invoice.number,
+            period: &invoice.period,
+            customer: &invoice.customer,
+            state: &invoice.state,
+            currency: &invoice.currency,
+            gross_minor: invoice.gross_minor,
+            document: &invoice.document,
+            sha256: &invoice.sha256,
+        }
     }
 }
 

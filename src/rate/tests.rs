@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::parse::parse;
 use super::tariff::{Tariff, Tier, glob};
 use super::usage::{GroupKey, PeriodUsage};
-use super::version::{self, applicable, may_follow};
+use super::version::{self, Retroactive, applicable, may_follow, retroactive};
 use super::*;
 use crate::flow::{Direction, Family};
 use crate::period::Period;
@@ -282,6 +282,27 @@ fn versions_are_immutable_and_follow_without_a_gap() {
         may_follow(&[first], &moved),
         Err(version::Error::Discontinuous { what: "timezone", .. })
     ));
+}
+
+#[test]
+fn a_version_that_begins_no_later_than_others_takes_periods_over() {
+    let version = |version: i64, effective: &str| {
+        let text = TRANSIT.replace("version = 1", &format!("version = {version}"));
+        tariff(&text.replace("2026-01-01", effective))
+    };
+    let active =
+        [version(1, "2026-01-01"), version(2, "2026-03-01"), version(3, "2026-06-01"), tariff(REGIONAL)];
+    let taken = |effective: &str| retroactive(&active, &version(4, effective));
+    let day = |month: i8| jiff::civil::date(2026, month, 1);
+    let over = |from: i8, until: Option<i8>| {
+        Some(Retroactive { newest: 3, newest_effective: day(6), from: day(from), until: until.map(day) })
+    };
+    assert_eq!(taken("2026-07-01"), None);
+    assert_eq!(taken("2026-06-01"), over(6, None));
+    assert_eq!(taken("2026-04-01"), over(4, Some(6)));
+    assert_eq!(taken("2026-01-01"), over(1, Some(3)));
+    assert_eq!(retroactive(&active[3..], &version(4, "2025-01-01")), None, "the first of its tariff");
+    assert_eq!(retroactive(&active[..1], &active[0]), None, "itself");
 }
 
 /// A row of usage: octets, and which sampling rate.

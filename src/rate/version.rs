@@ -127,3 +127,30 @@ pub fn may_follow(active: &[Tariff], new: &Tariff) -> Result<bool, Error> {
     differs("anchor_day", newest.anchor.day().to_string(), new.anchor.day().to_string())?;
     Ok(true)
 }
+
+/// What a version takes over from versions that were there before it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Retroactive {
+    /// The active version with the newest effective date.
+    pub newest: i64,
+    /// That date.
+    pub newest_effective: jiff::civil::Date,
+    /// The first day of the periods that the new version takes over.
+    pub from: jiff::civil::Date,
+    /// The first day after them; `None`: all that follow.
+    pub until: Option<jiff::civil::Date>,
+}
+
+/// What `new` takes over from the `active` versions (of any tariffs): `None` where its effective date is after all of
+/// theirs, so that it only goes on where they end.
+#[must_use]
+pub fn retroactive(active: &[Tariff], new: &Tariff) -> Option<Retroactive> {
+    let others = || active.iter().filter(|tariff| tariff.id == new.id && tariff.version != new.version);
+    let newest = others().max_by_key(|tariff| (tariff.effective, tariff.version))?;
+    (new.effective <= newest.effective).then(|| Retroactive {
+        newest: newest.version,
+        newest_effective: newest.effective,
+        from: new.effective,
+        until: others().map(|tariff| tariff.effective).filter(|&effective| effective > new.effective).min(),
+    })
+}

@@ -97,6 +97,36 @@ fn only_drafts_are_replaced() {
     });
 }
 
+#[test]
+fn drafts_of_a_scope_are_replaced_together_or_not_at_all() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let july =
+            |customer: &str| invoice(&format!("draft-2026-07-{customer}"), "2026-07", customer, "draft");
+        let june = invoice("draft-2026-06-a", "2026-06", "a", "draft");
+        let fixed = invoice("2026-7", "2026-07", "a", "final");
+        for kept in [&june, &fixed, &july("a"), &july("b"), &july("c")] {
+            ledger.put_invoice(kept).unwrap();
+        }
+        let anew = |customer: &str| StoredInvoice { gross_minor: 5, ..july(customer) };
+        ledger.replace_drafts("2026-07", Some("b"), &[anew("b")]).unwrap();
+        let all = |ledger: &mut Ledger| ledger.invoices(None, None).unwrap();
+        let expected = [june.clone(), fixed.clone(), july("a"), anew("b"), july("c")];
+        assert_eq!(all(&mut ledger), expected, "others' drafts stay");
+        let error = ledger.replace_drafts(
+            "2026-07",
+            None,
+            &[anew("a"), StoredInvoice { number: "2026-7".into(), ..anew("d") }],
+        );
+        assert!(matches!(error, Err(Error::InvoiceFixed { state, .. }) if state == "final"));
+        assert_eq!(all(&mut ledger), expected, "nothing of it");
+        ledger.replace_drafts("2026-07", None, &[anew("c")]).unwrap();
+        assert_eq!(all(&mut ledger), [june.clone(), fixed.clone(), anew("c")]);
+        ledger.replace_drafts("2026-07", Some("c"), &[]).unwrap();
+        assert_eq!(all(&mut ledger), [june, fixed]);
+    });
+}
+
 /// The statements that would rewrite history, by dialect, and what the schema says to each.
 #[test]
 fn the_schema_itself_refuses_to_rewrite_history() {
