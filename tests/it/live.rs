@@ -10,7 +10,7 @@ use fluxoscope::receive::pcap_write::CaptureWriter;
 use fluxoscope::units::UnixMillis;
 use serde_json::Value;
 
-use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, v5};
+use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, said, v5};
 
 /// What softflowd exports of one capture, in one protocol, unsampled, is in the ledger to the octet.
 fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
@@ -255,8 +255,8 @@ fn graphs(site: &Site, port: u16) {
     let file = site.path("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();
     for _ in 0..3 {
-        let said = output("mrtg", &[file.to_str().unwrap()]);
-        assert!(!said.contains("ERROR"), "{said}");
+        let (out, errors) = said("mrtg", &[file.to_str().unwrap()]);
+        assert!(!out.contains("ERROR") && !errors.contains("ERROR"), "{out}{errors}");
     }
     let title = text.lines().find_map(|line| line.strip_suffix("]: Link transit")).unwrap();
     let target = title.strip_prefix("Title[").unwrap();

@@ -195,8 +195,7 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid()]).status().unwrap();
-        assert!(status.success());
+        crate::support::signal(self.child.id(), name);
     }
 
     /// Tells it to stop, and waits until it has.
@@ -223,14 +222,20 @@ impl Drop for Daemon {
 /// The standard output of an outside program that must succeed.
 #[track_caller]
 pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
+    said(program, arguments).0
+}
+
+/// The standard output and the standard error of an outside program that must succeed.
+#[track_caller]
+pub(crate) fn said(program: &str, arguments: &[&str]) -> (String, String) {
     let output = Command::new(program)
         .args(arguments)
         .env("LANG", "C")
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed (ops/test installs it): {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{errors}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    (String::from_utf8_lossy(&output.stdout).into_owned(), errors)
 }
 
 /// A file of this package.
