@@ -250,7 +250,10 @@ fn whole_walks(port: u16) {
 fn graphs(site: &Site, port: u16) {
     let directory = site.path("graphs");
     std::fs::create_dir(&directory).unwrap();
+    let relative =
+        site.command(&["mrtg", "--work-dir", "graphs"]).current_dir(site.path("")).output().unwrap();
     let text = site.out(&["mrtg", "--work-dir", directory.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&relative.stdout), text);
     assert!(text.contains(&format!("see@127.0.0.1:{port}:")), "{text}");
     let file = site.path("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();
@@ -298,7 +301,8 @@ fn a_reload_takes_effect_from_then_on_and_a_broken_one_not_at_all() {
     assert!(answer["error"].as_str().unwrap().contains("203.0.113.0/240"), "{answer}");
     let refused = site.run(&["ctl", "reload"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("203.0.113.0/240"));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("203.0.113.0/240") && said.matches("error: ").count() == 2, "{said}");
     daemon.send("127.0.0.1", &[v5(1, MOVING, &[(1, 20)])]);
     daemon.flush();
     site.configure(NETWORK); // For `usage`; nobody tells the daemon.
