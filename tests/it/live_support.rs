@@ -163,7 +163,8 @@ impl Daemon {
     pub(crate) fn ask(&self, request: &str) -> Value {
         let mut stream = UnixStream::connect(&self.control).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        writeln!(stream, "{request}").unwrap();
+        // A request that is too long is answered before its end is read, which may break the pipe.
+        let _ = stream.write_all(format!("{request}\n").as_bytes());
         let (mut line, mut rest) = (String::new(), Vec::new());
         let mut stream = BufReader::new(stream);
         stream.read_line(&mut line).unwrap();
