@@ -1,7 +1,7 @@
 //! The command line: `fluxoscope [--config FILE] [--state-dir DIR] VERB`.
 //!
-//! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
-//! found a difference.
+//! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration; 3 is
+//! reserved for checks that find a difference, of which there is none yet.
 
 pub mod billing;
 pub mod billing_ledger;
@@ -106,7 +106,7 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// Wrong usage or configuration: exit 2. The text is complete, with every error in it.
     Usage(String),
-    /// A check found a difference: exit 3.
+    /// A check found a difference: exit 3. Nothing returns it yet.
     Difference(String),
     /// Standard output was closed by its reader, which is not our failure: exit 0.
     BrokenPipe,
@@ -162,9 +162,8 @@ fn start_log(is_daemon: bool) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("FLUXOSCOPE_LOG")
         .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info" } else { "warn" }));
-    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
-    let color = io::stderr().is_terminal() && std::env::var("NO_COLOR").is_err();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = log.with_ansi(color_on_stderr());
     log.with_target(false).init();
 }
 
@@ -182,10 +181,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Generate(args) => generate::run(args, &cli.config()?),
         Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
         Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),
-        Verb::Completions { shell } => {
-            completions(*shell, out);
-            Ok(())
-        }
+        Verb::Completions { shell } => completions(*shell, out),
         Verb::Man => manual(out),
     }
 }
@@ -249,10 +245,17 @@ fn open_created(config: &Config, state_dir: &Path) -> Result<Ledger, Failure> {
     Ok(Ledger::open(&url)?)
 }
 
+/// Colours are for terminals, unless `NO_COLOR` is there and not empty.
 fn color_on_stderr() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
-    let plain = std::env::var("NO_COLOR").is_ok();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !plain
+}
+
+/// What the configuration asks for and does not get.
+fn undecoded(config: &Config) -> Option<String> {
+    (!config.receive.sflow.is_empty()).then(|| {
+        "[receive] sflow: sFlow is not decoded yet, and what comes at these addresses is counted as malformed".to_owned()
+    })
 }
 
 /// `check`: configuration and tariffs.
@@ -264,7 +267,7 @@ fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         )));
     };
     let mut problems = String::new();
-    match Config::load(&path) {
+    let config = match Config::load(&path) {
         Ok(config) => {
             let network = &config.network;
             writeln!(
@@ -276,25 +279,40 @@ fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 network.classes.len(),
                 network.customers.len()
             )?;
-            ledger_url(&config, &cli.state_dir)?;
-            problems += &billing::check_all(&config, out)?;
+            if let Err(error) = ledger::Url::parse(&config.ledger.url, &cli.state_dir) {
+                problems += &format!("error: {error}\n");
+            }
+            if let Some(warning) = undecoded(&config) {
+                eprintln!("warning: {warning}");
+            }
+            config
         }
-        Err(found) => problems += &found.render(color_on_stderr()),
-    }
+        Err(found) => {
+            problems += &found.render(color_on_stderr());
+            // Tariffs are looked for where they are unless a configuration says otherwise; it names no customers here.
+            let beside = path.parent().unwrap_or_else(|| Path::new(""));
+            let builtin = Config::builtin();
+            Config { tariffs: beside.join(&builtin.tariffs), ..builtin }
+        }
+    };
+    problems += &billing::check_all(&config, out)?;
     if problems.is_empty() { Ok(()) } else { Err(Failure::Usage(problems)) }
 }
 
-fn completions(shell: Shell, out: &mut dyn Write) {
+/// Into memory first, since the generators panic where they cannot write.
+fn completions(shell: Shell, out: &mut dyn Write) -> Result<(), Failure> {
     use clap_complete::{generate, shells};
     let mut command = Cli::command();
     let name = "fluxoscope";
+    let mut text = Vec::new();
     match shell {
-        Shell::Bash => generate(shells::Bash, &mut command, name, out),
-        Shell::Elvish => generate(shells::Elvish, &mut command, name, out),
-        Shell::Fish => generate(shells::Fish, &mut command, name, out),
-        Shell::Power => generate(shells::PowerShell, &mut command, name, out),
-        Shell::Zsh => generate(shells::Zsh, &mut command, name, out),
+        Shell::Bash => generate(shells::Bash, &mut command, name, &mut text),
+        Shell::Elvish => generate(shells::Elvish, &mut command, name, &mut text),
+        Shell::Fish => generate(shells::Fish, &mut command, name, &mut text),
+        Shell::Power => generate(shells::PowerShell, &mut command, name, &mut text),
+        Shell::Zsh => generate(shells::Zsh, &mut command, name, &mut text),
     }
+    Ok(out.write_all(&text)?)
 }
 
 /// One page with all verbs.

@@ -1,5 +1,7 @@
 //! The verbs `tariff` and `invoice`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -323,24 +325,66 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Checks all tariff files of the configured directory, and that every customer's tariff is among them or unknown.
-/// The result is everything that is wrong, empty where nothing is.
+/// Checks all tariff files of the configured directory: each by itself, that no two say different things of one version,
+/// and that each customer's tariff is among them. The result is everything that is wrong, empty where nothing is.
 ///
 /// # Errors
 /// When `out` cannot be written to.
 pub(super) fn check_all(config: &Config, out: &mut dyn Write) -> Result<String, Failure> {
-    let mut wrong = String::new();
-    let Ok(entries) = std::fs::read_dir(&config.tariffs) else { return Ok(wrong) };
+    let directory = config.tariffs.display();
+    let customers = config.network.customers.iter();
+    let mut named = customers.filter_map(|customer| Some((&customer.name, customer.tariff.as_ref()?)));
+    let entries = match std::fs::read_dir(&config.tariffs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // No error: what is active is in the ledger, and files may be kept elsewhere.
+            if let Some((customer, id)) = named.next() {
+                eprintln!(
+                    "warning: there is no {directory} to look for tariff `{id}` of customer `{customer}`"
+                );
+            }
+            return Ok(String::new());
+        }
+        Err(error) => return Ok(format!("error: {directory}: {error}\n")),
+    };
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
+    let (mut wrong, mut broken) = (String::new(), String::new());
+    let mut versions: BTreeMap<(String, i64), (&Path, String)> = BTreeMap::new();
     for file in &files {
-        match tariff::load(file) {
-            Ok((tariff, _)) => writeln!(out, "{}: {} version {}", file.display(), tariff.id, tariff.version)?,
-            Err(tariff::Error::Wrong(problems)) => wrong += &problems.render(super::color_on_stderr()),
-            Err(error) => wrong += &format!("error: {error}\n"),
+        let (tariff, text) = match tariff::load(file) {
+            Ok(loaded) => loaded,
+            Err(tariff::Error::Wrong(problems)) => {
+                wrong += &problems.render(super::color_on_stderr());
+                broken += &problems.text;
+                continue;
+            }
+            Err(error) => {
+                wrong += &format!("error: {:#}\n", anyhow::Error::from(error));
+                continue;
+            }
+        };
+        writeln!(out, "{}: {} version {}", file.display(), tariff.id, tariff.version)?;
+        match versions.entry((tariff.id, tariff.version)) {
+            Entry::Vacant(free) => _ = free.insert((file, text)),
+            Entry::Occupied(taken) if taken.get().1 != text => {
+                let ((id, version), (other, _)) = (taken.key(), taken.get());
+                let (file, other) = (file.display(), other.display());
+                wrong += &format!(
+                    "error: version {version} of tariff `{id}` is in {other} and, different, in {file}\n"
+                );
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    for (customer, id) in named {
+        let is_there = versions.keys().any(|(known, _)| known == id);
+        // A file with errors may be the one; its errors are told already.
+        if !is_there && !broken.contains(&format!("\"{id}\"")) {
+            wrong += &format!("error: tariff `{id}` of customer `{customer}` is in no file of {directory}\n");
         }
     }
     Ok(wrong)

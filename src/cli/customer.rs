@@ -10,7 +10,6 @@ use jiff::Timestamp;
 
 use super::output::{self, Cell, Format};
 use super::{Cli, Failure, parse_instant};
-use crate::classify::rules::{CustomerPrefix, Prefix, Validity};
 use crate::config;
 use crate::daemon;
 use crate::units::UnixMillis;
@@ -24,7 +23,7 @@ pub enum CustomerVerb {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Whose an address is, and by which prefix
+    /// Whose an address is by prefix; interfaces come before prefixes, AS numbers after them
     Whois {
         /// The address
         address: IpAddr,
@@ -55,7 +54,7 @@ pub(super) fn run(verb: &CustomerVerb, cli: &Cli, out: &mut dyn Write) -> Result
         }
         CustomerVerb::Import { file } => {
             let opened = File::open(file).map_err(|e| Failure::said(format!("{}: {e}", file.display())))?;
-            let toml = config::customers_from_csv(BufReader::new(opened))
+            let toml = config::customers_from_csv(BufReader::new(opened), &file.display().to_string())
                 .map_err(|problems| Failure::Usage(problems.render(super::color_on_stderr())))?;
             out.write_all(toml.as_bytes())?;
             Ok(())
@@ -72,7 +71,7 @@ fn list(config: &config::Config, format: Format, out: &mut dyn Write) -> Result<
             let joined = |parts: Vec<String>| Cell::Text(parts.join(" "));
             vec![
                 Cell::from(customer.name.as_str()),
-                joined(customer.prefixes.iter().map(|p| prefix(&p.prefix)).collect()),
+                joined(customer.prefixes.iter().map(|p| p.prefix.to_string()).collect()),
                 joined(customer.asns.iter().map(|asn| asn.0.to_string()).collect()),
                 joined(
                     customer.interfaces.iter().map(|i| format!("{}:{}", i.exporter, i.ifindex.0)).collect(),
@@ -85,10 +84,7 @@ fn list(config: &config::Config, format: Format, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-fn prefix(prefix: &Prefix) -> String {
-    format!("{}/{}", prefix.address, prefix.length)
-}
-
+/// By the prefixes alone: an address does not tell at which interface its traffic came, nor its AS number.
 fn whois(
     config: &config::Config,
     address: IpAddr,
@@ -96,37 +92,22 @@ fn whois(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut found: Vec<(&str, &CustomerPrefix)> = config
-        .network
-        .customers
-        .iter()
-        .filter(|customer| holds(customer.validity, at))
-        .flat_map(|customer| customer.prefixes.iter().map(|p| (customer.name.as_str(), p)))
-        .filter(|(_, p)| holds(p.validity, at) && covers(&p.prefix, address))
-        .collect();
-    found.sort_by_key(|(_, p)| core::cmp::Reverse(p.prefix.length));
-    let Some((customer, by)) = found.first() else {
-        return Err(Failure::said(format!("{address} belongs to no customer: its traffic is `unassigned`")));
+    let address = address.to_canonical();
+    let found = config.network.whois(address, at);
+    let Some(holder) = found.iter().find(|entry| entry.valid) else {
+        let mut text = format!("{address} is in no customer's prefix at that time");
+        for passed_over in &found {
+            let (prefix, name) = (passed_over.held.prefix, &passed_over.customer.name);
+            text += &format!("; {prefix} is `{name}`'s at other times");
+        }
+        text += ": its traffic is `unassigned`, unless a customer's interface or AS number tells whose it is";
+        return Err(Failure::said(text));
     };
-    let row = vec![Cell::from(address.to_string()), Cell::from(*customer), Cell::from(prefix(&by.prefix))];
+    if config.network.customers.iter().any(|customer| !customer.interfaces.is_empty()) {
+        eprintln!("note: at a customer's interface, traffic is that customer's whatever its address");
+    }
+    let (customer, prefix) = (holder.customer.name.as_str(), holder.held.prefix.to_string());
+    let row = vec![Cell::from(address.to_string()), Cell::from(customer), Cell::from(prefix)];
     output::rows(out, format, &["address", "customer", "prefix"], &[row])?;
     Ok(())
-}
-
-fn holds(validity: Validity, at: UnixMillis) -> bool {
-    validity.from.is_none_or(|from| from <= at) && validity.to.is_none_or(|to| at < to)
-}
-
-fn covers(prefix: &Prefix, address: IpAddr) -> bool {
-    match (prefix.address, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let shift = 32 - u32::from(prefix.length);
-            u32::from(network).checked_shr(shift) == u32::from(address).checked_shr(shift)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let shift = 128 - u32::from(prefix.length);
-            u128::from(network).checked_shr(shift) == u128::from(address).checked_shr(shift)
-        }
-        _ => false,
-    }
 }

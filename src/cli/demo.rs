@@ -1,10 +1,12 @@
 //! `demo`: the whole way on a shipped capture, without any configuration.
 //!
 //! The capture was made by softflowd as two routers (NetFlow v5 and v9, and IPFIX with sampling); everything is
-//! written to a temporary directory, which `--serve` and `--keep` leave there.
+//! written to a temporary directory, which is removed in the end: with `--serve`, when the agent is told to stop.
+//! `--keep DIR` writes to DIR instead, which must be empty or not there, and leaves it.
 
 use core::sync::atomic::AtomicBool;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub struct DemoArgs {
     /// Stay up with the SNMP agent afterwards
     #[arg(long)]
     serve: bool,
-    /// Keep the ledger and the files, in this directory
+    /// Keep the ledger and the files, in this directory, which must be empty or not there
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Where the agent listens, with --serve
@@ -59,18 +61,37 @@ impl Drop for Place {
 
 impl Place {
     fn new(args: &DemoArgs) -> Result<Self, Failure> {
-        let path = args
-            .keep
-            .clone()
-            .unwrap_or_else(|| std::env::temp_dir().join(format!("fluxoscope-demo-{}", std::process::id())));
-        if path.join("ledger.sqlite").exists() {
-            return Err(Failure::said(format!(
-                "{} holds a ledger already; name another directory",
-                path.display()
-            )));
+        let place = match &args.keep {
+            Some(path) => Self { path: empty(path)?, keep: true },
+            None => Self { path: temporary()?, keep: false },
+        };
+        std::fs::create_dir(place.path.join("tariffs"))?;
+        Ok(place)
+    }
+}
+
+/// The directory, made where it is not there; what somebody has in it is not overwritten.
+fn empty(path: &Path) -> Result<PathBuf, Failure> {
+    let failure = |error| Failure::said(format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(path).map_err(failure)?;
+    if std::fs::read_dir(path).map_err(failure)?.next().is_some() {
+        return Err(Failure::said(format!("{} is not empty; name another directory", path.display())));
+    }
+    Ok(std::path::absolute(path)?)
+}
+
+/// A new directory that only this user can enter. One that is there already is somebody else's.
+fn temporary() -> Result<PathBuf, Failure> {
+    let mut maker = std::fs::DirBuilder::new();
+    maker.mode(0o700);
+    let mut attempt = 0_u32;
+    loop {
+        let path = std::env::temp_dir().join(format!("fluxoscope-demo-{}-{attempt}", std::process::id()));
+        match maker.create(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
+            Err(error) => return Err(Failure::said(format!("{}: {error}", path.display()))),
         }
-        std::fs::create_dir_all(path.join("tariffs"))?;
-        Ok(Self { path, keep: args.keep.is_some() })
     }
 }
 
@@ -164,23 +185,34 @@ fn print_counters(counters: &Counters, out: &mut dyn Write) -> Result<(), Failur
     Ok(rows(out, Format::Table, &columns, &table)?)
 }
 
+/// Lines that work as they stand, wherever this program is and whether or not it is on the path.
 fn hints(place: &Place, args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    writeln!(out, "\nTo try next:\n")?;
-    if args.keep.is_some() {
-        let here = place.path.display();
-        let base = format!("fluxoscope --config {here}/fluxoscope.toml --state-dir {here}");
+    let program = quoted(&std::env::current_exe()?);
+    if place.keep {
+        let here = |name: &str| quoted(&place.path.join(name));
+        let (configuration, state) = (here("fluxoscope.toml"), quoted(&place.path));
+        let base = format!("{program} --config {configuration} --state-dir {state}");
+        writeln!(out, "\nTo try next:\n")?;
         writeln!(out, "   {base} usage --by customer,link,direction,class")?;
         writeln!(out, "   {base} usage --by hour,family --format csv")?;
-        writeln!(out, "   {base} invoice export --period {PERIOD} --format html --out {here}/invoices")?;
+        writeln!(out, "   {base} invoice export --period {PERIOD} --format html --out {}", here("invoices"))?;
         writeln!(out, "   {base} run")?;
-    } else {
+    } else if !args.serve {
+        writeln!(out, "\nTo try next:\n")?;
         writeln!(
             out,
-            "   fluxoscope demo --keep DIR     # leaves the ledger for `usage`, `invoice export`, `run`"
+            "   {program} demo --keep fluxoscope-demo   # leaves the ledger there, for other commands"
         )?;
-        writeln!(out, "   fluxoscope demo --serve        # stays up with the SNMP agent")?;
+        writeln!(out, "   {program} demo --serve   # stays up with the SNMP agent")?;
     }
     Ok(())
+}
+
+/// A path as one word of the shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Answers SNMP until the process is told to stop.

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering::Relaxed;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     };
     let config = super::load(&path)?;
     super::ledger_url(&config, &cli.state_dir)?;
-    let load = || match super::load(&path) {
-        Ok(config) => Ok(config),
-        Err(Failure::Usage(text)) => Err(text),
-        Err(_) => Err("the configuration cannot be read".to_owned()),
-    };
+    if let Some(warning) = super::undecoded(&config) {
+        tracing::warn!("{warning}");
+    }
+    // Without colours: it goes to the log and over the control socket.
+    let load = || Config::load(&path).map_err(|problems| problems.render(false));
     let ready = |listening: &[std::net::SocketAddr], agent: Option<std::net::SocketAddr>| {
         for address in listening {
             eprintln!("listening on {address}/udp");
@@ -80,7 +80,8 @@ pub(super) fn ctl(args: &CtlArgs, state_dir: &Path, out: &mut dyn Write) -> Resu
     BufReader::new(stream).read_line(&mut answer)?;
     let value: serde_json::Value = serde_json::from_str(&answer)?;
     if value["ok"] != true {
-        return Err(Failure::said(value["error"].as_str().unwrap_or("the daemon gave no answer").trim_end()));
+        let said = value["error"].as_str().unwrap_or("the daemon gave no answer").trim_end();
+        return Err(Failure::said(said.strip_prefix("error: ").unwrap_or(said)));
     }
     out.write_all(answer.as_bytes())?;
     Ok(())
@@ -90,8 +91,8 @@ pub(super) fn ctl(args: &CtlArgs, state_dir: &Path, out: &mut dyn Write) -> Resu
 #[derive(Args, Debug)]
 pub struct MrtgArgs {
     /// Directory for MRTG's graphs and pages
-    #[arg(long, default_value = "/var/www/mrtg/fluxoscope")]
-    work_dir: String,
+    #[arg(long, value_name = "DIR", default_value = "/var/www/mrtg/fluxoscope")]
+    work_dir: PathBuf,
     /// Where MRTG reaches the agent [default: the address of `[snmp] listen`]
     #[arg(long)]
     host: Option<String>,
@@ -117,7 +118,9 @@ pub(super) fn mrtg(
         show_rows(ledger, &counters)?;
     }
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
-    out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &args.work_dir).as_bytes())?;
+    // MRTG takes a relative one from wherever its file is.
+    let work_dir = std::path::absolute(&args.work_dir)?.display().to_string();
+    out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &work_dir).as_bytes())?;
     Ok(())
 }
 

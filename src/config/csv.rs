@@ -24,17 +24,17 @@ struct Field {
 }
 
 /// Reads customers from CSV and writes them as TOML, a `[[customer]]` table each, in the order of their first rows.
+/// `file` is what people call it.
 ///
 /// # Errors
 /// All that is wrong in any row, by line; or that the input cannot be read or is not UTF-8.
-pub fn customers_from_csv(mut reader: impl Read) -> Result<String, Problems> {
-    const FILE: &str = "CSV";
+pub fn customers_from_csv(mut reader: impl Read, file: &str) -> Result<String, Problems> {
     let mut text = String::new();
     if let Err(error) = reader.read_to_string(&mut text) {
-        return Err(Problems::unreadable(FILE, &error));
+        return Err(Problems::unreadable(file, &error));
     }
     let report = Report::default();
-    let file = report.file(FILE, &text);
+    let file = report.file(file, &text);
     let customers = customers(&report, file, &text);
     let problems = report.into_problems();
     if problems.is_empty() { Ok(to_toml(&customers)) } else { Err(Problems(problems)) }

@@ -367,14 +367,14 @@ proptest::proptest! {
         if let Err(problems) = parse(&text) {
             proptest::prop_assert!(problems.count() > 0 && !problems.to_string().is_empty());
         }
-        let _ = customers_from_csv(text.as_bytes());
+        let _ = customers_from_csv(text.as_bytes(), "new.csv");
     }
 
     /// What the import writes, the configuration reads, to the same names.
     #[test]
     fn any_name_survives_the_import(name in "[^\\p{Cc}]{1,16}") {
         let csv = format!("prefix,name\n10.0.0.0/8,\"{}\"\n", name.replace('"', "\"\""));
-        if let Ok(toml) = customers_from_csv(csv.as_bytes()) {
+        if let Ok(toml) = customers_from_csv(csv.as_bytes(), "new.csv") {
             let customers = parse(&toml).expect("its own output").network.customers;
             proptest::prop_assert_eq!(customers[0].name.as_str(), name.trim());
         }
@@ -445,7 +445,7 @@ fn customers_from_a_spreadsheet() {
         \r\n\
         campus,2001:db8::/32,,eu,2026-01-01,2026-07-01\r\n\
         \"Smith, \"\"Jo\"\" & Co\",,64501,,2026-01-01,\r\n";
-    let toml = customers_from_csv(csv.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+    let toml = customers_from_csv(csv.as_bytes(), "new.csv").unwrap_or_else(|problems| panic!("{problems}"));
     let customers = parse(&toml).unwrap_or_else(|problems| panic!("{problems}\n{toml}")).network.customers;
     let [smith, campus] = &customers[..] else { panic!("two customers") };
     assert_eq!((smith.name.as_str(), &smith.asns[..]), ("Smith, \"Jo\" & Co", &[Asn(64501)][..]));
@@ -466,22 +466,22 @@ fn every_error_of_a_spreadsheet() {
         c,10.0.0.0/8,,\n\
         d,x\n\
         e,,,\"2026\n";
-    let problems = customers_from_csv(csv.as_bytes()).expect_err("wrong");
+    let problems = customers_from_csv(csv.as_bytes(), "new.csv").expect_err("wrong");
     let shown = problems.to_string();
     let expected = [
-        ("CSV:2:3", "10.0.0.0/8"),
-        ("CSV:3:14", "is not an AS number"),
-        ("CSV:4:1", "without a name"),
-        ("CSV:5:1", "choose another one"),
-        ("CSV:6:3", "already belongs to `b` at that time, at CSV:3"),
-        ("CSV:7:1", "2 fields, but the header has 4"),
-        ("CSV:8:5", "never closed"),
+        ("new.csv:2:3", "10.0.0.0/8"),
+        ("new.csv:3:14", "is not an AS number"),
+        ("new.csv:4:1", "without a name"),
+        ("new.csv:5:1", "choose another one"),
+        ("new.csv:6:3", "already belongs to `b` at that time, at new.csv:3"),
+        ("new.csv:7:1", "2 fields, but the header has 4"),
+        ("new.csv:8:5", "never closed"),
     ];
     for (place, message) in expected {
         assert!(shown.contains(place) && shown.contains(message), "{place} {message} not in\n{shown}");
     }
     assert_eq!(problems.count(), expected.len(), "{shown}");
-    assert!(customers_from_csv(&b""[..]).is_err());
-    assert!(customers_from_csv(&b"\xff\xfe"[..]).is_err());
-    assert!(customers_from_csv(&b"prefix\n10.0.0.0/8\n"[..]).is_err());
+    assert!(customers_from_csv(&b""[..], "new.csv").is_err());
+    assert!(customers_from_csv(&b"\xff\xfe"[..], "new.csv").is_err());
+    assert!(customers_from_csv(&b"prefix\n10.0.0.0/8\n"[..], "new.csv").is_err());
 }

@@ -145,12 +145,15 @@ impl Writer {
 }
 
 fn heading(config: &Config, host: &str, work_dir: &str) -> String {
+    let work_dir = one_line(work_dir);
     let mut out =
         String::from("# MRTG configuration for Fluxoscope: env LANG=C mrtg FILE, every five minutes.\n");
+    let quoted = work_dir.replace('\'', "'\\''");
+    let _ = writeln!(out, "# MRTG does not make its directory: mkdir -p '{quoted}'");
     if config.communities.is_empty() {
         out.push_str("# The agent has no community yet ([snmp] communities), so it answers nobody: `public` is a guess.\n");
     }
-    let _ = writeln!(out, "WorkDir: {}", one_line(work_dir));
+    let _ = writeln!(out, "WorkDir: {work_dir}");
     if host.contains(':') {
         out.push_str("EnableIPv6: yes\n");
     }
@@ -196,6 +199,7 @@ mod tests {
                       1.3.6.1.4.1.32473.2055.1.4.1.3.7&1.3.6.1.4.1.32473.2055.1.4.1.4.7:p\\@ss\\ word@[2001:db8::1]:1161::::2";
         assert!(lines.contains(&target), "{text}");
         assert!(lines.contains(&"Title[fluxoscope-link-7]: Link a &lt;b&gt; &amp; c"));
+        assert!(lines.contains(&"# MRTG does not make its directory: mkdir -p '/var/www/mrtg'"));
         assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
         assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
         // One of a link, two of the processor and of each of the six tables.

@@ -10,7 +10,7 @@ use fluxoscope::receive::pcap_write::CaptureWriter;
 use fluxoscope::units::UnixMillis;
 use serde_json::Value;
 
-use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, v5};
+use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, said, v5};
 
 /// What softflowd exports of one capture, in one protocol, unsampled, is in the ledger to the octet.
 fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
@@ -250,13 +250,16 @@ fn whole_walks(port: u16) {
 fn graphs(site: &Site, port: u16) {
     let directory = site.path("graphs");
     std::fs::create_dir(&directory).unwrap();
+    let relative =
+        site.command(&["mrtg", "--work-dir", "graphs"]).current_dir(site.path("")).output().unwrap();
     let text = site.out(&["mrtg", "--work-dir", directory.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&relative.stdout), text);
     assert!(text.contains(&format!("see@127.0.0.1:{port}:")), "{text}");
     let file = site.path("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();
     for _ in 0..3 {
-        let said = output("mrtg", &[file.to_str().unwrap()]);
-        assert!(!said.contains("ERROR"), "{said}");
+        let (out, errors) = said("mrtg", &[file.to_str().unwrap()]);
+        assert!(!out.contains("ERROR") && !errors.contains("ERROR"), "{out}{errors}");
     }
     let title = text.lines().find_map(|line| line.strip_suffix("]: Link transit")).unwrap();
     let target = title.strip_prefix("Title[").unwrap();
@@ -298,7 +301,8 @@ fn a_reload_takes_effect_from_then_on_and_a_broken_one_not_at_all() {
     assert!(answer["error"].as_str().unwrap().contains("203.0.113.0/240"), "{answer}");
     let refused = site.run(&["ctl", "reload"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("203.0.113.0/240"));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("203.0.113.0/240") && said.matches("error: ").count() == 2, "{said}");
     daemon.send("127.0.0.1", &[v5(1, MOVING, &[(1, 20)])]);
     daemon.flush();
     site.configure(NETWORK); // For `usage`; nobody tells the daemon.

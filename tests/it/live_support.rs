@@ -163,7 +163,8 @@ impl Daemon {
     pub(crate) fn ask(&self, request: &str) -> Value {
         let mut stream = UnixStream::connect(&self.control).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        writeln!(stream, "{request}").unwrap();
+        // A request that is too long is answered before its end is read, which may break the pipe.
+        let _ = stream.write_all(format!("{request}\n").as_bytes());
         let (mut line, mut rest) = (String::new(), Vec::new());
         let mut stream = BufReader::new(stream);
         stream.read_line(&mut line).unwrap();
@@ -195,8 +196,7 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid()]).status().unwrap();
-        assert!(status.success());
+        crate::support::signal(self.child.id(), name);
     }
 
     /// Tells it to stop, and waits until it has.
@@ -223,14 +223,20 @@ impl Drop for Daemon {
 /// The standard output of an outside program that must succeed.
 #[track_caller]
 pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
+    said(program, arguments).0
+}
+
+/// The standard output and the standard error of an outside program that must succeed.
+#[track_caller]
+pub(crate) fn said(program: &str, arguments: &[&str]) -> (String, String) {
     let output = Command::new(program)
         .args(arguments)
         .env("LANG", "C")
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed (ops/test installs it): {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{errors}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    (String::from_utf8_lossy(&output.stdout).into_owned(), errors)
 }
 
 /// A file of this package.

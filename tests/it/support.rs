@@ -171,6 +171,16 @@ impl Site {
     }
 }
 
+/// Sends a signal, by its name without SIG. The shell has `kill` built in, where no program of that name is installed.
+#[track_caller]
+pub(crate) fn signal(process: u32, name: &str) {
+    let status = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success(), "{name}: {status}");
+}
+
 /// A process that is killed when dropped.
 pub(crate) struct Running(Child);
 
@@ -193,8 +203,7 @@ impl Running {
 
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.0.id(), "TERM");
         self.wait()
     }
 

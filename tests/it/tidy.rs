@@ -371,18 +371,25 @@ fn the_readmes_commands_exist() {
 #[test]
 fn the_readmes_first_configuration_is_one() {
     let page = read("README.md");
-    let [text] = blocks(&page, "toml")[..] else { panic!("the README shows one configuration") };
+    let [text, agent] = blocks(&page, "toml")[..] else {
+        panic!("the README shows one, and an agent's section")
+    };
     assert!(text.lines().filter(|line| !line.trim().is_empty()).count() <= 12, "about ten lines:\n{text}");
     let config =
         Config::parse(text, "README.md", Path::new("")).unwrap_or_else(|problems| panic!("{problems}"));
     let network = &config.network;
     assert_eq!((config.exporters.len(), network.links.len(), network.customers.len()), (1, 1, 1));
     assert!(!config.accepts_unknown_exporters(Intake::Network));
+    let both = Config::parse(&format!("{text}\n{agent}"), "README.md", Path::new(""))
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let snmp = both.snmp.expect("an agent");
+    let walk = format!("snmpwalk -v2c -c {} -On {} ", snmp.communities[0], snmp.listen);
+    assert!(page.contains(&walk), "the README's manager asks that agent: {walk}");
 }
 
 #[test]
 fn links_between_pages_hold() {
-    for page in ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md"] {
+    for page in ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/OPERATION.md"] {
         let text = read(page);
         let folder = root().join(page).parent().expect("a file is in a folder").to_owned();
         for (at, _) in text.match_indices("](") {
@@ -391,5 +398,32 @@ fn links_between_pages_hold() {
                 assert!(folder.join(target).exists(), "{page} links to {target}, which is not there");
             }
         }
+    }
+}
+
+#[test]
+fn files_that_the_pages_name_are_there() {
+    const FOLDERS: [&str; 8] =
+        ["src/", "tests/", "docs/", "ops/", "mibs/", "tariffs/", "schema/", "benches/"];
+    let mut named = 0;
+    for page in ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/OPERATION.md"] {
+        let text = read(page);
+        // In code and in text. NAME stands for any.
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c)) {
+            let word = word.trim_end_matches('.');
+            let is_placeholder = word.starts_with("src/NAME");
+            if FOLDERS.iter().any(|folder| word.starts_with(folder)) && !is_placeholder {
+                assert!(root().join(word).exists(), "{page} names {word}, which is not there");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 8, "{named}");
+    let manifest = read("Cargo.toml");
+    let (_, include) = manifest.split_once("\ninclude = [").expect("the package says what is in it");
+    for entry in include.split(']').next().unwrap_or_default().split('"').skip(1).step_by(2) {
+        let path = root().join(entry.trim_matches(['/', '*', '-']));
+        let is_there = path.exists() || entry == "/LICENSE-*" && root().join("LICENSE-MIT").exists();
+        assert!(is_there, "Cargo.toml includes {entry}, which is not there");
     }
 }
