@@ -33,11 +33,12 @@ fn a_v5_record_field_by_field() {
 }
 
 #[test]
-fn a_v5_header_with_interval_0_or_1_states_that_every_packet_counts() {
-    let unsampled = SamplingRate::new(1, 1, RateSource::Header).unwrap();
-    for word in [0, 1, 0x4000, 0x8001] {
+fn a_v5_header_with_interval_1_states_that_every_packet_counts_and_with_0_states_nothing() {
+    let unsampled = SamplerRef::Stated(SamplingRate::new(1, 1, RateSource::Header).unwrap());
+    let silent = SamplerRef::Silent;
+    for (word, expected) in [(0, silent), (1, unsampled), (0x4000, silent), (0x8001, unsampled)] {
         let collector = decoded(&[v5(0, 0, word, &[v5_record(1, 40)])]);
-        assert_eq!(collector.out.records[0].sampler, SamplerRef::Stated(unsampled));
+        assert_eq!(collector.out.records[0].sampler, expected);
     }
     // All 14 bits of the interval, none of the mode.
     let collector = decoded(&[v5(0, 0, 0xffff, &[v5_record(1, 40)])]);
@@ -229,10 +230,13 @@ fn an_empty_side_of_a_biflow_is_left_out_where_the_other_has_volume() {
 
 #[test]
 fn running_totals_count_by_difference() {
-    let fields = [(8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (85, 8), (86, 8), (136, 1)];
-    let record = |port: u16, total: u64, packets: u64, reason: u8| {
-        octets().u32(1).u32(2).u16(port).u16(443).u8(6).u64(total).u64(packets).u8(reason)
+    let fields = [(8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (85, 8), (86, 8), (136, 1), (151, 4)];
+    // The flow's end, in seconds before the export, goes with each record.
+    let at = |before: u32, port: u16, total: u64, packets: u64, reason: u8| {
+        let flow = octets().u32(1).u32(2).u16(port).u16(443).u8(6).u64(total).u64(packets).u8(reason);
+        flow.u32(u32::try_from(EXPORT_MS / 1000).unwrap() - before)
     };
+    let record = |port, total, packets, reason| at(50, port, total, packets, reason);
     let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(405, &fields))])]);
     let mut send = |n: u32, record: Octets| {
         collector.out.records.clear();
@@ -244,9 +248,11 @@ fn running_totals_count_by_difference() {
     assert_eq!(send(2, record(10, 70, 1, 2)), (1, 70), "another flow");
     assert_eq!(send(3, record(9, 4000, 4, 2)), (1, 1500));
     assert_eq!(send(4, record(9, 4000, 4, 2)), (0, 0));
-    assert_eq!(send(5, record(9, 300, 2, 2)), (2, 300), "counted anew");
-    assert_eq!(send(6, record(9, 500, 3, 3)), (1, 200), "the end of the flow");
-    assert_eq!(send(7, record(9, 900, 9, 2)), (9, 900), "a new flow on the same key");
+    assert_eq!(send(5, at(60, 9, 3000, 3, 2)), (0, 0), "overtaken on the way");
+    assert_eq!(send(6, record(9, 4200, 5, 2)), (1, 200), "and it changed nothing");
+    assert_eq!(send(7, at(40, 9, 300, 2, 2)), (2, 300), "counted anew");
+    assert_eq!(send(8, at(40, 9, 500, 3, 3)), (1, 200), "the end of the flow");
+    assert_eq!(send(9, at(40, 9, 900, 9, 2)), (9, 900), "a new flow on the same key");
 }
 
 #[test]
