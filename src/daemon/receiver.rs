@@ -185,6 +185,7 @@ impl Receiver {
                 warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
                 parts.processor.publish_gauges();
                 own.usage.failures.fetch_add(1, Relaxed);
+                account_for_lost(parts, &mut self.lost_frames, true);
                 let reader = Reader::open(&parts.directory, before).map_err(|e| e.to_string())?;
                 self.mode = Mode::Backlog(reader);
             }
@@ -239,6 +240,7 @@ impl Receiver {
                 }
                 Ok(None) => {
                     if parts.durable.position() >= parts.writer.end() || parts.durable.failed() {
+                        account_for_lost(parts, &mut self.lost_frames, false);
                         self.metered = parts.writer.end();
                         self.mode = Mode::Direct;
                         info!(processor = parts.index, "Metering as datagrams come.");
@@ -270,20 +272,7 @@ impl Receiver {
         own.kernel_drops.store(parts.sockets.kernel_drops(), Relaxed);
         own.backlog.store(parts.writer.end().0.saturating_sub(self.metered.0), Relaxed);
         parts.durable.publish(&own.journal_queue);
-        let lost = parts.durable.lost().frames;
-        if lost > self.lost_frames {
-            let frames = lost - self.lost_frames;
-            self.lost_frames = lost;
-            own.journalled.fetch_sub(frames, Relaxed);
-            match self.mode {
-                Mode::Direct => own.unjournalled.fetch_add(frames, Relaxed),
-                Mode::Backlog(_) | Mode::JournalOnly => own.dropped.fetch_add(frames, Relaxed),
-            };
-            error!(
-                processor = parts.index,
-                frames, "The journal could not be written; these datagrams have no replay protection."
-            );
-        }
+        account_for_lost(parts, &mut self.lost_frames, matches!(self.mode, Mode::Direct));
         if matches!(self.mode, Mode::Direct) {
             parts.processor.expire(UnixMillis(now_ms()));
         }
@@ -372,6 +361,24 @@ impl Receiver {
             );
         }
     }
+}
+
+/// Counts the frames that the journal lost since the last call: metered all the same, or gone. To be called before the
+/// mode changes, since that decides which.
+fn account_for_lost(parts: &Parts, accounted: &mut u64, were_metered: bool) {
+    let own = &parts.shared.counters.processors[parts.index];
+    let frames = parts.durable.lost().frames - *accounted;
+    if frames == 0 {
+        return;
+    }
+    *accounted += frames;
+    own.journalled.fetch_sub(frames, Relaxed);
+    let counter = if were_metered { &own.unjournalled } else { &own.dropped };
+    counter.fetch_add(frames, Relaxed);
+    error!(
+        processor = parts.index,
+        frames, were_metered, "The journal could not be written and lost datagrams."
+    );
 }
 
 /// Puts a datagram into the journal, waiting a little for room.
