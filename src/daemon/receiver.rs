@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::writer::Request;
 use super::{Event, Shared, now_ms};
+use crate::counters;
 use crate::ids::{Position, SourceId};
 use crate::journal::{self, Durable, Reader, Refused};
 use crate::ledger::records::Advance;
@@ -185,7 +186,7 @@ impl Receiver {
                 warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
                 parts.processor.publish_gauges();
                 own.usage.failures.fetch_add(1, Relaxed);
-                account_for_lost(parts, &mut self.lost_frames, true);
+                account_for_lost(own, &parts.durable, &mut self.lost_frames, true);
                 let reader = Reader::open(&parts.directory, before).map_err(|e| e.to_string())?;
                 self.mode = Mode::Backlog(reader);
             }
@@ -240,7 +241,8 @@ impl Receiver {
                 }
                 Ok(None) => {
                     if parts.durable.position() >= parts.writer.end() || parts.durable.failed() {
-                        account_for_lost(parts, &mut self.lost_frames, false);
+                        let own = &parts.shared.counters.processors[parts.index];
+                        account_for_lost(own, &parts.durable, &mut self.lost_frames, false);
                         self.metered = parts.writer.end();
                         self.mode = Mode::Direct;
                         info!(processor = parts.index, "Metering as datagrams come.");
@@ -272,7 +274,8 @@ impl Receiver {
         own.kernel_drops.store(parts.sockets.kernel_drops(), Relaxed);
         own.backlog.store(parts.writer.end().0.saturating_sub(self.metered.0), Relaxed);
         parts.durable.publish(&own.journal_queue);
-        account_for_lost(parts, &mut self.lost_frames, matches!(self.mode, Mode::Direct));
+        let is_direct = matches!(self.mode, Mode::Direct);
+        account_for_lost(own, &parts.durable, &mut self.lost_frames, is_direct);
         if matches!(self.mode, Mode::Direct) {
             parts.processor.expire(UnixMillis(now_ms()));
         }
@@ -365,9 +368,8 @@ impl Receiver {
 
 /// Counts the frames that the journal lost since the last call: metered all the same, or gone. To be called before the
 /// mode changes, since that decides which.
-fn account_for_lost(parts: &Parts, accounted: &mut u64, were_metered: bool) {
-    let own = &parts.shared.counters.processors[parts.index];
-    let frames = parts.durable.lost().frames - *accounted;
+fn account_for_lost(own: &counters::Processor, durable: &Durable, accounted: &mut u64, were_metered: bool) {
+    let frames = durable.lost().frames - *accounted;
     if frames == 0 {
         return;
     }
@@ -375,10 +377,7 @@ fn account_for_lost(parts: &Parts, accounted: &mut u64, were_metered: bool) {
     own.journalled.fetch_sub(frames, Relaxed);
     let counter = if were_metered { &own.unjournalled } else { &own.dropped };
     counter.fetch_add(frames, Relaxed);
-    error!(
-        processor = parts.index,
-        frames, were_metered, "The journal could not be written and lost datagrams."
-    );
+    error!(frames, were_metered, "The journal could not be written and lost datagrams.");
 }
 
 /// Puts a datagram into the journal, waiting a little for room.
