@@ -33,6 +33,9 @@ const RETRY_MS_MAX: u64 = 1000;
 /// no such time by itself.
 const LOCK_WAIT_COUNTED: Duration = Duration::from_millis(5);
 
+/// How long a daemon that is to stop waits for a busy ledger. What it has not taken then stays in the journal.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -152,7 +155,7 @@ impl Committer {
                     self.counters.commit_failures.fetch_add(1, Relaxed);
                     self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
                     warn!(%error, "The ledger is busy; usage waits.");
-                    if stop.load(Relaxed) && started.elapsed() > Duration::from_secs(30) {
+                    if stop.load(Relaxed) && started.elapsed() > STOP_PATIENCE {
                         return Err(Error::Stopped);
                     }
                     // The writer's own thread has nothing else to do.

@@ -377,7 +377,11 @@ fn account_for_lost(own: &counters::Processor, durable: &Durable, accounted: &mu
     own.journalled.fetch_sub(frames, Relaxed);
     let counter = if were_metered { &own.unjournalled } else { &own.dropped };
     counter.fetch_add(frames, Relaxed);
-    error!(frames, were_metered, "The journal could not be written and lost datagrams.");
+    if were_metered {
+        error!(frames, "The journal could not be written; these datagrams have no replay protection.");
+    } else {
+        error!(frames, "The journal could not be written; these datagrams are lost.");
+    }
 }
 
 /// Puts a datagram into the journal, waiting a little for room.

@@ -558,3 +558,42 @@ fn completions_and_manual_are_what_their_readers_take() {
         assert!(text.contains("SYNOPSIS") && text.contains("--state-dir"), "{text}");
     }
 }
+
+/// A start that has something to write (a new configuration version) waits for a ledger that another process has.
+#[test]
+fn a_daemon_that_starts_beside_a_locked_ledger_waits_for_it() {
+    let site = Site::new(NETWORK);
+    site.start().stop();
+    site.configure(&format!("{NETWORK}\n[[customer]]\nname = \"new\"\nprefixes = [\"192.0.2.0/24\"]\n"));
+    let lock = Lock::take(&site);
+    let mut child = site.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("The ledger is busy; the start waits for it")));
+    lock.release();
+    assert!(lines.any(|line| line.starts_with("listening on ")), "it goes on once the ledger is free");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A stop is heard in the middle of a reload that waits for the ledger, and what was received is there afterwards.
+#[test]
+fn a_stop_is_heard_while_a_reload_waits_for_the_ledger() {
+    let site = Site::new(NETWORK);
+    let daemon = site.start();
+    daemon.send("127.0.0.1", &[v5(0, CAMPUS, &[(1, 100)])]);
+    daemon.flush();
+    let lock = Lock::take(&site);
+    daemon.send("127.0.0.1", &[v5(1, CAMPUS, &[(1, 11)])]);
+    daemon.wait_for("The ledger is busy; usage waits");
+    site.configure(&format!("{NETWORK}\n[[customer]]\nname = \"new\"\nprefixes = [\"192.0.2.0/24\"]\n"));
+    daemon.signal("HUP");
+    daemon.signal("TERM");
+    let begun = std::time::Instant::now();
+    daemon.stop();
+    assert!(begun.elapsed().as_secs() < 60);
+    lock.release();
+    let daemon = site.start();
+    daemon.flush();
+    assert_eq!(site.raw_volume(), (2, 111));
+    daemon.stop();
+}

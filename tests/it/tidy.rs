@@ -27,7 +27,11 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ("rate", &[], "pure: usage and a tariff in, charges out"),
     ("invoice", &["rate"], "documents are made of what rating gives"),
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
-    ("commit", &["ledger", "processor::Drained"], "from what a processor drained to a flush in the ledger"),
+    (
+        "commit",
+        &["ledger", "processor::Drained", "setup::InForce"],
+        "from what a processor drained to a flush in the ledger",
+    ),
     (
         "config",
         &["decode::Limits", "journal", "meter", "sampling", "snmp"],
