@@ -157,3 +157,38 @@ pub fn hex(octets: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::rules::{LinkPoint, LinkRule};
+    use crate::counters::Counters;
+
+    /// A version that does not compile must not be found by the next start.
+    #[test]
+    fn a_version_is_stored_only_once_it_compiles() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
+        let mut ledger = Ledger::open(&url).expect("a new ledger");
+        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        let mut config = Config::builtin();
+        config.files.push("fluxoscope.toml".into());
+        let points = vec![LinkPoint::WholeExporter("nobody".to_owned())];
+        config.network.links.push(LinkRule { name: "up".to_owned(), kind: String::new(), points });
+        let refused = put_in_force(&config, false, &mut ledger, &registry, 1000);
+        assert!(matches!(refused, Err(Error::Compile(_))), "{refused:?}");
+        assert_eq!(ledger.config_versions().expect("reads"), []);
+
+        config.network.links.clear();
+        let stored = put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
+        // The clock was set back: the next version does not hold before this one.
+        config.network.classes.push(crate::classify::rules::ClassRule {
+            name: "web".to_owned(),
+            matches: crate::classify::rules::FlowMatch::default(),
+        });
+        put_in_force(&config, false, &mut ledger, &registry, 1500).expect("compiles");
+        let versions = ledger.config_versions().expect("reads");
+        let valid: Vec<i64> = versions.iter().map(|version| version.valid_from).collect();
+        assert_eq!((valid, versions[0].sha256.as_str()), (vec![2000, 2000], stored.sha256.as_str()));
+    }
+}

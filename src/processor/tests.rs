@@ -103,3 +103,20 @@ fn a_renamed_exporter_keeps_its_number_and_gets_the_new_name() {
     let entry = registry.entry(address(1)).expect("configured");
     assert_eq!((entry.id.0, entry.counters.name.as_str()), (0, "edge"));
 }
+
+#[test]
+fn a_set_that_waits_in_vain_for_its_template_is_counted() {
+    let (mut processor, _) = processor(&[exporter(1, SamplingPolicy::default())]);
+    // IPFIX: a message of 28 octets with one data set of template 256, 8 octets of records.
+    let mut message = vec![0, 10, 0, 28];
+    message.extend(1_768_435_200_u32.to_be_bytes());
+    message.extend([0; 8]);
+    message.extend([1, 0, 0, 12, 1, 2, 3, 4, 5, 6, 7, 8]);
+    feed(&mut processor, 1, &message);
+    assert_eq!(processor.held().sets, 1);
+    assert_eq!(processor.drain().totals.expired_records, 0);
+    processor.expire(NOW.plus(Config::default().decode.hold_ms + 1));
+    let totals = processor.drain().totals;
+    assert_eq!((processor.held().sets, totals.expired_records), (0, 1));
+    assert!(totals.expired_octets >= 8, "{totals:?}");
+}
