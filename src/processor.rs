@@ -70,6 +70,32 @@ struct Expired {
     octets: u64,
 }
 
+impl Memory {
+    /// The first octet of a checkpoint. To be raised whenever anything in it is encoded otherwise: the encoding does not
+    /// describe itself, so octets of another layout may well decode to something.
+    const FORMAT: u8 = 1;
+
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![Self::FORMAT]).expect("memory has no unserialisable part")
+    }
+
+    fn decode(state: &[u8], exporter: IpAddr) -> Result<Self, BadCheckpoint> {
+        let Some((&Self::FORMAT, state)) = state.split_first() else {
+            return Err(BadCheckpoint { exporter, source: None });
+        };
+        match postcard::take_from_bytes(state) {
+            Ok((memory, [])) => Ok(memory),
+            Ok(_) => Err(BadCheckpoint { exporter, source: None }),
+            Err(error) => Err(BadCheckpoint { exporter, source: Some(error) }),
+        }
+    }
+
+    /// True where something waits for a template or a rate.
+    fn waits(&self) -> bool {
+        self.decoder.held_octets() > 0 || self.sampling.held_records() > 0
+    }
+}
+
 impl Expired {
     fn of(sampling: &ExporterSampling) -> Self {
         Self { records: sampling.expired_records(), octets: sampling.expired_octets() }
@@ -102,8 +128,9 @@ pub struct Drained {
 pub struct BadCheckpoint {
     /// The exporter's address.
     pub exporter: IpAddr,
+    /// Why, where it is not the format's number.
     #[source]
-    source: postcard::Error,
+    source: Option<postcard::Error>,
 }
 
 /// The stages, and what they remember.
@@ -190,6 +217,10 @@ impl StreamProcessor {
             return Ok(Taken::Rejected);
         }
         let state = self.states.get_mut(&source).expect("admitted above");
+        if state.memory.decoder.held_octets() > 0 {
+            // What waited too long is not released any more, however seldom somebody looks.
+            state.memory.decoder.expire(&self.config.decode, self.now);
+        }
         state.dirty = true;
         state.seen = received;
         self.totals.datagrams += 1;
@@ -208,6 +239,10 @@ impl StreamProcessor {
                 self.totals.malformed += 1;
                 state.entry.report_malformed(received, error);
             }
+        }
+        if !self.decoded.announcements.is_empty() {
+            // A grace time that was over before counts as over, however seldom somebody looks.
+            state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
         }
         for announcement in self.decoded.announcements.drain(..) {
             // Released records are scaled already; they go before the datagram's own only in the sense of time.
@@ -229,22 +264,42 @@ impl StreamProcessor {
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
         let Some(entry) = self.registry.admit(source) else { return Ok(false) };
         let memory = match self.registry.take_state(source) {
-            Some(state) => {
-                let mut memory = postcard::from_bytes::<Memory>(&state)
-                    .map_err(|error| BadCheckpoint { exporter: source, source: error })?;
-                // The process that wrote it had its own numbers.
-                memory.sampling.adopt(entry.id);
-                memory
-            }
+            Some(state) => Memory::decode(&state, source)?,
             None => Memory::default(),
         };
+        self.begin(source, entry, memory);
+        Ok(true)
+    }
+
+    /// Takes up the states left for `ours` in which something waits. Whoever is heard again takes up his own; but what
+    /// waits must come to its end also where its exporter is never heard again.
+    ///
+    /// # Errors
+    /// See [`Self::feed`].
+    pub fn take_up_waiting(&mut self, ours: impl Fn(IpAddr) -> bool) -> Result<(), BadCheckpoint> {
+        for address in self.registry.left() {
+            if !ours(address) || !self.registry.allows(address) {
+                continue;
+            }
+            let Some(state) = self.registry.take_state(address) else { continue };
+            let memory = Memory::decode(&state, address)?;
+            match if memory.waits() { self.registry.admit(address) } else { None } {
+                Some(entry) => self.begin(address, entry, memory),
+                None => self.registry.leave_state(address, state),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, source: IpAddr, entry: Arc<Entry>, mut memory: Memory) {
+        // The process that wrote it had its own numbers.
+        memory.sampling.adopt(entry.id);
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
         self.states.insert(
             source,
             ExporterState { entry, memory, dirty: false, drained, drained_expired, seen: UnixMillis(0) },
         );
-        Ok(true)
     }
 
     /// Classifies and meters the batch.
@@ -282,6 +337,7 @@ impl StreamProcessor {
     fn take_configuration(&mut self) {
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
+        let implausible = &self.counters.processors[self.index].implausible;
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 state.entry = entry;
@@ -291,7 +347,9 @@ impl StreamProcessor {
                 // No longer allowed: its state waits in case it is allowed again.
                 let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
-                let state = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
+                implausible.fetch_add(counts.implausible - state.drained.implausible, Relaxed);
+                state.publish();
+                let state = state.memory.encode();
                 parted.push((address.to_string(), state.clone()));
                 registry.leave_state(*address, state);
                 false
@@ -305,11 +363,10 @@ impl StreamProcessor {
         for state in self.states.values_mut() {
             let policy = &state.entry.policy;
             let before = self.decoded.records.len();
-            let decoder = &mut state.memory.decoder;
-            let waiting = decoder.held_octets() > 0 || state.memory.sampling.held_records() > 0;
-            if !waiting {
+            if !state.memory.waits() {
                 continue;
             }
+            let decoder = &mut state.memory.decoder;
             decoder.expire(&self.config.decode, self.now);
             state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.decoded.records);
             state.dirty |= self.decoded.records.len() != before
@@ -364,8 +421,7 @@ impl StreamProcessor {
             state.drained = counts;
             state.drained_expired = expired;
             state.dirty = false;
-            let memory = postcard::to_stdvec(&state.memory).expect("memory has no unserialisable part");
-            drained.checkpoints.push((address.to_string(), memory));
+            drained.checkpoints.push((address.to_string(), state.memory.encode()));
         }
         let own = &self.counters.processors[self.index];
         let refused = self.meter.refused_records();
@@ -454,14 +510,15 @@ fn add_difference(
 ) {
     totals.records += now.records - then.records;
     totals.options_records += now.options_records - then.options_records;
-    totals.raw_octets += now.raw_octets - then.raw_octets;
-    totals.raw_packets += now.raw_packets - then.raw_packets;
+    // What several exporters claim may exceed what any one of them can.
+    totals.raw_octets = totals.raw_octets.saturating_add(now.raw_octets - then.raw_octets);
+    totals.raw_packets = totals.raw_packets.saturating_add(now.raw_packets - then.raw_packets);
     totals.not_volume += now.not_volume - then.not_volume;
     // A set that waited in vain for its template counts as one record: nobody knows how many it held.
     totals.expired_records += now.expired_sets - then.expired_sets;
-    totals.expired_octets += now.expired_octets - then.expired_octets;
+    totals.expired_octets = totals.expired_octets.saturating_add(now.expired_octets - then.expired_octets);
     totals.expired_records += expired_now.records - expired_then.records;
-    totals.expired_octets += expired_now.octets - expired_then.octets;
+    totals.expired_octets = totals.expired_octets.saturating_add(expired_now.octets - expired_then.octets);
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
     totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
 }

@@ -55,6 +55,9 @@ pub enum Error {
     /// An interrupted replay cannot go on.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
+    /// The same, for the halves of IP packets that waited there.
+    #[error("the checkpoint of the capture's fragments is not readable; it was written by another version")]
+    Fragments(#[source] postcard::Error),
 }
 
 /// What a replay did.
@@ -158,6 +161,7 @@ impl Session {
         let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
         resume(&mut capture, &registry, &mut self.committer, &source)?;
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
+        processor.take_up_waiting(|_| true)?;
 
         let flush_datagrams = self.flush_datagrams;
         let stop = AtomicBool::new(false);
@@ -191,7 +195,7 @@ fn resume(
     let mut fragments = None;
     for checkpoint in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
         if checkpoint.exporter == FRAGMENTS {
-            fragments = postcard::from_bytes(&checkpoint.state).ok();
+            fragments = Some(postcard::from_bytes(&checkpoint.state).map_err(Error::Fragments)?);
         } else if let Ok(address) = checkpoint.exporter.parse::<IpAddr>() {
             states.push((address, checkpoint.state));
         }

@@ -148,16 +148,18 @@ impl FlushTotals {
         self.duplicates += other.duplicates;
         self.records += other.records;
         self.options_records += other.options_records;
-        self.raw_octets += other.raw_octets;
-        self.raw_packets += other.raw_packets;
+        // Octets and packets are what exporters claim; a sum of claims stops at the end of its range.
+        self.raw_octets = self.raw_octets.saturating_add(other.raw_octets);
+        self.raw_packets = self.raw_packets.saturating_add(other.raw_packets);
         self.metered_records += other.metered_records;
-        self.metered_octets += other.metered_octets;
-        self.metered_packets += other.metered_packets;
+        self.metered_octets = self.metered_octets.saturating_add(other.metered_octets);
+        self.metered_packets = self.metered_packets.saturating_add(other.metered_packets);
         self.expired_records += other.expired_records;
-        self.expired_octets += other.expired_octets;
+        self.expired_octets = self.expired_octets.saturating_add(other.expired_octets);
         self.not_volume += other.not_volume;
         self.duplicate_observations += other.duplicate_observations;
-        self.duplicate_observation_octets += other.duplicate_observation_octets;
+        self.duplicate_observation_octets =
+            self.duplicate_observation_octets.saturating_add(other.duplicate_observation_octets);
         self.lost += other.lost;
     }
 }

@@ -152,6 +152,12 @@ impl Exporters {
         self.states.lock().expect("no holder of this lock panics").insert(address, state);
     }
 
+    /// The exporters for whom a state was left.
+    #[must_use]
+    pub fn left(&self) -> Vec<IpAddr> {
+        self.states.lock().expect("no holder of this lock panics").keys().copied().collect()
+    }
+
     /// Takes the state that was left for an exporter.
     #[must_use]
     pub fn take_state(&self, address: IpAddr) -> Option<Vec<u8>> {
@@ -175,6 +181,13 @@ impl Exporters {
     #[must_use]
     pub fn entry(&self, address: IpAddr) -> Option<Arc<Entry>> {
         self.lock().entries.get(&address).map(Arc::clone)
+    }
+
+    /// Whether the exporter may send, as far as there is room for it.
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let inner = self.lock();
+        inner.accept_unknown || inner.entries.contains_key(&address)
     }
 
     /// Like [`Self::entry`]; where unknown exporters are accepted, an unknown one becomes known.

@@ -120,3 +120,130 @@ fn a_set_that_waits_in_vain_for_its_template_is_counted() {
     assert_eq!((processor.held().sets, totals.expired_records), (0, 1));
     assert!(totals.expired_octets >= 8, "{totals:?}");
 }
+
+/// A NetFlow v9 datagram with these sets, of export second `seconds` after [`NOW`].
+fn v9(sequence: u8, seconds: u32, sets: &[&[u8]]) -> Vec<u8> {
+    let mut datagram = vec![0, 9, 0, u8::try_from(sets.len()).expect("few")];
+    datagram.extend([0; 4]);
+    datagram.extend((1_768_435_200 + seconds).to_be_bytes());
+    datagram.extend([0, 0, 0, sequence, 0, 0, 0, 7]);
+    datagram.extend(sets.concat());
+    datagram
+}
+
+/// Template 256: octets and packets, 4 octets each.
+const TEMPLATE: [u8; 16] = [0, 0, 0, 16, 1, 0, 0, 2, 0, 1, 0, 4, 0, 2, 0, 4];
+/// A record of it: 1000 octets, 10 packets.
+const RECORD: [u8; 12] = [1, 0, 0, 12, 0, 0, 3, 232, 0, 0, 0, 10];
+/// Options template 300, scope system, elements 34 (sampling interval) of 4 octets and 35 (algorithm) of 1; and its
+/// record: 1 of 50.
+const OPTIONS: [u8; 22] = [0, 1, 0, 22, 1, 44, 0, 4, 0, 8, 0, 1, 0, 4, 0, 34, 0, 4, 0, 35, 0, 1];
+const SAMPLING: [u8; 13] = [1, 44, 0, 13, 0, 0, 0, 0, 0, 0, 0, 50, 1];
+
+/// A replay that was interrupted looks at the holds at other moments than one that was not.
+#[test]
+fn what_waits_comes_to_the_same_however_often_somebody_looks() {
+    let grace = u32::try_from(Config::default().sampling.grace_ms / 1000).expect("minutes");
+    let after = |announced: u32, looks: &[i64]| {
+        let (mut processor, _) = processor(&[exporter(1, SamplingPolicy::default())]);
+        feed(&mut processor, 1, &v9(0, 0, &[&TEMPLATE, &RECORD]));
+        for look in looks {
+            processor.expire(NOW.plus(look * 1000));
+        }
+        let late = v9(1, announced, &[&OPTIONS, &SAMPLING]);
+        let received = NOW.plus(i64::from(announced) * 1000);
+        processor.feed(received, address(1), &late).expect("no unreadable checkpoint");
+        let rates: Vec<SamplingRate> = processor.drain().usage.iter().map(|row| row.key.rate).collect();
+        rates
+    };
+    let in_time = [SamplingRate::new(50, 1, RateSource::Domain).expect("a rate")];
+    assert_eq!(after(grace - 1, &[]), in_time);
+    assert_eq!(after(grace - 1, &[1, i64::from(grace) - 2]), in_time);
+    let too_late = [SamplingRate::NOT_ANNOUNCED];
+    assert_eq!(after(grace + 10, &[i64::from(grace) + 5]), too_late);
+    assert_eq!(after(grace + 10, &[]), too_late);
+
+    // The same for sets that wait for a template: after half an hour they are gone, whoever looked.
+    for looks in [&[][..], &[1801]] {
+        let (mut processor, _) = processor(&[exporter(1, SamplingPolicy::default())]);
+        feed(&mut processor, 1, &v9(0, 0, &[&RECORD]));
+        for look in looks {
+            processor.expire(NOW.plus(look * 1000));
+        }
+        let template = v9(1, 1802, &[&TEMPLATE]);
+        processor.feed(NOW.plus(1_802_000), address(1), &template).expect("no unreadable checkpoint");
+        processor.finish();
+        let totals = processor.drain().totals;
+        assert_eq!((totals.metered_octets, totals.expired_records), (0, 1), "{looks:?}");
+    }
+}
+
+#[test]
+fn what_waits_is_taken_up_without_its_exporter() {
+    let (mut before, _) =
+        processor(&[exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())]);
+    feed(&mut before, 1, &v9(0, 0, &[&TEMPLATE, &RECORD]));
+    feed(&mut before, 2, &v5(0));
+    let states = |drained: Drained| {
+        drained
+            .checkpoints
+            .into_iter()
+            .map(|(exporter, state)| (exporter.parse().expect("an address"), state))
+    };
+    let drained = before.drain();
+    assert_eq!(drained.totals.metered_octets, 1000);
+    let (mut after, registry) =
+        processor(&[exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())]);
+    registry.leave_states(states(drained));
+    after.take_up_waiting(|exporter| exporter == address(2)).expect("readable");
+    assert_eq!(after.held().records, 0);
+    after.take_up_waiting(|_| true).expect("readable");
+    assert_eq!(after.held().records, 1);
+    // That of the other, in which nothing waits, is left for when it is heard.
+    assert_eq!(registry.left(), [address(2)]);
+    after.expire(NOW.plus(Config::default().sampling.grace_ms));
+    assert_eq!(after.drain().totals.metered_octets, 1000);
+
+    // Of one that is no longer allowed nothing is taken up; it waits on.
+    let (mut without, registry) = processor(&[exporter(2, SamplingPolicy::default())]);
+    registry.leave_states([(address(1), vec![0xff])]);
+    without.take_up_waiting(|_| true).expect("nobody looked at it");
+    assert_eq!(registry.left(), [address(1)]);
+}
+
+#[test]
+fn a_checkpoint_of_another_format_is_refused() {
+    let (mut before, _) = processor(&[exporter(1, SamplingPolicy::default())]);
+    feed(&mut before, 1, &v5(0));
+    let state = before.drain().checkpoints[0].1.clone();
+    let refused = |state: Vec<u8>| {
+        let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+        registry.leave_states([(address(1), state)]);
+        processor.feed(NOW, address(1), &v5(1)).is_err()
+    };
+    assert!(!refused(state.clone()));
+    assert!(refused([&state[..], &[0]].concat()), "something behind it");
+    assert!(refused(state[..state.len() - 1].to_vec()), "cut short");
+    assert!(refused(state[1..].to_vec()), "without its format");
+    assert!(refused([&[state[0] + 1], &state[1..]].concat()), "a later format");
+    assert!(refused(Vec::new()));
+}
+
+#[test]
+fn claims_of_several_exporters_together_stop_at_the_end_of_their_range() {
+    let (mut processor, _) =
+        processor(&[exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())]);
+    let claims = decode::Counts { raw_octets: u64::MAX, raw_packets: u64::MAX, ..decode::Counts::default() };
+    let (none, expired) = (decode::Counts::default(), Expired { records: 1, octets: u64::MAX });
+    for _ in 0..2 {
+        add_difference(&mut processor.totals, &claims, &none, expired, Expired::default());
+    }
+    let totals = processor.drain().totals;
+    assert_eq!(
+        (totals.raw_octets, totals.raw_packets, totals.expired_octets),
+        (u64::MAX, u64::MAX, u64::MAX)
+    );
+    let mut sum = totals;
+    sum.add(&totals);
+    assert_eq!(sum.raw_octets, u64::MAX);
+}

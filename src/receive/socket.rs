@@ -341,12 +341,30 @@ fn attach_choice(socket: &Socket, processors: usize) -> io::Result<()> {
     set_option(socket, SO_ATTACH_REUSEPORT_CBPF, &program_at)
 }
 
+/// Knuth's multiplier: 2^32 over the golden ratio, odd.
+const GOLDEN: u32 = 0x9e37_79b1;
+
+/// The processor that the kernel chooses for datagrams from `address`; see `choice`, which tells the kernel the same.
+#[must_use]
+pub fn owner(address: IpAddr, processors: usize) -> usize {
+    let hash = match address.to_canonical() {
+        IpAddr::V4(address) => u32::from(address).wrapping_mul(GOLDEN),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let (words, _) = octets.as_chunks::<4>();
+            let add =
+                |hash: u32, word: &[u8; 4]| hash.wrapping_add(u32::from_be_bytes(*word)).wrapping_mul(GOLDEN);
+            words.iter().fold(0, add)
+        }
+    };
+    (hash >> 16) as usize % processors.max(1)
+}
+
 /// A filter that computes the number of a processor from the source address of a datagram.
 ///
-/// Each word of the address is added and multiplied by an odd constant (Knuth's, 2^32 over the golden ratio), so that
-/// neighbouring addresses spread; the upper half of the product decides.
+/// Each word of the address is added and multiplied by an odd constant, so that neighbouring addresses spread; the upper
+/// half of the product decides.
 fn choice(processors: u32) -> [libc::sock_filter; 22] {
-    const GOLDEN: u32 = 0x9e37_79b1;
     let word = |at| filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, NETWORK_HEADER + at);
     let multiply = filter(libc::BPF_ALU | libc::BPF_MUL | libc::BPF_K, 0, GOLDEN);
     let add = filter(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X, 0, 0);

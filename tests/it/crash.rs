@@ -27,6 +27,7 @@ use crate::generated::{KEYS, NETWORK};
 use crate::support::{Daemon, Dialect, Random, Running, Site, assert_same, parsed, rows, until};
 
 mod checkpoints;
+mod interrupted;
 
 // A replay that is killed again and again.
 

@@ -59,6 +59,9 @@ fn an_exporter_reaches_one_processor_from_any_port_at_any_address() {
     }
     assert_eq!(owners.len(), 41);
     assert!(owners.values().all(|processors| processors.len() == 1), "{owners:?}");
+    for (&address, processors) in &owners {
+        assert!(processors.contains(&owner(address, 3)), "{address}: {processors:?}");
+    }
     let used: BTreeSet<usize> = owners.values().flatten().copied().collect();
     assert_eq!(used, BTreeSet::from([0, 1, 2]), "every processor has exporters");
 }
