@@ -39,7 +39,7 @@ impl Table {
 /// One stream processor. The tables are its own; the agent adds up over processors.
 #[derive(Debug, Default)]
 pub struct Processor {
-    /// Datagrams received.
+    /// Datagrams received, and those that a start has read back from the journals of the last run.
     pub datagrams: AtomicU64,
     /// Octets of them (UDP payload).
     pub octets: AtomicU64,
@@ -47,7 +47,7 @@ pub struct Processor {
     pub rejected: AtomicU64,
     /// Datagrams that the kernel dropped because the socket was full (`SO_RXQ_OVFL`).
     pub kernel_drops: AtomicU64,
-    /// Datagrams put into the journal.
+    /// Datagrams put into the journal, but for those that were rejected when they were read back.
     pub journalled: AtomicU64,
     /// Datagrams metered without a place in the journal (it could not be written).
     pub unjournalled: AtomicU64,

@@ -246,7 +246,7 @@ pub fn run(
     let caught_up = catch_up::run(tails, setup::stages(config), &registry, &shared, &mut committer)?;
     registry.leave_states(live_checkpoints(committer.ledger())?);
     shared.caught_up.store(caught_up, Relaxed);
-    retain_former(&journals.all, config);
+    retain_former(&journals.all, config, &committer.ledger().sources()?);
 
     let writer = {
         let (shared, journal) = (Arc::clone(&shared), config.journal.clone());
@@ -255,6 +255,8 @@ pub fn run(
     info!(processors = config.receive.processors, "Running.");
 
     let outcome = supervise(&reported, &requests, &registry, &shared, config, load);
+    // Nobody listens any more: who reports something now must not wait for room to say it.
+    drop(reported);
     shared.stopping.store(true, Relaxed);
     // No socket is closed before the last receiver has ended; see there.
     let sockets: Vec<_> = intake.into_iter().map(join).collect();
@@ -382,11 +384,13 @@ fn warn_of_restart(running: &Config, new: &Config) {
     }
 }
 
-/// Removes old segments of journals that no processor writes any more. All of them is committed now.
-fn retain_former(journals: &[AnyJournal], config: &Config) {
+/// Removes old segments of journals that no processor writes any more, as far as the ledger has them: a daemon that is
+/// told to stop while it catches up comes here, too.
+fn retain_former(journals: &[AnyJournal], config: &Config, sources: &[Source]) {
     for journal in journals.iter().skip(config.receive.processors) {
         let now = crate::units::UnixMillis(now_ms());
-        if let Err(error) = journal::retain(&journal.directory, &config.journal, journal.end, now) {
+        let Some(source) = sources.iter().find(|source| source.id == journal.source.id) else { continue };
+        if let Err(error) = journal::retain(&journal.directory, &config.journal, source.position, now) {
             warn!(%error, "Old journal segments could not be removed.");
         }
     }
@@ -429,7 +433,7 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
     indexes.dedup();
     for index in indexes {
         let directory = root.join(index.to_string());
-        let source = committer.ledger().source(SourceKind::Journal, &index.to_string())?;
+        let source = patiently(|| Ok(committer.ledger().source(SourceKind::Journal, &index.to_string())?))?;
         let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
         let end = writer.end();
         journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use super::{Error, Shared};
-use crate::commit::Committer;
+use crate::commit::{self, Committer};
 use crate::ids::Position;
 use crate::journal::{self, Reader};
 use crate::ledger::records::{Advance, CheckpointScope, Source};
@@ -48,8 +48,8 @@ struct Stream {
     at: Position,
     committed: Position,
     next: Option<Next>,
-    /// A damaged frame was met.
-    damaged: bool,
+    /// Where a damaged frame was met, last.
+    damaged_at: Option<Position>,
 }
 
 impl Stream {
@@ -74,11 +74,12 @@ impl Stream {
                 }
                 Err(error @ journal::Error::Damaged { .. }) => {
                     error!(%error, "A part of the journal cannot be read; it is lost.");
-                    if self.reader.position() >= self.end || self.damaged {
+                    let at = self.reader.position();
+                    // It goes on at the next segment; where there is none, it stays.
+                    if at >= self.end || self.damaged_at.replace(at) == Some(at) {
                         self.at = self.end;
                         return Ok(());
                     }
-                    self.damaged = true;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -113,46 +114,57 @@ pub(super) fn run(
             at,
             committed: at,
             next: None,
-            damaged: false,
+            damaged_at: None,
         };
         stream.advance()?;
         streams.push(stream);
     }
     let mut since_flush = 0_u64;
     let mut rejected = 0_u64;
+    let own = &counters.processors[0];
     while let Some(earliest) = streams
         .iter_mut()
         .filter(|stream| stream.next.is_some())
         .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
     {
         let next = earliest.next.as_ref().expect("filtered above");
-        if processor.feed(next.received, next.source, &next.payload)? == Taken::Rejected {
-            rejected += 1;
-        }
+        own.datagrams.fetch_add(1, Relaxed);
+        own.octets.fetch_add(next.payload.len() as u64, Relaxed);
+        match processor.feed(next.received, next.source, &next.payload)? {
+            Taken::Yes => own.journalled.fetch_add(1, Relaxed),
+            Taken::Rejected => {
+                rejected += 1;
+                own.rejected.fetch_add(1, Relaxed)
+            }
+        };
         earliest.at = next.end;
         earliest.advance()?;
         since_flush += 1;
         if since_flush >= FLUSH_FRAMES || !processor.has_room() {
             since_flush = 0;
-            flush(&mut processor, &mut streams, committer, shared)?;
+            if !flush(&mut processor, &mut streams, committer, shared)? {
+                return Ok(false);
+            }
         }
         if shared.stopping.load(Relaxed) {
             // The rest is read at the next start.
             return Ok(false);
         }
     }
-    flush(&mut processor, &mut streams, committer, shared)?;
-    counters.processors[0].rejected.fetch_add(rejected, Relaxed);
+    if !flush(&mut processor, &mut streams, committer, shared)? {
+        return Ok(false);
+    }
     info!(rejected, "Caught up with the journal.");
     Ok(true)
 }
 
+/// False: the daemon is to stop, and the ledger takes nothing.
 fn flush(
     processor: &mut StreamProcessor,
     streams: &mut [Stream],
     committer: &mut Committer,
     shared: &Shared,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let drained = processor.drain();
     let advances = streams
         .iter()
@@ -165,9 +177,14 @@ fn flush(
             totals: FlushTotals::default(),
         })
         .collect();
-    committer.commit(CheckpointScope::Live, advances, drained, super::now_ms() / 1000, &shared.stopping)?;
+    let now = super::now_ms() / 1000;
+    match committer.commit(CheckpointScope::Live, advances, drained, now, &shared.stopping) {
+        Ok(()) => {}
+        Err(commit::Error::Stopped) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
     for stream in streams {
         stream.committed = stream.at;
     }
-    Ok(())
+    Ok(true)
 }

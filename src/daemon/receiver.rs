@@ -25,7 +25,7 @@ use crate::journal::{self, Durable, Reader, Refused};
 use crate::ledger::records::Advance;
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, Taken};
-use crate::receive::socket::{Datagram, Sockets};
+use crate::receive::socket::{self, Datagram, Sockets};
 use crate::units::UnixMillis;
 use crate::usage::FlushTotals;
 
@@ -130,7 +130,9 @@ impl Receiver {
 
     fn work(&mut self) -> Outcome {
         while !self.parts.shared.stopping.load(Relaxed) {
-            let wait = if matches!(self.mode, Mode::Backlog(_)) { Duration::ZERO } else { RECEIVE_WAIT };
+            // While the usage table is full, there is nothing to be done but to receive.
+            let is_reading = matches!(self.mode, Mode::Backlog(_)) && self.parts.processor.has_room();
+            let wait = if is_reading { Duration::ZERO } else { RECEIVE_WAIT };
             self.receive(wait)?;
             self.parts.writer.tick(Instant::now());
             self.change_mode()?;
@@ -176,8 +178,14 @@ impl Receiver {
             }
             let meter_now = matches!(self.mode, Mode::Direct);
             if meter_now && parts.processor.has_room() {
-                parts.processor.feed(received, address, payload).map_err(|e| bad_checkpoint(&e))?;
-                unjournalled += u64::from(!kept);
+                match parts.processor.feed(received, address, payload).map_err(|e| bad_checkpoint(&e))? {
+                    Taken::Yes => unjournalled += u64::from(!kept),
+                    Taken::Rejected => {
+                        // A reload took its exporter away in the middle of the batch.
+                        rejected += 1;
+                        journalled -= u64::from(kept);
+                    }
+                }
                 self.metered = parts.writer.end();
             } else if !kept {
                 dropped += 1;
@@ -208,7 +216,12 @@ impl Receiver {
 
     fn change_mode(&mut self) -> Outcome {
         if matches!(self.mode, Mode::JournalOnly) && self.parts.shared.caught_up.load(Relaxed) {
-            let reader = Reader::open(&self.parts.directory, self.metered).map_err(|e| e.to_string())?;
+            let parts = &mut self.parts;
+            let (index, processors) = (parts.index, parts.shared.committed.len());
+            let taken =
+                parts.processor.take_up_waiting(|address| socket::owner(address, processors) == index);
+            taken.map_err(|e| bad_checkpoint(&e))?;
+            let reader = Reader::open(&parts.directory, self.metered).map_err(|e| e.to_string())?;
             self.mode = Mode::Backlog(reader);
         }
         Ok(())
@@ -218,6 +231,9 @@ impl Receiver {
     fn read_back(&mut self) -> Outcome {
         let parts = &mut self.parts;
         let Mode::Backlog(reader) = &mut self.mode else { return Ok(()) };
+        if !parts.processor.has_room() {
+            return Ok(());
+        }
         let left = parts.writer.end().0.saturating_sub(reader.position().0);
         let to_the_end = left <= BACKLOG_SHORT;
         if to_the_end {
@@ -234,7 +250,10 @@ impl Receiver {
                         .feed(frame.received, source, frame.payload)
                         .map_err(|e| bad_checkpoint(&e))?;
                     if taken == Taken::Rejected {
-                        parts.shared.counters.processors[parts.index].rejected.fetch_add(1, Relaxed);
+                        // A reload took its exporter away while it waited in the journal.
+                        let own = &parts.shared.counters.processors[parts.index];
+                        own.rejected.fetch_add(1, Relaxed);
+                        own.journalled.fetch_sub(1, Relaxed);
                     }
                     self.metered = frame.end;
                     frames += 1;

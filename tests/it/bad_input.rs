@@ -166,10 +166,10 @@ fn a_ledger_of_a_newer_version_is_refused() {
 }
 
 /// Another process that has the ledger for itself until it is released.
-struct Lock(Child);
+pub(crate) struct Lock(Child);
 
 impl Lock {
-    fn take(site: &Site) -> Self {
+    pub(crate) fn take(site: &Site) -> Self {
         let path = site.state().join("ledger.sqlite");
         let script = format!(
             "import sqlite3, sys; c = sqlite3.connect({:?}, isolation_level=None, timeout=30); \
@@ -188,7 +188,7 @@ impl Lock {
         Self(child)
     }
 
-    fn release(mut self) {
+    pub(crate) fn release(mut self) {
         self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
         assert!(self.0.wait().unwrap().success());
     }

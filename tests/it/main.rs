@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod generated;
+mod journals;
 mod live;
 mod live_support;
 mod snmp;
