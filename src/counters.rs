@@ -130,6 +130,10 @@ pub struct Exporter {
     pub lost: AtomicU64,
     /// The same since the daemon began, as a counter that never falls: loss that a flush showed stays in it.
     pub lost_told: AtomicU64,
+    /// Datagrams whose export time was after their reception.
+    pub clock_ahead: AtomicU64,
+    /// Datagrams whose export time was more than an hour before their reception: their usage is booked there.
+    pub clock_behind: AtomicU64,
     /// Records and sets held now.
     pub held: AtomicU64,
     /// Records that waited in vain.
@@ -160,6 +164,8 @@ impl Exporter {
             duplicates: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             lost_told: AtomicU64::new(0),
+            clock_ahead: AtomicU64::new(0),
+            clock_behind: AtomicU64::new(0),
             held: AtomicU64::new(0),
             expired_records: AtomicU64::new(0),
             rate_numerator: AtomicU32::new(0),

@@ -442,6 +442,8 @@ impl ExporterState {
             add(to, now, then);
         }
         add(&to.duplicates, now.duplicates, then.duplicates);
+        add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
+        add(&to.clock_behind, now.clock_behind, then.clock_behind);
         to.lost.store(now.lost, Relaxed);
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);

@@ -71,6 +71,22 @@ fn the_counters_of_an_exporter_neither_fall_nor_jump() {
 }
 
 #[test]
+fn an_exporter_whose_clock_is_wrong_shows() {
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    for (n, seconds) in
+        [(0, 1_768_435_200), (1, 1_768_435_201), (2, 1_768_431_599), (3, 1_768_431_600), (4, 0)]
+    {
+        let mut datagram = v5(n);
+        datagram[8..12].copy_from_slice(&u32::to_be_bytes(seconds));
+        feed(&mut processor, 1, &datagram);
+    }
+    processor.drain();
+    let counters = &registry.entry(address(1)).expect("configured").counters;
+    let [ahead, behind] = [&counters.clock_ahead, &counters.clock_behind].map(|n| n.load(Relaxed));
+    assert_eq!((ahead, behind), (1, 2));
+}
+
+#[test]
 fn what_waits_is_released_under_the_number_of_this_run() {
     let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
     let (mut before, _) = processor(&[exporter(1, require), exporter(2, require)]);
