@@ -174,7 +174,10 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Demo(args) => demo::run(args, out),
         Verb::Check => check(cli, out),
         Verb::Replay(args) => replay::run(args, &cli.config()?, &cli.state_dir, out),
-        Verb::Usage(args) => usage::run(args, &mut cli.ledger()?, out),
+        Verb::Usage(args) => {
+            args.check()?;
+            usage::run(args, &mut cli.ledger()?, out)
+        }
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),
@@ -354,8 +357,13 @@ pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
+    // With its zone in brackets, which the next form would pass over.
+    if let Ok(zoned) = text.parse::<jiff::Zoned>() {
+        return Ok(zoned.timestamp());
+    }
     let utc = jiff::tz::TimeZone::UTC;
-    if let Ok(date) = text.parse::<jiff::civil::DateTime>()
+    if !text.contains('[')
+        && let Ok(date) = text.parse::<jiff::civil::DateTime>()
         && let Ok(zoned) = date.to_zoned(utc)
     {
         return Ok(zoned.timestamp());
@@ -376,6 +384,9 @@ mod tests {
     fn instants_and_dates() {
         assert_eq!(parse_instant("2026-11-01").map(|t| t.as_second()), Ok(1_793_491_200));
         assert_eq!(parse_instant("2026-11-01T01:00:00+01:00").map(|t| t.as_second()), Ok(1_793_491_200));
+        let zoned = parse_instant("2026-11-01T01:00[Europe/Amsterdam]").map(|t| t.as_second());
+        assert_eq!(zoned, Ok(1_793_491_200));
+        assert!(parse_instant("2026-11-01T01:00[Europe/Nowhere]").is_err());
         assert!(parse_instant("november").is_err());
     }
 }

@@ -125,8 +125,15 @@ pub struct Exporter {
     pub malformed_by_kind: [AtomicU64; MALFORMED_KINDS_MAX],
     /// Datagrams seen before.
     pub duplicates: AtomicU64,
-    /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 datagrams).
+    /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 datagrams), since the
+    /// exporter was first heard. Falls when late datagrams come.
     pub lost: AtomicU64,
+    /// The same since the daemon began, as a counter that never falls: loss that a flush showed stays in it.
+    pub lost_told: AtomicU64,
+    /// Datagrams whose export time was after their reception.
+    pub clock_ahead: AtomicU64,
+    /// Datagrams whose export time was more than an hour before their reception: their usage is booked there.
+    pub clock_behind: AtomicU64,
     /// Records and sets held now.
     pub held: AtomicU64,
     /// Records that waited in vain.
@@ -156,6 +163,9 @@ impl Exporter {
             malformed_by_kind: Default::default(),
             duplicates: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            lost_told: AtomicU64::new(0),
+            clock_ahead: AtomicU64::new(0),
+            clock_behind: AtomicU64::new(0),
             held: AtomicU64::new(0),
             expired_records: AtomicU64::new(0),
             rate_numerator: AtomicU32::new(0),

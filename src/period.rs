@@ -208,6 +208,15 @@ pub fn rfc3339(instant: UnixMillis) -> String {
     }
 }
 
+/// The date whose midnight in UTC `instant` is: how a date of the configuration reads as an instant. `None` for any
+/// other instant.
+#[must_use]
+pub fn utc_date(instant: UnixMillis) -> Option<Date> {
+    let timestamp = jiff::Timestamp::from_millisecond(instant.0).ok()?;
+    let at = jiff::tz::Offset::UTC.to_datetime(timestamp);
+    (at.time() == jiff::civil::Time::midnight()).then(|| at.date())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 pub mod exporters;
 
 use core::net::IpAddr;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -481,21 +482,28 @@ pub struct Held {
 }
 
 impl ExporterState {
-    /// Publishes the exporter's counters.
+    /// Publishes the exporter's counters: what happened since the last drain. The memory counts on over restarts, but
+    /// a counter that jumps by a lifetime with the first datagram after one is a peak on every graph.
     fn publish(&self) {
-        let counts = self.memory.decoder.counts();
+        let (now, then) = (self.memory.decoder.counts(), &self.drained);
         let to = &self.entry.counters;
-        to.records.store(counts.records, Relaxed);
-        to.options_records.store(counts.options_records, Relaxed);
-        to.raw_octets.store(counts.raw_octets, Relaxed);
-        to.malformed.store(counts.malformed, Relaxed);
+        let add = |to: &AtomicU64, now: u64, then: u64| to.fetch_add(now.saturating_sub(then), Relaxed);
+        add(&to.records, now.records, then.records);
+        add(&to.options_records, now.options_records, then.options_records);
+        add(&to.raw_octets, now.raw_octets, then.raw_octets);
+        add(&to.malformed, now.malformed, then.malformed);
         const { assert!(crate::counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
-        for (to, count) in to.malformed_by_kind.iter().zip(counts.malformed_by_kind) {
-            to.store(count, Relaxed);
+        let kinds = now.malformed_by_kind.iter().zip(then.malformed_by_kind);
+        for (to, (&now, then)) in to.malformed_by_kind.iter().zip(kinds) {
+            add(to, now, then);
         }
-        to.duplicates.store(counts.duplicates, Relaxed);
-        to.lost.store(counts.lost, Relaxed);
-        to.expired_records.store(self.memory.sampling.expired_records(), Relaxed);
+        add(&to.duplicates, now.duplicates, then.duplicates);
+        add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
+        add(&to.clock_behind, now.clock_behind, then.clock_behind);
+        to.lost.store(now.lost, Relaxed);
+        // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
+        add(&to.lost_told, now.lost, then.lost);
+        add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
     }

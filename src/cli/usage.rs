@@ -55,6 +55,19 @@ pub struct UsageArgs {
     format: Format,
 }
 
+impl UsageArgs {
+    /// Refuses what the types of the arguments let through.
+    ///
+    /// # Errors
+    /// A key that is named twice: columns, and the members of JSON objects, have different names.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match (0..self.by.len()).find(|&at| self.by[..at].contains(&self.by[at])) {
+            Some(at) => Err(Failure::Usage(format!("error: --by names `{}` twice", key_name(self.by[at])))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Sums of one group.
 #[derive(Default)]
 struct Sums {

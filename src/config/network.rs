@@ -396,7 +396,8 @@ impl Builder {
                 .map(|inner| {
                     let matches = self.flow_match(&inner);
                     inner.finish();
-                    if matches == FlowMatch::default() {
+                    // One whose entries are all wrong has been told of.
+                    if inner.is_empty() {
                         inner.problem(
                             "an empty match would take every flow; say what belongs to the class",
                             "",

@@ -239,6 +239,11 @@ impl<'a> Table<'a> {
         self.report.problem(&self.place, message, label);
     }
 
+    /// True where nothing is written in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// The value of `key`, if it is there.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
         self.known.borrow_mut().push(key);

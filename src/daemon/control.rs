@@ -174,6 +174,7 @@ fn status(shared: &Shared) -> Value {
                 "records": n(&e.records), "options_records": n(&e.options_records),
                 "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "malformed_by_kind": kinds,
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
+                "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
                 "last_seen": e.last_seen.load(Relaxed),
             })
         })

@@ -4,6 +4,10 @@
 //! something regardless of usage and it was a customer at any time of the period. A period is not prorated. What
 //! keeps a customer with usage from being invoiced is a [`Problem`] and never silence.
 //!
+//! The dates of a customer are midnights in UTC where flows are attributed. For what is charged regardless of usage
+//! they are days of the tariff's zone: a customer up to the first of November owes nothing of the kind for November,
+//! also where November began an hour before that midnight, and if it used something in that hour, only the volume.
+//!
 //! The run reads usage once for all customers, over the span from the earliest to the latest of their periods
 //! (tariffs may differ in zone and anchor day), and gives the same invoices whenever it is repeated.
 
@@ -15,7 +19,7 @@ use super::{Invoice, Party, Seller, draft};
 use crate::classify::rules::{CustomerRule, Network, Validity};
 use crate::ids::CustomerId;
 use crate::ledger::records::UsageFilter;
-use crate::period::{AnchorDay, Period, Span, Zone};
+use crate::period::{AnchorDay, Period, Span, Zone, utc_date};
 use crate::rate::tariff::Tariff;
 use crate::rate::{self, version};
 use crate::usage::UsageRow;
@@ -223,12 +227,28 @@ fn invoice(
     if usage.is_empty() && !(present && tariff.has_recurring()) {
         return Ok(None);
     }
+    let volume_only;
+    let tariff = if present {
+        tariff
+    } else {
+        volume_only = tariff.volume_only();
+        &volume_only
+    };
     let party = Party { name: name.to_owned(), address: rule.address.clone() };
     draft(party, inputs.seller.cloned(), inputs.period, tariff, &usage, root)
         .map(Some)
         .map_err(Reason::Rating)
 }
 
+/// True where a customer is one at any time of the span; its dates are days of the span's zone.
 fn overlaps(validity: Validity, span: &Span) -> bool {
-    validity.from.is_none_or(|from| from < span.to) && validity.to.is_none_or(|to| to > span.from)
+    let begins = validity.from.is_none_or(|from| match utc_date(from) {
+        Some(day) => day < span.end_day,
+        None => from < span.to,
+    });
+    let ends_later = validity.to.is_none_or(|to| match utc_date(to) {
+        Some(day) => day > span.first_day,
+        None => to > span.from,
+    });
+    begins && ends_later
 }

@@ -397,6 +397,37 @@ fn who_gets_an_invoice_and_who_is_a_problem() {
     assert_eq!(alone.problems, []);
 }
 
+/// March in Amsterdam begins an hour before its first midnight in UTC and ends two before its last, in New York five and
+/// four hours after them. Who comes or goes with a month pays for its months, and for no other.
+#[test]
+fn dates_of_customers_are_days_of_the_tariff_where_it_charges_by_the_month() {
+    const MIDNIGHTS: [i64; 2] = [1_772_323_200, 1_775_001_600]; // 2026-03-01 and 2026-04-01, in UTC
+    let until = |to: i64| Validity { to: Some(UnixMillis::from_seconds(to)), ..Validity::default() };
+    let since = |from: i64| Validity { from: Some(UnixMillis::from_seconds(from)), ..Validity::default() };
+    let new_york = REGIONAL.replace("Europe/Amsterdam", "America/New_York");
+    for (text, validity, pays) in [
+        (REGIONAL, until(MIDNIGHTS[0]), false),
+        (REGIONAL, until(MIDNIGHTS[0] + 1), true), // no date, but an instant within the month
+        (REGIONAL, until(MIDNIGHTS[0] + 86_400), true),
+        (REGIONAL, since(MIDNIGHTS[1]), false),
+        (REGIONAL, since(MIDNIGHTS[1] - 86_400), true),
+        (new_york.as_str(), since(MIDNIGHTS[1]), false),
+        (new_york.as_str(), since(MIDNIGHTS[1] - 86_400), true),
+        (new_york.as_str(), until(MIDNIGHTS[0]), false),
+        (new_york.as_str(), until(MIDNIGHTS[0] + 86_400), true),
+    ] {
+        let one = CustomerRule { validity, ..customer("campus", Some("regional-isp")) };
+        let outcome = march(&network(vec![one]), &[tariff(text)], None, &[]);
+        let amounts: Vec<String> = outcome.invoices.iter().map(|invoice| invoice.net.to_string()).collect();
+        assert_eq!(amounts, if pays { vec!["150.00"] } else { vec![] }, "{validity:?}");
+    }
+    // In the hour between, until its end in UTC, the one who left still used 10 GB, at 0.0430.
+    let left = CustomerRule { validity: until(MIDNIGHTS[0]), ..customer("campus", Some("regional-isp")) };
+    let rows = [row(MARCH.0, 16, 1, Direction::In, 10_000_000_000)];
+    let outcome = march(&network(vec![left]), &[tariff(REGIONAL)], None, &rows);
+    assert_eq!(outcome.invoices[0].net.to_string(), "0.43");
+}
+
 /// Transit costs 0.0430 a GB by the regional tariff, and peering nothing: 100 GB are 4.30, and the port 150.00.
 #[test]
 fn editing_links_does_not_price_anew_what_was_metered() {

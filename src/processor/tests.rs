@@ -47,6 +47,45 @@ fn a_datagram_that_comes_late_takes_its_loss_back_in_a_later_flush() {
     assert_eq!((totals.lost, totals.metered_octets), (-1, 1000));
 }
 
+/// As a manager sees them, an exporter's counters only grow, and by what happened since.
+#[test]
+fn the_counters_of_an_exporter_neither_fall_nor_jump() {
+    let all = [exporter(1, SamplingPolicy::default())];
+    let shown = |registry: &Exporters| {
+        let entry = registry.entry(address(1)).expect("configured");
+        [&entry.counters.records, &entry.counters.lost_told, &entry.counters.lost].map(|n| n.load(Relaxed))
+    };
+    let (mut before, registry) = processor(&all);
+    for (sequence, expected) in [(0, [1, 0, 0]), (5, [2, 4, 4]), (3, [3, 4, 3]), (7, [4, 5, 4])] {
+        feed(&mut before, 1, &v5(sequence));
+        let state = before.drain().checkpoints.remove(0).1;
+        assert_eq!(shown(&registry), expected, "{sequence}");
+        registry.leave_state(address(1), state);
+    }
+    // In the next run: four records and five lost are the past's.
+    let (mut after, again) = processor(&all);
+    again.leave_state(address(1), registry.take_state(address(1)).expect("left above"));
+    feed(&mut after, 1, &v5(8));
+    after.drain();
+    assert_eq!(shown(&again), [1, 0, 4]);
+}
+
+#[test]
+fn an_exporter_whose_clock_is_wrong_shows() {
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    for (n, seconds) in
+        [(0, 1_768_435_200), (1, 1_768_435_201), (2, 1_768_431_599), (3, 1_768_431_600), (4, 0)]
+    {
+        let mut datagram = v5(n);
+        datagram[8..12].copy_from_slice(&u32::to_be_bytes(seconds));
+        feed(&mut processor, 1, &datagram);
+    }
+    processor.drain();
+    let counters = &registry.entry(address(1)).expect("configured").counters;
+    let [ahead, behind] = [&counters.clock_ahead, &counters.clock_behind].map(|n| n.load(Relaxed));
+    assert_eq!((ahead, behind), (1, 2));
+}
+
 #[test]
 fn what_waits_is_released_under_the_number_of_this_run() {
     let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };

@@ -253,7 +253,7 @@ fn read_classes(root: &Section<'_>, problems: &mut Problems) -> Vec<Option<Class
         }
         classes.push(name.zip(matches).map(|(name, matches)| Class { name, matches }));
     }
-    if root.get("class").is_none() {
+    if root.get("class").is_none_or(is_empty_list) {
         let message = "there is no [[class]]: at least one with `match = {}` is needed";
         problems.add(0..0, message, "");
     }
@@ -293,7 +293,7 @@ fn read_charges(
     problems: &mut Problems,
 ) -> Vec<Option<ChargeRule>> {
     let sections = root.tables("charge", "[[charge]]", problems);
-    if sections.is_empty() && root.get("charge").is_none() {
+    if root.get("charge").is_none_or(is_empty_list) {
         problems.add(0..0, "there is no [[charge]]: nothing would ever be billed", "");
     }
     let mut ids: Vec<&str> = Vec::new();
@@ -323,6 +323,10 @@ fn read_charges(
         }));
     }
     charges
+}
+
+fn is_empty_list(value: &Value<'_>) -> bool {
+    value.get_ref().as_array().is_some_and(|array| array.is_empty())
 }
 
 /// The description of a volume charge that has none of its own.

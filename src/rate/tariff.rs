@@ -59,6 +59,14 @@ impl Tariff {
             || self.charges.iter().any(|rule| matches!(rule.kind, ChargeKind::Recurring { .. }))
     }
 
+    /// The same without what it charges whether or not there is usage.
+    #[must_use]
+    pub fn volume_only(&self) -> Self {
+        let mut tariff = Self { minimum: None, ..self.clone() };
+        tariff.charges.retain(|rule| matches!(rule.kind, ChargeKind::Volume(_)));
+        tariff
+    }
+
     /// Names of the classes of which neither direction is charged.
     pub fn free_classes(&self) -> impl Iterator<Item = &str> {
         self.classes.iter().enumerate().filter_map(|(at, class)| {

@@ -76,7 +76,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(19, "fluxTotalExpiredRecords", |view, _| {
                 view.counters.processors.iter().map(|one| load(&one.expired_records)).sum()
             }),
-            counter64(20, "fluxTotalLost", |view, _| view.exporters().map(|one| load(&one.lost)).sum()),
+            counter64(20, "fluxTotalLost", |view, _| view.exporters().map(|one| load(&one.lost_told)).sum()),
             counter64(21, "fluxCommits", |view, _| load(&view.counters.commits)),
             counter64(22, "fluxCommitFailures", |view, _| load(&view.counters.commit_failures)),
             gauge32(23, "fluxLastCommitMicros", |view, _| load(&view.counters.commit_micros)),
@@ -138,7 +138,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             text(2, "fluxExporterName", |view, row| view.exporter(row).name.as_str().into()),
             counter64(3, "fluxExporterDatagrams", |view, row| load(&view.exporter(row).datagrams)),
             counter64(4, "fluxExporterRecords", |view, row| load(&view.exporter(row).records)),
-            counter64(5, "fluxExporterLost", |view, row| load(&view.exporter(row).lost)),
+            counter64(5, "fluxExporterLost", |view, row| load(&view.exporter(row).lost_told)),
             gauge32(6, "fluxExporterSamplingRate", |view, row| sampling_rate(view.exporter(row))),
             octets(7, "fluxExporterLastSeen", |view, row| {
                 date_and_time(load_time(&view.exporter(row).last_seen))

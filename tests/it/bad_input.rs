@@ -359,6 +359,7 @@ fn exit_codes_tell_what_happened() {
     // Asked wrongly: 2.
     for wrong in [
         &["usage", "--by", "colour"][..],
+        &["usage", "--by", "link,customer,link"],
         &["usage", "--from", "yesterday"],
         &["usage", "--format", "xml"],
         &["frobnicate"],

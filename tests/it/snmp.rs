@@ -58,7 +58,7 @@ fn counters(customers: u32) -> Counters {
     counters.processors[0].usage.set_current(250);
     let exporter = Exporter::new("ce1".into(), [192, 0, 2, 1].into());
     exporter.ledger_id.store(7, Relaxed);
-    exporter.lost.store(5, Relaxed);
+    exporter.lost_told.store(5, Relaxed);
     exporter.rate_numerator.store(3, Relaxed);
     exporter.rate_denominator.store(2, Relaxed);
     counters.exporters.write().unwrap().push(Arc::new(exporter));

@@ -132,6 +132,19 @@ fn classes_must_be_total_and_reachable() {
 }
 
 #[test]
+fn an_empty_list_of_classes_or_charges_is_none() {
+    let (head, rest) = GOOD.split_once("[[class]]").expect("classes");
+    let (_, tax) = rest.split_once("[tax]").expect("a tax");
+    assert_eq!(
+        problems(&format!("class = []\ncharge = []\n{head}[tax]{tax}")),
+        [
+            "1: : there is no [[class]]: at least one with `match = {}` is needed",
+            "1: : there is no [[charge]]: nothing would ever be billed"
+        ]
+    );
+}
+
+#[test]
 fn tiers_must_ascend_and_end_open() {
     let rows = "{ up_to = \"100.5\", price = \"0.05\" }, { price = \"0.03\" }";
     refused(
