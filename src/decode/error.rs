@@ -9,13 +9,13 @@ pub enum Error {
         /// Where octets are missing.
         offset: usize,
     },
-    /// The version word is none of 5, 9, 10.
+    /// The version word is none of 1, 5, 7, 8, 9, 10.
     #[error("unknown version {version}")]
     UnknownVersion {
         /// The version word.
         version: u16,
     },
-    /// A NetFlow v5 header that claims more records than the datagram holds. Nothing of it is taken.
+    /// A NetFlow v1, v5, v7 or v8 header that claims more records than the datagram holds. Nothing of it is taken.
     #[error("the header claims {count} records, the datagram ends at offset {offset}")]
     CountBeyondData {
         /// Records claimed.
@@ -100,6 +100,12 @@ pub enum Error {
         /// The domain.
         domain: u32,
     },
+    /// A NetFlow v8 aggregation scheme whose records are not known. Nothing of the datagram is taken.
+    #[error("unknown aggregation scheme {scheme}")]
+    UnknownAggregation {
+        /// The scheme, 1 to 14 being known.
+        scheme: u8,
+    },
 }
 
 /// The kinds of [`Error`], for counting.
@@ -134,11 +140,13 @@ pub enum ErrorKind {
     RecordCut = 12,
     /// [`Error::DomainRefused`].
     DomainRefused = 13,
+    /// [`Error::UnknownAggregation`].
+    UnknownAggregation = 14,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -156,6 +164,7 @@ impl ErrorKind {
         Self::EmptyRecord,
         Self::RecordCut,
         Self::DomainRefused,
+        Self::UnknownAggregation,
     ];
 
     /// Its name in reports.
@@ -176,6 +185,7 @@ impl ErrorKind {
             Self::EmptyRecord => "empty-record",
             Self::RecordCut => "record-cut",
             Self::DomainRefused => "domain-refused",
+            Self::UnknownAggregation => "unknown-aggregation",
         }
     }
 }
@@ -199,6 +209,7 @@ impl Error {
             Self::EmptyRecord { .. } => ErrorKind::EmptyRecord,
             Self::RecordCut { .. } => ErrorKind::RecordCut,
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
+            Self::UnknownAggregation { .. } => ErrorKind::UnknownAggregation,
         }
     }
 }
