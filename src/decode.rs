@@ -10,9 +10,9 @@
 //!   then released or expired;
 //! - what an exporter can make us remember is bounded by [`Limits`], and every refusal is counted.
 //!
-//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others alone: what
-//! was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram is counted
-//! malformed once, by its first error.
+//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others
+//! alone: what was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram
+//! is counted malformed once, by its first error.
 
 mod clock;
 mod element;

@@ -1,8 +1,8 @@
 //! NetFlow v7, of Catalyst switches: a header of 24 octets, records of 52. It is v5 with two fields of flags and the
 //! address of the router that the switch bypassed.
 //!
-//! - What a switch cannot tell with its flow mask (destination only, source and destination, full) it sends as 0, and
-//!   0 is what a flow record has where nothing was said. So the flags, which repeat the flow mask and whose bits are not
+//! - What a switch cannot tell with its flow mask (destination only, source and destination, full) it sends as 0, and 0
+//!   is what a flow record has where nothing was said. So the flags, which repeat the flow mask and whose bits are not
 //!   published, are not needed.
 //! - The bypassed router does not export what the switch forwarded in its place, so nothing counts twice.
 //! - The header has no sampling: its last four octets are published as unused. The first two are the engine's type and

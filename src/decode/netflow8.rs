@@ -1,5 +1,5 @@
-//! NetFlow v8: what a router or a Catalyst switch has summed up by one of 14 aggregation schemes. A header of 28 octets,
-//! records of 28 to 44.
+//! NetFlow v8: what a router or a Catalyst switch has summed up by one of 14 aggregation schemes. A header of 28
+//! octets, records of 28 to 44.
 //!
 //! - A scheme leaves most of a flow out. What it leaves out is 0, and addresses are networks
 //!   ([`FlowRecord::networks`]), of 0 bits where the scheme has none: a record by AS number or by port is IPv4 traffic
