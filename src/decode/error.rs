@@ -106,6 +106,14 @@ pub enum Error {
         /// The scheme, 1 to 14 being known.
         scheme: u8,
     },
+    /// A NetFlow v1 datagram whose length is not that of its records, of 48 or 52 octets. Nothing of it is taken.
+    #[error("{count} records in a datagram of {octets} octets")]
+    RecordLength {
+        /// Records claimed.
+        count: u16,
+        /// The length of the datagram.
+        octets: usize,
+    },
 }
 
 /// The kinds of [`Error`], for counting.
@@ -142,11 +150,13 @@ pub enum ErrorKind {
     DomainRefused = 13,
     /// [`Error::UnknownAggregation`].
     UnknownAggregation = 14,
+    /// [`Error::RecordLength`].
+    RecordLength = 15,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -165,6 +175,7 @@ impl ErrorKind {
         Self::RecordCut,
         Self::DomainRefused,
         Self::UnknownAggregation,
+        Self::RecordLength,
     ];
 
     /// Its name in reports.
@@ -186,6 +197,7 @@ impl ErrorKind {
             Self::RecordCut => "record-cut",
             Self::DomainRefused => "domain-refused",
             Self::UnknownAggregation => "unknown-aggregation",
+            Self::RecordLength => "record-length",
         }
     }
 }
@@ -210,6 +222,7 @@ impl Error {
             Self::RecordCut { .. } => ErrorKind::RecordCut,
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
             Self::UnknownAggregation { .. } => ErrorKind::UnknownAggregation,
+            Self::RecordLength { .. } => ErrorKind::RecordLength,
         }
     }
 }

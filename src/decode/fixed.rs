@@ -5,7 +5,7 @@
 //! together in this order. So a format is its header, where those four words are, and a function for the rest.
 //!
 //! A datagram that holds less than its header claims yields nothing. Octets behind the last record are padding, which
-//! Catalyst switches send.
+//! Catalyst switches send (but see `netflow1`).
 
 use super::clock::Context;
 use super::read;

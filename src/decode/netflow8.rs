@@ -11,8 +11,8 @@
 //!   12.0(15)S), in older documents reserved. It is read as that of v5.
 //! - Packets above the contract (schemes 6 to 8) are a part of the packets, not more of them.
 //!
-//! Where Cisco's field orders and those of other decoders differ, Cisco's stand here, with one exception: see
-//! [`masks`].
+//! Where Cisco's field orders and those of other decoders differ (scheme 9), Cisco's stand here; on the order of two
+//! prefix lengths see [`masks`]. The version of the aggregation (octet 23) is not looked at: one layout is known.
 
 use super::fixed::{Datagram, Header, address, as_number, interface, sampler, word16, word32};
 use super::{Decoded, Error, ExporterDecoder, Fate};

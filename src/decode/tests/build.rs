@@ -174,7 +174,7 @@ pub(crate) fn v1_record(packets: u32, bytes: u32) -> Octets {
         .u8(6)
         .u8(0xb8)
         .u8(0x1b)
-        .bytes(&[0; 11])
+        .bytes(&[0; 7])
 }
 
 /// A v7 datagram; `reserved` is the header's last word.

@@ -41,7 +41,7 @@ fn expected() -> FlowRecord {
 
 #[test]
 fn a_v1_datagram_octet_by_octet() {
-    let datagram: [u8; 68] = [
+    let datagram: [u8; 64] = [
         0, 1, 0, 1, // version, one record
         0, 0x0f, 0x42, 0x40, // uptime 1,000,000 ms
         0x69, 0x55, 0xb9, 0x00, 0x1d, 0xcd, 0x65, 0x00, // 2026-01-01T00:00:00.5Z
@@ -51,7 +51,7 @@ fn a_v1_datagram_octet_by_octet() {
         0, 0x0f, 0x2e, 0xb8, 0, 0x0f, 0x3e, 0x58, // uptimes 995,000 and 999,000 ms
         0x04, 0xd2, 0x01, 0xbb, // ports 1234 and 443
         0, 0, 6, 0xb8, 0x1b, // padding, protocol, type of service, TCP flags
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // padding
+        0, 0, 0, 0, 0, 0, 0, // padding
     ];
     let mut collector = Collector::default();
     assert_eq!(collector.take_at(EXPORT_MS + 500, &datagram), Ok(Fate::Decoded));
@@ -216,9 +216,38 @@ fn times_survive_the_wrap_of_the_uptime() {
 }
 
 #[test]
+fn v1_records_of_both_lengths_are_told_apart_by_the_length_of_the_datagram() {
+    let short = v1(UPTIME, &[v1_record(1, 10), v1_record(1, 20), v1_record(1, 30)]);
+    let long = v1(UPTIME, &[10, 20, 30].map(|n| v1_record(1, n).u32(0)));
+    assert_eq!((short.len(), long.len()), (16 + 3 * 48, 16 + 3 * 52));
+    for datagram in [&short, &long] {
+        assert_eq!(decoded(std::slice::from_ref(datagram)).volumes(), [(1, 10), (1, 20), (1, 30)]);
+    }
+    assert_eq!(
+        decoded(std::slice::from_ref(&short)).out.records,
+        decoded(std::slice::from_ref(&long)).out.records
+    );
+    // Any other length bills nothing: too short, or records of unknown length.
+    for length in (0..long.len()).chain(long.len() + 1..long.len() + 60) {
+        let mut datagram = long.clone();
+        datagram.resize(length, 0);
+        let mut collector = Collector::default();
+        let expected = match length {
+            0..16 => Error::Truncated { offset: length },
+            16..160 => Error::CountBeyondData { count: 3, offset: length },
+            // Cut to the length of short records it cannot be told from them; UDP cuts nothing.
+            160 => continue,
+            _ => Error::RecordLength { count: 3, octets: length },
+        };
+        assert_eq!(collector.take(&datagram), Err(expected));
+        assert_eq!((collector.out.records.len(), collector.decoder.domains()), (0, 0));
+    }
+    assert_eq!(decoded(&[v1(UPTIME, &[])]).volumes(), []);
+}
+
+#[test]
 fn octets_behind_the_records_are_padding_and_missing_ones_bill_nothing() {
     for (datagram, record) in [
-        (v1(UPTIME, &[v1_record(1, 10), v1_record(1, 20)]), 52),
         (v7(0, 0, &[v7_record(1, 10), v7_record(1, 20)]), 52),
         (v8(0, 0, 1, 0, &[v8_record(1, 10), v8_record(1, 20)]), 28),
     ] {
