@@ -21,9 +21,10 @@
 //! The customer of a side is that of its interface (the output for the destination, the input for the source), else
 //! of the longest prefix that is valid at the flow's end, else of the AS number; else `unassigned`.
 //!
-//! Where a record tells networks instead of hosts (NetFlow v8, other aggregates), a prefix holds what lies in it as a whole: of a network
-//! that is partly one customer's and partly another's, or nobody's, nobody can say whose the traffic was, so the AS
-//! number decides, or it is `unassigned`.
+//! Where a record tells networks instead of hosts (NetFlow v8, other aggregates), a prefix holds what lies in it as a
+//! whole: of a network that is partly one customer's and partly another's, or nobody's, nobody can say whose the
+//! traffic was, so the AS number decides, or it is `unassigned`. A prefix with dates divides the network around it at
+//! all times.
 //!
 //! A record that the router dropped (forwarding status), or with output interface 0 where that means so, gets the
 //! customer `discarded` instead; link and direction stay.

@@ -125,14 +125,14 @@ pub enum SamplerRef {
     /// The record says nothing of sampling: the domain's options rule, or the operator.
     #[default]
     Unnamed,
-    /// The protocol has one place for a rate, and nothing is in it (NetFlow v5, v8): unsampled, unless the operator says
-    /// otherwise. There is nothing to wait for.
+    /// The protocol has one place for a rate, and nothing is in it (NetFlow v5, v8): unsampled, unless the operator
+    /// says otherwise. There is nothing to wait for.
     Silent,
     /// The record names a sampler (elements 48 or 302, not 0) that options records describe.
     Named(u64),
     /// The record, or the datagram's header, carries the rate itself.
     Stated(SamplingRate),
-    /// The protocol has no place for a rate (NetFlow v1, v7): nothing is ever announced and there is nothing to wait for.
+    /// The protocol has no place for a rate (NetFlow v1, v7): nothing is ever announced, there is nothing to wait for.
     /// Unless the operator says otherwise it is counted as unsampled, and marked as not announced.
     Mute,
 }
@@ -196,8 +196,8 @@ pub struct FlowRecord {
     pub forwarding_status: u8,
     /// Where it was observed.
     pub observed: Observed,
-    /// True: source and destination are networks, of as many bits as the masks say (NetFlow v8; elements 44, 45, 169, 170;
-    /// 0 bits where the record does not tell). False: hosts, and the masks are those of their routes.
+    /// True: source and destination are networks, of as many bits as the masks say (NetFlow v8; elements 44, 45, 169,
+    /// 170; 0 bits where the record does not tell). False: hosts, and the masks are those of their routes.
     pub networks: bool,
 }
 

@@ -9,8 +9,8 @@
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
-//! - A record of a protocol without options (NetFlow v1, v5, v7, v8) that states no rate waits for nothing: the operator's
-//!   default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol could not have stated one.
+//! - A record of a protocol without options (NetFlow v1, v5, v7, v8) that states no rate waits for nothing: the
+//!   operator's default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol has no place for a rate.
 //! - A statement that can be read in two ways, or that gives different rates for different interfaces, gives no rate:
 //!   the records it is about wait for a better one, or for the operator's override.
 //!
@@ -295,8 +295,8 @@ fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
     *kept += 1;
 }
 
-/// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the operator
-/// insists.
+/// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the
+/// operator insists.
 fn unsampled(sampler: SamplerRef, policy: &SamplingPolicy) -> Option<SamplingRate> {
     match policy.default {
         Some(default) => Some(default.with_source(RateSource::Default)),

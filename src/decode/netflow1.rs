@@ -1,8 +1,8 @@
 //! NetFlow v1: a header of 16 octets, records of 48 or of 52.
 //!
 //! The fields end within the first 41 octets of a record; the padding behind them is published in two lengths, and
-//! exporters of both are about (softflowd sends 48, switches 52). Count and length of a datagram tell which it is, so they
-//! have to match exactly: read with the wrong length, every record but the first would be made of two.
+//! exporters of both are about (softflowd sends 48, some switches 52). Count and length of a datagram tell which it is,
+//! so they have to match exactly: read with the wrong length, every record but the first would be made of two.
 //!
 //! There is no sequence number. So loss cannot be known; a restart shows by the uptime. A datagram that was seen before
 //! is one whose octets are all the same as those of one of the last 16, by uptime and checksum: a flow leaves the

@@ -101,9 +101,9 @@ const FIELDS: [Field; 17] = [
     (&["srcmask", "dstmask"], |flow| u64::from(flow.source_mask) + u64::from(flow.destination_mask)),
 ];
 
-/// Where tshark 4.0 is wrong, and is not asked. Cisco's AS-ToS record ("NetFlow ToS-Based Router Aggregation", figure 2)
-/// has the interfaces before the type of service; tshark reads them the other way round. In records with two prefix lengths
-/// it has them in the order of source and destination, Cisco in the other; so their sum is compared.
+/// Where tshark 4.0 is wrong, and is not asked. Cisco's AS-ToS record ("NetFlow ToS-Based Router Aggregation", figure
+/// 2) has the interfaces before the type of service; tshark reads them the other way round. In records with two prefix
+/// lengths it has the source's first, Cisco and cflowd the destination's; so their sum is compared.
 const TSHARK_ERRS: [(u8, &[&str]); 1] = [(9, &["inputint", "outputint", "tos"])];
 
 fn number(address: Address) -> u64 {

@@ -200,7 +200,7 @@ pub(crate) fn v8(sequence: u32, engine: u16, scheme: u8, sampling: u16, records:
     head.u16(engine).u8(scheme).u8(2).u16(sampling).u16(0).bytes(&body).0
 }
 
-/// The four words that stand together in each v8 record: packets, octets, and the uptimes 5 s and 1 s before the header.
+/// The four words that stand together in each v8 record: packets, octets, uptimes 5 s and 1 s before the header.
 pub(crate) fn v8_counters(packets: u32, bytes: u32) -> Octets {
     octets().u32(packets).u32(bytes).u32(UPTIME - 5000).u32(UPTIME - 1000)
 }
