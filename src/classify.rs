@@ -21,6 +21,11 @@
 //! The customer of a side is that of its interface (the output for the destination, the input for the source), else
 //! of the longest prefix that is valid at the flow's end, else of the AS number; else `unassigned`.
 //!
+//! Where a record tells networks instead of hosts (NetFlow v8, other aggregates), a prefix holds what lies in it as a
+//! whole: of a network that is partly one customer's and partly another's, or nobody's, nobody can say whose the
+//! traffic was, so the AS number decides, or it is `unassigned`. A prefix with dates divides the network around it at
+//! all times.
+//!
 //! A record that the router dropped (forwarding status), or with output interface 0 where that means so, gets the
 //! customer `discarded` instead; link and direction stay.
 //!
@@ -193,10 +198,10 @@ impl Classifier {
             }
             for (record, pending) in records.iter().zip(&mut pending) {
                 if matches!(pending.ask, Ask::Destination | Ask::Sides) {
-                    pending.destination = self.by_address(record.family, record.destination);
+                    pending.destination = Holder::from_u32(self.prefixes.lookup_destination(record));
                 }
                 if matches!(pending.ask, Ask::Source | Ask::Multicast | Ask::Sides) {
-                    pending.source = self.by_address(record.family, record.source);
+                    pending.source = Holder::from_u32(self.prefixes.lookup_source(record));
                 }
             }
             for ((record, pending), classified) in records.iter().zip(&pending).zip(&mut out[from..]) {
@@ -212,7 +217,7 @@ impl Classifier {
     #[must_use]
     pub fn customer_of_address(&self, address: IpAddr, at: UnixMillis) -> Option<CustomerId> {
         let (family, address) = Address::from_ip(address);
-        self.holders.resolve(self.by_address(family, address), at)
+        self.holders.resolve(Holder::from_u32(self.prefixes.lookup(family, address)), at)
     }
 
     /// First pass: what the exporter and its interfaces say.
@@ -249,11 +254,6 @@ impl Classifier {
             classified,
             Pending { ask, discarded, input: input.holder, output: output.holder, ..Pending::NOTHING },
         )
-    }
-
-    #[inline]
-    fn by_address(&self, family: Family, address: Address) -> Holder {
-        Holder::from_u32(self.prefixes.lookup(family, address))
     }
 
     /// Last pass: puts the customer in.

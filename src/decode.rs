@@ -1,4 +1,4 @@
-//! Decoding: a datagram of NetFlow v5, v9 or IPFIX becomes flow records and sampling announcements.
+//! Decoding: a datagram of NetFlow v1, v5, v7, v8, v9 or IPFIX becomes flow records and sampling announcements.
 //!
 //! One [`ExporterDecoder`] holds all that decoding remembers of one exporter (templates, sequence numbers, running
 //! totals, held sets); it has one owner, so nothing here locks. It does no I/O, reads no clock and never panics on
@@ -10,17 +10,21 @@
 //!   then released or expired;
 //! - what an exporter can make us remember is bounded by [`Limits`], and every refusal is counted.
 //!
-//! A malformed NetFlow v5 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others alone: what
-//! was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram is counted
-//! malformed once, by its first error.
+//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others
+//! alone: what was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram
+//! is counted malformed once, by its first error.
 
 mod clock;
 mod element;
 mod error;
+mod fixed;
 mod hold;
 mod ipfix;
 mod layout;
+mod netflow1;
 mod netflow5;
+mod netflow7;
+mod netflow8;
 mod netflow9;
 mod options;
 mod plan;
@@ -125,7 +129,7 @@ pub struct Counts {
     pub implausible: u64,
     /// Their octets; stays at the greatest number where they exceed it.
     pub implausible_octets: u64,
-    /// Missing by sequence number: flows (v5), datagrams (v9), data records (IPFIX).
+    /// Missing by sequence number: records (v5, v7, v8), datagrams (v9), data records (IPFIX). v1 has no numbers.
     pub lost: u64,
     /// Times the exporter was seen to start anew.
     pub restarts: u64,
@@ -147,7 +151,7 @@ pub struct Counts {
     pub templates: u64,
     /// Template definitions refused: no room, or too many fields.
     pub template_refusals: u64,
-    /// Datagrams of a domain that found no room (v5 ones are decoded, but not checked for loss and duplicates).
+    /// Datagrams of a domain that found no room (v1 to v8 ones are decoded, but not checked for loss and duplicates).
     pub domain_refusals: u64,
 }
 
@@ -207,9 +211,13 @@ impl ExporterDecoder {
         out: &mut Decoded,
     ) -> Result<Fate, Error> {
         self.counts.datagrams += 1;
+        let fixed = fixed::Datagram { exporter, limits, received, payload };
         let result = match read::u16(payload, 0) {
             None => Err(Error::Truncated { offset: payload.len() }),
-            Some(5) => self.netflow5(exporter, limits, received, payload, out),
+            Some(1) => self.netflow1(&fixed, out),
+            Some(5) => self.netflow5(&fixed, out),
+            Some(7) => self.netflow7(&fixed, out),
+            Some(8) => self.netflow8(&fixed, out),
             Some(9) => self.netflow9(exporter, limits, received, payload, out),
             Some(10) => self.ipfix(exporter, limits, received, payload, out),
             Some(version) => Err(Error::UnknownVersion { version }),

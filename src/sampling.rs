@@ -1,6 +1,6 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! In this order: the operator's override; the record's own rate (or the v5 header's); the options record of the
+//! In this order: the operator's override; the record's own rate (or the v5 or v8 header's); the options record of the
 //! sampler that the record names; options for the whole observation domain; options of the exporter's other domains,
 //! where they all agree; the operator's default. Never a silent 1, never 0:
 //!
@@ -9,6 +9,8 @@
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
+//! - A record of a protocol without options (NetFlow v1, v5, v7, v8) that states no rate waits for nothing: the
+//!   operator's default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol has no place for a rate.
 //! - A statement that can be read in two ways, or that gives different rates for different interfaces, gives no rate:
 //!   the records it is about wait for a better one, or for the operator's override.
 //!
@@ -104,8 +106,8 @@ impl ExporterSampling {
                     keep(records, at, &mut kept);
                     continue;
                 }
-                SamplerRef::Silent => {
-                    match silent(policy) {
+                silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
+                    match unsampled(silent, policy) {
                         Some(rate) => {
                             records[at].rate = rate;
                             keep(records, at, &mut kept);
@@ -252,9 +254,10 @@ impl ExporterSampling {
         hold.retain(|record| {
             let verdict = match record.sampler {
                 SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
-                SamplerRef::Silent => {
+                silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
                     let said = policy.over.map(|rate| rate.with_source(RateSource::Override));
-                    said.or_else(|| silent(policy)).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+                    let said = said.or_else(|| unsampled(silent, policy));
+                    said.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
                 }
                 SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
             };
@@ -292,11 +295,13 @@ fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
     *kept += 1;
 }
 
-/// The rate of a record whose protocol has a place for one, which is empty; `None` where the operator insists.
-fn silent(policy: &SamplingPolicy) -> Option<SamplingRate> {
+/// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the
+/// operator insists.
+fn unsampled(sampler: SamplerRef, policy: &SamplingPolicy) -> Option<SamplingRate> {
     match policy.default {
         Some(default) => Some(default.with_source(RateSource::Default)),
         None if policy.require => None,
+        None if sampler == SamplerRef::Mute => Some(SamplingRate::NOT_ANNOUNCED),
         None => Some(SamplingRate::NOT_ANNOUNCED.with_source(RateSource::Header)),
     }
 }

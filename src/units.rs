@@ -118,7 +118,8 @@ impl UnixMillis {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[repr(u8)]
 pub enum RateSource {
-    /// Nobody announced a rate; counted as unsampled once the grace time was over.
+    /// Nobody announced a rate; counted as unsampled once the grace time was over, or at once where the protocol
+    /// (NetFlow v1, v7) announces none.
     #[default]
     NotAnnounced = 0,
     /// The operator's override.
@@ -133,7 +134,7 @@ pub enum RateSource {
     Exporter = 5,
     /// The operator's default.
     Default = 6,
-    /// The datagram's header (NetFlow v5).
+    /// The datagram's header (NetFlow v5, v8).
     Header = 7,
 }
 

@@ -11,7 +11,7 @@
 use core::net::IpAddr;
 
 use super::rules::Prefix;
-use crate::flow::{Address, Family};
+use crate::flow::{Address, Family, FlowRecord};
 
 /// A table from prefixes to numbers.
 ///
@@ -51,6 +51,37 @@ impl PrefixTable {
             #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address is the low 32 bits")]
             Family::V4 => self.lookup_v4(address.0 as u32),
             Family::V6 => self.lookup_v6(address.0),
+            Family::Other => Self::NOTHING,
+        }
+    }
+
+    /// The value of a record's source.
+    #[inline]
+    #[must_use]
+    pub fn lookup_source(&self, record: &FlowRecord) -> u32 {
+        if record.networks {
+            return self.lookup_network(record.family, record.source, record.source_mask);
+        }
+        self.lookup(record.family, record.source)
+    }
+
+    /// The value of a record's destination.
+    #[inline]
+    #[must_use]
+    pub fn lookup_destination(&self, record: &FlowRecord) -> u32 {
+        if record.networks {
+            return self.lookup_network(record.family, record.destination, record.destination_mask);
+        }
+        self.lookup(record.family, record.destination)
+    }
+
+    /// The value that [`Self::lookup`] gives for every address of a network of `length` bits; [`Self::NOTHING`] where
+    /// they have different ones.
+    #[must_use]
+    pub fn lookup_network(&self, family: Family, address: Address, length: u8) -> u32 {
+        match family {
+            Family::V4 => self.v4.find_span(span(address.0, 32, length)),
+            Family::V6 => self.v6.find_span(span(address.0, 128, length)),
             Family::Other => Self::NOTHING,
         }
     }
@@ -98,7 +129,12 @@ fn bounds(prefix: Prefix) -> (u128, u128) {
         IpAddr::V4(_) => (32_u32, Address::from_ip(prefix.address)),
         IpAddr::V6(_) => (128_u32, Address::from_ip(prefix.address)),
     };
-    let host_bits = width - u32::from(prefix.length).min(width);
+    span(address, width, prefix.length)
+}
+
+/// First and last address of the network of `length` bits, of `width`, that holds `address`.
+fn span(address: u128, width: u32, length: u8) -> (u128, u128) {
+    let host_bits = width - u32::from(length).min(width);
     let host_mask = if host_bits == 128 { u128::MAX } else { (1_u128 << host_bits) - 1 };
     (address & !host_mask, address | host_mask)
 }
@@ -180,11 +216,29 @@ impl<K: Copy + Ord + Into<u128> + TryFrom<u128>> Ranges<K> {
     /// The value of the range that holds `address`, whose top bits are `top`.
     #[inline]
     fn find(&self, address: K, top: usize) -> u32 {
+        self.values[self.place(address, top)]
+    }
+
+    /// The value of the range that holds all addresses from the first to the last; `NOTHING` where there are several.
+    fn find_span(&self, (first, last): (u128, u128)) -> u32 {
+        let place = |address: u128| {
+            let top = usize::try_from(address >> self.shift).ok()?;
+            Some(self.place(K::try_from(address).ok()?, top))
+        };
+        match (place(first), place(last)) {
+            (Some(first), Some(last)) if first == last => self.values[first],
+            _ => PrefixTable::NOTHING,
+        }
+    }
+
+    /// The place of the range that holds `address`, whose top bits are `top`.
+    #[inline]
+    fn place(&self, address: K, top: usize) -> usize {
         let (from, to) = (self.directory[top] as usize, self.directory[top + 1] as usize);
         // Range `from - 1` reaches into this part of the directory; range 0 starts at address 0, so that for `top`
         // 0 at least one range starts at or before the address.
         let at = from + self.starts[from..to].partition_point(|start| *start <= address);
-        self.values[at - 1]
+        at - 1
     }
 
     fn heap_octets(&self) -> usize {

@@ -9,13 +9,13 @@ pub enum Error {
         /// Where octets are missing.
         offset: usize,
     },
-    /// The version word is none of 5, 9, 10.
+    /// The version word is none of 1, 5, 7, 8, 9, 10.
     #[error("unknown version {version}")]
     UnknownVersion {
         /// The version word.
         version: u16,
     },
-    /// A NetFlow v5 header that claims more records than the datagram holds. Nothing of it is taken.
+    /// A NetFlow v1, v5, v7 or v8 header that claims more records than the datagram holds. Nothing of it is taken.
     #[error("the header claims {count} records, the datagram ends at offset {offset}")]
     CountBeyondData {
         /// Records claimed.
@@ -100,6 +100,20 @@ pub enum Error {
         /// The domain.
         domain: u32,
     },
+    /// A NetFlow v8 aggregation scheme whose records are not known. Nothing of the datagram is taken.
+    #[error("unknown aggregation scheme {scheme}")]
+    UnknownAggregation {
+        /// The scheme, 1 to 14 being known.
+        scheme: u8,
+    },
+    /// A NetFlow v1 datagram whose length is not that of its records, of 48 or 52 octets. Nothing of it is taken.
+    #[error("{count} records in a datagram of {octets} octets")]
+    RecordLength {
+        /// Records claimed.
+        count: u16,
+        /// The length of the datagram.
+        octets: usize,
+    },
 }
 
 /// The kinds of [`Error`], for counting.
@@ -134,11 +148,15 @@ pub enum ErrorKind {
     RecordCut = 12,
     /// [`Error::DomainRefused`].
     DomainRefused = 13,
+    /// [`Error::UnknownAggregation`].
+    UnknownAggregation = 14,
+    /// [`Error::RecordLength`].
+    RecordLength = 15,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 16;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -156,6 +174,8 @@ impl ErrorKind {
         Self::EmptyRecord,
         Self::RecordCut,
         Self::DomainRefused,
+        Self::UnknownAggregation,
+        Self::RecordLength,
     ];
 
     /// Its name in reports.
@@ -176,6 +196,8 @@ impl ErrorKind {
             Self::EmptyRecord => "empty-record",
             Self::RecordCut => "record-cut",
             Self::DomainRefused => "domain-refused",
+            Self::UnknownAggregation => "unknown-aggregation",
+            Self::RecordLength => "record-length",
         }
     }
 }
@@ -199,6 +221,8 @@ impl Error {
             Self::EmptyRecord { .. } => ErrorKind::EmptyRecord,
             Self::RecordCut { .. } => ErrorKind::RecordCut,
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
+            Self::UnknownAggregation { .. } => ErrorKind::UnknownAggregation,
+            Self::RecordLength { .. } => ErrorKind::RecordLength,
         }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) reverse: Counter,
     clocks: Clocks,
     addresses: Addresses,
+    /// True where the addresses are networks.
+    networks: bool,
     /// True where any of the rare places is filled.
     rare: bool,
 }
@@ -100,6 +102,7 @@ impl Plan {
             reverse,
             clocks: Clocks { start, end, duration_divisor },
             addresses,
+            networks: tells_networks(fields, &places),
             rare: places[Slot::IcmpTypeCode as usize..].iter().any(Option::is_some),
         }
     }
@@ -151,6 +154,7 @@ impl Plan {
             destination_mask: n(Slot::DestinationMask) as u8,
             forwarding_status: 0,
             observed: Observed::Unknown,
+            networks: self.networks,
         };
         if self.rare {
             rare(row, &mut flow);
@@ -178,6 +182,22 @@ impl Plan {
             (Family::V4, v4(Slot::Source4), v4(Slot::Destination4), v4(Slot::NextHop4))
         }
     }
+}
+
+/// True where a template has prefixes (elements 44, 45, 169, 170) with their lengths, and no host addresses.
+fn tells_networks(fields: &[FieldSpec], places: &[Option<usize>; SLOTS]) -> bool {
+    let sides = [
+        (Slot::Source4, Slot::SourceMask),
+        (Slot::Destination4, Slot::DestinationMask),
+        (Slot::Source6, Slot::SourceMask),
+        (Slot::Destination6, Slot::DestinationMask),
+    ];
+    let mut told = sides
+        .iter()
+        .filter_map(|&(side, mask)| Some((fields[places[side as usize]?].element, places[mask as usize])))
+        .peekable();
+    told.peek().is_some()
+        && told.all(|(element, mask)| matches!(element, 44 | 45 | 169 | 170) && mask.is_some())
 }
 
 /// Fills in what few templates have.

@@ -321,6 +321,12 @@ fn the_order_of_belief() {
         (&[ambiguous(1)], policy(None, Some(8)), unnamed, None),
         (&[ambiguous(1), wide(1, 10)], none, unnamed, Some((10, S::Domain))),
         (&[wide(1, 1)], none, unnamed, Some((1, S::Domain))),
+        // Protocols without options: what another one announces for a domain of that number is not theirs.
+        (&all[..], none, SamplerRef::Silent, Some((1, S::Header))),
+        (&all[..], policy(None, Some(8)), SamplerRef::Silent, Some((8, S::Default))),
+        (&all[..], none, SamplerRef::Mute, Some((1, S::NotAnnounced))),
+        (&all[..], policy(None, Some(8)), SamplerRef::Mute, Some((8, S::Default))),
+        (&all[..], policy(Some(9), Some(8)), SamplerRef::Mute, Some((9, S::Override))),
     ] {
         assert_eq!(
             settle(announcements, &policy, record(1, reference)),
@@ -328,6 +334,23 @@ fn the_order_of_belief() {
             "{reference:?} {announcements:?}"
         );
     }
+}
+
+#[test]
+fn old_protocols_wait_for_no_announcement() {
+    let records = [v1_record(1, 100), v1_record(1, 50)];
+    let pipe = Pipe::of(&[
+        v1(UPTIME, &records),
+        v7(0, 0, &[v7_record(1, 20)]),
+        v8(0, 0, 1, 0, &[v8_record(1, 3)]),
+        v8(1, 0, 1, 0x8000 | 10, &[v8_record(1, 7)]),
+    ]);
+    use RateSource as S;
+    assert_eq!(
+        pipe.scaled(),
+        (170 + 3 + 70, vec![S::NotAnnounced, S::NotAnnounced, S::NotAnnounced, S::Header, S::Header])
+    );
+    assert_eq!(pipe.sampling.held_records(), 0);
 }
 
 #[test]
@@ -345,6 +368,7 @@ fn interfaces_that_agree_speak_for_the_domain() {
 fn where_the_operator_insists_unannounced_records_wait() {
     let policy = SamplingPolicy { require: true, ..SamplingPolicy::default() };
     assert_eq!(settle(&[], &policy, record(1, SamplerRef::Unnamed)), None);
+    assert_eq!(settle(&[], &policy, record(1, SamplerRef::Mute)), None);
     assert_eq!(settle(&[wide(1, 1)], &policy, record(1, SamplerRef::Unnamed)), Some((1, RateSource::Domain)));
     let stated = SamplerRef::Stated(rate(1, 1, RateSource::Header));
     assert_eq!(settle(&[], &policy, record(1, stated)), Some((1, RateSource::Header)));

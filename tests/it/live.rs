@@ -41,6 +41,11 @@ fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
 }
 
 #[test]
+fn softflowd_v1() {
+    unsampled(&["-v", "1"], &["ip"], &["ipv4"]);
+}
+
+#[test]
 fn softflowd_v5() {
     unsampled(&["-v", "5"], &["ip"], &["ipv4"]);
 }

@@ -8,6 +8,7 @@ mod generated;
 mod journals;
 mod live;
 mod live_support;
+mod oldflow;
 mod snmp;
 mod support;
 mod tidy;

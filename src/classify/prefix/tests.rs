@@ -174,6 +174,62 @@ proptest! {
     }
 }
 
+#[test]
+fn a_network_has_a_value_where_all_of_it_has_the_same() {
+    let prefixes = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "2001:db8::/32"];
+    let table = PrefixTable::build((0..).zip(prefixes).map(|(n, text)| (prefix(text), n)));
+    let nothing = PrefixTable::NOTHING;
+    for (network, expected) in [
+        ("10.2.0.0/16", 0),
+        ("10.128.0.0/9", 0),
+        ("10.0.0.0/8", nothing),
+        ("10.1.0.0/16", nothing),
+        ("10.1.0.0/23", 1),
+        ("10.1.2.0/24", 2),
+        ("10.1.2.3/32", 2),
+        ("10.1.2.0/23", nothing),
+        ("0.0.0.0/0", nothing),
+        ("11.0.0.0/8", nothing),
+        ("2001:db8::/32", 3),
+        ("2001:db8:1::/48", 3),
+        ("2001:db8::/31", nothing),
+        ("::/0", nothing),
+    ] {
+        let Prefix { address, length } = prefix(network);
+        let (family, address) = Address::from_ip(address);
+        assert_eq!(table.lookup_network(family, address, length), expected, "{network}");
+    }
+    // Host bits do not count, nor do bits beyond the address.
+    assert_eq!(table.lookup_network(Family::V4, Address(0x0a02_0304), 16), 0);
+    assert_eq!(table.lookup_network(Family::V4, Address(0x0a01_0203), 200), 2);
+    assert_eq!(table.lookup_network(Family::Other, Address(0), 0), nothing);
+    // A default route is the value of what no other prefix holds, and of all of it where there is no other.
+    let table = PrefixTable::build([(prefix("0.0.0.0/0"), 7)]);
+    assert_eq!(table.lookup_network(Family::V4, Address(0), 0), 7);
+}
+
+proptest! {
+    /// The ends of all prefixes in a network, and its own, are all the places where a value can change.
+    #[test]
+    fn a_network_by_all_its_edges(
+        v4 in prop::collection::vec(any_v4(), 0..12),
+        network in any_v4(),
+    ) {
+        let prefixes: Vec<(Prefix, u32)> = v4.into_iter().zip(0..).collect();
+        let table = PrefixTable::build(prefixes.iter().copied());
+        let net = IpNet::new(network.address, network.length).expect("a prefix");
+        let mut inside = edges(&prefixes);
+        inside.extend(edges(&[(network, 0)]));
+        inside.retain(|address| net.contains(address));
+        let mut values: Vec<u32> = inside.iter().map(|&address| linear_scan(&prefixes, address)).collect();
+        values.sort_unstable();
+        values.dedup();
+        let expected = if let [value] = values[..] { value } else { PrefixTable::NOTHING };
+        let (family, address) = Address::from_ip(network.address);
+        prop_assert_eq!(table.lookup_network(family, address, network.length), expected);
+    }
+}
+
 /// Enough prefixes for the full directories, so that ranges cross, begin and end at their entries.
 #[test]
 fn a_large_table_equals_a_trie() {
