@@ -46,6 +46,11 @@ impl Classes {
         Self { by_protocol, tables, predicates, classes: rules.iter().map(|rule| rule.1).collect() }
     }
 
+    /// True where every flow is of the default class.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
     /// The class of a flow.
     #[inline]
     pub(super) fn class(&self, record: &FlowRecord) -> ClassId {
