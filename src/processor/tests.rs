@@ -1,3 +1,5 @@
+mod holds;
+
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
