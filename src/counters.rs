@@ -91,8 +91,11 @@ pub struct Processor {
     pub templates: Table,
     /// Rows in the usage table.
     pub usage: Table,
-    /// Octets in holds.
+    /// Octets of data sets that wait for their template.
     pub holds: Table,
+    /// Octets of memory that records waiting for a sampling rate take, over all exporters. A failure is a record that
+    /// had to leave for want of room: let go before its grace time was over, or expired.
+    pub held_records: Table,
     /// Octets on the way to the journal's disk.
     pub journal_queue: Table,
 }

@@ -133,7 +133,6 @@ impl PrefixTable {
     #[inline]
     #[must_use]
     pub fn lookup_v6(&self, address: u128) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
         let at = match &self.v6 {
             V6::Networks(steps) => steps.find((address >> 64) as u64),
             V6::Hosts(steps) => steps.find(address),

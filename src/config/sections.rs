@@ -218,6 +218,8 @@ pub(super) fn sampling(table: &Table<'_>) -> sampling::Config {
     set(&mut section.grace_ms, duration(table, "grace", 0));
     set(&mut section.hold_ms, duration(table, "hold", 0));
     set(&mut section.hold_records, count(table, "hold_records", 1 << 24));
+    let hold = octets(table, "hold_size", 0).and_then(|octets| usize::try_from(octets).ok());
+    set(&mut section.hold_octets, hold);
     section
 }
 

@@ -154,6 +154,7 @@ fn status(shared: &Shared) -> Value {
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
+                "held_records": table(&p.held_records),
                 "journal_queue": table(&p.journal_queue),
             })
         })

@@ -23,9 +23,7 @@ impl Pipe {
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
         let Decoded { records, announcements } = core::mem::take(&mut self.collector.out);
-        for announcement in &announcements {
-            self.sampling.announce(announcement, &self.policy, &mut self.settled);
-        }
+        self.sampling.announce(&announcements, &self.policy, &mut self.settled);
         let from = self.settled.len();
         self.settled.extend(records);
         self.sampling.scale(&self.config, &self.policy, UnixMillis(now), &mut self.settled, from);
@@ -277,9 +275,7 @@ fn settle(
 ) -> Option<(u32, RateSource)> {
     let mut sampling = ExporterSampling::default();
     let mut records = Vec::new();
-    for announcement in announcements {
-        sampling.announce(announcement, policy, &mut records);
-    }
+    sampling.announce(announcements, policy, &mut records);
     records.push(record);
     sampling.scale(&Config::default(), policy, UnixMillis(0), &mut records, 0);
     sampling.finish(policy, &mut records);
@@ -387,7 +383,7 @@ fn order_is_kept_and_records_before_from_are_left_alone() {
     let mut sampling = ExporterSampling::default();
     let policy = SamplingPolicy::default();
     let mut records = Vec::new();
-    sampling.announce(&wide(1, 10), &policy, &mut records);
+    sampling.announce(&[wide(1, 10)], &policy, &mut records);
     let octets = |n: u64, record: FlowRecord| FlowRecord { octets: crate::units::Octets::new(n), ..record };
     let before = octets(1, record(2, SamplerRef::Unnamed));
     records.push(before);
@@ -408,7 +404,9 @@ fn a_checkpoint_keeps_rates_holds_and_grace_times() {
     let options = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[6, 1, 1, 63]]);
     let mut pipe = Pipe::of(&[unnamed(0, 0), ipfix(1, 1, &options), ipfix(2, 1, &[named(), data(5, 1000)])]);
     let saved = postcard::to_stdvec(&pipe.sampling).unwrap();
+    let chunks = pipe.sampling.take_changes().written;
     pipe.sampling = postcard::from_bytes(&saved).unwrap();
+    pipe.sampling.restore(ExporterId(0), chunks).unwrap();
     assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (2, 1100));
     pipe.take(&ipfix(3, 1, &[data(6, 1)]));
     assert_eq!(pipe.scaled(), (64, vec![RateSource::Sampler]));

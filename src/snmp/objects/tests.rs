@@ -211,5 +211,7 @@ fn derived_values_by_hand() {
     check(&counters, 0, "fluxContentionPercent", 5, Value::Gauge32(0));
     counters.ledger_writer.waited(7);
     check(&counters, 0, "fluxContentionWaits", 5, Value::Counter64(1));
-    assert_eq!(read(&counters, 0, "fluxContentionWaits", 7), Found::NoSuchInstance);
+    counters.processors[1].held_records.set_current(12);
+    check(&counters, 0, "fluxContentionHighWater", 7, Value::Gauge32(12));
+    assert_eq!(read(&counters, 0, "fluxContentionWaits", 8), Found::NoSuchInstance);
 }
