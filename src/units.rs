@@ -123,7 +123,7 @@ pub enum RateSource {
     NotAnnounced = 0,
     /// The operator's override.
     Override = 1,
-    /// In the data record itself (v9 elements 34 and 35).
+    /// In the data record itself (v9 elements 34 and 35, sFlow samples).
     Record = 2,
     /// The options record of the sampler that the data record names.
     Sampler = 3,
@@ -135,11 +135,13 @@ pub enum RateSource {
     Default = 6,
     /// The datagram's header (NetFlow v5).
     Header = 7,
+    /// A multiple of the rate in an sFlow sample, because the sample pool says that samples were dropped.
+    Pool = 8,
 }
 
 impl RateSource {
     /// All sources, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NotAnnounced,
         Self::Override,
         Self::Record,
@@ -148,6 +150,7 @@ impl RateSource {
         Self::Exporter,
         Self::Default,
         Self::Header,
+        Self::Pool,
     ];
 
     /// The source stored as `n`.
@@ -168,6 +171,7 @@ impl RateSource {
             Self::Exporter => "exporter",
             Self::Default => "default",
             Self::Header => "header",
+            Self::Pool => "sample-pool",
         }
     }
 }

@@ -9,7 +9,7 @@ pub enum Error {
         /// Where octets are missing.
         offset: usize,
     },
-    /// The version word is none of 5, 9, 10.
+    /// The version word is none of 5, 9, 10, nor sFlow's 5 in 32 bits.
     #[error("unknown version {version}")]
     UnknownVersion {
         /// The version word.
@@ -88,7 +88,7 @@ pub enum Error {
         /// Where the set begins.
         offset: usize,
     },
-    /// A record that the end of its set cuts off.
+    /// A record that the end of its set cuts off, or an sFlow sample that the end of the datagram does.
     #[error("record cut off at offset {offset}")]
     RecordCut {
         /// Where the record begins.
@@ -99,6 +99,14 @@ pub enum Error {
     DomainRefused {
         /// The domain.
         domain: u32,
+    },
+    /// An sFlow agent address of a type that nobody knows the length of.
+    #[error("unknown address type {kind} at offset {offset}")]
+    AddressType {
+        /// The type word.
+        kind: u32,
+        /// Where it stands.
+        offset: usize,
     },
 }
 
@@ -134,11 +142,13 @@ pub enum ErrorKind {
     RecordCut = 12,
     /// [`Error::DomainRefused`].
     DomainRefused = 13,
+    /// [`Error::AddressType`].
+    AddressType = 14,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -156,6 +166,7 @@ impl ErrorKind {
         Self::EmptyRecord,
         Self::RecordCut,
         Self::DomainRefused,
+        Self::AddressType,
     ];
 
     /// Its name in reports.
@@ -176,6 +187,7 @@ impl ErrorKind {
             Self::EmptyRecord => "empty-record",
             Self::RecordCut => "record-cut",
             Self::DomainRefused => "domain-refused",
+            Self::AddressType => "address-type",
         }
     }
 }
@@ -199,6 +211,7 @@ impl Error {
             Self::EmptyRecord { .. } => ErrorKind::EmptyRecord,
             Self::RecordCut { .. } => ErrorKind::RecordCut,
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
+            Self::AddressType { .. } => ErrorKind::AddressType,
         }
     }
 }

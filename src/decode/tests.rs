@@ -6,5 +6,7 @@ mod faults;
 mod flows;
 mod oracle;
 mod robust;
+mod sections;
+mod sflow;
 mod state;
 mod times;
