@@ -57,7 +57,7 @@ pub struct Limits {
     pub templates: usize,
     /// Fields in one template.
     pub template_fields: usize,
-    /// Observation domains.
+    /// Observation domains, and agents of sFlow.
     pub domains: usize,
     /// Octets of data sets that wait for their template.
     pub hold_octets: usize,

@@ -442,6 +442,15 @@ impl ExporterState {
         to.expired_records.store(self.memory.sampling.expired_records(), Relaxed);
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
+        let (sflow, to) = (counts.sflow, &to.sflow);
+        to.flow_samples.store(sflow.flow_samples, Relaxed);
+        to.counter_samples.store(sflow.counter_samples, Relaxed);
+        to.discard_notifications.store(sflow.discard_notifications, Relaxed);
+        to.skipped_formats.store(sflow.skipped_formats, Relaxed);
+        to.samples_lost.store(sflow.samples_lost, Relaxed);
+        to.samples_dropped.store(sflow.samples_dropped, Relaxed);
+        to.pool_contradictions.store(sflow.pool_contradictions, Relaxed);
+        to.other_agents.store(sflow.other_agents, Relaxed);
     }
 }
 

@@ -135,7 +135,7 @@ pub enum RateSource {
     Default = 6,
     /// The datagram's header (NetFlow v5).
     Header = 7,
-    /// A multiple of the rate in an sFlow sample, because the sample pool says that samples were dropped.
+    /// A multiple of the rate in an sFlow sample, to make up for samples that the exporter dropped.
     Pool = 8,
 }
 

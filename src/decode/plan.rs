@@ -4,11 +4,12 @@
 //! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
 //! that give several of them count the same octets several times. Packets come from the counter's own partner.
 //!
-//! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on, 313 from
-//! the IP header on) and none of these counters is one packet. Its octets are element 312, the length of the frame (for 313
-//! also 224, that of the packet). Where neither is there, they are what the section itself says: the length in the IP header, and
-//! the octets of the link's header before it. That leaves out what follows the packet (padding, check sequence), which nobody
-//! has stated. What the record has no elements for (addresses, ports, VLAN, ...) is read from the section.
+//! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
+//! 313 from the IP header on) and none of these counters is one packet. Its octets are element 312, the length of the
+//! frame (for 313 also 224, that of the packet). Where neither is there, they are what the section itself says: the
+//! length in the IP header, and the octets of the link's header before it. That leaves out what follows the packet
+//! (padding, check sequence), which nobody has stated. What the record has no elements for (addresses, ports, VLAN,
+//! ...) is read from the section.
 
 use super::clock::{Clock, Clocks, Context};
 use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};

@@ -1,27 +1,27 @@
 //! sFlow version 5 (sflow.org, `sflow_version_5.txt`): a datagram header, then samples that state their own length.
 //!
-//! **What counts.** A flow sample (format 1, or 3 with wide numbers) is one packet that was picked on its way through the
-//! exporter: one record of one packet, scaled by its sampling rate. Its octets are the frame length of the raw packet
-//! header, as the exporter states it: all octets of the frame that were received on the link, the frame check sequence and what
-//! the exporter `stripped` before it copied the header included, so nothing is added to it or taken away. Without a raw
-//! header it is the length of the sampled Ethernet frame, else of the sampled IP packet. A sample with none of them is no
-//! volume. A frame that cannot be read has its volume all the same, in the family "other".
+//! **What counts.** A flow sample (format 1, or 3 with wide numbers) is one packet that was picked on its way through
+//! the exporter: one record of one packet, scaled by its sampling rate. Its octets are the frame length of the raw
+//! packet header, as the exporter states it: all octets of the frame that were received on the link, the frame check
+//! sequence and what the exporter `stripped` before it copied the header included, so nothing is added to it or taken
+//! away. Without a raw header it is the length of the sampled Ethernet frame, else of the sampled IP packet. A sample
+//! with none of them is no volume. A frame that cannot be read has its volume all the same, in the family "other".
 //!
 //! **What does not.** Counter samples (2 and 4) and notifications of discarded packets (5) are counted and skipped: a
 //! discard notification names a packet that was not forwarded, and nobody pays for it. A *flow sample* whose output
 //! says that the packet was discarded was sampled on the way in; it is a record with that forwarding status. Samples
 //! and flow records of vendors' own formats are skipped by their length and counted.
 //!
-//! **Who sent it.** As for every protocol, the exporter is who sent the UDP datagram: that address can be filtered and is
-//! what the operator configured, while the agent address within may be a loopback, or anything. The record's domain is the
-//! sub-agent. Sequence numbers and sample pools are kept for each agent address and sub-agent, so that a relay does not look like
-//! loss; but interface numbers of several agents behind one relay would mean each other's links, so datagrams of
-//! another agent than the first are counted.
+//! **Who sent it.** As for every protocol, the exporter is who sent the UDP datagram: that address can be filtered and
+//! is what the operator configured, while the agent address within may be a loopback, or anything. The record's domain
+//! is the sub-agent. Sequence numbers and sample pools are kept for each agent address and sub-agent, so that a relay
+//! does not look like loss; but interface numbers of several agents behind one relay would mean each other's links, so
+//! datagrams of another agent than the first are counted.
 //!
 //! **When.** sFlow states no times: a sample belongs to the instant at which its datagram was received.
 //!
-//! **Errors.** A sample with an error inside leaves the others alone. Where a sample ends beyond the datagram nothing of
-//! it is taken, and the datagram is malformed.
+//! **Errors.** A sample with an error inside leaves the others alone. Where a sample ends beyond the datagram nothing
+//! of it is taken, and the datagram is malformed.
 
 mod agent;
 mod pool;
@@ -62,7 +62,7 @@ pub struct Counts {
     pub skipped_formats: u64,
     /// Flow samples missing by their data sources' sequence numbers.
     pub samples_lost: u64,
-    /// Flow samples that exporters say they had to drop themselves. The sample pool makes up for them.
+    /// Flow samples that the exporter says it had to drop itself. Those that follow make up for them.
     pub samples_dropped: u64,
     /// Spans in which the sample pool moved by more than twice, or less than half, of what the stated rate explains.
     pub pool_contradictions: u64,

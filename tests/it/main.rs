@@ -7,6 +7,7 @@ mod crash;
 mod generated;
 mod live;
 mod live_support;
+mod sflow;
 mod snmp;
 mod support;
 mod tidy;

@@ -1,35 +1,38 @@
 //! The sample pool of one data source: do its samples stand for as many packets as it says that they do?
 //!
-//! Each flow sample states a rate *N*, how many packets could have been sampled so far (the pool), how many samples were made so
-//! far (its sequence number), and how many were picked but dropped for want of resources (which is 0 too where the exporter cannot
-//! tell). Where none is dropped the pool moves by *N* a sample, but for chance. Where some are, it moves by more, and
-//! samples at the stated rate would fall short of the traffic.
+//! Each flow sample states a rate *N*, how many packets could have been sampled so far (the pool), how many samples
+//! were made so far (its sequence number), and how many were picked but dropped for want of resources (which is 0 too
+//! where the exporter cannot tell). Where none is dropped the pool moves by *N* a sample, but for chance. Where some
+//! are, it moves by more, and samples at the stated rate would fall short of the traffic.
 //!
-//! **The rule.** The stated rate rules. An account is kept of the packets by which the pool is ahead of the samples.
-//! When it exceeds [`BAND`] samples' worth, the next samples take a multiple of the stated rate, a power of two
-//! up to [`MULTIPLE_MAX`], and what they take above it is paid from the account. So scaled packets follow the pool, for
-//! good, within the band and one span; which sample takes the multiple depends on nothing that is in the packet.
+//! **The rule.** The stated rate rules. A sample also stands for those that the exporter dropped since the one before,
+//! which is *N* packets for each: they are owed. Samples take a multiple of the stated rate, a power of two up to
+//! [`MULTIPLE_MAX`], and so pay off what is owed; which sample does depends on nothing that is in the packet. So scaled
+//! packets are *N* for each sample made or dropped, but for what [`SPREAD`] samples and an open span come to.
 //!
-//! Why so, and not the quotient of the last two samples: that one is right only in the mean, is off by its own size each
-//! time, and would give each sample a rate, and a usage row, of its own. This way a source has at most seven rates, and with an
-//! exporter that drops nothing hardly ever another one than it states.
+//! Why so, and not the quotient of the pool's step between two samples: that is right only in the mean, is off by its
+//! own size each time, and would give each sample a rate, and a usage row, of its own. This way a source has at most
+//! seven rates, and only the stated one while its exporter keeps up.
 //!
-//! - The pool is compared over spans of [`SPAN`] samples made or dropped; nothing is concluded from less.
+//! - The pool is the witness, over spans of [`SPAN`] samples made or dropped. Where it moved by less than half, or more
+//!   than twice, of what they explain, it contradicts them: nothing of the span is owed, and that is counted. Exporters
+//!   whose pool counts other packets too, or whose sequence numbers run over several sources, look so.
+//! - An exporter that cannot see its drops reports none. What the pool is ahead of all samples made and dropped is chance, or
+//!   such drops: it is owed, too, once it is more than chance explains (see [`Pool::is_beyond_chance`]). Following every
+//!   step of the pool would be wrong: a correction in one direction turns chance into volume.
+//! - What is behind is never made good for: the rate is not taken below the stated one.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
-//!   Of a span's excess only the part of the samples that arrived goes to the account.
-//! - The account may be negative: that is chance, or a pool that counts less than the samples stand for. The rate is never
-//!   taken below what the exporter states, because exporters whose pool stands still, or whose sequence numbers run over
-//!   several sources, look the same. A pool that says more than twice what samples and drops explain is not believed
-//!   either. Both are counted: there the operator has to say what is right (`sampling.override`).
-//! - A pool that does not move says nothing. One whose sequence began anew begins anew.
+//!   Only the part of the samples of a span that arrived is owed anything.
+//! - A pool that does not move says nothing. Where the sequence begins anew all of this does.
+//!
+//! Where the stated rate is wrong, the operator has the last word (`sampling.override`).
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::UnixMillis;
 
-/// Samples that the pool may be ahead before it is followed. Chance alone gets there now and then; following it then is
-/// right, too, and costs no more than a second rate.
-const BAND: u64 = 16;
+/// Samples over which what is owed is spread.
+const SPREAD: u64 = 8;
 
 /// Samples, made or dropped, over which the pool is compared. Of so many, chance alone explains a sixth up or down.
 const SPAN: u64 = 32;
@@ -43,8 +46,8 @@ const RESTART: u32 = 1 << 16;
 /// One that is behind by no more is a late sample.
 const REORDER: u32 = 1 << 8;
 
-/// Keeps the account far from the end of its range.
-const ACCOUNT_MAX: i128 = 1 << 48;
+/// Keeps sums of packets far from the end of their range.
+const PACKETS_MAX: i128 = 1 << 48;
 
 /// What a flow sample states of its sampling.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -83,8 +86,11 @@ pub(super) struct Pool {
     pub(super) last_seen: UnixMillis,
     last: Statement,
     span: Span,
-    /// Packets by which the pool is ahead of what the samples were scaled to.
-    account: i64,
+    /// Packets that samples still have to stand for.
+    owed: u64,
+    /// Packets by which the pool is ahead of the samples made and dropped, over so many of them.
+    ahead: i64,
+    over: u64,
 }
 
 /// Sums over the samples of a span.
@@ -99,7 +105,7 @@ struct Span {
 impl Pool {
     /// The pool of a source whose first sample states `first`.
     pub(super) fn new((class, index): (u32, u32), first: Statement, now: UnixMillis) -> Self {
-        Self { class, index, last_seen: now, last: first, span: Span::default(), account: 0 }
+        Self { class, index, last_seen: now, last: first, span: Span::default(), owed: 0, ahead: 0, over: 0 }
     }
 
     /// Takes in what the next sample states.
@@ -136,33 +142,47 @@ impl Pool {
         Verdict { multiple: self.pay(next.rate.into()), lost: step - 1, found: 0, dropped, contradicted }
     }
 
-    /// Ends a span: its part of the excess goes to the account. True where the pool contradicts the samples.
+    /// Ends a span: what it leaves owed. True where the pool contradicts the samples.
     fn close(&mut self, rate: u64) -> bool {
         let Span { made, arrived, dropped, passed } = core::mem::take(&mut self.span);
-        let (stated, explained) = (rate * made, rate * (made + dropped));
         if passed == 0 {
             return false;
         }
-        if passed / 2 > explained {
+        // Both are counters of 32 bits, so their product may just not fit; then it is more than any pool.
+        let explained = rate.saturating_mul(made + dropped);
+        if passed / 2 > explained || passed < explained / 2 {
             return true;
         }
-        let excess = i128::from(passed) - i128::from(stated);
-        let account = i128::from(self.account) + excess * i128::from(arrived) / i128::from(made);
-        let account = account.clamp(-ACCOUNT_MAX, ACCOUNT_MAX);
-        self.account = i64::try_from(account).expect("48 bits fit into 64");
-        passed < stated / 2
+        let part = |packets: i128| packets * i128::from(arrived) / i128::from(made);
+        let ahead = i128::from(self.ahead) + part(i128::from(passed) - i128::from(explained));
+        self.ahead = i64::try_from(ahead.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64");
+        self.over = self.over.saturating_add(made + dropped);
+        let mut owed = i128::from(self.owed) + part(i128::from(rate) * i128::from(dropped));
+        if self.is_beyond_chance(rate) {
+            owed += i128::from(self.ahead);
+            (self.ahead, self.over) = (0, 0);
+        }
+        self.owed = u64::try_from(owed.clamp(0, PACKETS_MAX)).expect("48 bits fit into 64");
+        false
     }
 
-    /// The multiple that the next sample takes, paid from the account.
+    /// True where the pool is so far ahead that chance does not explain it. One sample of random 1-in-*N* sampling
+    /// stands for *N* packets, give or take *N*; *n* of them are off by *N* times the root of *n*, and by four times
+    /// that hardly ever.
+    fn is_beyond_chance(&self, rate: u64) -> bool {
+        i128::from(self.ahead) > i128::from(rate) * i128::from(4 * self.over.isqrt() + 16)
+    }
+
+    /// The multiple that the next sample takes, paid from what is owed.
     fn pay(&mut self, rate: u64) -> u64 {
-        let ahead = u64::try_from(self.account).unwrap_or(0);
-        if rate == 0 || ahead <= BAND * rate {
+        if rate == 0 {
             return 1;
         }
-        let wanted = (2 * ahead / (BAND * rate)).min(MULTIPLE_MAX);
+        let wanted = (self.owed / (SPREAD * rate) + 1).min(MULTIPLE_MAX);
         // No rate has more than 32 bits.
-        let multiple = power_of_two(wanted.min(u64::from(u32::MAX) / rate).max(1));
-        self.account -= i64::try_from((multiple - 1) * rate).expect("less than the account");
+        let multiple = power_of_two(wanted.min(u64::from(u32::MAX) / rate));
+        // The multiple less one is no more than an eighth of what is owed.
+        self.owed -= (multiple - 1) * rate;
         multiple
     }
 }

@@ -210,8 +210,8 @@ fn head(body: &mut Reader<'_>, is_expanded: bool) -> Option<Head> {
     })
 }
 
-/// The interface that a format and a value name: format 0 is an ifIndex. Of several outputs (format 2), of none (1), and of the
-/// exporter itself nothing is left.
+/// The interface that a format and a value name: format 0 is an ifIndex. Of several outputs (format 2), of none (1),
+/// and of the exporter itself nothing is left.
 const fn index((format, value): (u32, u32)) -> IfIndex {
     match (format, value) {
         (0, INTERNAL | u32::MAX) => IfIndex(0),
@@ -220,8 +220,8 @@ const fn index((format, value): (u32, u32)) -> IfIndex {
     }
 }
 
-/// The forwarding status (IPFIX element 89) of an output. In format 1 the value is the reason of a discard: ICMP's codes
-/// of "destination unreachable" (RFC 1812 5.2.7.1), or from 256 on sFlow's own.
+/// The forwarding status (IPFIX element 89) of an output. In format 1 the value is the reason of a discard: ICMP's
+/// codes of "destination unreachable" (RFC 1812 5.2.7.1), or from 256 on sFlow's own.
 const fn status((format, value): (u32, u32)) -> u8 {
     match (format, value) {
         (1, 0 | 1 | 6 | 7) => 131,     // Unroutable.
@@ -280,8 +280,8 @@ fn router(record: &mut Reader<'_>) -> Option<Router> {
     Some(Router { next_hop, masks: (mask(record.u32()?), mask(record.u32()?)) })
 }
 
-/// The destination's AS is the last one of the path. An empty path leads to the exporter's own AS, which is 0 here as in
-/// NetFlow.
+/// The destination's AS is the last one of the path. An empty path leads to the exporter's own AS, which is 0 here as
+/// in NetFlow.
 fn gateway(record: &mut Reader<'_>) -> Option<Gateway> {
     let kind = record.u32()?;
     let next_hop = record.address(kind)?;

@@ -292,8 +292,8 @@ fn a_pool_that_runs_ahead_raises_the_rate() {
         packets += u64::from(rate.numerator());
         rates.push((rate.numerator(), rate.source()));
     }
-    // 299 steps of the pool and the first sample at its stated rate. Where the account comes to rest, sixteen times the rate
-    // is taken: eight bands of sixteen samples; a span of four samples may be open.
+    // 299 steps of the pool and the first sample at its stated rate. To pay nine a sample up to 8 * 15 are owed, and 36
+    // at once at the end of a span; one of four samples may be open.
     let passed = 299 * 5120 + 512;
     assert!((passed - (8 * 16 + 40) * 512..=passed).contains(&packets), "{packets} of {passed}");
     rates.sort_unstable();
@@ -326,7 +326,8 @@ fn errors() {
         (changed(32, 24), ErrorKind::RecordCut, 0),
         (changed(64, 2), ErrorKind::RecordCut, 1),
         (changed(72, 200), ErrorKind::RecordCut, 0),
-        // A header that claims more than its record has: its frame's length is known all the same ... if there were any.
+        // A header that claims more than its record has: its frame's length is known all the same ... if there were
+        // any.
         (changed(88, 100), ErrorKind::RecordCut, 0),
     ] {
         let mut collector = Collector::default();
@@ -367,6 +368,33 @@ fn agents_and_sources_are_bounded() {
     let sample = flow_sample_of([1, 9999, 512, 0, 0, 3, 4], &[raw_header(1, 10, &frame())]);
     collector.take_at(EXPORT_MS + 3_600_000, &datagram(5000, &[sample])).unwrap();
     assert_eq!(collector.counts().sflow.source_refusals, 5000 - 4096);
+}
+
+#[test]
+fn a_checkpoint_at_any_point_changes_nothing() {
+    // Drops, a loss, a duplicate, two sources and two agents.
+    let sample = |source: u32, n: u32| {
+        flow_sample_of([n, source, 512, n * 1500, n * 2, 3, 4], &[raw_header(1, 100, &frame())])
+    };
+    let mut datagrams: Vec<Vec<u8>> =
+        (1..=80).filter(|n| n % 7 != 0).map(|n| datagram(n, &[sample(3, n), sample(4, n)])).collect();
+    datagrams.insert(30, datagrams[29].clone());
+    datagrams.insert(40, datagram_of(octets().u32(0), 1, 9, 9, &[sample(3, 9)]));
+    let run = |save: bool| {
+        let mut collector = Collector::default();
+        for datagram in &datagrams {
+            if save {
+                let saved = postcard::to_stdvec(&collector.decoder).unwrap();
+                collector.decoder = postcard::from_bytes(&saved).unwrap();
+            }
+            collector.take(datagram).unwrap();
+        }
+        (collector.counts(), collector.out.records)
+    };
+    let (counts, records) = run(false);
+    assert!(records.iter().any(|flow| flow.sampler == stated(1024, RateSource::Pool)));
+    assert_eq!((counts.duplicates, counts.lost, counts.sflow.samples_lost), (1, 11, 22));
+    assert_eq!(run(true), (counts, records));
 }
 
 /// A datagram with all that is read.
