@@ -138,7 +138,8 @@ impl Work<'_> {
         for _ in 0..samples {
             let offset = datagram.at();
             let Some(format) = datagram.u32() else {
-                return result.and(Err(Error::Truncated { offset: datagram.end() }));
+                let cut = Error::Truncated { offset: datagram.end() };
+                return result.and(Err(cut));
             };
             let Some(body) = datagram.u32().and_then(|length| datagram.opaque(length)) else {
                 return result.and(Err(Error::RecordCut { offset }));
@@ -146,17 +147,15 @@ impl Work<'_> {
             let counts = &mut self.counts.sflow;
             match format {
                 FLOW | FLOW_EXPANDED => {
-                    result = result.and(self.flow_sample(agent.as_mut(), body, format == FLOW_EXPANDED));
+                    let sample = self.flow_sample(agent.as_mut(), body, format == FLOW_EXPANDED);
+                    result = result.and(sample);
                 }
                 COUNTERS | COUNTERS_EXPANDED => counts.counter_samples += 1,
                 DISCARD => counts.discard_notifications += 1,
                 _ => counts.skipped_formats += 1,
             }
         }
-        // What follows the last sample is padding, or nobody can say what it is.
-        if datagram.rest().iter().any(|&octet| octet != 0) {
-            return result.and(Err(Error::RecordCut { offset: datagram.at() }));
-        }
+        // Octets behind the last sample belong to nothing, as those behind the last record of the other protocols.
         result
     }
 }

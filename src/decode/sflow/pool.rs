@@ -17,9 +17,9 @@
 //! - The pool is the witness, over spans of [`SPAN`] samples made or dropped. Where it moved by less than half, or more
 //!   than twice, of what they explain, it contradicts them: nothing of the span is owed, and that is counted. Exporters
 //!   whose pool counts other packets too, or whose sequence numbers run over several sources, look so.
-//! - An exporter that cannot see its drops reports none. What the pool is ahead of all samples made and dropped is chance, or
-//!   such drops: it is owed, too, once it is more than chance explains (see [`Pool::is_beyond_chance`]). Following every
-//!   step of the pool would be wrong: a correction in one direction turns chance into volume.
+//! - An exporter that cannot see its drops reports none. What the pool is ahead of all samples made and dropped is
+//!   chance, or such drops: it is owed, too, once it is more than chance explains (see [`Pool::is_beyond_chance`]).
+//!   Following every step of the pool would be wrong: a correction in one direction turns chance into volume.
 //! - What is behind is never made good for: the rate is not taken below the stated one.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
 //!   Only the part of the samples of a span that arrived is owed anything.
