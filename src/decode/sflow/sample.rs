@@ -182,7 +182,7 @@ impl Said {
     /// The octets of the sampled packet, by the most complete statement.
     fn octets(&self) -> Option<u32> {
         let header = self.header.map(|(length, _)| length);
-        header.or(self.ethernet).or(self.packet.map(|(length, _)| length))
+        header.or(self.ethernet).or_else(|| self.packet.map(|(length, _)| length))
     }
 }
 
