@@ -594,6 +594,15 @@ impl ExporterState {
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
+        let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
+        add(&to.flow_samples, now.flow_samples, then.flow_samples);
+        add(&to.counter_samples, now.counter_samples, then.counter_samples);
+        add(&to.discard_notifications, now.discard_notifications, then.discard_notifications);
+        add(&to.skipped_formats, now.skipped_formats, then.skipped_formats);
+        add(&to.samples_lost, now.samples_lost, then.samples_lost);
+        add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
+        add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
+        add(&to.other_agents, now.other_agents, then.other_agents);
     }
 }
 

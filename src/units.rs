@@ -124,7 +124,7 @@ pub enum RateSource {
     NotAnnounced = 0,
     /// The operator's override.
     Override = 1,
-    /// In the data record itself (v9 elements 34 and 35).
+    /// In the data record itself (v9 elements 34 and 35, sFlow samples).
     Record = 2,
     /// The options record of the sampler that the data record names.
     Sampler = 3,
@@ -136,11 +136,13 @@ pub enum RateSource {
     Default = 6,
     /// The datagram's header (NetFlow v5, v8).
     Header = 7,
+    /// A multiple of the rate in an sFlow sample, to make up for samples that the exporter dropped.
+    Pool = 8,
 }
 
 impl RateSource {
     /// All sources, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NotAnnounced,
         Self::Override,
         Self::Record,
@@ -149,6 +151,7 @@ impl RateSource {
         Self::Exporter,
         Self::Default,
         Self::Header,
+        Self::Pool,
     ];
 
     /// The source stored as `n`.
@@ -169,6 +172,7 @@ impl RateSource {
             Self::Exporter => "exporter",
             Self::Default => "default",
             Self::Header => "header",
+            Self::Pool => "sample-pool",
         }
     }
 }

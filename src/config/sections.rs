@@ -23,7 +23,7 @@ pub enum UnknownExporters {
 pub struct Receive {
     /// Where NetFlow and IPFIX datagrams are taken.
     pub listen: Vec<SocketAddr>,
-    /// Where sFlow datagrams are taken.
+    /// Where more datagrams are taken, for sFlow by custom; their content says what they are.
     pub sflow: Vec<SocketAddr>,
     /// Stream processors.
     pub processors: usize,

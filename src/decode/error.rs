@@ -9,7 +9,7 @@ pub enum Error {
         /// Where octets are missing.
         offset: usize,
     },
-    /// The version word is none of 1, 5, 7, 8, 9, 10.
+    /// The version word is none of 1, 5, 7, 8, 9, 10, nor sFlow's 5 in 32 bits.
     #[error("unknown version {version}")]
     UnknownVersion {
         /// The version word.
@@ -88,7 +88,7 @@ pub enum Error {
         /// Where the set begins.
         offset: usize,
     },
-    /// A record that the end of its set cuts off.
+    /// A record that the end of its set cuts off, or an sFlow sample that the end of the datagram does.
     #[error("record cut off at offset {offset}")]
     RecordCut {
         /// Where the record begins.
@@ -113,6 +113,14 @@ pub enum Error {
         count: u16,
         /// The length of the datagram.
         octets: usize,
+    },
+    /// An sFlow agent address of a type that nobody knows the length of.
+    #[error("unknown address type {kind} at offset {offset}")]
+    AddressType {
+        /// The type word.
+        kind: u32,
+        /// Where it stands.
+        offset: usize,
     },
 }
 
@@ -152,11 +160,13 @@ pub enum ErrorKind {
     UnknownAggregation = 14,
     /// [`Error::RecordLength`].
     RecordLength = 15,
+    /// [`Error::AddressType`].
+    AddressType = 16,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -176,6 +186,7 @@ impl ErrorKind {
         Self::DomainRefused,
         Self::UnknownAggregation,
         Self::RecordLength,
+        Self::AddressType,
     ];
 
     /// Its name in reports.
@@ -198,6 +209,7 @@ impl ErrorKind {
             Self::DomainRefused => "domain-refused",
             Self::UnknownAggregation => "unknown-aggregation",
             Self::RecordLength => "record-length",
+            Self::AddressType => "address-type",
         }
     }
 }
@@ -223,6 +235,7 @@ impl Error {
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
             Self::UnknownAggregation { .. } => ErrorKind::UnknownAggregation,
             Self::RecordLength { .. } => ErrorKind::RecordLength,
+            Self::AddressType { .. } => ErrorKind::AddressType,
         }
     }
 }

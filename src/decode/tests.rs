@@ -8,5 +8,7 @@ mod fixed;
 mod flows;
 mod oracle;
 mod robust;
+mod sections;
+mod sflow;
 mod state;
 mod times;

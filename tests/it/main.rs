@@ -9,6 +9,7 @@ mod journals;
 mod live;
 mod live_support;
 mod oldflow;
+mod sflow;
 mod snmp;
 mod support;
 mod tidy;
