@@ -59,6 +59,9 @@ const CLOCK_BEHIND_MS: i64 = 3_600_000;
 pub struct Limits {
     /// Templates (data and options) over all domains.
     pub templates: usize,
+    /// How long a template is used after it was last sent. Far more than the half an hour after which routers repeat
+    /// them at the latest by default: what a template of the same run says stays true, so age alone is a weak doubt.
+    pub template_lifetime_ms: i64,
     /// Fields in one template.
     pub template_fields: usize,
     /// Observation domains, and agents of sFlow.
@@ -75,6 +78,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             templates: 4096,
+            template_lifetime_ms: 24 * 60 * 60 * 1000,
             template_fields: 512,
             domains: 256,
             hold_octets: 4 << 20,

@@ -2,9 +2,12 @@
 
 use core::net::IpAddr;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::units::SamplingRate;
+use crate::flow::{FlowRecord, Observed};
+use crate::units::{IfIndex, RateSource, SamplingRate};
 
 /// From which side of its interfaces an exporter's records come.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,15 +33,43 @@ pub enum OutputZero {
     Discarded,
 }
 
-/// The operator's word on an exporter's sampling. `over` beats everything, `default` fills in where nothing is announced.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// The operator's word on an exporter's sampling. `interfaces` beats `over`, which beats whatever the exporter says;
+/// `default` fills in where nothing is announced.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct SamplingPolicy {
     /// `sampling.override`: the rate, whatever the exporter says.
     pub over: Option<SamplingRate>,
+    /// `sampling.interfaces`: the rates of the interfaces that packets are looked at on, sorted by interface. A record
+    /// is about its input interface, or its output interface where it was observed on the way out (element 61, or
+    /// `observes = "egress"`).
+    pub interfaces: Arc<[(IfIndex, SamplingRate)]>,
+    /// Records that do not say where they were observed were observed on the way out.
+    pub at_egress: bool,
     /// `sampling.default`: the rate where the exporter says nothing.
     pub default: Option<SamplingRate>,
     /// `sampling.require`: records wait until a rate is announced, however long that takes.
     pub require: bool,
+}
+
+impl SamplingPolicy {
+    /// The operator's rate for a record, whatever the exporter says: that of the interface where it was observed, or
+    /// the one for all.
+    #[inline]
+    #[must_use]
+    pub fn ruling(&self, record: &FlowRecord) -> Option<SamplingRate> {
+        if !self.interfaces.is_empty() {
+            let is_egress = match record.observed {
+                Observed::Unknown => self.at_egress,
+                Observed::Ingress => false,
+                Observed::Egress => true,
+            };
+            let interface = if is_egress { record.output } else { record.input };
+            if let Ok(at) = self.interfaces.binary_search_by_key(&interface, |&(interface, _)| interface) {
+                return Some(self.interfaces[at].1.with_source(RateSource::Override));
+            }
+        }
+        self.over.map(|rate| rate.with_source(RateSource::Override))
+    }
 }
 
 /// An exporter as configured, or as accepted.

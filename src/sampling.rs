@@ -1,6 +1,6 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! In this order: the operator's override; the record's own rate (or the v5 or v8 header's); the options record of the
+//! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or v8 header's); the options record of the
 //! sampler that the record names; options for the whole observation domain; options of the exporter's other domains,
 //! where they all agree; the operator's default. Never a silent 1, never 0:
 //!
@@ -114,7 +114,7 @@ impl ExporterSampling {
         records: &mut Vec<FlowRecord>,
         from: usize,
     ) {
-        if let Some(rate) = policy.over {
+        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty()) {
             let rate = rate.with_source(RateSource::Override);
             for record in records.iter_mut().skip(from) {
                 record.rate = rate;
@@ -127,6 +127,11 @@ impl ExporterSampling {
         // The last answer that holds for every record of its domain and sampler.
         let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
         for at in from..records.len() {
+            if let Some(rate) = policy.ruling(&records[at]) {
+                records[at].rate = rate;
+                keep(records, at, &mut kept);
+                continue;
+            }
             let sampler = match records[at].sampler {
                 SamplerRef::Stated(rate) => {
                     records[at].rate = rate;
@@ -186,7 +191,10 @@ impl ExporterSampling {
             return;
         }
         let passed = self.rates.grace_passes(now, config.grace_ms);
-        let turned = self.policy.replace(*policy) != Some(*policy);
+        let turned = self.policy.as_ref() != Some(policy);
+        if turned {
+            self.policy = Some(policy.clone());
+        }
         if passed || turned || self.stale {
             self.release(policy, released);
         }
@@ -289,10 +297,8 @@ impl ExporterSampling {
         }
     }
 
+    /// The verdict on a record for which the operator has no rate of their own.
     fn verdict(&self, domain: u32, sampler: Option<u64>, policy: &SamplingPolicy) -> Verdict {
-        if let Some(rate) = policy.over {
-            return Verdict::Rate(rate.with_source(RateSource::Override));
-        }
         if let Some(sampler) = sampler {
             return match self.rates.sampler(domain, sampler) {
                 Known::Rate(rate) => Verdict::Rate(rate),
@@ -320,12 +326,13 @@ impl ExporterSampling {
 
     /// The verdict on a waiting record.
     fn verdict_on(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+        if let Some(rate) = policy.ruling(record) {
+            return Verdict::Rate(rate);
+        }
         match record.sampler {
             SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
             silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
-                let said = policy.over.map(|rate| rate.with_source(RateSource::Override));
-                let said = said.or_else(|| unsampled(silent, policy));
-                said.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+                unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
             SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
         }

@@ -4,6 +4,7 @@
 use core::hash::Hash;
 use core::net::IpAddr;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use toml::de::DeValue;
 
@@ -17,7 +18,7 @@ use crate::classify::rules::{
 use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ids::CustomerId;
-use crate::units::{Asn, IfIndex, RateSource, UnixMillis};
+use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// A customer file to be read.
 pub(super) struct CustomerFile {
@@ -159,7 +160,29 @@ fn sampling_policy(table: &Table<'_>) -> SamplingPolicy {
             "",
         );
     }
-    SamplingPolicy { over, default, require }
+    let interfaces = interface_rates(table);
+    SamplingPolicy { over, interfaces, at_egress: false, default, require }
+}
+
+/// `interfaces = [ { ifindex = 12, rate = "1/512" } ]`, sorted.
+fn interface_rates(table: &Table<'_>) -> Arc<[(IfIndex, SamplingRate)]> {
+    let mut found: Vec<(IfIndex, SamplingRate)> = Vec::new();
+    table.each("interfaces", |entry| {
+        let index_at = entry.require("ifindex", "the interface that packets are looked at on");
+        let index = index_at.and_then(|value| value.integer("`ifindex`", 1..=u64::from(u32::MAX)));
+        let rate = entry.require("rate", "its sampling rate").and_then(|value| {
+            value.parse("a sampling rate, such as \"1/512\"", |text| value::rate(text, RateSource::Override))
+        });
+        let index = index.and_then(|n| u32::try_from(n).ok()).map(IfIndex);
+        if let (Some(index), Some(value)) = (index, index_at)
+            && found.iter().any(|&(other, _)| other == index)
+        {
+            value.problem("this interface has a sampling rate already; remove one", "");
+        }
+        found.extend(index.zip(rate));
+    });
+    found.sort_unstable_by_key(|&(index, _)| index);
+    found.into()
 }
 
 /// A date or time as TOML has it, or a string. Local times are refused: nobody could say where.
@@ -239,7 +262,8 @@ impl Builder {
             let output_zero = table.get("output_zero").and_then(|value| {
                 word(value, &[("unknown", OutputZero::Unknown), ("discarded", OutputZero::Discarded)])
             });
-            let sampling = table.section("sampling", sampling_policy);
+            let mut sampling = table.section("sampling", sampling_policy);
+            sampling.at_egress = observes == Some(Observes::Egress);
             if let Some(value) = table.get("snmp") {
                 value.problem("exporters are not polled over SNMP yet; remove `snmp` here", "");
             }

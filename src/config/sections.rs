@@ -203,6 +203,7 @@ pub(super) fn journal(table: &Table<'_>) -> journal::Config {
 pub(super) fn decode(table: &Table<'_>) -> Limits {
     let mut section = Limits::default();
     set(&mut section.templates, count(table, "templates", 1 << 20));
+    set(&mut section.template_lifetime_ms, duration(table, "template_lifetime", 1));
     set(&mut section.template_fields, count(table, "template_fields", 16_384));
     set(&mut section.domains, count(table, "domains", 1 << 20));
     let hold = octets(table, "hold_size", 0).and_then(|octets| usize::try_from(octets).ok());

@@ -32,7 +32,7 @@ sampling.require = true
 [[exporter]]
 name = "gw"
 address = "192.0.2.3"
-sampling = { default = "2/3" }
+sampling = { default = "2/3", interfaces = [ { ifindex = 7, rate = "1/64" }, { ifindex = 3, rate = "1/512" } ] }
 
 [[link]]
 name = "transit-a"
@@ -106,6 +106,9 @@ fn the_example_is_read() {
     assert_eq!((unnamed.output_zero, unnamed.sampling.require), (OutputZero::Discarded, true));
     let default = gw.sampling.default.expect("a default");
     assert_eq!((default.numerator(), default.denominator(), default.source()), (3, 2, RateSource::Default));
+
+    let mapped = gw.sampling.interfaces.iter().map(|(interface, rate)| (interface.0, rate.numerator()));
+    assert_eq!(mapped.collect::<Vec<_>>(), [(3, 512), (7, 64)]);
 
     let network = &config.network;
     let twelve = |exporter: &str| {
@@ -241,6 +244,12 @@ fn exporters() {
         &["waits for an announcement"],
     );
     check(&format!("{CE1}sampling = {{ override = 1000 }}"), &["expected a sampling rate"]);
+    let mapped = |entries: &str| format!("{CE1}sampling.interfaces = [{entries}]");
+    check(&mapped("{ ifindex = 3 }"), &["`rate` is missing"]);
+    check(&mapped("{ rate = \"1/2\" }"), &["`ifindex` is missing"]);
+    check(&mapped("{ ifindex = 3, rate = \"1/2\", name = \"a\" }"), &["name"]);
+    let twice = "{ ifindex = 3, rate = \"1/2\" }, { ifindex = 3, rate = \"1/4\" }";
+    check(&mapped(twice), &["has a sampling rate already"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use super::clock::Context;
 use super::read;
-use super::sequence::Unit;
+use super::sequence::{Unit, Uptime};
 use super::{Decoded, Error, ExporterDecoder, Fate, Limits};
 use crate::flow::{Address, Family, FlowRecord, SamplerRef};
 use crate::ids::ExporterId;
@@ -121,12 +121,12 @@ impl ExporterDecoder {
         common: &Common,
     ) -> Option<Context> {
         let &Datagram { limits, received, payload, .. } = datagram;
-        let uptime = Some(common.uptime);
         if let Some(at) = self.domain(header.version, header.stream, limits, received) {
             let domain = &mut self.domains[at];
             if domain.is_duplicate(header.number.unwrap_or(common.uptime), payload) {
                 return None;
             }
+            let uptime = Some(Uptime { millis: common.uptime, stated: common.export, received });
             // Where nothing is numbered, each datagram is what was expected, and only the uptime tells of a restart.
             let (number, count) = header.number.map_or((0, 0), |number| (number, common.count.into()));
             self.counts.told(domain.sequence.see(number, Some(count), uptime, Unit::RECORDS));
@@ -135,7 +135,7 @@ impl ExporterDecoder {
             version: header.version,
             domain: header.domain,
             export: self.counts.export_time(common.export, received),
-            uptime,
+            uptime: Some(common.uptime),
             received,
             system_init: None,
         })

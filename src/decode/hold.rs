@@ -72,6 +72,17 @@ impl Hold {
         expired
     }
 
+    /// Drops what waits for a template of a domain.
+    pub(super) fn forget(&mut self, version: u16, domain: u32) -> Expired {
+        let (before, octets) = (self.sets.len(), self.octets);
+        self.sets.retain(|set| {
+            let goes = set.context.version == version && set.context.domain == domain;
+            self.octets -= if goes { set.octets.len() } else { 0 };
+            !goes
+        });
+        Expired { sets: (before - self.sets.len()) as u64, octets: (octets - self.octets) as u64 }
+    }
+
     fn drop_oldest(&mut self, expired: &mut Expired) -> bool {
         let Some(set) = self.sets.pop_front() else { return false };
         self.octets -= set.octets.len();

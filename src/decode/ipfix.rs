@@ -4,7 +4,7 @@
 //! Data that was received before keeps its meaning, because it is decoded when it is received.
 
 use super::clock::Context;
-use super::sequence::Records;
+use super::sequence::{Records, Unit};
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
@@ -51,6 +51,9 @@ impl ExporterDecoder {
             system_init: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
+        if domain.sequence.starts_anew(number, None, Unit::RECORDS) {
+            work.doubt_templates(domain);
+        }
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
         let Outcome { records, options, mut error } = work.sets(domain, &context, message, Work::templates10);
         if end > payload.len() {

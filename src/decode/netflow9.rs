@@ -1,7 +1,7 @@
 //! NetFlow v9 (RFC 3954): a header of 20 octets, template flowsets (id 0), options template flowsets (id 1), data.
 
 use super::clock::Context;
-use super::sequence::Unit;
+use super::sequence::{Unit, Uptime};
 use super::sets::Piece;
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
@@ -38,6 +38,10 @@ impl ExporterDecoder {
             system_init: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
+        let uptime = Uptime { millis: uptime, stated, received };
+        if domain.sequence.starts_anew(number, Some(uptime), Unit::DATAGRAMS) {
+            work.doubt_templates(domain);
+        }
         work.counts.told(domain.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS));
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let outcome = work.sets(domain, &context, message, Work::templates9);

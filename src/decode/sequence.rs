@@ -13,6 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::UnixMillis;
+
 /// Gaps remembered for late datagrams.
 const GAPS_MAX: usize = 16;
 
@@ -21,6 +23,47 @@ const RECENT: usize = 16;
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
+
+/// After a silence of more than this, an uptime is compared with the time that has passed.
+const SILENCE_MS: i64 = 300_000;
+
+/// An uptime that has run so much more than the time that has passed is another run's, modulo 2^32 milliseconds.
+const UPTIME_AHEAD_MS: i64 = 86_400_000;
+
+/// Datagrams after a new beginning before another one is believed: where two exporters share an address and a domain,
+/// each datagram looks like one.
+const STEADY: u8 = 16;
+
+/// The uptime that a header states, in milliseconds, and when.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Uptime {
+    pub(super) millis: u32,
+    /// By the exporter's clock.
+    pub(super) stated: UnixMillis,
+    /// By ours.
+    pub(super) received: UnixMillis,
+}
+
+impl Uptime {
+    /// True where the exporter has started anew since `before`: its uptime went back, or ran less than the time that
+    /// has passed during a silence, or impossibly more. Either clock may have been set meanwhile, so both must say it.
+    fn began_after(self, before: Self) -> bool {
+        let ran = self.millis.wrapping_sub(before.millis);
+        if ran == 0 {
+            return false;
+        }
+        if ran.cast_signed() < -UPTIME_BACK_MS {
+            return true;
+        }
+        let differs = |passed: i64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
+            let behind = i64::from((passed as u32).wrapping_sub(ran).cast_signed());
+            let tolerated = i64::from(UPTIME_BACK_MS) + passed / 1000;
+            passed >= 0 && (behind < -UPTIME_AHEAD_MS || passed > SILENCE_MS && behind > tolerated)
+        };
+        differs(self.received.since(before.received)) && differs(self.stated.since(before.stated))
+    }
+}
 
 /// What a sequence number counts, and so what a plausible step is.
 #[derive(Clone, Copy, Debug)]
@@ -113,12 +156,34 @@ pub(super) struct Sequence {
     next: Option<u32>,
     /// What would follow a number that was behind without filling a gap.
     odd: Option<u32>,
-    uptime: Option<u32>,
+    uptime: Option<Uptime>,
     gaps: Vec<Gap>,
     numbering: Numbering,
+    /// Datagrams that continued the ones before, since the last that did not.
+    in_order: u8,
+    /// Datagrams since the exporter was last believed, or not believed, to have started anew; none before that.
+    steady: Option<u8>,
 }
 
 impl Sequence {
+    /// Asked before a datagram is decoded: true where it is one of an exporter that has started anew, so that nothing
+    /// said before may be used to read it. More is needed for that than to give up counting what is missing: an uptime,
+    /// or a number far behind, or the number 0 where it is not late; and that this is not seen all the time.
+    pub(super) fn starts_anew(&mut self, number: u32, uptime: Option<Uptime>, unit: Unit) -> bool {
+        let by_uptime = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
+        let by_number = self.in_order >= 2
+            && self.next.is_some_and(|expected| {
+                let (ahead, behind) = (number.wrapping_sub(expected), expected.wrapping_sub(number));
+                let is_late = self.gaps.iter().any(|gap| number.wrapping_sub(gap.start) < gap.len);
+                ahead > unit.restart && !is_late && (number == 0 || behind > unit.reorder && behind <= u32::MAX / 2)
+            });
+        if !by_uptime && !by_number {
+            self.steady = self.steady.map(|steady| steady.saturating_add(1));
+            return false;
+        }
+        self.steady.replace(0).is_none_or(|steady| steady >= STEADY)
+    }
+
     /// Takes in the number of an IPFIX message with `records`; `None` where they could not be counted.
     pub(super) fn see_message(&mut self, number: u32, records: Option<Records>) -> Told {
         let Some(records) = records else {
@@ -160,11 +225,8 @@ impl Sequence {
 
     /// Takes in the number of a datagram that has `count` units; `None` where they could not be counted, in which case
     /// the next datagram is believed without a check.
-    pub(super) fn see(&mut self, number: u32, count: Option<u32>, uptime: Option<u32>, unit: Unit) -> Told {
-        let went_back = match (self.uptime, uptime) {
-            (Some(before), Some(now)) => now.wrapping_sub(before).cast_signed() < -UPTIME_BACK_MS,
-            _ => false,
-        };
+    pub(super) fn see(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>, unit: Unit) -> Told {
+        let went_back = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
         let after = count.map(|count| number.wrapping_add(count));
         let Some(expected) = self.next.filter(|_| !went_back) else {
             let restarted = went_back;
@@ -174,6 +236,7 @@ impl Sequence {
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
         if ahead <= unit.restart {
+            self.in_order = if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
                 if self.gaps.len() == GAPS_MAX {
                     self.gaps.remove(0);
@@ -194,8 +257,8 @@ impl Sequence {
         Told { restarted: true, ..Told::default() }
     }
 
-    fn begin(&mut self, next: Option<u32>, uptime: Option<u32>) {
-        (self.next, self.odd, self.uptime) = (next, None, uptime);
+    fn begin(&mut self, next: Option<u32>, uptime: Option<Uptime>) {
+        (self.next, self.odd, self.uptime, self.in_order) = (next, None, uptime, 0);
         self.gaps.clear();
     }
 

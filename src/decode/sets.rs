@@ -91,7 +91,7 @@ impl Work<'_> {
         outcome: &mut Outcome,
     ) {
         let Domain { templates, system_init, .. } = domain;
-        let Some(template) = templates.get(id) else {
+        let Some(template) = templates.get(id, context.received, self.limits.template_lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
             let expired = self.hold.keep(context, id, octets, self.limits.hold_octets);
             self.counts.expired(expired, self.hold);
@@ -124,7 +124,8 @@ impl Work<'_> {
         offset: usize,
     ) -> Result<(), Error> {
         let room = self.counts.templates < self.limits.templates as u64;
-        match domain.templates.define(id, kind, self.scratch, room) {
+        let time = (domain.last_seen, self.limits.template_lifetime_ms);
+        match domain.templates.define(id, kind, self.scratch, room, time) {
             Defined::Known => Ok(()),
             Defined::Refused => {
                 self.counts.template_refusals += 1;
@@ -134,7 +135,16 @@ impl Work<'_> {
                 self.counts.templates += 1;
                 self.release(domain, id)
             }
+            Defined::Again => self.release(domain, id),
         }
+    }
+
+    /// The exporter has started anew, and may have given the domain's template ids to other layouts: no template is
+    /// used before it is sent again, and sets that wait for one of the time before wait in vain.
+    pub(super) fn doubt_templates(&mut self, domain: &mut Domain) {
+        domain.templates.doubt();
+        let expired = self.hold.forget(domain.version, domain.id);
+        self.counts.expired(expired, self.hold);
     }
 
     /// Decodes the sets that waited for template `id`. Their offsets in an error count from the set's first record.

@@ -30,6 +30,7 @@ mod xdr;
 
 use serde::{Deserialize, Serialize};
 
+use super::sequence::{Unit, Uptime};
 use super::{Decoded, Error, ExporterDecoder, Fate, Limits, read};
 use crate::flow::FlowRecord;
 use crate::ids::ExporterId;
@@ -113,8 +114,8 @@ impl ExporterDecoder {
                 if agent.recent.contains_or_add(number, crc32fast::hash(payload)) {
                     return Ok(Fate::Duplicate);
                 }
-                let told =
-                    agent.sequence.see(number, Some(1), Some(uptime), super::sequence::Unit::DATAGRAMS);
+                let uptime = Uptime { millis: uptime, stated: received, received };
+                let told = agent.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS);
                 self.counts.told(told);
                 self.counts.sflow.other_agents += u64::from(!agent.is_first());
             }

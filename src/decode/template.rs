@@ -3,11 +3,15 @@
 //! A template belongs to a protocol version and an observation domain, never to a UDP port (RFC 7011 8, RFC 3954 5.2):
 //! exporters send templates and data from different sockets. A new definition replaces the old one. Only the
 //! definition is part of a checkpoint; the plan is compiled again.
+//!
+//! A definition holds until the exporter starts anew, which may have given the id to another layout, and for a lifetime
+//! from when it was last sent (RFC 7011 8.4). After that it stays known, but must be sent again before it is used.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::options::OptionsPlan;
 use super::plan::Plan;
+use crate::units::UnixMillis;
 
 /// The length that means "variable" (RFC 7011 7).
 pub(super) const VARIABLE: u16 = 65_535;
@@ -42,6 +46,8 @@ pub(super) enum Kind {
 pub(super) struct Template {
     kind: Kind,
     fields: Box<[FieldSpec]>,
+    /// When it was last received; none where the exporter has started anew since.
+    defined: Option<UnixMillis>,
     pub(super) plan: AnyPlan,
 }
 
@@ -53,25 +59,29 @@ pub(super) enum AnyPlan {
 }
 
 impl Template {
-    fn new(kind: Kind, fields: Box<[FieldSpec]>) -> Self {
+    fn new(kind: Kind, fields: Box<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
         let plan = match kind {
             Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
             Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
         };
-        Self { kind, fields, plan }
+        Self { kind, fields, defined, plan }
+    }
+
+    fn holds_at(&self, now: UnixMillis, lifetime_ms: i64) -> bool {
+        self.defined.is_some_and(|defined| now.since(defined) < lifetime_ms)
     }
 }
 
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind, &self.fields).serialize(serializer)
+        (self.kind, &self.fields, self.defined).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields) = Deserialize::deserialize(deserializer)?;
-        Ok(Self::new(kind, fields))
+        let (kind, fields, defined) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(kind, fields, defined))
     }
 }
 
@@ -87,6 +97,8 @@ pub(super) struct Templates {
 pub(super) enum Defined {
     /// The id was free: sets may be waiting for it.
     New,
+    /// The id had a definition that held no longer: sets may be waiting for it.
+    Again,
     /// The id had this very definition, or had another one that is now forgotten.
     Known,
     /// No room.
@@ -98,24 +110,40 @@ impl Templates {
         self.ids.len()
     }
 
-    pub(super) fn get(&self, id: u16) -> Option<&Template> {
-        self.ids.binary_search(&id).ok().map(|at| &self.templates[at])
+    /// The template of that id, if it holds at `now`.
+    pub(super) fn get(&self, id: u16, now: UnixMillis, lifetime_ms: i64) -> Option<&Template> {
+        let at = self.ids.binary_search(&id).ok()?;
+        Some(&self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
     }
 
-    /// Takes in a definition; a new id only if there is `room`.
-    pub(super) fn define(&mut self, id: u16, kind: Kind, fields: &[FieldSpec], room: bool) -> Defined {
+    /// The exporter has started anew: each must be sent again before it is used.
+    pub(super) fn doubt(&mut self) {
+        self.templates.iter_mut().for_each(|template| template.defined = None);
+    }
+
+    /// Takes in a definition received at `now`; a new id only if there is `room`.
+    pub(super) fn define(
+        &mut self,
+        id: u16,
+        kind: Kind,
+        fields: &[FieldSpec],
+        room: bool,
+        (now, lifetime_ms): (UnixMillis, i64),
+    ) -> Defined {
         match self.ids.binary_search(&id) {
             Ok(at) => {
                 let known = &mut self.templates[at];
+                let held = known.holds_at(now, lifetime_ms);
                 if known.kind != kind || known.fields[..] != *fields {
-                    *known = Template::new(kind, fields.into());
+                    *known = Template::new(kind, fields.into(), Some(now));
                 }
-                Defined::Known
+                known.defined = known.defined.max(Some(now));
+                if held { Defined::Known } else { Defined::Again }
             }
             Err(_) if !room => Defined::Refused,
             Err(at) => {
                 self.ids.insert(at, id);
-                self.templates.insert(at, Template::new(kind, fields.into()));
+                self.templates.insert(at, Template::new(kind, fields.into(), Some(now)));
                 Defined::New
             }
         }

@@ -91,7 +91,7 @@ fn an_exporter_whose_clock_is_wrong_shows() {
 #[test]
 fn what_waits_is_released_under_the_number_of_this_run() {
     let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
-    let (mut before, _) = processor(&[exporter(1, require), exporter(2, require)]);
+    let (mut before, _) = processor(&[exporter(1, require.clone()), exporter(2, require.clone())]);
     feed(&mut before, 2, &v5(0));
     let drained = before.drain();
     assert_eq!((drained.usage.len(), before.held().records), (0, 1));
@@ -123,7 +123,7 @@ fn v5_without_a_rate_follows_the_operator() {
 #[test]
 fn an_exporter_that_a_reload_takes_away_leaves_its_state_in_the_flush() {
     let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
-    let (mut processor, registry) = processor(&[exporter(1, require), exporter(2, require)]);
+    let (mut processor, registry) = processor(&[exporter(1, require.clone()), exporter(2, require.clone())]);
     feed(&mut processor, 1, &v5(0));
     feed(&mut processor, 2, &v5(0));
     registry.configure(&[exporter(2, require)], false, Arc::new(Versions::new(Vec::new())));

@@ -3,7 +3,8 @@
 use super::*;
 use crate::decode::tests::build::*;
 use crate::decode::{Counts, Decoded};
-use crate::flow::SamplerRef;
+use crate::flow::{Observed, SamplerRef};
+use crate::units::IfIndex;
 
 /// Decoder and scaling together, as a stream processor runs them.
 #[derive(Default)]
@@ -287,7 +288,7 @@ fn the_order_of_belief() {
     let policy = |over: Option<u64>, default: Option<u64>| SamplingPolicy {
         over: over.map(|n| rate(n, 1, RateSource::Override)),
         default: default.map(|n| rate(n, 1, RateSource::Default)),
-        require: false,
+        ..SamplingPolicy::default()
     };
     let none = policy(None, None);
     let sampler = |domain, id, n| Announcement { sampler: Some(id), ..wide(domain, n) };
@@ -440,4 +441,55 @@ fn captures_of_real_exporters_scale_as_their_traps_demand() {
         pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
         assert_eq!((pipe.scaled().0, pipe.sampling.held_records()), (expected, held), "{file}");
     }
+}
+
+#[test]
+fn the_operator_maps_interfaces_to_rates() {
+    let of = |interface: u32, n: u64| (IfIndex(interface), rate(n, 1, RateSource::Override));
+    let policy = |over: Option<u64>, at_egress: bool| SamplingPolicy {
+        over: over.map(|n| rate(n, 1, RateSource::Override)),
+        interfaces: [of(3, 512), of(7, 64)].into(),
+        at_egress,
+        ..SamplingPolicy::default()
+    };
+    let flow = |input: u32, output: u32, observed: Observed, sampler: SamplerRef| FlowRecord {
+        input: IfIndex(input),
+        output: IfIndex(output),
+        observed,
+        ..record(1, sampler)
+    };
+    let (stated, named) = (SamplerRef::Stated(rate(9, 1, RateSource::Record)), SamplerRef::Named(5));
+    use Observed::{Egress, Ingress, Unknown};
+    use RateSource as S;
+    for (flow, policy, expected) in [
+        // The input interface, whatever the exporter says; also where it says nothing that could be used.
+        (flow(3, 7, Unknown, stated), policy(None, false), Some((512, S::Override))),
+        (flow(7, 3, Unknown, named), policy(None, false), Some((64, S::Override))),
+        (flow(3, 7, Unknown, SamplerRef::Unnamed), policy(None, false), Some((512, S::Override))),
+        (flow(3, 7, Unknown, SamplerRef::Silent), policy(None, false), Some((512, S::Override))),
+        // The output one where it was observed there.
+        (flow(3, 7, Egress, stated), policy(None, false), Some((64, S::Override))),
+        (flow(3, 7, Unknown, stated), policy(None, true), Some((64, S::Override))),
+        (flow(3, 7, Ingress, stated), policy(None, true), Some((512, S::Override))),
+        // Other interfaces: the operator's word on all of them, or the exporter's.
+        (flow(4, 7, Unknown, stated), policy(Some(100), false), Some((100, S::Override))),
+        (flow(3, 7, Unknown, stated), policy(Some(100), false), Some((512, S::Override))),
+        (flow(4, 7, Unknown, stated), policy(None, false), Some((9, S::Record))),
+        (flow(4, 7, Unknown, named), policy(None, false), None),
+    ] {
+        assert_eq!(settle(&[], &policy, flow), expected, "{flow:?}");
+    }
+}
+
+#[test]
+fn a_map_that_comes_later_frees_what_waits_at_its_interfaces() {
+    let mut pipe = Pipe::default();
+    let template = set(2, template(300, &[(1, 4), (2, 4), (302, 4), (10, 4)]));
+    let data = |octets_: u32, input: u32| set(300, octets().u32(octets_).u32(1).u32(5).u32(input));
+    pipe.take(&ipfix(0, 1, &[template, data(1000, 3), data(500, 4)]));
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 2));
+    pipe.policy.interfaces = [(IfIndex(3), rate(512, 1, RateSource::Override))].into();
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (512_000, vec![RateSource::Override]));
+    assert_eq!(pipe.sampling.held_records(), 1);
 }

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod crash;
+mod differential;
+mod exporters;
 mod generated;
 mod journals;
 mod live;

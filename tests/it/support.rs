@@ -212,6 +212,12 @@ impl Running {
     }
 }
 
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -272,6 +278,15 @@ impl<'a> Daemon<'a> {
 
 fn log(site: &Site) -> String {
     std::fs::read_to_string(site.path("daemon.log")).unwrap_or_default()
+}
+
+/// Octets that wait in the receive buffer of a UDP port of this machine; none where nobody has opened it.
+pub(crate) fn queued(port: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let ours = format!(":{port:04X}");
+    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&ours)))?;
+    let queues = line.split_whitespace().nth(4)?;
+    u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
 }
 
 /// Looks again and again until there is something.

@@ -1,0 +1,280 @@
+//! The captures of real exporters, read here and by four other programs: `netflow_parser`, nfcapd with nfdump, nfacctd
+//! (sfacctd for sFlow) and tshark. Records, packets and octets agree, or the difference stands in [`DIFFERENCES`], with
+//! who is wrong and why, worked out from the octets of the capture.
+//!
+//! The captures are not part of this package: `FLUXOSCOPE_CAPTURES` names their folder; without it there is nothing to
+//! compare. Each of the other programs sees all captures in one run, each from a source address of its own.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test, in helpers too")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fluxoscope::receive::pcap_write::CaptureWriter;
+use fluxoscope::units::UnixMillis;
+use netflow_parser::variable_versions::field_value::FieldValue;
+use netflow_parser::variable_versions::ipfix::FlowSetBody as BodyX;
+use netflow_parser::variable_versions::ipfix::lookup::IPFixField;
+use netflow_parser::variable_versions::v9::FlowSetBody as Body9;
+use netflow_parser::{NetflowPacket, NetflowParser};
+
+use crate::live_support::{Site, number, output};
+use crate::support::{Running, queued, until};
+
+/// Of one capture: data records, packets and octets.
+type Figures = [u64; 3];
+
+/// A datagram of a capture.
+struct Datagram {
+    at: UnixMillis,
+    payload: Vec<u8>,
+}
+
+/// A capture, and where it stands among all.
+struct Capture {
+    name: String,
+    path: PathBuf,
+    /// The address that it has for the other programs, on the loopback network.
+    source: Ipv4Addr,
+    is_sflow: bool,
+    datagrams: Vec<Datagram>,
+}
+
+fn folder() -> Option<PathBuf> {
+    std::env::var_os("FLUXOSCOPE_CAPTURES").map(PathBuf::from)
+}
+
+/// The UDP payloads of a little-endian pcap of Ethernet frames, none of them a fragment.
+fn datagrams(file: &[u8]) -> Vec<Datagram> {
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    assert_eq!(word(0), 0xa1b2_c3d4);
+    let (mut at, mut found) = (24, Vec::new());
+    while at < file.len() {
+        let length = word(at + 8) as usize;
+        let time = i64::from(word(at)) * 1000 + i64::from(word(at + 4)) / 1000;
+        let frame = &file[at + 16..at + 16 + length];
+        at += 16 + length;
+        let udp = match frame[12..14] {
+            [8, 0] => &frame[14 + usize::from(frame[14] & 15) * 4..],
+            [0x86, 0xdd] => &frame[54..],
+            _ => panic!("neither IPv4 nor IPv6"),
+        };
+        let length = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
+        found.push(Datagram { at: UnixMillis(time), payload: udp[8..length.min(udp.len())].to_vec() });
+    }
+    found
+}
+
+/// All captures of the truth file, in its order.
+fn captures(folder: &Path) -> Vec<Capture> {
+    let truth = std::fs::read_to_string(folder.join("TRUTH.tsv")).unwrap();
+    let names = truth.lines().skip(1).map(|line| line.split('\t').next().unwrap());
+    let captures = names.zip(1_u8..).map(|(name, n)| {
+        let path = folder.join(name);
+        let datagrams = datagrams(&std::fs::read(&path).unwrap());
+        let is_sflow = datagrams.iter().all(|datagram| datagram.payload.starts_with(&[0, 0]));
+        Capture { name: name.to_owned(), path, source: [127, 1, 0, n].into(), is_sflow, datagrams }
+    });
+    captures.collect()
+}
+
+/// What `replay` says of each capture, each on a site of its own.
+fn ours(captures: &[Capture]) -> Vec<serde_json::Value> {
+    let replay = |capture: &Capture| {
+        let site = Site::new("");
+        let answer = site.out(&["replay", capture.path.to_str().unwrap(), "--format", "json"]);
+        serde_json::from_str(&answer).unwrap()
+    };
+    captures.iter().map(replay).collect()
+}
+
+/// All captures in one, for a program that reads a file.
+fn merged(captures: &[Capture], path: &Path, sflow: bool) {
+    let mut writer = CaptureWriter::create(path).unwrap();
+    for capture in captures.iter().filter(|capture| capture.is_sflow == sflow) {
+        let source = SocketAddr::from((capture.source, 40_000));
+        let port = if sflow { 6343 } else { 2055 };
+        for datagram in &capture.datagrams {
+            let collector = ([127, 2, 0, 1], port).into();
+            writer.write(datagram.at, source, collector, &datagram.payload).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+}
+
+/// The number in a field of `netflow_parser`, from its octets.
+fn field(value: &FieldValue) -> u64 {
+    let mut octets = Vec::new();
+    value.write_be_bytes(&mut octets).unwrap();
+    octets.iter().fold(0, |number, &octet| number << 8 | u64::from(octet))
+}
+
+/// The crate `netflow_parser`: data records, and elements 2 and 1.
+fn netflow_parser(capture: &Capture) -> Figures {
+    let (mut parser, mut sums) = (NetflowParser::default(), [0; 3]);
+    let mut add = |packets: u64, octets: u64, records: u64| {
+        for (sum, more) in sums.iter_mut().zip([records, packets, octets]) {
+            *sum += more;
+        }
+    };
+    for packet in capture.datagrams.iter().flat_map(|datagram| parser.parse_bytes(&datagram.payload).packets) {
+        match packet {
+            NetflowPacket::V5(v5) => {
+                v5.flowsets.iter().for_each(|flow| add(flow.d_pkts.into(), flow.d_octets.into(), 1));
+            }
+            NetflowPacket::V9(v9) => {
+                for set in v9.flowsets {
+                    let Body9::Data(data) = set.body else { continue };
+                    for record in &data.fields {
+                        add(0, 0, 1);
+                        for (id, value) in record {
+                            match u16::from(*id) {
+                                1 => add(0, field(value), 0),
+                                2 => add(field(value), 0, 0),
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+            }
+            NetflowPacket::IPFix(ipfix) => {
+                for set in ipfix.flowsets {
+                    let BodyX::Data(data) = set.body else { continue };
+                    for record in &data.fields {
+                        add(0, 0, 1);
+                        for (id, value) in record {
+                            if *id == IPFixField::new(1, None) {
+                                add(0, field(value), 0);
+                            } else if *id == IPFixField::new(2, None) {
+                                add(field(value), 0, 0);
+                            }
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    sums
+}
+
+/// nfcapd receives all captures of NetFlow and IPFIX, and nfdump prints what it stored: by source, flows, packets and
+/// octets, as scaled by the rates that nfcapd has understood.
+fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::create_dir(directory).unwrap();
+    let mut nfcapd = Running::start(
+        Command::new("nfcapd")
+            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "3600", "-w", directory.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    until("nfcapd to listen", || queued(port));
+    for capture in captures.iter().filter(|capture| !capture.is_sflow) {
+        let socket = UdpSocket::bind((capture.source, 0)).unwrap();
+        for datagram in &capture.datagrams {
+            socket.send_to(&datagram.payload, ("127.0.0.1", port)).unwrap();
+            until("nfcapd to take a datagram", || (queued(port)? == 0).then_some(()));
+        }
+    }
+    nfcapd.terminate();
+    let text = output("nfdump", &["-q", "-N", "-R", directory.to_str().unwrap(), "-o", "fmt:%ra,%pkt,%byt,%opkt,%obyt"]);
+    let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.contains(',')) {
+        let columns: Vec<&str> = line.split(',').map(str::trim).collect();
+        let sums = found.entry(columns[0].parse().unwrap()).or_default();
+        for (sum, more) in sums.iter_mut().zip(["1", columns[1], columns[2]]) {
+            *sum += more.parse::<u64>().unwrap();
+        }
+    }
+    found
+}
+
+/// nfacctd, or sfacctd, reads all captures: by source, packets and octets; it does not count records.
+fn nfacctd(program: &str, capture: &Path, directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
+    std::fs::create_dir(directory).unwrap();
+    let (configuration, printed) = (directory.join("conf"), directory.join("printed.csv"));
+    let mut text = format!("pcap_savefile: {}\nprint_output_file: {}\n", capture.display(), printed.display());
+    text.push_str("plugins: print\naggregate: peer_src_ip\nprint_output: csv\nprint_refresh_time: 3600\n");
+    std::fs::write(&configuration, text).unwrap();
+    output("timeout", &["60", program, "-f", configuration.to_str().unwrap()]);
+    let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
+    for line in std::fs::read_to_string(printed).unwrap().lines().skip(1) {
+        let columns: Vec<&str> = line.split(',').collect();
+        let sums = found.entry(columns[0].parse().unwrap()).or_default();
+        sums[1] += columns[1].parse::<u64>().unwrap();
+        sums[2] += columns[2].parse::<u64>().unwrap();
+    }
+    found
+}
+
+/// tshark reads all captures of NetFlow and IPFIX: by source, records (those of options, too), and elements 2 and 1.
+fn tshark(capture: &Path) -> BTreeMap<Ipv4Addr, Figures> {
+    let text = output("timeout", &["100", "tshark", "-n", "-r", capture.to_str().unwrap(), "-d", "udp.port==2055,cflow", "-O", "ip,cflow"]);
+    let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
+    let mut source = Ipv4Addr::UNSPECIFIED;
+    for line in text.lines() {
+        let line = line.trim_start();
+        if let Some(address) = line.strip_prefix("Internet Protocol Version 4, Src: ") {
+            source = address.split(',').next().unwrap().parse().unwrap();
+        }
+        let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+        let counter = match (name, name.split(' ').next()) {
+            ("Packets", _) => value.parse().ok().map(|more: u64| (1, more)),
+            ("Octets", _) => value.parse().ok().map(|more| (2, more)),
+            (_, Some("Flow" | "pdu")) => name.ends_with(|c: char| c.is_ascii_digit()).then_some((0, 1)),
+            _ => None,
+        };
+        if let Some((place, more)) = counter {
+            found.entry(source).or_default()[place] += more;
+        }
+    }
+    found
+}
+
+/// Program, capture, what it finds, and why it is not what is found here.
+type Difference = (&'static str, &'static str, Figures, Figures, &'static str);
+
+const DIFFERENCES: &[Difference] = &[];
+
+#[test]
+fn other_programs_find_the_same_in_captures() {
+    let Some(folder) = folder() else { return };
+    let captures = captures(&folder);
+    let directory = tempfile::tempdir().unwrap();
+    let (netflow, sflow) = (directory.path().join("netflow.pcap"), directory.path().join("sflow.pcap"));
+    merged(&captures, &netflow, false);
+    merged(&captures, &sflow, true);
+    let place = |name: &str| directory.path().join(name);
+    let (ours, nfdump, nfacctd, sfacctd, tshark) = std::thread::scope(|scope| {
+        let tshark = scope.spawn(|| tshark(&netflow));
+        let nfacctd_ = scope.spawn(|| nfacctd("nfacctd", &netflow, &place("nfacctd")));
+        let sfacctd = scope.spawn(|| nfacctd("sfacctd", &sflow, &place("sfacctd")));
+        let nfdump = scope.spawn(|| nfdump(&captures, &place("nfcapd")));
+        let ours = ours(&captures);
+        (ours, nfdump.join().unwrap(), nfacctd_.join().unwrap(), sfacctd.join().unwrap(), tshark.join().unwrap())
+    });
+    let mut report = String::new();
+    for (capture, ours) in captures.iter().zip(&ours) {
+        let [records, options, raw_packets, raw_octets, packets, octets] =
+            ["records", "options_records", "raw_packets", "raw_bytes", "packets", "bytes"].map(|n| number(&ours[n]));
+        let of = |found: &BTreeMap<Ipv4Addr, Figures>| found.get(&capture.source).copied().unwrap_or_default();
+        let mut compare = |program: &'static str, theirs: Figures, ours: Figures| {
+            if theirs != ours {
+                writeln!(report, "(\"{program}\", \"{}\", {theirs:?}, {ours:?}, \"\"),", capture.name).unwrap();
+            }
+        };
+        if capture.is_sflow {
+            compare("sfacctd", of(&sfacctd), [0, raw_packets, raw_octets]);
+            continue;
+        }
+        compare("netflow_parser", netflow_parser(capture), [records, raw_packets, raw_octets]);
+        compare("nfdump", of(&nfdump), [records, packets, octets]);
+        compare("nfacctd", of(&nfacctd), [0, raw_packets, raw_octets]);
+        compare("tshark", of(&tshark), [records + options, raw_packets, raw_octets]);
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
