@@ -60,7 +60,7 @@ pub struct Limits {
     /// Templates (data and options) over all domains.
     pub templates: usize,
     /// How long a template is used after it was last sent. Far more than the half an hour after which routers repeat
-    /// them at the latest by default: what a template of the same run says stays true, so age alone is a weak doubt.
+    /// them by default: within a run of the exporter age is a weak doubt, and some repeat them by the day.
     pub template_lifetime_ms: i64,
     /// Fields in one template.
     pub template_fields: usize,
@@ -78,7 +78,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             templates: 4096,
-            template_lifetime_ms: 24 * 60 * 60 * 1000,
+            template_lifetime_ms: 90 * 24 * 60 * 60 * 1000,
             template_fields: 512,
             domains: 256,
             hold_octets: 4 << 20,

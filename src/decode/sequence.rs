@@ -45,18 +45,24 @@ pub(super) struct Uptime {
 }
 
 impl Uptime {
-    /// True where the exporter has started anew since `before`: its uptime went back, or ran less than the time that
-    /// has passed during a silence, or impossibly more. Either clock may have been set meanwhile, so both must say it.
+    /// True where the exporter has started anew since `before`: its uptime went back, but not its clock by as much (then
+    /// this is an old datagram); or it ran less than the time that has passed during a silence, or impossibly more.
+    /// Either clock may have been set meanwhile, so both must say that.
     fn began_after(self, before: Self) -> bool {
         let ran = self.millis.wrapping_sub(before.millis);
         if ran == 0 {
             return false;
         }
         if ran.cast_signed() < -UPTIME_BACK_MS {
-            return true;
+            let stated = self.stated.since(before.stated);
+            return (stated - i64::from(ran.cast_signed())).abs() > i64::from(UPTIME_BACK_MS);
         }
         let differs = |passed: i64| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "modulo 2^32 is meant"
+            )]
             let behind = i64::from((passed as u32).wrapping_sub(ran).cast_signed());
             let tolerated = i64::from(UPTIME_BACK_MS) + passed / 1000;
             passed >= 0 && (behind < -UPTIME_AHEAD_MS || passed > SILENCE_MS && behind > tolerated)
@@ -171,11 +177,15 @@ impl Sequence {
     /// or a number far behind, or the number 0 where it is not late; and that this is not seen all the time.
     pub(super) fn starts_anew(&mut self, number: u32, uptime: Option<Uptime>, unit: Unit) -> bool {
         let by_uptime = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
-        let by_number = self.in_order >= 2
+        // An uptime that goes on knows better than a number.
+        let by_number = uptime.is_none()
+            && self.in_order >= 2
             && self.next.is_some_and(|expected| {
                 let (ahead, behind) = (number.wrapping_sub(expected), expected.wrapping_sub(number));
                 let is_late = self.gaps.iter().any(|gap| number.wrapping_sub(gap.start) < gap.len);
-                ahead > unit.restart && !is_late && (number == 0 || behind > unit.reorder && behind <= u32::MAX / 2)
+                ahead > unit.restart
+                    && !is_late
+                    && (number == 0 || behind > unit.reorder && behind <= u32::MAX / 2)
             });
         if !by_uptime && !by_number {
             self.steady = self.steady.map(|steady| steady.saturating_add(1));
@@ -225,7 +235,13 @@ impl Sequence {
 
     /// Takes in the number of a datagram that has `count` units; `None` where they could not be counted, in which case
     /// the next datagram is believed without a check.
-    pub(super) fn see(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>, unit: Unit) -> Told {
+    pub(super) fn see(
+        &mut self,
+        number: u32,
+        count: Option<u32>,
+        uptime: Option<Uptime>,
+        unit: Unit,
+    ) -> Told {
         let went_back = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
         let after = count.map(|count| number.wrapping_add(count));
         let Some(expected) = self.next.filter(|_| !went_back) else {
@@ -236,7 +252,8 @@ impl Sequence {
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
         if ahead <= unit.restart {
-            self.in_order = if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
+            self.in_order =
+                if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
                 if self.gaps.len() == GAPS_MAX {
                     self.gaps.remove(0);

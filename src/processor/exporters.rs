@@ -125,7 +125,8 @@ impl Exporters {
         for exporter in exporters {
             self.rename(&mut inner, &exporter.name, exporter.address);
             let (id, counters) = self.known(&mut inner, &exporter.name, exporter.address);
-            let entry = Entry { id, policy: exporter.sampling.clone(), counters, reported: AtomicI64::new(0) };
+            let entry =
+                Entry { id, policy: exporter.sampling.clone(), counters, reported: AtomicI64::new(0) };
             entries.insert(exporter.address, Arc::new(entry));
         }
         if accept_unknown {

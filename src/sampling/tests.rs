@@ -290,7 +290,7 @@ fn the_order_of_belief() {
         default: default.map(|n| rate(n, 1, RateSource::Default)),
         ..SamplingPolicy::default()
     };
-    let none = policy(None, None);
+    let none = || policy(None, None);
     let sampler = |domain, id, n| Announcement { sampler: Some(id), ..wide(domain, n) };
     let ambiguous = |domain| Announcement { rate: None, ..wide(domain, 1) };
     let stated = SamplerRef::Stated(rate(7, 1, RateSource::Record));
@@ -303,25 +303,25 @@ fn the_order_of_belief() {
         (&all[..], policy(Some(9), None), named, Some((9, S::Override))),
         (&all[..], policy(None, Some(8)), stated, Some((7, S::Record))),
         (&[], policy(None, Some(8)), header, Some((1, S::Header))),
-        (&all[..], none, named, Some((20, S::Sampler))),
-        (&all[..], none, SamplerRef::Named(6), Some((60, S::Exporter))),
+        (&all[..], none(), named, Some((20, S::Sampler))),
+        (&all[..], none(), SamplerRef::Named(6), Some((60, S::Exporter))),
         (&all[..], policy(None, Some(8)), SamplerRef::Named(9), None),
-        (&[sampler(2, 5, 40), sampler(3, 5, 41)], none, named, None),
-        (&[sampler(2, 5, 40), sampler(3, 5, 40)], none, named, Some((40, S::Exporter))),
-        (&all[..], none, unnamed, Some((10, S::Domain))),
-        (&[wide(2, 30), wide(3, 30)], none, unnamed, Some((30, S::Exporter))),
+        (&[sampler(2, 5, 40), sampler(3, 5, 41)], none(), named, None),
+        (&[sampler(2, 5, 40), sampler(3, 5, 40)], none(), named, Some((40, S::Exporter))),
+        (&all[..], none(), unnamed, Some((10, S::Domain))),
+        (&[wide(2, 30), wide(3, 30)], none(), unnamed, Some((30, S::Exporter))),
         (&[wide(2, 30)], policy(None, Some(8)), unnamed, Some((30, S::Exporter))),
-        (&[wide(2, 30), wide(3, 31)], none, unnamed, Some((1, S::NotAnnounced))),
+        (&[wide(2, 30), wide(3, 31)], none(), unnamed, Some((1, S::NotAnnounced))),
         (&[wide(2, 30), wide(3, 31)], policy(None, Some(8)), unnamed, Some((8, S::Default))),
         (&[], policy(None, Some(8)), unnamed, Some((8, S::Default))),
-        (&[], none, unnamed, Some((1, S::NotAnnounced))),
+        (&[], none(), unnamed, Some((1, S::NotAnnounced))),
         (&[ambiguous(1)], policy(None, Some(8)), unnamed, None),
-        (&[ambiguous(1), wide(1, 10)], none, unnamed, Some((10, S::Domain))),
-        (&[wide(1, 1)], none, unnamed, Some((1, S::Domain))),
+        (&[ambiguous(1), wide(1, 10)], none(), unnamed, Some((10, S::Domain))),
+        (&[wide(1, 1)], none(), unnamed, Some((1, S::Domain))),
         // Protocols without options: what another one announces for a domain of that number is not theirs.
-        (&all[..], none, SamplerRef::Silent, Some((1, S::Header))),
+        (&all[..], none(), SamplerRef::Silent, Some((1, S::Header))),
         (&all[..], policy(None, Some(8)), SamplerRef::Silent, Some((8, S::Default))),
-        (&all[..], none, SamplerRef::Mute, Some((1, S::NotAnnounced))),
+        (&all[..], none(), SamplerRef::Mute, Some((1, S::NotAnnounced))),
         (&all[..], policy(None, Some(8)), SamplerRef::Mute, Some((8, S::Default))),
         (&all[..], policy(Some(9), Some(8)), SamplerRef::Mute, Some((9, S::Override))),
     ] {

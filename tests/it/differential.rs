@@ -91,14 +91,13 @@ fn ours(captures: &[Capture]) -> Vec<serde_json::Value> {
     captures.iter().map(replay).collect()
 }
 
-/// All captures in one, for a program that reads a file.
-fn merged(captures: &[Capture], path: &Path, sflow: bool) {
+/// All captures of NetFlow and IPFIX in one, for a program that reads a file.
+fn merged(captures: &[Capture], path: &Path) {
     let mut writer = CaptureWriter::create(path).unwrap();
-    for capture in captures.iter().filter(|capture| capture.is_sflow == sflow) {
+    for capture in captures.iter().filter(|capture| !capture.is_sflow) {
         let source = SocketAddr::from((capture.source, 40_000));
-        let port = if sflow { 6343 } else { 2055 };
         for datagram in &capture.datagrams {
-            let collector = ([127, 2, 0, 1], port).into();
+            let collector = ([127, 2, 0, 1], 2055).into();
             writer.write(datagram.at, source, collector, &datagram.payload).unwrap();
         }
     }
@@ -120,7 +119,8 @@ fn netflow_parser(capture: &Capture) -> Figures {
             *sum += more;
         }
     };
-    for packet in capture.datagrams.iter().flat_map(|datagram| parser.parse_bytes(&datagram.payload).packets) {
+    for packet in capture.datagrams.iter().flat_map(|datagram| parser.parse_bytes(&datagram.payload).packets)
+    {
         match packet {
             NetflowPacket::V5(v5) => {
                 v5.flowsets.iter().for_each(|flow| add(flow.d_pkts.into(), flow.d_octets.into(), 1));
@@ -168,7 +168,16 @@ fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures>
     std::fs::create_dir(directory).unwrap();
     let mut nfcapd = Running::start(
         Command::new("nfcapd")
-            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "3600", "-w", directory.to_str().unwrap()])
+            .args([
+                "-b",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-t",
+                "3600",
+                "-w",
+                directory.to_str().unwrap(),
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null()),
     );
@@ -181,7 +190,10 @@ fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures>
         }
     }
     nfcapd.terminate();
-    let text = output("nfdump", &["-q", "-N", "-R", directory.to_str().unwrap(), "-o", "fmt:%ra,%pkt,%byt,%opkt,%obyt"]);
+    let text = output(
+        "nfdump",
+        &["-q", "-N", "-R", directory.to_str().unwrap(), "-o", "fmt:%ra,%pkt,%byt,%opkt,%obyt"],
+    );
     let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
     for line in text.lines().filter(|line| line.contains(',')) {
         let columns: Vec<&str> = line.split(',').map(str::trim).collect();
@@ -193,16 +205,18 @@ fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures>
     found
 }
 
-/// nfacctd, or sfacctd, reads all captures: by source, packets and octets; it does not count records.
+/// nfacctd, or sfacctd, reads a capture: packets and octets by source (by agent in sFlow); it does not count records.
 fn nfacctd(program: &str, capture: &Path, directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
     std::fs::create_dir(directory).unwrap();
     let (configuration, printed) = (directory.join("conf"), directory.join("printed.csv"));
-    let mut text = format!("pcap_savefile: {}\nprint_output_file: {}\n", capture.display(), printed.display());
+    let mut text =
+        format!("pcap_savefile: {}\nprint_output_file: {}\n", capture.display(), printed.display());
     text.push_str("plugins: print\naggregate: peer_src_ip\nprint_output: csv\nprint_refresh_time: 3600\n");
     std::fs::write(&configuration, text).unwrap();
     output("timeout", &["60", program, "-f", configuration.to_str().unwrap()]);
     let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
-    for line in std::fs::read_to_string(printed).unwrap().lines().skip(1) {
+    // There is no file where there is no flow.
+    for line in std::fs::read_to_string(printed).unwrap_or_default().lines().skip(1) {
         let columns: Vec<&str> = line.split(',').collect();
         let sums = found.entry(columns[0].parse().unwrap()).or_default();
         sums[1] += columns[1].parse::<u64>().unwrap();
@@ -213,7 +227,20 @@ fn nfacctd(program: &str, capture: &Path, directory: &Path) -> BTreeMap<Ipv4Addr
 
 /// tshark reads all captures of NetFlow and IPFIX: by source, records (those of options, too), and elements 2 and 1.
 fn tshark(capture: &Path) -> BTreeMap<Ipv4Addr, Figures> {
-    let text = output("timeout", &["100", "tshark", "-n", "-r", capture.to_str().unwrap(), "-d", "udp.port==2055,cflow", "-O", "ip,cflow"]);
+    let text = output(
+        "timeout",
+        &[
+            "100",
+            "tshark",
+            "-n",
+            "-r",
+            capture.to_str().unwrap(),
+            "-d",
+            "udp.port==2055,cflow",
+            "-O",
+            "ip,cflow",
+        ],
+    );
     let mut found: BTreeMap<Ipv4Addr, Figures> = BTreeMap::new();
     let mut source = Ipv4Addr::UNSPECIFIED;
     for line in text.lines() {
@@ -235,36 +262,116 @@ fn tshark(capture: &Path) -> BTreeMap<Ipv4Addr, Figures> {
     found
 }
 
-/// Program, capture, what it finds, and why it is not what is found here.
+/// Program, capture, what it finds, and what is found here, where they differ; and why. Of nfacctd and sfacctd only
+/// packets and octets are compared; tshark counts options records as records; nfdump's volumes are scaled, and so are
+/// ours beside them.
 type Difference = (&'static str, &'static str, Figures, Figures, &'static str);
 
-const DIFFERENCES: &[Difference] = &[];
+#[rustfmt::skip]
+const DIFFERENCES: &[Difference] = &[
+    // Samplers. A record that names one which nobody describes is held here; nfdump counts it once.
+    ("nfdump", "goflow2/netflow_test_v9.pcap", [21, 23, 31972], [21, 0, 0], "sampler 1 is never described: held"),
+    ("nfdump", "logstash-codec-netflow/ie150_ie151_v9.pcap", [2, 2, 310], [2, 0, 0], "sampler 1 is never described: held"),
+    ("nfdump", "logstash-codec-netflow/layer2segmentid_v9.pcap", [1, 1, 52], [1, 0, 0], "sampler 98 is never described: held"),
+    ("nfdump", "netgauze/srv6.pcap", [86, 1070, 133_659], [86, 0, 0], "random sampling with 305 only is ambiguous: held"),
+    ("nfdump", "logstash-codec-netflow/invalid01_v9.pcap", [2, 2, 194], [2, 200, 19_400], "nfdump has not taken the options' 1 in 100"),
+    ("nfdump", "netflow_parser/it_parses_v9_with_multiple_options_data.pcap", [30, 1_133_491, 60_090], [30, 113_349_100, 6_009_000], "nor here"),
+    ("nfdump", "synthetic/iosxr_309_310.pcap", [1, 1, 1000], [1, 256, 256_000], "nfdump does not know 310 of 309"),
+    ("nfdump", "synthetic/late_sampler_option.pcap", [2, 2, 2000], [2, 1024, 1_024_000], "nfdump does not know (305 + 306) of 305"),
+    ("nfdump", "synthetic/two_samplers_one_set.pcap", [2, 2, 2000], [2, 576, 576_000], "the same"),
+    // Counters: tshark and netflow_parser give elements, of which 1 and 2 are compared; the others know fewer than we do.
+    ("netflow_parser", "logstash-codec-netflow/cisco_asa_1_v9_nsel.pcap", [14, 0, 0], [14, 0, 888], "octets are in element 85"),
+    ("tshark", "logstash-codec-netflow/cisco_asa_1_v9_nsel.pcap", [14, 0, 0], [14, 0, 888], "octets are in element 85"),
+    ("netflow_parser", "netflow_parser/it_parses_ipfix_mixed_enteprise_and_non_enterprise_fields.pcap", [16, 0, 0], [16, 1355, 223_874], "elements 231, 232, 298 and 299"),
+    ("nfdump", "netflow_parser/it_parses_ipfix_mixed_enteprise_and_non_enterprise_fields.pcap", [16, 0, 0], [16, 1355, 223_874], "nfdump does not know them in IPFIX"),
+    ("nfacctd", "netflow_parser/it_parses_ipfix_mixed_enteprise_and_non_enterprise_fields.pcap", [0, 0, 0], [0, 1355, 223_874], "nor does nfacctd"),
+    ("tshark", "netflow_parser/it_parses_ipfix_mixed_enteprise_and_non_enterprise_fields.pcap", [16, 0, 0], [16, 1355, 223_874], "elements 231, 232, 298 and 299"),
+    ("netflow_parser", "synthetic/biflow_rfc5103.pcap", [1, 5, 5000], [1, 8, 5700], "the reverse 3 packets, 700 octets are other elements"),
+    ("nfdump", "synthetic/biflow_rfc5103.pcap", [1, 5, 5000], [1, 8, 5700], "nfdump leaves the way back out"),
+    ("nfacctd", "synthetic/biflow_rfc5103.pcap", [0, 5, 5000], [0, 8, 5700], "so does nfacctd"),
+    ("netflow_parser", "synthetic/octet_total_count_3_updates.pcap", [3, 0, 0], [3, 4, 4000], "octets are in element 85"),
+    ("nfdump", "synthetic/octet_total_count_3_updates.pcap", [3, 8, 7500], [3, 4, 4000], "nfdump adds the totals 1000, 2500 and 4000 of one flow"),
+    ("nfacctd", "synthetic/octet_total_count_3_updates.pcap", [0, 8, 7500], [0, 4, 4000], "so does nfacctd"),
+    ("tshark", "synthetic/octet_total_count_3_updates.pcap", [3, 0, 0], [3, 4, 4000], "octets are in element 85"),
+    ("netflow_parser", "telegraf/ipfix_example.pcap", [29, 0, 0], [29, 1070, 577_437], "octets are in element 85 and its reverse"),
+    ("nfdump", "telegraf/ipfix_example.pcap", [29, 457, 111_492], [29, 1070, 577_437], "nfdump leaves the way back out"),
+    ("nfacctd", "telegraf/ipfix_example.pcap", [0, 452, 110_656], [0, 1070, 577_437], "so does nfacctd, and two records that have none (5 packets, 836 octets)"),
+    ("tshark", "telegraf/ipfix_example.pcap", [31, 0, 0], [31, 1070, 577_437], "octets are in element 85 and its reverse"),
+    ("nfacctd", "synthetic/reduced_size_ipfix.pcap", [0, 7, 2_000_010], [0, 56, 6_065_817], "nfacctd reads counters of 4 and 8 octets only"),
+    // Templates.
+    ("netflow_parser", "synthetic/data_before_template.pcap", [1, 1, 1000], [2, 2, 2000], "it drops data before its template"),
+    ("nfdump", "synthetic/data_before_template.pcap", [1, 1, 1000], [2, 2, 2000], "so does nfcapd"),
+    ("nfacctd", "synthetic/data_before_template.pcap", [0, 1, 1000], [0, 2, 2000], "so does nfacctd"),
+    ("tshark", "synthetic/data_before_template.pcap", [1, 1, 1000], [2, 2, 2000], "so does tshark"),
+    ("netflow_parser", "synthetic/two_odids_same_template_id.pcap", [2, 1501, 1501], [2, 2, 3000], "it reads one domain's data by the other's template"),
+    ("netflow_parser", "vflow/hammer_ipfix_juniper.pcap", [17, 40, 40_946], [0, 0, 0], "the same: no domain with data has a template"),
+    // Strings.
+    ("netflow_parser", "logstash-codec-netflow/h3c_netstream_varstring_v9.pcap", [0, 0, 0], [1, 9, 702], "H3C has variable lengths in v9, too"),
+    ("netflow_parser", "logstash-codec-netflow/procera_ipfix.pcap", [0, 0, 0], [8, 0, 0], "it refuses records with empty strings"),
+    ("netflow_parser", "telegraf/ipfix_pen_35632.pcap", [0, 0, 0], [2, 2, 208], "it refuses records with empty strings"),
+    ("netflow_parser", "telegraf/issue_13305.pcap", [0, 0, 0], [2, 2, 208], "it refuses records with empty strings"),
+    // Lengths that do not fit.
+    ("tshark", "logstash-codec-netflow/invalid01_v5.pcap", [30, 529_620, 3_685_383_960], [0, 0, 0], "it shows what is there of a datagram that claims more"),
+    ("nfacctd", "logstash-codec-netflow/invalid01_v9.pcap", [0, 0, 0], [0, 2, 194], "the header counts 2 flowsets of 6; nfacctd stops there"),
+    ("tshark", "logstash-codec-netflow/invalid01_v9.pcap", [0, 0, 0], [3, 2, 194], "so does tshark"),
+    ("netflow_parser", "telegraf/issue_14370.pcap", [0, 0, 0], [1, 1, 256], "the second set ends 2 octets behind the message: it drops all of it"),
+    ("nfdump", "telegraf/issue_14370.pcap", [2, 2, 512], [1, 1, 256], "it takes the second set, which is not the message's"),
+    ("nfacctd", "telegraf/issue_14370.pcap", [0, 2, 512], [0, 1, 256], "so does nfacctd"),
+    ("tshark", "telegraf/issue_14370.pcap", [2, 2, 512], [1, 1, 256], "so does tshark"),
+    ("nfdump", "vflow/ipfix_decoder_test_L58.pcap", [3, 1200, 68_800], [2, 800, 48_000], "it takes a set that ends 43 octets behind the message"),
+    ("nfacctd", "vflow/ipfix_decoder_test_L58.pcap", [0, 1200, 68_800], [0, 800, 48_000], "so does nfacctd"),
+    ("tshark", "vflow/ipfix_decoder_test_L58.pcap", [0, 0, 0], [2, 800, 48_000], "it takes none of a message shorter than its datagram"),
+    ("sfacctd", "vflow/sflow_decoder_test.pcap", [0, 6, 7268], [0, 10, 13_150], "it finds an unknown sample where the first of the second datagram ends (4 + 4 + 208 octets), and gives up; tshark agrees with us"),
+];
 
 #[test]
 fn other_programs_find_the_same_in_captures() {
     let Some(folder) = folder() else { return };
     let captures = captures(&folder);
     let directory = tempfile::tempdir().unwrap();
-    let (netflow, sflow) = (directory.path().join("netflow.pcap"), directory.path().join("sflow.pcap"));
-    merged(&captures, &netflow, false);
-    merged(&captures, &sflow, true);
+    let netflow = directory.path().join("netflow.pcap");
+    merged(&captures, &netflow);
     let place = |name: &str| directory.path().join(name);
     let (ours, nfdump, nfacctd, sfacctd, tshark) = std::thread::scope(|scope| {
         let tshark = scope.spawn(|| tshark(&netflow));
         let nfacctd_ = scope.spawn(|| nfacctd("nfacctd", &netflow, &place("nfacctd")));
-        let sfacctd = scope.spawn(|| nfacctd("sfacctd", &sflow, &place("sfacctd")));
+        let sfacctd = scope.spawn(|| {
+            let files = captures.iter().filter(|capture| capture.is_sflow);
+            let read = files.map(|capture| {
+                let agents = nfacctd("sfacctd", &capture.path, &place(&format!("sfacctd{}", capture.source)));
+                let sum = |column: usize| agents.values().map(|figures| figures[column]).sum();
+                (capture.source, [0, sum(1), sum(2)])
+            });
+            read.collect::<BTreeMap<Ipv4Addr, Figures>>()
+        });
         let nfdump = scope.spawn(|| nfdump(&captures, &place("nfcapd")));
         let ours = ours(&captures);
-        (ours, nfdump.join().unwrap(), nfacctd_.join().unwrap(), sfacctd.join().unwrap(), tshark.join().unwrap())
+        (
+            ours,
+            nfdump.join().unwrap(),
+            nfacctd_.join().unwrap(),
+            sfacctd.join().unwrap(),
+            tshark.join().unwrap(),
+        )
     });
+    let known = |name: &str| captures.iter().any(|capture| capture.name == name);
+    assert!(
+        DIFFERENCES.iter().all(|(_, name, ..)| known(name)),
+        "a difference in a capture that is not there"
+    );
     let mut report = String::new();
     for (capture, ours) in captures.iter().zip(&ours) {
         let [records, options, raw_packets, raw_octets, packets, octets] =
-            ["records", "options_records", "raw_packets", "raw_bytes", "packets", "bytes"].map(|n| number(&ours[n]));
-        let of = |found: &BTreeMap<Ipv4Addr, Figures>| found.get(&capture.source).copied().unwrap_or_default();
+            ["records", "options_records", "raw_packets", "raw_bytes", "packets", "bytes"]
+                .map(|n| number(&ours[n]));
+        let of =
+            |found: &BTreeMap<Ipv4Addr, Figures>| found.get(&capture.source).copied().unwrap_or_default();
         let mut compare = |program: &'static str, theirs: Figures, ours: Figures| {
-            if theirs != ours {
-                writeln!(report, "(\"{program}\", \"{}\", {theirs:?}, {ours:?}, \"\"),", capture.name).unwrap();
+            let known = DIFFERENCES.iter().find(|(of, name, ..)| (*of, *name) == (program, &capture.name));
+            let (expected, should) = known.map_or((ours, ours), |&(_, _, theirs, ours, _)| (theirs, ours));
+            if (theirs, ours) != (expected, should) {
+                writeln!(report, "(\"{program}\", \"{}\", {theirs:?}, {ours:?}, \"\"),", capture.name)
+                    .unwrap();
             }
         };
         if capture.is_sflow {

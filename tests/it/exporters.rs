@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::live_support::{Daemon, NETWORK, Site, Traffic, number, output, said};
+use crate::live_support::{Daemon, NETWORK, Site, Traffic, number, said};
 use crate::support::{Running, queued, until};
 
 /// Packets and octets by customer, direction and family.
@@ -51,7 +51,13 @@ fn nfprobe(site: &Site, daemon: &Daemon, traffic: &Traffic, version: u8, more: &
     text.push_str("aggregate: src_host,dst_host,src_port,dst_port,proto,tos\n");
     writeln!(text, "nfprobe_receiver: {}\nnfprobe_version: {version}\n{more}", daemon.listening).unwrap();
     std::fs::write(&configuration, text).unwrap();
-    output("timeout", &["60", "pmacctd", "-f", configuration.to_str().unwrap()]);
+    // At the end of the file core and plugin race for the end: either may find the other gone, and pmacctd fails after
+    // all has been sent. What counts is what came.
+    let mut pmacctd = Command::new("pmacctd");
+    pmacctd.args(["-f", configuration.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = pmacctd.spawn();
+    let child = child.unwrap_or_else(|error| panic!("pmacctd is needed (ops/test installs it): {error}"));
+    Running::from(child).wait();
 }
 
 fn nfprobe_unsampled(version: u8, families: &[&str]) {
@@ -177,7 +183,8 @@ while at < len(octets):
 /// True where the process has a packet socket: it looks at an interface.
 fn is_looking(process: u32) -> bool {
     let table = std::fs::read_to_string("/proc/net/packet").unwrap();
-    let sockets: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
+    let sockets: Vec<&str> =
+        table.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
     let Ok(files) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     let mut links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     links.any(|link| {
@@ -191,7 +198,10 @@ fn is_looking(process: u32) -> bool {
 #[test]
 fn fprobe_v1_v5_v7() {
     let mut network = NETWORK.replace("127.0.0.1\"\n", "127.0.0.11\"\n");
-    network = network.replace("{ exporter = \"edge\" }", "{ exporter = \"edge\" }, { exporter = \"five\" }, { exporter = \"seven\" }");
+    network = network.replace(
+        "{ exporter = \"edge\" }",
+        "{ exporter = \"edge\" }, { exporter = \"five\" }, { exporter = \"seven\" }",
+    );
     for (name, address) in [("five", "127.0.0.15"), ("seven", "127.0.0.17")] {
         write!(network, "\n[[exporter]]\nname = \"{name}\"\naddress = \"{address}\"\n").unwrap();
     }

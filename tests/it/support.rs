@@ -284,7 +284,8 @@ fn log(site: &Site) -> String {
 pub(crate) fn queued(port: u16) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/net/udp").unwrap();
     let ours = format!(":{port:04X}");
-    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&ours)))?;
+    let line =
+        table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&ours)))?;
     let queues = line.split_whitespace().nth(4)?;
     u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
 }

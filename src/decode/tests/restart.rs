@@ -78,6 +78,13 @@ fn a_restart_after_more_than_half_the_range_of_the_uptime() {
 }
 
 #[test]
+fn a_datagram_of_ten_minutes_ago_is_of_the_same_run() {
+    let mut collector = met(UPTIME);
+    collector.take(&nine(UPTIME - 600_000, EXPORT - 600, 90, &[first(10)])).unwrap();
+    assert_eq!((collector.volumes(), collector.counts().restarts), (vec![(1, 10)], 0));
+}
+
+#[test]
 fn two_exporters_that_take_turns_in_one_domain_are_read_on() {
     let mut collector = met(UPTIME);
     let both = [set(0, template(300, &BEFORE)), first(10)];
