@@ -289,6 +289,7 @@ const DIFFERENCES: &[Difference] = &[
     ("netflow_parser", "synthetic/biflow_rfc5103.pcap", [1, 5, 5000], [1, 8, 5700], "the reverse 3 packets, 700 octets are other elements"),
     ("nfdump", "synthetic/biflow_rfc5103.pcap", [1, 5, 5000], [1, 8, 5700], "nfdump leaves the way back out"),
     ("nfacctd", "synthetic/biflow_rfc5103.pcap", [0, 5, 5000], [0, 8, 5700], "so does nfacctd"),
+    ("tshark", "synthetic/biflow_rfc5103.pcap", [1, 5, 5000], [1, 8, 5700], "the reverse 3 packets, 700 octets are other elements"),
     ("netflow_parser", "synthetic/octet_total_count_3_updates.pcap", [3, 0, 0], [3, 4, 4000], "octets are in element 85"),
     ("nfdump", "synthetic/octet_total_count_3_updates.pcap", [3, 8, 7500], [3, 4, 4000], "nfdump adds the totals 1000, 2500 and 4000 of one flow"),
     ("nfacctd", "synthetic/octet_total_count_3_updates.pcap", [0, 8, 7500], [0, 4, 4000], "so does nfacctd"),

@@ -102,7 +102,7 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     let defined = |fields: &[(u64, u16)]| set(2, template(300, fields));
     let run = |from: u32| {
         let mut collector = decoded(&[ipfix(from, 1, &[defined(&BEFORE), first(1)])]);
-        for number in from + 1..from + 4 {
+        for number in (1..4).map(|n| from + n) {
             collector.take(&ipfix(number, 1, &[first(number)])).unwrap();
         }
         collector.out.records.clear();
