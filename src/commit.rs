@@ -36,6 +36,9 @@ const LOCK_WAIT_COUNTED: Duration = Duration::from_millis(5);
 /// How long a daemon that is to stop waits for a busy ledger. What it has not taken then stays in the journal.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The greatest sum that the ledger holds.
+const SUM_MAX: u64 = i64::MAX.unsigned_abs();
+
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -219,7 +222,17 @@ impl Committer {
         }
         // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
         usage.sort_unstable_by_key(|row| row.key);
-        usage.dedup_by(|row, kept| row.key == kept.key && kept.sums.try_add(&row.sums));
+        usage.dedup_by(|row, kept| {
+            let is_same = row.key == kept.key;
+            if is_same {
+                kept.sums.add(&row.sums);
+                // The ledger counts in 63 bits. Only exporters that lie get there, and what they claim must not keep
+                // the flush of all others from being committed.
+                kept.sums.octets = kept.sums.octets.min(SUM_MAX);
+                kept.sums.packets = kept.sums.packets.min(SUM_MAX);
+            }
+            is_same
+        });
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {
@@ -415,21 +428,38 @@ mod tests {
         assert_eq!(month_of(1_772_323_200).0, 1_772_323_200);
     }
 
-    /// The same name at an address that changed: two numbers in the process, one in the ledger.
-    #[test]
-    fn rows_of_one_exporter_at_two_addresses_become_one() {
+    /// Commits rows of these octets, each of an exporter called `r1` at an address of its own; returns what the ledger
+    /// has then.
+    fn committed(octets: &[u64]) -> Vec<UsageRow> {
         let directory = tempfile::tempdir().expect("a directory");
         let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
         let mut ledger = Ledger::open(&url).expect("a new ledger");
         let source = ledger.source(ledger::records::SourceKind::Capture, "00").expect("a source").id;
         let counters = Arc::new(Counters::new(1, 0));
-        for n in 1..=2 {
-            let address = core::net::IpAddr::from([127, 0, 0, n]);
+        let mut usage = Vec::new();
+        for (n, &octets) in (0..).zip(octets) {
+            let address = core::net::IpAddr::from(core::net::Ipv4Addr::from_bits(0x7f00_0001 + n));
             let exporter = crate::counters::Exporter::new("r1".to_owned(), address);
             counters.exporters.write().expect("ours").push(Arc::new(exporter));
+            usage.push(row(ExporterId(u16::try_from(n).expect("few")), octets));
         }
         let mut committer = Committer::new(ledger, counters, 0).expect("a committer");
-        let row = |exporter| UsageRow {
+        let metered_octets = octets.iter().fold(0, |sum: u64, n| sum.saturating_add(*n)).min(SUM_MAX);
+        let metered_packets = octets.len() as u64;
+        let totals = crate::usage::FlushTotals { metered_octets, metered_packets, ..Default::default() };
+        let drained = Drained { usage, totals, ..Drained::default() };
+        let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
+        let advance = Advance { source, from, to, complete: false, totals };
+        let stop = AtomicBool::new(false);
+        committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
+        let mut rows = Vec::new();
+        committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
+        rows
+    }
+
+    /// One packet of `octets` octets.
+    fn row(exporter: ExporterId, octets: u64) -> UsageRow {
+        UsageRow {
             key: crate::usage::UsageKey {
                 bucket: BucketStart(300),
                 customer: CustomerId::LOCAL,
@@ -437,22 +467,33 @@ mod tests {
                 direction: Direction::None,
                 class: crate::ids::ClassId::DEFAULT,
                 family: crate::flow::Family::V4,
-                exporter: ExporterId(exporter),
+                exporter,
                 rate: SamplingRate::NOT_ANNOUNCED,
             },
-            sums: crate::usage::UsageSums { octets: 100, packets: 1, flows: 1, ..Default::default() },
-        };
-        let totals =
-            crate::usage::FlushTotals { metered_octets: 200, metered_packets: 2, ..Default::default() };
-        let drained = Drained { usage: vec![row(0), row(1)], totals, checkpoints: Vec::new() };
-        let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
-        let advance = Advance { source, from, to, complete: false, totals };
-        let stop = AtomicBool::new(false);
-        committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
-        let mut rows = Vec::new();
-        committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
+            sums: crate::usage::UsageSums { octets, packets: 1, flows: 1, ..Default::default() },
+        }
+    }
+
+    /// The same name at an address that changed: two numbers in the process, one in the ledger.
+    #[test]
+    fn rows_of_one_exporter_at_two_addresses_become_one() {
+        let rows = committed(&[100, 100]);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (200, 2));
+    }
+
+    /// Sums that nobody can have seen stop at the end of the ledger's range; they do not keep the flush out.
+    #[test]
+    fn claims_of_one_exporter_at_several_addresses_are_committed_however_large() {
+        for (claims, expected) in [
+            (&[(1 << 62) - 1, 7][..], (1 << 62) + 6),
+            (&[(1 << 62) - 1; 2], (1 << 63) - 2),
+            (&[(1 << 62) - 1; 5], (1 << 63) - 1),
+        ] {
+            let rows = committed(claims);
+            assert_eq!(rows.len(), 1, "{claims:?}");
+            assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (expected, claims.len() as u64));
+        }
     }
 
     #[test]

@@ -85,11 +85,17 @@ impl UsageSums {
         if octets | packets >= Self::IMPOSSIBLE {
             return false;
         }
-        (self.octets, self.packets) = (octets, packets);
-        self.flows += other.flows;
+        self.add(other);
+        true
+    }
+
+    /// Adds `other`; sums stop at the end of their range.
+    pub fn add(&mut self, other: &Self) {
+        self.octets = self.octets.saturating_add(other.octets);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.flows = self.flows.saturating_add(other.flows);
         self.squares_low = self.squares_low.saturating_add(other.squares_low);
         self.squares_high = self.squares_high.saturating_add(other.squares_high);
-        true
     }
 }
 
