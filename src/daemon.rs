@@ -37,6 +37,7 @@ use crate::processor::{BadCheckpoint, StreamProcessor};
 use crate::receive::socket;
 use crate::setup::{self, InForce};
 use crate::snmp;
+use crate::units::UnixMillis;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -388,7 +389,7 @@ fn warn_of_restart(running: &Config, new: &Config) {
 /// told to stop while it catches up comes here, too.
 fn retain_former(journals: &[AnyJournal], config: &Config, sources: &[Source]) {
     for journal in journals.iter().skip(config.receive.processors) {
-        let now = crate::units::UnixMillis(now_ms());
+        let now = UnixMillis(now_ms());
         let Some(source) = sources.iter().find(|source| source.id == journal.source.id) else { continue };
         if let Err(error) = journal::retain(&journal.directory, &config.journal, source.position, now) {
             warn!(%error, "Old journal segments could not be removed.");
@@ -454,7 +455,7 @@ fn spawn_readers(
     if let Some((mut agent, socket)) = agent {
         let shared = Arc::clone(shared);
         readers.push(spawn("snmp", move || {
-            if let Err(error) = agent.run(&socket, &shared.closed) {
+            if let Err(error) = agent.run(&socket, &shared.closed, || UnixMillis(now_ms())) {
                 error!(%error, "The SNMP agent has stopped.");
             }
         }));

@@ -82,11 +82,7 @@ const ONLY_IN: [(&str, &[&str], &str); 12] = [
     ("thread::Builder", &["daemon", "replay"], "the same"),
     ("f32", &["decode/options.rs"], "elements of float type; no quantity is one"),
     ("f64", &["decode/options.rs"], "the same"),
-    (
-        "SystemTime::now",
-        &["cli", "daemon", "snmp.rs"],
-        "time is an argument; the agent is asked for the time itself",
-    ),
+    ("SystemTime::now", &["cli", "daemon"], "time is an argument"),
     ("Timestamp::now", &["cli", "daemon"], "time is an argument"),
     ("Zoned::now", &["cli", "daemon"], "time is an argument"),
 ];
