@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::classify::{Classified, Tally, Versions};
-use crate::counters::Counters;
+use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
 use crate::meter::{self, Meter};
@@ -338,7 +338,7 @@ impl StreamProcessor {
     fn take_configuration(&mut self) {
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
-        let implausible = &self.counters.processors[self.index].implausible;
+        let own = &self.counters.processors[self.index];
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 state.entry = entry;
@@ -348,8 +348,10 @@ impl StreamProcessor {
                 // No longer allowed: its state waits in case it is allowed again.
                 let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
-                implausible.fetch_add(counts.implausible - state.drained.implausible, Relaxed);
+                publish_refusals(own, &counts, &state.drained);
                 state.publish();
+                // What waits does so in the checkpoint: nobody holds it here.
+                state.entry.counters.held.store(0, Relaxed);
                 let state = state.memory.encode();
                 parted.push((address.to_string(), state.clone()));
                 registry.leave_state(*address, state);
@@ -409,7 +411,7 @@ impl StreamProcessor {
         self.totals.metered_octets = self.meter.pending_octets();
         self.totals.metered_packets = self.meter.pending_packets();
         self.meter.drain(&mut drained.usage);
-        let mut implausible = 0;
+        let own = &self.counters.processors[self.index];
         for (address, state) in &mut self.states {
             if !state.dirty {
                 continue;
@@ -417,16 +419,15 @@ impl StreamProcessor {
             let counts = *state.memory.decoder.counts();
             let expired = Expired::of(&state.memory.sampling);
             add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
-            implausible += counts.implausible - state.drained.implausible;
+            publish_refusals(own, &counts, &state.drained);
             state.publish();
             state.drained = counts;
             state.drained_expired = expired;
             state.dirty = false;
             drained.checkpoints.push((address.to_string(), state.memory.encode()));
         }
-        let own = &self.counters.processors[self.index];
         let refused = self.meter.refused_records();
-        own.implausible.fetch_add(implausible + refused - self.refused, Relaxed);
+        own.implausible.fetch_add(refused - self.refused, Relaxed);
         self.refused = refused;
         drained.totals = core::mem::take(&mut self.totals);
         self.publish(&drained.totals);
@@ -460,9 +461,6 @@ impl StreamProcessor {
         let limits = &self.config.decode;
         own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
         own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
-        own.templates
-            .failures
-            .store(self.states.values().map(|s| s.memory.decoder.counts().template_refusals).sum(), Relaxed);
         let per_exporter = limits.hold_octets + self.config.sampling.hold_records * size_of::<FlowRecord>();
         own.holds.limit.store(exporters * per_exporter as u64, Relaxed);
         own.holds.set_current(held.octets);
@@ -492,7 +490,7 @@ impl ExporterState {
         add(&to.options_records, now.options_records, then.options_records);
         add(&to.raw_octets, now.raw_octets, then.raw_octets);
         add(&to.malformed, now.malformed, then.malformed);
-        const { assert!(crate::counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
+        const { assert!(counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
         let kinds = now.malformed_by_kind.iter().zip(then.malformed_by_kind);
         for (to, (&now, then)) in to.malformed_by_kind.iter().zip(kinds) {
             add(to, now, then);
@@ -507,6 +505,13 @@ impl ExporterState {
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
     }
+}
+
+/// Publishes what decoding refused of one exporter since the last drain. Its memory counts on over restarts and leaves
+/// with a reload, so a sum over memories would jump and fall.
+fn publish_refusals(own: &counters::Processor, now: &decode::Counts, then: &decode::Counts) {
+    own.implausible.fetch_add(now.implausible - then.implausible, Relaxed);
+    own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
 }
 
 fn add_difference(

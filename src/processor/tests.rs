@@ -70,6 +70,55 @@ fn the_counters_of_an_exporter_neither_fall_nor_jump() {
     assert_eq!(shown(&again), [1, 0, 4]);
 }
 
+/// Refused templates are counted as they are refused: what an earlier run refused does not count again, and what an
+/// exporter refused does not go with it.
+#[test]
+fn refused_templates_neither_jump_nor_fall() {
+    let all = [exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())];
+    let config =
+        Config { decode: decode::Limits { templates: 1, ..Default::default() }, ..Default::default() };
+    let start = |left: Option<Vec<u8>>| {
+        let counters = Arc::new(Counters::new(1, 0));
+        let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+        registry.configure(&all, false, Arc::new(Versions::new(Vec::new())));
+        registry.leave_states(left.map(|state| (address(1), state)));
+        (StreamProcessor::new(0, config, Arc::clone(&registry), Arc::clone(&counters)), registry, counters)
+    };
+    let failures = |counters: &Counters| counters.processors[0].templates.failures.load(Relaxed);
+    // One template fits; the others are one too many each.
+    let more = |id: u8| [0, 0, 0, 12, 1, id, 0, 1, 0, 1, 0, 4];
+    let (mut before, _, counters) = start(None);
+    feed(&mut before, 1, &v9(0, 0, &[&TEMPLATE, &more(1), &more(2), &more(3)]));
+    let state = before.drain().checkpoints.remove(0).1;
+    assert_eq!(failures(&counters), 3);
+    let (mut after, registry, counters) = start(Some(state));
+    feed(&mut after, 1, &v9(1, 0, &[&more(4)]));
+    after.drain();
+    assert_eq!(failures(&counters), 1);
+    feed(&mut after, 1, &v9(2, 0, &[&more(5)]));
+    registry.configure(&all[1..], false, Arc::new(Versions::new(Vec::new())));
+    after.drain();
+    after.publish_gauges();
+    assert_eq!(failures(&counters), 2);
+}
+
+/// What an exporter sent last shows, also where a reload takes it away before the next flush.
+#[test]
+fn an_exporter_that_a_reload_takes_away_is_published_one_last_time() {
+    let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
+    let (mut processor, registry) = processor(&[exporter(1, require)]);
+    let entry = registry.entry(address(1)).expect("configured");
+    let shown =
+        || [&entry.counters.records, &entry.counters.held, &entry.counters.lost].map(|n| n.load(Relaxed));
+    feed(&mut processor, 1, &v5(0));
+    processor.drain();
+    assert_eq!(shown(), [1, 1, 0]);
+    feed(&mut processor, 1, &v5(4));
+    registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
+    processor.drain();
+    assert_eq!(shown(), [2, 0, 3]);
+}
+
 #[test]
 fn an_exporter_whose_clock_is_wrong_shows() {
     let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
