@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId};
 use crate::ledger::records::{Advance, Checkpoint, CheckpointScope, Flush, NameKind};
 use crate::ledger::{self, Ledger};
-use crate::processor::Drained;
+use crate::processor::{Drained, ExporterNames};
 use crate::setup::InForce;
 use crate::units::SamplingRate;
 use crate::usage::{BucketStart, Scaled, UsageRow};
@@ -39,6 +39,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The greatest sum that the ledger holds.
 const SUM_MAX: u64 = i64::MAX.unsigned_abs();
 
+/// Usage under the process's numbers of exporters, with who they are.
+type Part = (ExporterNames, Vec<UsageRow>);
+
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,19 +55,12 @@ pub enum Error {
     Stopped,
 }
 
-/// An exporter's name, and the ledger's number of it. The name is empty where it has none yet.
-#[derive(Clone, Debug, Default)]
-struct Numbered {
-    name: String,
-    number: u32,
-}
-
 /// The one who writes the ledger.
 pub struct Committer {
     ledger: Ledger,
     counters: Arc<Counters>,
-    /// The ledger's number of each exporter, by the process's number.
-    exporters: Vec<Numbered>,
+    /// The ledger's numbers of exporters, by name.
+    numbers: HashMap<String, u16>,
     /// How long a busy ledger is waited for; without it, for ever.
     patience: Option<Duration>,
     volumes: VolumeSums,
@@ -78,7 +74,7 @@ impl Committer {
     pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
         counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
-        let mut committer = Self { ledger, counters, exporters: Vec::new(), patience: None, volumes };
+        let mut committer = Self { ledger, counters, numbers: HashMap::new(), patience: None, volumes };
         committer.publish()?;
         Ok(committer)
     }
@@ -133,18 +129,17 @@ impl Committer {
             .collect();
         let started = Instant::now();
         let mut pause = 10;
-        let mut mapped = false;
-        let mut flush = Flush { advances, usage: drained.usage, checkpoints };
+        let mut parts = drained.former;
+        parts.push((drained.exporters, drained.usage));
+        let mut flush = Flush { advances, usage: Vec::new(), checkpoints };
         loop {
-            let attempt =
-                (if mapped { Ok(()) } else { self.number_exporters(&flush.usage) }).and_then(|()| {
-                    if !mapped {
-                        self.map_exporters(&mut flush.usage);
-                        mapped = true;
-                    }
-                    self.ledger.commit_flush(&flush)
-                });
-            match attempt {
+            let numbered = parts.iter().try_for_each(|part| self.number_exporters(part));
+            match numbered.and_then(|()| {
+                if !parts.is_empty() {
+                    flush.usage = self.map_exporters(core::mem::take(&mut parts));
+                }
+                self.ledger.commit_flush(&flush)
+            }) {
                 Ok(()) => break,
                 Err(ledger::Error::Position { found, .. })
                     if pause > 10 && flush.advances.iter().all(|advance| advance.to == found) =>
@@ -186,43 +181,46 @@ impl Committer {
         Ok(())
     }
 
-    /// Numbers for the exporters of `usage` that have none in the ledger yet. One that nothing is metered of gets none:
+    /// Numbers for the exporters of usage that have none in the ledger yet. One that nothing is metered of gets none:
     /// numbers are never used again, and a stranger must not be able to use them up with a datagram each.
-    fn number_exporters(&mut self, usage: &[UsageRow]) -> Result<(), ledger::Error> {
-        let known = self.counters.exporters();
-        self.exporters.resize(known.len(), Numbered::default());
-        let mut wanted: Vec<usize> = usage.iter().map(|row| usize::from(row.key.exporter.0)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.retain(|&at| self.exporters[at].name != known[at].name);
-        if wanted.is_empty() {
+    fn number_exporters(&mut self, (exporters, usage): &Part) -> Result<(), ledger::Error> {
+        let metered: BTreeSet<ExporterId> = usage.iter().map(|row| row.key.exporter).collect();
+        let metered = exporters.iter().filter(|(id, _)| metered.contains(id)).map(|(_, exporter)| exporter);
+        let new: Vec<_> = metered.filter(|exporter| !self.numbers.contains_key(&exporter.name)).collect();
+        if new.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = wanted.iter().map(|&at| known[at].name.as_str()).collect();
+        let names: Vec<&str> = new.iter().map(|exporter| exporter.name.as_str()).collect();
         let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
-        for (at, number) in wanted.into_iter().zip(numbers) {
-            known[at].ledger_id.store(number, Relaxed);
-            self.exporters[at] = Numbered { name: known[at].name.clone(), number };
+        for (exporter, number) in new.into_iter().zip(numbers) {
+            let number = u16::try_from(number).expect("the ledger numbers at most 65535 exporters");
+            self.numbers.insert(exporter.name.clone(), number);
         }
         Ok(())
     }
 
-    fn map_exporters(&self, usage: &mut Vec<UsageRow>) {
-        let mut sorted = true;
-        let mut last = None;
-        for row in usage.iter_mut() {
-            let number = self.exporters[usize::from(row.key.exporter.0)].number;
-            row.key.exporter =
-                ExporterId(u16::try_from(number).expect("the ledger numbers at most 65535 exporters"));
-            sorted &= last.is_none_or(|last| last < row.key);
-            last = Some(row.key);
+    /// The rows of all parts under the ledger's numbers, sorted by key, none twice.
+    fn map_exporters(&self, parts: Vec<Part>) -> Vec<UsageRow> {
+        let mut rows = Vec::new();
+        for (exporters, mut usage) in parts {
+            let mut numbers = vec![ExporterId::default(); usize::from(u16::MAX) + 1];
+            for (id, exporter) in &exporters {
+                if let Some(&number) = self.numbers.get(&exporter.name) {
+                    exporter.ledger_id.store(u32::from(number), Relaxed);
+                    numbers[usize::from(id.0)] = ExporterId(number);
+                }
+            }
+            for row in &mut usage {
+                row.key.exporter = numbers[usize::from(row.key.exporter.0)];
+            }
+            if rows.is_empty() { rows = usage } else { rows.append(&mut usage) }
         }
-        if sorted {
-            return;
+        if rows.is_sorted_by(|a, b| a.key < b.key) {
+            return rows;
         }
         // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
-        usage.sort_unstable_by_key(|row| row.key);
-        usage.dedup_by(|row, kept| {
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.dedup_by(|row, kept| {
             let is_same = row.key == kept.key;
             if is_same {
                 kept.sums.add(&row.sums);
@@ -233,6 +231,7 @@ impl Committer {
             }
             is_same
         });
+        rows
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {
@@ -436,18 +435,19 @@ mod tests {
         let mut ledger = Ledger::open(&url).expect("a new ledger");
         let source = ledger.source(ledger::records::SourceKind::Capture, "00").expect("a source").id;
         let counters = Arc::new(Counters::new(1, 0));
-        let mut usage = Vec::new();
+        let (mut usage, mut exporters) = (Vec::new(), Vec::new());
         for (n, &octets) in (0..).zip(octets) {
             let address = core::net::IpAddr::from(core::net::Ipv4Addr::from_bits(0x7f00_0001 + n));
             let exporter = crate::counters::Exporter::new("r1".to_owned(), address);
-            counters.exporters.write().expect("ours").push(Arc::new(exporter));
-            usage.push(row(ExporterId(u16::try_from(n).expect("few")), octets));
+            let id = ExporterId(u16::try_from(n).expect("few"));
+            exporters.push((id, Arc::new(exporter)));
+            usage.push(row(id, octets));
         }
         let mut committer = Committer::new(ledger, counters, 0).expect("a committer");
         let metered_octets = octets.iter().fold(0, |sum: u64, n| sum.saturating_add(*n)).min(SUM_MAX);
         let metered_packets = octets.len() as u64;
         let totals = crate::usage::FlushTotals { metered_octets, metered_packets, ..Default::default() };
-        let drained = Drained { usage, totals, ..Drained::default() };
+        let drained = Drained { usage, exporters, totals, ..Drained::default() };
         let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
         let advance = Advance { source, from, to, complete: false, totals };
         let stop = AtomicBool::new(false);

@@ -10,7 +10,7 @@ pub mod exporters;
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use crate::classify::{Classified, Tally, Versions};
 use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
+use crate::ids::ExporterId;
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
@@ -112,11 +113,18 @@ pub enum Taken {
     Rejected,
 }
 
+/// Who the exporters of a process are: by number, ascending.
+pub type ExporterNames = Vec<(ExporterId, Arc<counters::Exporter>)>;
+
 /// What a flush commits of one processor.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// Usage, sorted; the exporters are the process's own numbers.
     pub usage: Vec<UsageRow>,
+    /// Who they are.
+    pub exporters: ExporterNames,
+    /// Usage from before a reload that gave exporters other names, with who they were.
+    pub former: Vec<(ExporterNames, Vec<UsageRow>)>,
     /// What it was made from.
     pub totals: FlushTotals,
     /// Exporter's address and encoded state, of exporters whose state changed.
@@ -148,6 +156,10 @@ pub struct StreamProcessor {
     /// Checkpoints of exporters that a reload took away since the last drain.
     parted: Vec<(String, Vec<u8>)>,
     classified: Vec<Classified>,
+    /// Who the exporters of the rows in the meter are.
+    named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
+    /// Usage metered under names that a reload has changed since.
+    former: Vec<(ExporterNames, Vec<UsageRow>)>,
     meter: Meter,
     totals: FlushTotals,
     /// Records that the meter had refused as of the last drain.
@@ -175,6 +187,8 @@ impl StreamProcessor {
             released: Vec::new(),
             parted: Vec::new(),
             classified: Vec::new(),
+            named: BTreeMap::new(),
+            former: Vec::new(),
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
             refused: 0,
@@ -188,19 +202,23 @@ impl StreamProcessor {
     /// True while there is room in the usage table.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.meter.is_full()
+        !self.meter.is_full() && self.former_rows() < self.config.meter.rows_max
     }
 
     /// Usage rows waiting for a flush.
     #[must_use]
     pub fn usage_rows(&self) -> usize {
-        self.meter.len()
+        self.meter.len() + self.former_rows()
+    }
+
+    fn former_rows(&self) -> usize {
+        self.former.iter().map(|(_, rows)| rows.len()).sum()
     }
 
     /// True when something happened since the last [`Self::drain`].
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.totals.datagrams > 0 || !self.meter.is_empty() || !self.decoded.records.is_empty()
+        self.totals.datagrams > 0 || self.usage_rows() > 0 || !self.decoded.records.is_empty()
     }
 
     /// Takes a datagram that came from `source` at `received`.
@@ -297,6 +315,7 @@ impl StreamProcessor {
         memory.sampling.adopt(entry.id);
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
+        self.named.insert(entry.id, Arc::clone(&entry.counters));
         self.states.insert(
             source,
             ExporterState { entry, memory, dirty: false, drained, drained_expired, seen: UnixMillis(0) },
@@ -336,11 +355,13 @@ impl StreamProcessor {
 
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
     fn take_configuration(&mut self) {
+        self.set_renamed_aside();
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
         let own = &self.counters.processors[self.index];
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
+                self.named.insert(entry.id, Arc::clone(&entry.counters));
                 state.entry = entry;
                 true
             }
@@ -358,6 +379,33 @@ impl StreamProcessor {
                 false
             }
         });
+    }
+
+    /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name.
+    fn set_renamed_aside(&mut self) {
+        let is_renamed = |(address, state): (&IpAddr, &ExporterState)| {
+            let entry = self.registry.entry(*address);
+            entry.is_some_and(|entry| entry.counters.name != state.entry.counters.name)
+        };
+        if self.meter.is_empty() || !self.states.iter().any(is_renamed) {
+            return;
+        }
+        let mut rows = Vec::new();
+        self.drain_meter(&mut rows);
+        self.former.push((self.names(), rows));
+    }
+
+    fn names(&self) -> ExporterNames {
+        self.named.iter().map(|(id, exporter)| (*id, Arc::clone(exporter))).collect()
+    }
+
+    /// Takes the rows out of the meter; their sums go into the totals.
+    fn drain_meter(&mut self, rows: &mut Vec<UsageRow>) {
+        let totals = &mut self.totals;
+        totals.metered_records += self.meter.pending_records();
+        totals.metered_octets = totals.metered_octets.saturating_add(self.meter.pending_octets());
+        totals.metered_packets = totals.metered_packets.saturating_add(self.meter.pending_packets());
+        self.meter.drain(rows);
     }
 
     /// Lets the holds age: to `now` by the clock of the source.
@@ -405,12 +453,18 @@ impl StreamProcessor {
         self.settle();
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
-        let mut drained = Drained { checkpoints: core::mem::take(&mut self.parted), ..Drained::default() };
-        self.counters.processors[self.index].usage.set_current(self.meter.len() as u64);
-        self.totals.metered_records = self.meter.pending_records();
-        self.totals.metered_octets = self.meter.pending_octets();
-        self.totals.metered_packets = self.meter.pending_packets();
-        self.meter.drain(&mut drained.usage);
+        let mut drained = Drained {
+            checkpoints: core::mem::take(&mut self.parted),
+            exporters: self.names(),
+            former: core::mem::take(&mut self.former),
+            ..Drained::default()
+        };
+        self.counters.processors[self.index].usage.set_current(self.usage_rows() as u64);
+        self.drain_meter(&mut drained.usage);
+        if self.named.len() > self.states.len() {
+            let present: HashSet<ExporterId> = self.states.values().map(|state| state.entry.id).collect();
+            self.named.retain(|id, _| present.contains(id));
+        }
         let own = &self.counters.processors[self.index];
         for (address, state) in &mut self.states {
             if !state.dirty {
@@ -464,7 +518,7 @@ impl StreamProcessor {
         let per_exporter = limits.hold_octets + self.config.sampling.hold_records * size_of::<FlowRecord>();
         own.holds.limit.store(exporters * per_exporter as u64, Relaxed);
         own.holds.set_current(held.octets);
-        own.usage.set_current(self.meter.len() as u64);
+        own.usage.set_current(self.usage_rows() as u64);
     }
 }
 

@@ -192,6 +192,45 @@ fn a_renamed_exporter_keeps_its_number_and_gets_the_new_name() {
     assert_eq!((entry.id.0, entry.counters.name.as_str()), (0, "edge"));
 }
 
+/// What was metered before a reload gave its exporter another name is that of the old name, also where the flush comes
+/// after the reload; rows of both names are in one flush, and its totals are those of both.
+#[test]
+fn usage_from_before_a_rename_keeps_the_old_name() {
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    let rename = |name: &str| {
+        let renamed = Exporter { name: name.to_owned(), ..exporter(1, SamplingPolicy::default()) };
+        registry.configure(&[renamed], false, Arc::new(Versions::new(Vec::new())));
+    };
+    let part = |exporters: &ExporterNames, rows: &[UsageRow]| {
+        let octets: u64 = rows.iter().map(|row| row.sums.octets).sum();
+        (exporters.iter().map(|(_, it)| it.name.clone()).collect::<Vec<_>>().join(" "), octets)
+    };
+    feed(&mut processor, 1, &v5(0));
+    feed(&mut processor, 1, &v5(1));
+    processor.settle();
+    rename("edge");
+    // It waits in the batch when the name changes; what is metered from then on is the new one's.
+    feed(&mut processor, 1, &v5(2));
+    let drained = processor.drain();
+    let [(exporters, rows)] = &drained.former[..] else { panic!("{:?}", drained.former) };
+    assert_eq!(part(exporters, rows), ("r1".to_owned(), 2000));
+    assert_eq!(part(&drained.exporters, &drained.usage), ("edge".to_owned(), 1000));
+    let totals = drained.totals;
+    assert_eq!((totals.metered_records, totals.metered_octets, totals.metered_packets), (3, 3000, 30));
+
+    // A flush on its way when the name changes says itself whose it is.
+    feed(&mut processor, 1, &v5(3));
+    let drained = processor.drain();
+    rename("core");
+    assert_eq!(part(&drained.exporters, &drained.usage), ("edge".to_owned(), 1000));
+    // A reload without another name sets nothing aside.
+    feed(&mut processor, 1, &v5(4));
+    processor.settle();
+    rename("core");
+    let drained = processor.drain();
+    assert_eq!((part(&drained.exporters, &drained.usage).0, drained.former.len()), ("core".to_owned(), 0));
+}
+
 #[test]
 fn a_set_that_waits_in_vain_for_its_template_is_counted() {
     let (mut processor, _) = processor(&[exporter(1, SamplingPolicy::default())]);

@@ -29,7 +29,7 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
     (
         "commit",
-        &["ledger", "processor::Drained", "setup::InForce"],
+        &["ledger", "processor", "setup::InForce"],
         "from what a processor drained to a flush in the ledger",
     ),
     (
