@@ -36,6 +36,9 @@ const LOCK_WAIT_COUNTED: Duration = Duration::from_millis(5);
 /// How long a daemon that is to stop waits for a busy ledger. What it has not taken then stays in the journal.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Numbers of exporters that the ledger keeps for those that somebody configures.
+const SPARE_EXPORTERS: u32 = 4096;
+
 /// The greatest sum that the ledger holds.
 const SUM_MAX: u64 = i64::MAX.unsigned_abs();
 
@@ -182,7 +185,9 @@ impl Committer {
     }
 
     /// Numbers for the exporters of usage that have none in the ledger yet. One that nothing is metered of gets none:
-    /// numbers are never used again, and a stranger must not be able to use them up with a datagram each.
+    /// numbers are never used again, and a stranger must not be able to use them up with a datagram each. Nor with a
+    /// record each: what is configured has its number already, so whoever needs one here is unknown, and leaves some.
+    /// Beyond that, usage is booked under [`ExporterId::OTHERS`].
     fn number_exporters(&mut self, (exporters, usage): &Part) -> Result<(), ledger::Error> {
         let metered: BTreeSet<ExporterId> = usage.iter().map(|row| row.key.exporter).collect();
         let metered = exporters.iter().filter(|(id, _)| metered.contains(id)).map(|(_, exporter)| exporter);
@@ -191,8 +196,18 @@ impl Committer {
             return Ok(());
         }
         let names: Vec<&str> = new.iter().map(|exporter| exporter.name.as_str()).collect();
-        let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
+        let numbers = self.ledger.intern_sparing(NameKind::Exporter, &names, SPARE_EXPORTERS)?;
+        let unnumbered = numbers.iter().filter(|number| number.is_none()).count();
+        if unnumbered > 0 {
+            self.counters.exporter_table.failures.fetch_add(unnumbered as u64, Relaxed);
+            warn!(
+                exporters = unnumbered,
+                "The ledger has no number left for unknown exporters; their usage is booked under `{}`.",
+                ExporterId::OTHERS_NAME
+            );
+        }
         for (exporter, number) in new.into_iter().zip(numbers) {
+            let number = number.unwrap_or(u32::from(ExporterId::OTHERS.0));
             let number = u16::try_from(number).expect("the ledger numbers at most 65535 exporters");
             self.numbers.insert(exporter.name.clone(), number);
         }
@@ -427,23 +442,28 @@ mod tests {
         assert_eq!(month_of(1_772_323_200).0, 1_772_323_200);
     }
 
-    /// Commits rows of these octets, each of an exporter called `r1` at an address of its own; returns what the ledger
-    /// has then.
     fn committed(octets: &[u64]) -> Vec<UsageRow> {
+        committed_of(|_| "r1".to_owned(), octets, &[]).0
+    }
+
+    /// Commits rows of these octets, each of an exporter at an address of its own, into a ledger that has numbered
+    /// `known`; returns what it has then, and what the counter of exporters without a place says.
+    fn committed_of(name: impl Fn(u32) -> String, octets: &[u64], known: &[&str]) -> (Vec<UsageRow>, u64) {
         let directory = tempfile::tempdir().expect("a directory");
         let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
         let mut ledger = Ledger::open(&url).expect("a new ledger");
+        ledger.intern(NameKind::Exporter, known).expect("there is room");
         let source = ledger.source(ledger::records::SourceKind::Capture, "00").expect("a source").id;
         let counters = Arc::new(Counters::new(1, 0));
         let (mut usage, mut exporters) = (Vec::new(), Vec::new());
         for (n, &octets) in (0..).zip(octets) {
             let address = core::net::IpAddr::from(core::net::Ipv4Addr::from_bits(0x7f00_0001 + n));
-            let exporter = crate::counters::Exporter::new("r1".to_owned(), address);
+            let exporter = crate::counters::Exporter::new(name(n), address);
             let id = ExporterId(u16::try_from(n).expect("few"));
             exporters.push((id, Arc::new(exporter)));
             usage.push(row(id, octets));
         }
-        let mut committer = Committer::new(ledger, counters, 0).expect("a committer");
+        let mut committer = Committer::new(ledger, Arc::clone(&counters), 0).expect("a committer");
         let metered_octets = octets.iter().fold(0, |sum: u64, n| sum.saturating_add(*n)).min(SUM_MAX);
         let metered_packets = octets.len() as u64;
         let totals = crate::usage::FlushTotals { metered_octets, metered_packets, ..Default::default() };
@@ -454,7 +474,7 @@ mod tests {
         committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
         let mut rows = Vec::new();
         committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
-        rows
+        (rows, counters.exporter_table.failures.load(Relaxed))
     }
 
     /// One packet of `octets` octets.
@@ -494,6 +514,20 @@ mod tests {
             assert_eq!(rows.len(), 1, "{claims:?}");
             assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (expected, claims.len() as u64));
         }
+    }
+
+    /// Strangers cannot use up the numbers: the last ones stay for who is configured, and nothing that is metered of
+    /// strangers is lost for it.
+    #[test]
+    fn exporters_without_a_number_are_booked_together() {
+        // One number is left to strangers: 65 535 - 4096 - 61 438.
+        let known: Vec<String> = (0..61_438).map(|n| format!("e{n}")).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let name = |n: u32| if n == 3 { "e7".to_owned() } else { format!("127.0.0.{}", n + 1) };
+        let (rows, failures) = committed_of(name, &[1, 20, 300, 4000], &known);
+        let found: Vec<(u16, u64)> = rows.iter().map(|row| (row.key.exporter.0, row.sums.octets)).collect();
+        // The names come in the order of the process's numbers: the first gets the number, the known one has its own.
+        assert_eq!((found, failures), (vec![(0, 320), (8, 4000), (61_439, 1)], 2));
     }
 
     #[test]

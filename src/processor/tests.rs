@@ -209,7 +209,6 @@ fn usage_from_before_a_rename_keeps_the_old_name() {
     feed(&mut processor, 1, &v5(1));
     processor.settle();
     rename("edge");
-    // It waits in the batch when the name changes; what is metered from then on is the new one's.
     feed(&mut processor, 1, &v5(2));
     let drained = processor.drain();
     let [(exporters, rows)] = &drained.former[..] else { panic!("{:?}", drained.former) };
