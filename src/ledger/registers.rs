@@ -156,6 +156,19 @@ impl Ledger {
     /// # Errors
     /// What the database says.
     pub fn source(&mut self, kind: SourceKind, key: &str) -> Result<Source, Error> {
+        self.source_after(kind, key, None)
+    }
+
+    /// As [`Self::source`]; a new one stands where the source with the key `predecessor` does, and goes on from there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn source_after(
+        &mut self,
+        kind: SourceKind,
+        key: &str,
+        predecessor: Option<&str>,
+    ) -> Result<Source, Error> {
         if key.contains('\0') {
             return Err(Error::Range("a source's key with a zero octet"));
         }
@@ -170,7 +183,12 @@ impl Ledger {
                 let newest: Option<i64> =
                     schema::source::table.select(diesel::dsl::max(schema::source::id)).first(c)?;
                 let id = newest.unwrap_or(0) + 1;
-                let row = (SourceRow::new(id, kind, key), TotalsRow { source: id, ..TotalsRow::default() });
+                let predecessor = match predecessor {
+                    Some(key) => find_source!(c, kind, key)?,
+                    None => None,
+                };
+                let position = predecessor.map_or(0, |(before, _)| before.position);
+                let row = (SourceRow::new(id, kind, key, position), TotalsRow { source: id, ..TotalsRow::default() });
                 diesel::insert_into(schema::source::table).values(&row.0).execute(c)?;
                 diesel::insert_into(schema::source_total::table).values(&row.1).execute(c)?;
                 Ok(row)
@@ -241,9 +259,9 @@ struct SourceRow {
 }
 
 impl SourceRow {
-    fn new(id: i64, kind: SourceKind, key: &str) -> Self {
+    fn new(id: i64, kind: SourceKind, key: &str, position: i64) -> Self {
         let (kind, key) = (kind.as_str().to_owned(), key.to_owned());
-        Self { id, kind, key, position: 0, complete: false, flushes: 0 }
+        Self { id, kind, key, position, complete: false, flushes: 0 }
     }
 }
 

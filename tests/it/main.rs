@@ -9,5 +9,6 @@ mod journals;
 mod live;
 mod live_support;
 mod snmp;
+mod standby;
 mod support;
 mod tidy;
