@@ -142,6 +142,9 @@ pub struct BadCheckpoint {
     source: Option<postcard::Error>,
 }
 
+/// Looks at a batch and at what classification found of it, an entry a record.
+pub type Observer = Box<dyn FnMut(&[FlowRecord], &[Classified]) + Send>;
+
 /// The stages, and what they remember.
 pub struct StreamProcessor {
     index: usize,
@@ -156,6 +159,7 @@ pub struct StreamProcessor {
     /// Checkpoints of exporters that a reload took away since the last drain.
     parted: Vec<(String, Vec<u8>)>,
     classified: Vec<Classified>,
+    observer: Option<Observer>,
     /// Who the exporters of the rows in the meter are.
     named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
     /// Usage metered under names that a reload has changed since.
@@ -187,6 +191,7 @@ impl StreamProcessor {
             released: Vec::new(),
             parted: Vec::new(),
             classified: Vec::new(),
+            observer: None,
             named: BTreeMap::new(),
             former: Vec::new(),
             meter: Meter::new(config.meter),
@@ -197,6 +202,11 @@ impl StreamProcessor {
             unknown_observations_reported: None,
             counters,
         }
+    }
+
+    /// Shows every batch to `observer`, before it is metered.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
     }
 
     /// True while there is room in the usage table.
@@ -332,6 +342,9 @@ impl StreamProcessor {
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
         if tally.observation_unknown > 0 {
             self.report_unknown_observation(&tally);
+        }
+        if let Some(observe) = &mut self.observer {
+            observe(&self.decoded.records, &self.classified);
         }
         self.meter.add(&self.decoded.records, &self.classified);
         self.decoded.records.clear();

@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::classify::rules::Network;
 use crate::classify::{Classifier, CompileError, Names, Versions};
 use crate::config::Config;
-use crate::ids::{ClassId, CustomerId, LinkId};
+use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::ledger::records::{ConfigVersion, NameKind};
 use crate::ledger::{self, Ledger};
 use crate::processor;
@@ -185,16 +185,53 @@ fn number(
     let customers = network.customers.iter().map(|customer| customer.name.as_str()).collect();
     let exporters = network.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
     interned(ledger, NameKind::Exporter, exporters, small("exporters"))?;
-    let addresses: Vec<(&str, IpAddr)> =
-        network.exporters.iter().map(|exporter| (exporter.name.as_str(), exporter.address)).collect();
-    let too_many = || Error::TooMany { what: "addresses of exporters since the start", max: NUMBERED_MAX };
-    let exporters = registry.number(&addresses, spare).ok_or_else(too_many)?;
+    let exporters = number_exporters(network, registry, spare)?;
     Ok(Names {
-        exporters: addresses.iter().map(|(name, _)| (*name).to_owned()).zip(exporters).collect(),
+        exporters,
         links: interned(ledger, NameKind::Link, links, |id| small("links")(id).map(LinkId))?,
         classes: interned(ledger, NameKind::Class, classes, |id| small("traffic classes")(id).map(ClassId))?,
         customers: interned(ledger, NameKind::Customer, customers, |id| Ok(CustomerId(id)))?,
     })
+}
+
+/// Numbers of this process for the exporters, where so many are left then.
+fn number_exporters(
+    network: &Network,
+    registry: &Exporters,
+    spare: usize,
+) -> Result<HashMap<String, ExporterId>, Error> {
+    let addresses: Vec<(&str, IpAddr)> =
+        network.exporters.iter().map(|exporter| (exporter.name.as_str(), exporter.address)).collect();
+    let too_many = || Error::TooMany { what: "addresses of exporters since the start", max: NUMBERED_MAX };
+    let numbers = registry.number(&addresses, spare).ok_or_else(too_many)?;
+    Ok(addresses.iter().map(|(name, _)| (*name).to_owned()).zip(numbers).collect())
+}
+
+/// Puts a configuration in force without any ledger, for all time: to see what it would do. Links, customers and classes
+/// are numbered in the order of the configuration.
+///
+/// # Errors
+/// See [`Error`].
+pub fn rehearse(config: &Config, accept_unknown: bool, registry: &Exporters) -> Result<Names, Error> {
+    let network = &config.network;
+    let small = |what, n: usize| u16::try_from(n + 1).map_err(|_| Error::TooMany { what, max: 65_535 });
+    let mut names = Names { exporters: number_exporters(network, registry, 0)?, ..Names::default() };
+    for (n, link) in network.links.iter().enumerate() {
+        names.links.insert(link.name.clone(), LinkId(small("links", n)?));
+    }
+    for (n, class) in network.classes.iter().enumerate() {
+        names.classes.insert(class.name.clone(), ClassId(small("traffic classes", n)?));
+    }
+    for (customer, n) in network.customers.iter().zip(CustomerId::FIRST.0..) {
+        names.customers.insert(customer.name.clone(), CustomerId(n));
+    }
+    let classifier = Arc::new(Classifier::compile(network, &names)?);
+    registry.configure(
+        &config.exporters,
+        accept_unknown,
+        Arc::new(Versions::new(vec![(i64::MIN, classifier)])),
+    );
+    Ok(names)
 }
 
 /// What the stages of a stream processor are configured with.
@@ -260,7 +297,7 @@ mod tests {
     /// Exporters at so many addresses from that on, as configured.
     fn at_addresses(config: &mut Config, from: u32, count: u32) {
         use crate::exporter::Exporter;
-        let address = |n: u32| core::net::IpAddr::from(core::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
+        let address = |n: u32| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
         config.exporters = (from..from + count)
             .map(|n| Exporter { name: format!("e{}", n - from), ..Exporter::unconfigured(address(n)) })
             .collect();
@@ -299,26 +336,41 @@ mod tests {
         assert!(!Arc::ptr_eq(&at(&registry, 1000), &at(&registry, 2000)));
     }
 
+    /// A registry in which so many numbers are taken by other addresses.
+    fn crowded(taken: usize) -> Exporters {
+        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        let others: Vec<(&str, IpAddr)> = (0x0b00_0000..)
+            .take(taken)
+            .map(|n| ("other", core::net::Ipv4Addr::from_bits(n).into()))
+            .collect();
+        assert_eq!(registry.number(&others, 0).map(|ids| ids.len()), Some(taken));
+        registry
+    }
+
     #[test]
     fn too_many_addresses_of_exporters_are_an_error_and_the_old_ones_stay() {
-        let (_directory, mut ledger, registry, mut config) = fresh();
-        at_addresses(&mut config, 0, 40_000);
+        let (_directory, mut ledger, _, mut config) = fresh();
+        let registry = crowded(65_530);
+        at_addresses(&mut config, 0, 5);
         put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
-        at_addresses(&mut config, 30_000, 40_000);
+        at_addresses(&mut config, 4, 2);
         let refused = put_in_force(&config, false, &mut ledger, &registry, 2000);
         assert!(matches!(refused, Err(Error::TooMany { max: 65_535, .. })), "{refused:?}");
         let address = |n: u32| core::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into();
-        assert!(registry.allows(address(0)) && !registry.allows(address(45_000)));
+        assert!(registry.allows(address(0)) && !registry.allows(address(5)));
         assert_eq!(ledger.config_versions().expect("reads").len(), 1);
-        // Another process begins anew; there the newest version comes first, and older ones only as far as they fit.
-        at_addresses(&mut config, 100_000, 10);
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        put_in_force(&config, false, &mut ledger, &registry, 3000).expect("it fits");
-        at_addresses(&mut config, 40_000, 40_000);
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        put_in_force(&config, false, &mut ledger, &registry, 4000).expect("the newest fits");
-        assert!(registry.allows(address(79_999)));
-        let at = |ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
-        assert!(Arc::ptr_eq(&at(1000), &at(3000)) && !Arc::ptr_eq(&at(3000), &at(4000)));
+
+        // In another process the newest version comes first, and older ones only as far as they leave room.
+        for (taken, fits) in [(65_535 - 8192 - 7, true), (65_535 - 8192 - 6, false)] {
+            let (_directory, mut ledger, registry, mut config) = fresh();
+            at_addresses(&mut config, 0, 5);
+            put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
+            at_addresses(&mut config, 10, 2);
+            let registry = crowded(taken);
+            put_in_force(&config, false, &mut ledger, &registry, 2000).expect("the newest fits");
+            assert!(registry.allows(address(11)));
+            let at = |ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
+            assert_eq!(Arc::ptr_eq(&at(1000), &at(2000)), !fits, "{taken}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod double_counting;
 mod generated;
 mod journals;
 mod live;
