@@ -10,6 +10,7 @@
 
 mod catch_up;
 mod control;
+mod identity;
 mod receiver;
 mod writer;
 
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
@@ -30,14 +32,19 @@ use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
-use crate::ledger::records::{CheckpointScope, Source, SourceKind};
+use crate::ledger::records::{CheckpointScope, Source};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
 use crate::receive::socket;
 use crate::setup::{self, InForce};
 use crate::snmp;
+use crate::units::UnixMillis;
 use crate::usage::Remembered;
+use identity::Identity;
+
+/// How long a daemon that starts waits for another one on its ledger to end.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +88,15 @@ pub enum Error {
     /// What decoding remembered cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
+    /// Journals without an identity, where another state directory has gone on with those that the ledger knows.
+    #[error(
+        "the journals in {path} have no identity, and another state directory goes on with those that the ledger knows; \
+         move them away to begin with new ones"
+    )]
+    OthersJournals {
+        /// Where they are.
+        path: PathBuf,
+    },
     /// A thread reported that it cannot go on.
     #[error("{0}")]
     Fatal(String),
@@ -174,6 +190,7 @@ pub fn run(
 
     let url = ledger::Url::parse(&config.ledger.url, state_dir)?;
     let mut ledger = patiently(|| Ok(Ledger::open(&url)?))?;
+    keep(&mut ledger)?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
     let in_force = patiently(|| {
@@ -359,6 +376,19 @@ fn reload(
     }
 }
 
+/// Becomes the one daemon of the ledger. One that is about to end is waited for, as in a restart.
+fn keep(ledger: &mut Ledger) -> Result<(), Error> {
+    let begun = Instant::now();
+    loop {
+        match patiently(|| Ok(ledger.keep()?)) {
+            Err(Error::Ledger(ledger::Error::Kept { .. })) if begun.elapsed() < KEEPER_PATIENCE => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Tries again while the ledger is busy: a daemon that is started beside a long transaction waits for its end.
 fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     loop {
@@ -396,7 +426,7 @@ fn warn_of_restart(running: &Config, new: &Config) {
 /// told to stop while it catches up comes here, too.
 fn retain_former(journals: &[AnyJournal], config: &Config, sources: &[Source]) {
     for journal in journals.iter().skip(config.receive.processors) {
-        let now = crate::units::UnixMillis(now_ms());
+        let now = UnixMillis(now_ms());
         let Some(source) = sources.iter().find(|source| source.id == journal.source.id) else { continue };
         if let Err(error) = journal::retain(&journal.directory, &config.journal, source.position, now) {
             warn!(%error, "Old journal segments could not be removed.");
@@ -436,12 +466,13 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
         .map_err(|e| state(&root, e))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
+    let identity = Identity::of(&root, &indexes).map_err(|e| state(&root, e))?;
     indexes.extend(0..config.receive.processors);
     indexes.sort_unstable();
     indexes.dedup();
     for index in indexes {
         let directory = root.join(index.to_string());
-        let source = patiently(|| Ok(committer.ledger().source(SourceKind::Journal, &index.to_string())?))?;
+        let source = patiently(|| identity.source(committer.ledger(), index))?;
         let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
         let end = writer.end();
         journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });
@@ -462,7 +493,7 @@ fn spawn_readers(
     if let Some((mut agent, socket)) = agent {
         let shared = Arc::clone(shared);
         readers.push(spawn("snmp", move || {
-            if let Err(error) = agent.run(&socket, &shared.closed) {
+            if let Err(error) = agent.run(&socket, &shared.closed, || UnixMillis(now_ms())) {
                 error!(%error, "The SNMP agent has stopped.");
             }
         }));

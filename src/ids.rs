@@ -36,6 +36,13 @@ id! {
     SourceId(u32)
 }
 
+impl ExporterId {
+    /// In the ledger: one of those that nobody configured and that it had no number left for.
+    pub const OTHERS: Self = Self(0);
+    /// Their name in reports.
+    pub const OTHERS_NAME: &'static str = "(others)";
+}
+
 impl LinkId {
     /// The flow crosses no link.
     pub const NONE: Self = Self(0);

@@ -18,6 +18,7 @@ use crate::counters::Counters;
 use crate::daemon;
 use crate::replay::Session;
 use crate::snmp;
+use crate::units::UnixMillis;
 
 /// The export datagrams of two routers.
 const CAPTURE: &[u8] = include_bytes!("../../ops/demo/capture.pcap");
@@ -229,6 +230,6 @@ fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Resul
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    snmp::Agent::new(config, counters).run(&socket, &stop)?;
+    snmp::Agent::new(config, counters).run(&socket, &stop, || UnixMillis(daemon::now_ms()))?;
     Ok(())
 }

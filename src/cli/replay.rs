@@ -70,7 +70,7 @@ pub(super) fn run(
 }
 
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(path: &Path) -> ProgressBar {
+pub(super) fn progress_bar(path: &Path) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

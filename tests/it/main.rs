@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod double_counting;
 mod generated;
 mod journals;
 mod live;
@@ -11,5 +12,6 @@ mod live_support;
 mod oldflow;
 mod sflow;
 mod snmp;
+mod standby;
 mod support;
 mod tidy;
