@@ -20,6 +20,7 @@ use crate::classify::{Classified, Tally, Versions};
 use crate::counters::Counters;
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
+use crate::ids::Session;
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
@@ -74,7 +75,7 @@ struct Expired {
 impl Memory {
     /// The first octet of a checkpoint. To be raised whenever anything in it is encoded otherwise: the encoding does not
     /// describe itself, so octets of another layout may well decode to something.
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![Self::FORMAT]).expect("memory has no unserialisable part")
@@ -213,6 +214,21 @@ impl StreamProcessor {
         source: IpAddr,
         payload: &[u8],
     ) -> Result<Taken, BadCheckpoint> {
+        self.feed_in(None, received, source, payload)
+    }
+
+    /// [`Self::feed`] for a message that came in a session of `source`. Without a payload it is the session's boundary:
+    /// what was remembered under its number is forgotten, and nothing is counted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn feed_in(
+        &mut self,
+        session: Option<Session>,
+        received: UnixMillis,
+        source: IpAddr,
+        payload: &[u8],
+    ) -> Result<Taken, BadCheckpoint> {
         self.now = self.now.max(received);
         if !self.states.contains_key(&source) && !self.admit(source)? {
             return Ok(Taken::Rejected);
@@ -223,6 +239,12 @@ impl StreamProcessor {
             state.memory.decoder.expire(&self.config.decode, self.now);
         }
         state.dirty = true;
+        if let Some(session) = session
+            && payload.is_empty()
+        {
+            state.memory.decoder.end_session(session);
+            return Ok(Taken::Yes);
+        }
         state.seen = received;
         self.totals.datagrams += 1;
         let Entry { id, policy, counters, .. } = &*state.entry;
@@ -231,8 +253,11 @@ impl StreamProcessor {
         counters.last_seen.store(received.0, Relaxed);
 
         let from = self.decoded.records.len();
-        let fate =
-            state.memory.decoder.datagram(*id, &self.config.decode, received, payload, &mut self.decoded);
+        let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
+        let fate = match session {
+            None => decoder.datagram(*id, limits, received, payload, out),
+            Some(session) => decoder.message(session, *id, limits, received, payload, out),
+        };
         match fate {
             Ok(Fate::Decoded) => {}
             Ok(Fate::Duplicate) => self.totals.duplicates += 1,
@@ -273,19 +298,28 @@ impl StreamProcessor {
     }
 
     /// Takes up the states left for `ours` in which something waits. Whoever is heard again takes up his own; but what
-    /// waits must come to its end also where its exporter is never heard again.
+    /// waits must come to its end also where its exporter is never heard again. To be called once, before anything that
+    /// came in this run is fed: sessions that a former run left in them are over.
     ///
     /// # Errors
     /// See [`Self::feed`].
     pub fn take_up_waiting(&mut self, ours: impl Fn(IpAddr) -> bool) -> Result<(), BadCheckpoint> {
         for address in self.registry.left() {
-            if !ours(address) || !self.registry.allows(address) {
+            if !ours(address) {
                 continue;
             }
             let Some(state) = self.registry.take_state(address) else { continue };
-            let memory = Memory::decode(&state, address)?;
-            match if memory.waits() { self.registry.admit(address) } else { None } {
-                Some(entry) => self.begin(address, entry, memory),
+            let mut memory = Memory::decode(&state, address)?;
+            let before = *memory.decoder.counts();
+            let had_sessions = memory.decoder.end_all_sessions();
+            let begins = (had_sessions || memory.waits()) && self.registry.allows(address);
+            match if begins { self.registry.admit(address) } else { None } {
+                Some(entry) => {
+                    self.begin(address, entry, memory);
+                    // What waited in a session has expired just now: the next drain tells the difference.
+                    let begun = self.states.get_mut(&address).expect("begun above");
+                    (begun.drained, begun.dirty) = (before, had_sessions);
+                }
                 None => self.registry.leave_state(address, state),
             }
         }

@@ -155,6 +155,11 @@ fn status(shared: &Shared) -> Value {
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
                 "journal_queue": table(&p.journal_queue),
+                "connections": table(&p.connections),
+                "connections_accepted": n(&p.connections_accepted),
+                "connections_refused": n(&p.connections_refused),
+                "connections_broken": n(&p.connections_broken),
+                "connections_idle": n(&p.connections_idle),
             })
         })
         .collect();
@@ -185,6 +190,7 @@ fn status(shared: &Shared) -> Value {
         "started_at": counters.started_at,
         "caught_up": shared.caught_up.load(Relaxed),
         "listening": shared.listening,
+        "listening_tcp": shared.listening_tcp,
         "snmp": shared.snmp,
         "processors": processors,
         "exporters": exporters,

@@ -59,6 +59,7 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
             "ledger",
             "processor",
             "receive::socket",
+            "receive::tcp",
             "setup",
             "snmp",
         ],
@@ -66,7 +67,7 @@ const IMPORTS: [(&str, &[&str], &str); 18] = [
     ),
     (
         "cli",
-        &["config", "daemon", "generate", "invoice", "ledger", "rate", "replay", "snmp"],
+        &["config", "daemon", "generate", "invoice", "ledger", "rate", "receive::Capture", "replay", "snmp"],
         "one file a verb; nobody imports it",
     ),
 ];
