@@ -99,17 +99,24 @@ fn exporter(args: &ReplayArgs, config: &Config) -> Result<IpAddr, Failure> {
         let configured = config.exporters.iter().find(|exporter| exporter.name == *named);
         let address = configured.map(|exporter| exporter.address).or_else(|| named.parse().ok());
         return address.map(|address| address.to_canonical()).ok_or_else(|| {
-            Failure::Usage(format!("error: --exporter: `{named}` is neither a configured exporter nor an address"))
+            Failure::Usage(format!(
+                "error: --exporter: `{named}` is neither a configured exporter nor an address"
+            ))
         });
     }
     let Some(first) = nameless.first() else { return Ok(NOBODY) };
     match &config.exporters[..] {
         [] => {
-            eprintln!("{first}: IPFIX messages without an address, taken for those of {NOBODY} (see --exporter)");
+            eprintln!(
+                "{first}: IPFIX messages without an address, taken for those of {NOBODY} (see --exporter)"
+            );
             Ok(NOBODY)
         }
         [only] => {
-            eprintln!("{first}: IPFIX messages without an address, taken for those of {} (see --exporter)", only.name);
+            eprintln!(
+                "{first}: IPFIX messages without an address, taken for those of {} (see --exporter)",
+                only.name
+            );
             Ok(only.address)
         }
         _ => Err(Failure::Usage(format!(

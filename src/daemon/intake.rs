@@ -144,8 +144,7 @@ impl Intake {
             parts.processor.publish_gauges();
             self.own().usage.failures.fetch_add(1, Relaxed);
             self.account_for_lost(true);
-            let reader =
-                Reader::open(&self.parts.directory, before).map_err(|error| error.to_string())?;
+            let reader = Reader::open(&self.parts.directory, before).map_err(|error| error.to_string())?;
             self.mode = Mode::Backlog(reader);
         }
         Ok(())

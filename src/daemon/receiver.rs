@@ -123,7 +123,8 @@ impl Receiver {
     fn work(&mut self) -> Outcome {
         while !self.intake.parts.shared.stopping.load(Relaxed) {
             // While the usage table is full, there is nothing to be done but to receive.
-            let is_reading = matches!(self.intake.mode, Mode::Backlog(_)) && self.intake.parts.processor.has_room();
+            let is_reading =
+                matches!(self.intake.mode, Mode::Backlog(_)) && self.intake.parts.processor.has_room();
             let wait = if is_reading { Duration::ZERO } else { RECEIVE_WAIT };
             self.receive(wait)?;
             self.intake.parts.writer.tick(Instant::now());
@@ -173,6 +174,9 @@ impl Receiver {
             intake.message(session, source, message)
         })?;
         intake.publish();
+        if came {
+            intake.own().connections.set_current(streams.len() as u64);
+        }
         Ok(came || !batch.is_empty())
     }
 
@@ -291,7 +295,11 @@ impl Receiver {
         if is_wanted && matches!(self.intake.mode, Mode::Direct) {
             self.flush_done = wanted;
             let barrier = Request::Barrier { index: self.intake.parts.index, generation: wanted };
-            self.intake.parts.requests.send(barrier).map_err(|_| "the ledger's writer has stopped".to_owned())?;
+            self.intake
+                .parts
+                .requests
+                .send(barrier)
+                .map_err(|_| "the ledger's writer has stopped".to_owned())?;
         }
         Ok(())
     }
@@ -349,9 +357,8 @@ impl Receiver {
         }
         let intake = &mut self.intake;
         intake.received = UnixMillis(now_ms());
-        self.streams.end(Instant::now(), |session, source, message| {
-            intake.message(session, source, message)
-        })?;
+        self.streams
+            .end(Instant::now(), |session, source, message| intake.message(session, source, message))?;
         intake.publish();
         Ok(())
     }

@@ -39,9 +39,8 @@ impl ExporterDecoder {
         if end < HEADER {
             return Err(Error::MessageLength { length, octets: payload.len() });
         }
-        let at = self
-            .domain_in(session, 10, id, limits, received)
-            .ok_or(Error::DomainRefused { domain: id })?;
+        let at =
+            self.domain_in(session, 10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
         if self.domains[at].is_duplicate(number, payload) {
             return Ok(Fate::Duplicate);
         }

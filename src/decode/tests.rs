@@ -6,5 +6,6 @@ mod faults;
 mod flows;
 mod oracle;
 mod robust;
+mod sessions;
 mod state;
 mod times;

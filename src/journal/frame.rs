@@ -75,7 +75,7 @@ pub(super) fn encode(
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&received.0.to_le_bytes());
-    let port = session.map_or(source.port(), |session| session.0);
+    let port = session.map_or_else(|| source.port(), |session| session.0);
     let tcp = if session.is_some() { TCP } else { 0 };
     out.extend_from_slice(&port.to_le_bytes());
     match source.ip() {

@@ -409,8 +409,7 @@ impl Streams {
         }
         // A peer that has vanished without a word is found out. Only a system without such options refuses.
         let alive = TcpKeepalive::new().with_time(KEEPALIVE);
-        if stream.set_nonblocking(true).is_err()
-            || SockRef::from(&stream).set_tcp_keepalive(&alive).is_err()
+        if stream.set_nonblocking(true).is_err() || SockRef::from(&stream).set_tcp_keepalive(&alive).is_err()
         {
             return;
         }
@@ -445,9 +444,8 @@ impl Streams {
     /// Makes room for a connection of `address`, if there can be. What gives way is closed in the next round.
     fn make_room(&mut self, address: IpAddr) -> bool {
         let open = |c: &&Connection| c.closing.is_none();
-        let of = |address: IpAddr| {
-            self.connections.iter().filter(open).filter(|c| c.peer.ip() == address).count()
-        };
+        let of =
+            |address: IpAddr| self.connections.iter().filter(open).filter(|c| c.peer.ip() == address).count();
         let silent = |c: &Connection| core::cmp::Reverse(c.heard);
         let all = || self.connections.iter().enumerate().filter(|(_, c)| c.closing.is_none());
         let gives_way = if of(address) >= self.limits.exporter {

@@ -212,6 +212,7 @@ fn contention(rows: &BTreeMap<String, BTreeMap<u32, String>>) {
         ("journal queue", 16 << 20),
         ("ledger writer", 64),
         ("exporters", 65_535),
+        ("connections", 256),
     ];
     for (name, limit) in limits {
         assert_eq!(rows[name][&3], limit.to_string(), "{name}");

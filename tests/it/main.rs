@@ -8,6 +8,8 @@ mod generated;
 mod journals;
 mod live;
 mod live_support;
+mod message_files;
 mod snmp;
 mod support;
+mod tcp;
 mod tidy;
