@@ -137,6 +137,17 @@ struct Shared {
     snmp: Option<SocketAddr>,
 }
 
+/// Where a daemon that has started can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening<'a> {
+    /// For export datagrams.
+    pub udp: &'a [SocketAddr],
+    /// For connections.
+    pub tcp: &'a [SocketAddr],
+    /// The agent.
+    pub snmp: Option<SocketAddr>,
+}
+
 /// Milliseconds since the epoch.
 #[must_use]
 pub fn now_ms() -> i64 {
@@ -166,7 +177,7 @@ pub fn run(
     config: &Config,
     state_dir: &Path,
     load: &dyn Fn() -> Result<Config, String>,
-    ready: &dyn Fn(&[SocketAddr], &[SocketAddr], Option<SocketAddr>),
+    ready: &dyn Fn(Listening<'_>),
 ) -> Result<(), Error> {
     let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
     std::fs::create_dir_all(state_dir).map_err(|e| state(state_dir, e))?;
@@ -249,7 +260,7 @@ pub fn run(
     }
     let readers = spawn_readers(agent, control_socket, &shared, &events);
     spawn_signals(&events, &shared).map_err(|e| state(Path::new("signals"), e))?;
-    ready(&shared.listening, &shared.listening_tcp, shared.snmp);
+    ready(Listening { udp: &shared.listening, tcp: &shared.listening_tcp, snmp: shared.snmp });
 
     let tails = journals
         .all

@@ -1,6 +1,6 @@
 //! `run`, `ctl` and `mrtg`: the daemon, and what talks to it.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering::Relaxed;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -35,14 +35,14 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     }
     // Without colours: it goes to the log and over the control socket.
     let load = || Config::load(&path).map_err(|problems| problems.render(false));
-    let ready = |udp: &[SocketAddr], tcp: &[SocketAddr], agent: Option<SocketAddr>| {
-        for address in udp {
+    let ready = |listening: daemon::Listening<'_>| {
+        for address in listening.udp {
             eprintln!("listening on {address}/udp");
         }
-        for address in tcp {
+        for address in listening.tcp {
             eprintln!("listening on {address}/tcp");
         }
-        if let Some(address) = agent {
+        if let Some(address) = listening.snmp {
             eprintln!("SNMP agent on {address}/udp");
         }
     };
