@@ -60,7 +60,7 @@ pub use versions::Versions;
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::{Address, Direction, Family, FlowRecord, Observed};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
-use crate::units::{IfIndex, UnixMillis};
+use crate::units::{Asn, IfIndex, UnixMillis};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +75,16 @@ pub struct Classified {
     pub direction: Direction,
     /// False: the other observation of a flow that is metered elsewhere; not to be metered.
     pub counts: bool,
+}
+
+impl Classified {
+    const NOTHING: Self = Self {
+        customer: CustomerId::UNASSIGNED,
+        link: LinkId::NONE,
+        class: ClassId::DEFAULT,
+        direction: Direction::None,
+        counts: true,
+    };
 }
 
 /// What a batch held beside usage.
@@ -144,29 +154,63 @@ enum Ask {
     Sides,
 }
 
-/// A record between the passes.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    ask: Ask,
-    discarded: bool,
-    /// Whose the input interface is.
-    input: Holder,
-    /// Whose the output interface is.
-    output: Holder,
-    /// Whose the addresses are, where asked.
-    source: Holder,
-    destination: Holder,
+/// A side of a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    Destination,
+    Source,
 }
 
-impl Pending {
-    const NOTHING: Self = Self {
-        ask: Ask::Nothing,
-        discarded: false,
-        input: Holder::NOBODY,
-        output: Holder::NOBODY,
-        source: Holder::NOBODY,
-        destination: Holder::NOBODY,
-    };
+impl Side {
+    #[inline(always)]
+    fn address(self, record: &FlowRecord) -> Address {
+        if self == Self::Source { record.source } else { record.destination }
+    }
+
+    #[inline(always)]
+    fn asn(self, record: &FlowRecord) -> Asn {
+        if self == Self::Source { record.source_as } else { record.destination_as }
+    }
+}
+
+/// What the first pass over a chunk leaves to the second: records of which one side's holder is asked for, in a list for
+/// each family (records without addresses are in that of IPv4).
+struct Asked {
+    /// The record's number in the chunk, with [`Self::SOURCE`] where its source is asked for.
+    lists: [[u8; CHUNK]; 2],
+    lens: [usize; 2],
+    /// By record: whose the interface of that side is.
+    interfaces: [Holder; CHUNK],
+}
+
+impl Asked {
+    const SOURCE: u8 = 1 << 7;
+
+    const fn new() -> Self {
+        Self { lists: [[0; CHUNK]; 2], lens: [0; 2], interfaces: [Holder::NOBODY; CHUNK] }
+    }
+
+    /// Notes what is asked of record `n`. Written in any case and counted where something is asked: which records ask for
+    /// what is beyond guessing, so that a branch would cost more.
+    #[inline(always)]
+    fn note(&mut self, n: u8, family: Family, ask: Ask, interface: Holder) {
+        let list = usize::from(family == Family::V6);
+        let source = if ask == Ask::Source { Self::SOURCE } else { 0 };
+        self.interfaces[usize::from(n)] = interface;
+        // Never full before record `n` is noted: there are as many places as records.
+        self.lists[list][self.lens[list] & (CHUNK - 1)] = n | source;
+        self.lens[list] += usize::from(ask != Ask::Nothing);
+    }
+
+    /// The records of a list, with their sides.
+    #[inline(always)]
+    fn list(&self, list: usize) -> impl Iterator<Item = (usize, Side)> {
+        let entries = self.lists[list].iter().take(self.lens[list]);
+        entries.map(|&entry| {
+            let side = if entry & Self::SOURCE == 0 { Side::Destination } else { Side::Source };
+            (usize::from(entry & !Self::SOURCE), side)
+        })
+    }
 }
 
 impl Classifier {
@@ -178,30 +222,29 @@ impl Classifier {
 
     /// As [`Self::classify`], behind what `out` holds already.
     ///
-    /// Three passes over a chunk: interfaces, addresses, the rest. Looking up many addresses in a row lets the
-    /// processor overlap the waits for memory.
+    /// Two passes over a chunk, interfaces first, then addresses: many lookups in a row let the processor overlap the
+    /// waits for memory.
     fn classify_more(&self, records: &[FlowRecord], out: &mut Vec<Classified>) -> Tally {
         let mut tally = Tally::default();
-        out.reserve(records.len());
-        let mut pending = [Pending::NOTHING; CHUNK];
-        for records in records.chunks(CHUNK) {
-            let from = out.len();
-            for (record, pending) in records.iter().zip(&mut pending) {
-                let (classified, todo) = self.by_interfaces(record, &mut tally);
-                out.push(classified);
-                *pending = todo;
+        let from = out.len();
+        out.resize(from + records.len(), Classified::NOTHING);
+        for (records, out) in records.chunks(CHUNK).zip(out[from..].chunks_mut(CHUNK)) {
+            let mut asked = Asked::new();
+            for ((record, classified), n) in records.iter().zip(&mut *out).zip(0..) {
+                self.by_interfaces(record, n, classified, &mut asked, &mut tally);
             }
-            for (record, pending) in records.iter().zip(&mut pending) {
-                if matches!(pending.ask, Ask::Destination | Ask::Sides) {
-                    pending.destination = self.by_address(record.family, record.destination);
-                }
-                if matches!(pending.ask, Ask::Source | Ask::Multicast | Ask::Sides) {
-                    pending.source = self.by_address(record.family, record.source);
-                }
+            for (n, side) in asked.list(0) {
+                let address = self.by_address(records[n].family, side.address(&records[n]));
+                out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
             }
-            for ((record, pending), classified) in records.iter().zip(&pending).zip(&mut out[from..]) {
-                self.settle(record, pending, classified);
-                classified.class = self.classes.class(record);
+            for (n, side) in asked.list(1) {
+                let address = Holder::from_u32(self.prefixes.lookup_v6(side.address(&records[n]).0));
+                out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
+            }
+            if !self.classes.is_empty() {
+                for (record, classified) in records.iter().zip(out) {
+                    classified.class = self.classes.class(record);
+                }
             }
         }
         tally
@@ -215,25 +258,59 @@ impl Classifier {
         self.holders.resolve(self.by_address(family, address), at)
     }
 
-    /// First pass: what the exporter and its interfaces say.
-    #[inline]
-    fn by_interfaces(&self, record: &FlowRecord, tally: &mut Tally) -> (Classified, Pending) {
+    /// First pass: what the exporter and its interfaces say of record `n`.
+    #[inline(always)]
+    fn by_interfaces(
+        &self,
+        record: &FlowRecord,
+        n: u8,
+        classified: &mut Classified,
+        asked: &mut Asked,
+        tally: &mut Tally,
+    ) {
         let plan = self.interfaces.plan(record.exporter);
         let input = self.interfaces.port(plan, record.exporter, record.input);
         let output = self.interfaces.port(plan, record.exporter, record.output);
+        if !plan.is_plain || record.output == IfIndex(0) || record.is_dropped() || record.networks {
+            let (found, ask) = self.by_rules(plan, record, input, output, tally);
+            *classified = found;
+            let interface = if ask == Ask::Source { input.holder } else { output.holder };
+            asked.note(n, record.family, ask, interface);
+            return;
+        }
+        // Which of the interfaces is on a link changes from record to record, so nothing here branches on it.
+        let case = usize::from(input.is_on_link()) | usize::from(output.is_on_link()) << 1;
+        let (direction, customer, ask) = CASES[case];
+        let link = if input.is_on_link() { input.link } else { output.link };
+        *classified = Classified { customer, link, class: ClassId::DEFAULT, direction, counts: true };
+        let interface = if ask == Ask::Source { input.holder } else { output.holder };
+        asked.note(n, record.family, ask, interface);
+    }
+
+    /// The same for all cases: whole-exporter links, discarded flows, multicast, copies, networks in the place of
+    /// addresses. What it returns asks for no more than one side.
+    #[inline(never)]
+    fn by_rules(
+        &self,
+        plan: &Plan,
+        record: &FlowRecord,
+        input: Port,
+        output: Port,
+        tally: &mut Tally,
+    ) -> (Classified, Ask) {
         let copied = record.output == IfIndex(0) && is_multicast(record.family, record.destination);
         let discarded = record.is_dropped()
             || (record.output == IfIndex(0) && plan.output_zero == OutputZero::Discarded && !copied);
-        let (link, direction, customer, ask) = if input.is_on_link() && output.is_on_link() {
-            (input.link, Direction::In, CustomerId::THROUGH, Ask::Nothing)
-        } else if input.is_on_link() {
-            (input.link, Direction::In, CustomerId::UNASSIGNED, Ask::Destination)
+        let case = usize::from(input.is_on_link()) | usize::from(output.is_on_link()) << 1;
+        let (direction, customer, ask) = CASES[case];
+        let (link, customer, ask) = if input.is_on_link() {
+            (input.link, customer, ask)
         } else if output.is_on_link() {
-            (output.link, Direction::Out, CustomerId::UNASSIGNED, Ask::Source)
+            (output.link, customer, ask)
         } else if plan.whole != LinkId::NONE {
-            (plan.whole, Direction::None, CustomerId::UNASSIGNED, Ask::Sides)
+            (plan.whole, CustomerId::UNASSIGNED, Ask::Sides)
         } else {
-            (LinkId::NONE, Direction::None, CustomerId::LOCAL, Ask::Nothing)
+            (LinkId::NONE, customer, ask)
         };
         let ask = match ask {
             Ask::Sides => Ask::Sides,
@@ -243,35 +320,17 @@ impl Classifier {
         };
         let customer = if discarded { CustomerId::DISCARDED } else { customer };
         let counts = plan.observes != Observes::Both || is_counted(record, input, output, discarded, tally);
-        let class = ClassId::DEFAULT;
-        let classified = Classified { customer, link, class, direction, counts };
-        (
-            classified,
-            Pending { ask, discarded, input: input.holder, output: output.holder, ..Pending::NOTHING },
-        )
-    }
-
-    #[inline]
-    fn by_address(&self, family: Family, address: Address) -> Holder {
-        Holder::from_u32(self.prefixes.lookup(family, address))
-    }
-
-    /// Last pass: puts the customer in.
-    #[inline]
-    fn settle(&self, record: &FlowRecord, pending: &Pending, classified: &mut Classified) {
-        let one = |interface: Holder, address: Holder, asn| {
-            let at = record.end;
-            self.holders
-                .resolve(interface, at)
-                .or_else(|| self.holders.resolve(address, at))
-                .or_else(|| self.holders.resolve(self.as_numbers.holder(asn), at))
-        };
-        let destination = || one(pending.output, pending.destination, record.destination_as);
-        let source = || one(pending.input, pending.source, record.source_as);
-        match pending.ask {
-            Ask::Nothing => {}
-            Ask::Destination => classified.customer = destination().unwrap_or(CustomerId::UNASSIGNED),
-            Ask::Source => classified.customer = source().unwrap_or(CustomerId::UNASSIGNED),
+        let mut classified = Classified { customer, link, class: ClassId::DEFAULT, direction, counts };
+        let source = || self.customer(record, Side::Source, input.holder);
+        match ask {
+            Ask::Destination if record.networks => {
+                let destination = self.customer(record, Side::Destination, output.holder);
+                classified.customer = destination.unwrap_or(CustomerId::UNASSIGNED);
+            }
+            Ask::Source if record.networks => {
+                classified.customer = source().unwrap_or(CustomerId::UNASSIGNED);
+            }
+            Ask::Nothing | Ask::Destination | Ask::Source => return (classified, ask),
             Ask::Multicast => {
                 if let Some(customer) = source() {
                     classified.customer = customer;
@@ -279,22 +338,84 @@ impl Classifier {
                 }
             }
             Ask::Sides => {
-                (classified.customer, classified.direction) = match (destination(), source()) {
-                    (Some(_), Some(_)) => (CustomerId::LOCAL, Direction::None),
-                    (Some(customer), None) => (customer, Direction::In),
-                    (None, Some(customer)) => (customer, Direction::Out),
-                    (None, None) => (CustomerId::UNASSIGNED, Direction::None),
-                };
-                if classified.customer == CustomerId::LOCAL {
-                    classified.link = LinkId::NONE;
-                }
-                if pending.discarded {
-                    classified.customer = CustomerId::DISCARDED;
-                }
+                let destination = self.customer(record, Side::Destination, output.holder);
+                by_sides(&mut classified, destination, source(), discarded);
             }
         }
+        (classified, Ask::Nothing)
+    }
+
+    #[inline]
+    fn by_address(&self, family: Family, address: Address) -> Holder {
+        Holder::from_u32(self.prefixes.lookup(family, address))
+    }
+
+    /// Whose a side is, by its interface, address and AS number.
+    fn customer(&self, record: &FlowRecord, side: Side, interface: Holder) -> Option<CustomerId> {
+        let address = match side {
+            Side::Destination => self.prefixes.lookup_destination(record),
+            Side::Source => self.prefixes.lookup_source(record),
+        };
+        let address = Holder::from_u32(address);
+        self.resolve(record, side, interface, address)
+    }
+
+    #[inline(always)]
+    fn resolve(
+        &self,
+        record: &FlowRecord,
+        side: Side,
+        interface: Holder,
+        address: Holder,
+    ) -> Option<CustomerId> {
+        let at = record.end;
+        self.holders
+            .resolve(interface, at)
+            .or_else(|| self.holders.resolve(address, at))
+            .or_else(|| self.holders.resolve(self.as_numbers.holder(side.asn(record)), at))
+    }
+
+    /// Second pass: whose the side is that was asked for.
+    #[inline(always)]
+    fn asked_customer(
+        &self,
+        record: &FlowRecord,
+        side: Side,
+        interface: Holder,
+        address: Holder,
+    ) -> CustomerId {
+        self.resolve(record, side, interface, address).unwrap_or(CustomerId::UNASSIGNED)
     }
 }
+
+/// On a whole-exporter link the customers decide.
+fn by_sides(
+    classified: &mut Classified,
+    destination: Option<CustomerId>,
+    source: Option<CustomerId>,
+    discarded: bool,
+) {
+    (classified.customer, classified.direction) = match (destination, source) {
+        (Some(_), Some(_)) => (CustomerId::LOCAL, Direction::None),
+        (Some(customer), None) => (customer, Direction::In),
+        (None, Some(customer)) => (customer, Direction::Out),
+        (None, None) => (CustomerId::UNASSIGNED, Direction::None),
+    };
+    if classified.customer == CustomerId::LOCAL {
+        classified.link = LinkId::NONE;
+    }
+    if discarded {
+        classified.customer = CustomerId::DISCARDED;
+    }
+}
+
+/// Direction, customer and question, by whether the input (1) and the output (2) are on links.
+const CASES: [(Direction, CustomerId, Ask); 4] = [
+    (Direction::None, CustomerId::LOCAL, Ask::Nothing),
+    (Direction::In, CustomerId::UNASSIGNED, Ask::Destination),
+    (Direction::Out, CustomerId::UNASSIGNED, Ask::Source),
+    (Direction::In, CustomerId::THROUGH, Ask::Nothing),
+];
 
 /// True for 224.0.0.0/4 (RFC 5771 section 3) and ff00::/8 (RFC 4291 section 2.7).
 #[inline]

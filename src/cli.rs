@@ -254,13 +254,6 @@ fn color_on_stderr() -> bool {
     io::stderr().is_terminal() && !plain
 }
 
-/// What the configuration asks for and does not get.
-fn undecoded(config: &Config) -> Option<String> {
-    (!config.receive.sflow.is_empty()).then(|| {
-        "[receive] sflow: sFlow is not decoded yet, and what comes at these addresses is counted as malformed".to_owned()
-    })
-}
-
 /// `check`: configuration and tariffs.
 fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let Some(path) = cli.config_file() else {
@@ -284,9 +277,6 @@ fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             )?;
             if let Err(error) = ledger::Url::parse(&config.ledger.url, &cli.state_dir) {
                 problems += &format!("error: {error}\n");
-            }
-            if let Some(warning) = undecoded(&config) {
-                eprintln!("warning: {warning}");
             }
             config
         }

@@ -126,7 +126,7 @@ impl Committer {
         let checkpoints = drained
             .checkpoints
             .drain(..)
-            .map(|(exporter, state)| Checkpoint { scope, exporter, state })
+            .map(|(exporter, remembered)| Checkpoint { scope, exporter, remembered })
             .collect();
         let started = Instant::now();
         let mut pause = 10;

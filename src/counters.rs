@@ -92,8 +92,11 @@ pub struct Processor {
     pub templates: Table,
     /// Rows in the usage table.
     pub usage: Table,
-    /// Octets in holds.
+    /// Octets of data sets that wait for their template.
     pub holds: Table,
+    /// Octets of memory that records waiting for a sampling rate take, over all exporters. A failure is a record that
+    /// had to leave for want of room: let go before its grace time was over, or expired.
+    pub held_records: Table,
     /// Octets on the way to the journal's disk.
     pub journal_queue: Table,
     /// TCP connections; a failure is one that was closed for want of room.
@@ -136,8 +139,8 @@ pub struct Exporter {
     pub malformed_by_kind: [AtomicU64; MALFORMED_KINDS_MAX],
     /// Datagrams seen before.
     pub duplicates: AtomicU64,
-    /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 datagrams), since the
-    /// exporter was first heard. Falls when late datagrams come.
+    /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 and sFlow datagrams), since
+    /// the exporter was first heard. Falls when late datagrams come.
     pub lost: AtomicU64,
     /// The same since the daemon began, as a counter that never falls: loss that a flush showed stays in it.
     pub lost_told: AtomicU64,
@@ -155,6 +158,29 @@ pub struct Exporter {
     pub rate_denominator: AtomicU32,
     /// When its last datagram came, milliseconds since the epoch. 0 before the first.
     pub last_seen: AtomicI64,
+    /// What only sFlow has.
+    pub sflow: Sflow,
+}
+
+/// What an exporter of sFlow sent besides records, and how its samples went.
+#[derive(Debug, Default)]
+pub struct Sflow {
+    /// Flow samples; each is a record.
+    pub flow_samples: AtomicU64,
+    /// Counter samples; skipped.
+    pub counter_samples: AtomicU64,
+    /// Notifications of discarded packets; never volume.
+    pub discard_notifications: AtomicU64,
+    /// Samples and flow records of formats that accounting does not know or need.
+    pub skipped_formats: AtomicU64,
+    /// Flow samples missing by their sources' sequence numbers.
+    pub samples_lost: AtomicU64,
+    /// Flow samples that the exporter says it dropped itself.
+    pub samples_dropped: AtomicU64,
+    /// Spans in which the sample pool contradicted the stated rate.
+    pub pool_contradictions: AtomicU64,
+    /// Datagrams of another agent than the first: a relay.
+    pub other_agents: AtomicU64,
 }
 
 impl Exporter {
@@ -182,6 +208,7 @@ impl Exporter {
             rate_numerator: AtomicU32::new(0),
             rate_denominator: AtomicU32::new(0),
             last_seen: AtomicI64::new(0),
+            sflow: Sflow::default(),
         }
     }
 }

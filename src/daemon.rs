@@ -34,10 +34,11 @@ use crate::journal;
 use crate::ledger::records::{CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, StreamProcessor};
+use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
 use crate::receive::{socket, tcp};
 use crate::setup::{self, InForce};
 use crate::snmp;
+use crate::usage::Remembered;
 
 /// TCP connections of one exporter, at most: line cards may have one each.
 const TCP_CONNECTIONS_EXPORTER: usize = 16;
@@ -163,10 +164,17 @@ fn accepts_unknown(config: &Config) -> bool {
     config.accepts_unknown_exporters(Intake::Network)
 }
 
-/// The states that decoding left of the live exporters.
-fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Vec<u8>)>, ledger::Error> {
+/// What decoding left of the live exporters. All are of a format that can be read: one that is not is better told at
+/// start than with its exporter's first datagram.
+fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Remembered)>, Error> {
     let all = ledger.checkpoints(CheckpointScope::Live)?;
-    Ok(all.into_iter().filter_map(|c| Some((c.exporter.parse().ok()?, c.state))).collect())
+    let named = all.into_iter().filter_map(|c| Some((c.exporter.parse().ok()?, c.remembered)));
+    named
+        .map(|(exporter, left): (IpAddr, Remembered)| match checkpoint::check(&left.state) {
+            Ok(_) => Ok((exporter, left)),
+            Err(reason) => Err(BadCheckpoint { exporter, reason }.into()),
+        })
+        .collect()
 }
 
 /// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload.

@@ -1,4 +1,4 @@
-//! Decoding: a datagram of NetFlow v5, v9 or IPFIX becomes flow records and sampling announcements.
+//! Decoding: a datagram of NetFlow v1, v5, v7, v8, v9, IPFIX or sFlow becomes flow records and sampling announcements.
 //!
 //! One [`ExporterDecoder`] holds all that decoding remembers of one exporter (templates, sequence numbers, running
 //! totals, held sets); it has one owner, so nothing here locks. It does no I/O, reads no clock and never panics on
@@ -10,23 +10,29 @@
 //!   then released or expired;
 //! - what an exporter can make us remember is bounded by [`Limits`], and every refusal is counted.
 //!
-//! A malformed NetFlow v5 datagram yields nothing. In v9 and IPFIX an error in one set leaves the others alone: what
-//! was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram is counted
-//! malformed once, by its first error.
+//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing. In v9, IPFIX and sFlow an error in one set or sample leaves the others
+//! alone: what was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram
+//! is counted malformed once, by its first error.
 
 mod clock;
 mod element;
 mod error;
+mod fixed;
+mod frame;
 mod hold;
 mod ipfix;
 mod layout;
+mod netflow1;
 mod netflow5;
+mod netflow7;
+mod netflow8;
 mod netflow9;
 mod options;
 mod plan;
 mod read;
 mod sequence;
 mod sets;
+mod sflow;
 mod template;
 mod total;
 
@@ -37,6 +43,7 @@ use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
 pub use error::{Error, ErrorKind};
+pub use sflow::Counts as SflowCounts;
 
 /// A counter that reaches this in one record is not believed: 256 TiB in one flow record is a defect of the exporter.
 const IMPLAUSIBLE: u64 = 1 << 48;
@@ -54,7 +61,7 @@ pub struct Limits {
     pub templates: usize,
     /// Fields in one template.
     pub template_fields: usize,
-    /// Observation domains.
+    /// Observation domains, and agents of sFlow.
     pub domains: usize,
     /// Octets of data sets that wait for their template.
     pub hold_octets: usize,
@@ -125,7 +132,7 @@ pub struct Counts {
     pub implausible: u64,
     /// Their octets; stays at the greatest number where they exceed it.
     pub implausible_octets: u64,
-    /// Missing by sequence number: flows (v5), datagrams (v9), data records (IPFIX).
+    /// Missing by sequence number: records (v5, v7, v8), datagrams (v9, sFlow), data records (IPFIX). v1 has no numbers.
     pub lost: u64,
     /// Times the exporter was seen to start anew.
     pub restarts: u64,
@@ -147,8 +154,11 @@ pub struct Counts {
     pub templates: u64,
     /// Template definitions refused: no room, or too many fields.
     pub template_refusals: u64,
-    /// Datagrams of a domain that found no room (v5 ones are decoded, but not checked for loss and duplicates).
+    /// Datagrams of a domain that found no room (those without templates are decoded, but not checked for loss and
+    /// duplicates).
     pub domain_refusals: u64,
+    /// What only sFlow has.
+    pub sflow: SflowCounts,
 }
 
 /// What is remembered of one observation domain of one protocol version. Over TCP that is a matter of each session
@@ -173,6 +183,7 @@ pub struct ExporterDecoder {
     domains: Vec<Domain>,
     hold: hold::Hold,
     totals: total::Totals,
+    agents: sflow::Agents,
     #[serde(skip)]
     scratch: Vec<template::FieldSpec>,
 }
@@ -209,9 +220,14 @@ impl ExporterDecoder {
         out: &mut Decoded,
     ) -> Result<Fate, Error> {
         self.counts.datagrams += 1;
+        let fixed = fixed::Datagram { exporter, limits, received, payload };
         let result = match read::u16(payload, 0) {
             None => Err(Error::Truncated { offset: payload.len() }),
-            Some(5) => self.netflow5(exporter, limits, received, payload, out),
+            Some(0) => self.sflow(exporter, limits, received, payload, out),
+            Some(1) => self.netflow1(&fixed, out),
+            Some(5) => self.netflow5(&fixed, out),
+            Some(7) => self.netflow7(&fixed, out),
+            Some(8) => self.netflow8(&fixed, out),
             Some(9) => self.netflow9(exporter, limits, received, payload, out),
             Some(10) => self.ipfix(None, exporter, limits, received, payload, out),
             Some(version) => Err(Error::UnknownVersion { version }),
@@ -248,6 +264,13 @@ impl ExporterDecoder {
     /// can no longer come. Running totals belong to the exporter and stay.
     pub fn end_session(&mut self, session: Session) {
         self.end_sessions(|other| other == session);
+    }
+
+    /// Whether something is remembered of a session.
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        // They stand behind what came over UDP.
+        self.domains.last().is_some_and(|domain| domain.session.is_some())
     }
 
     /// The same for all sessions. False: there were none.
@@ -288,10 +311,10 @@ impl ExporterDecoder {
         self.domains.iter().map(|domain| domain.templates.len()).sum()
     }
 
-    /// Observation domains remembered (one that speaks two protocol versions counts twice).
+    /// Observation domains remembered (one that speaks two protocol versions counts twice), and agents of sFlow.
     #[must_use]
     pub fn domains(&self) -> usize {
-        self.domains.len()
+        self.domains.len() + self.agents.len()
     }
 
     /// Octets of sets that wait for their template.
@@ -312,10 +335,14 @@ impl ExporterDecoder {
         self.totals.len()
     }
 
-    /// How often a limit was hit: templates and domains refused, running totals forgotten for want of room.
+    /// How often a limit was hit: templates, domains and data sources refused, running totals forgotten for want of room.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.counts.template_refusals + self.counts.domain_refusals + self.totals.forgotten()
+        let counts = &self.counts;
+        counts.template_refusals
+            + counts.domain_refusals
+            + counts.sflow.source_refusals
+            + self.totals.forgotten()
     }
 
     /// Splits what is remembered into the domain at `at` and the rest.
@@ -326,7 +353,7 @@ impl ExporterDecoder {
         limits: &'a Limits,
         out: &'a mut Decoded,
     ) -> (&'a mut Domain, Work<'a>) {
-        let Self { counts, domains, hold, totals, scratch } = self;
+        let Self { counts, domains, hold, totals, scratch, .. } = self;
         (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out })
     }
 
@@ -348,7 +375,7 @@ impl ExporterDecoder {
             domains.binary_search_by_key(&(session, version, id), |d| (d.session, d.version, d.id))
         };
         let mut place = search(&self.domains);
-        if place.is_err() && self.domains.len() >= limits.domains {
+        if place.is_err() && self.domains() >= limits.domains {
             let idlest = (0..self.domains.len()).min_by_key(|&at| self.domains[at].last_seen);
             match idlest {
                 Some(at) if received.since(self.domains[at].last_seen) >= DOMAIN_IDLE_MS => {

@@ -125,13 +125,16 @@ pub enum SamplerRef {
     /// The record says nothing of sampling: the domain's options rule, or the operator.
     #[default]
     Unnamed,
-    /// The protocol has one place for a rate, and nothing is in it (NetFlow v5): unsampled, unless the operator says
-    /// otherwise. There is nothing to wait for.
+    /// The protocol has one place for a rate, and nothing is in it (NetFlow v5, v8): unsampled, unless the operator
+    /// says otherwise. There is nothing to wait for.
     Silent,
     /// The record names a sampler (elements 48 or 302, not 0) that options records describe.
     Named(u64),
     /// The record, or the datagram's header, carries the rate itself.
     Stated(SamplingRate),
+    /// The protocol has no place for a rate (NetFlow v1, v7): nothing is ever announced, there is nothing to wait for.
+    /// Unless the operator says otherwise it is counted as unsampled, and marked as not announced.
+    Mute,
 }
 
 /// One directional flow record.
@@ -159,7 +162,7 @@ pub struct FlowRecord {
     pub sampler: SamplerRef,
     /// The sampling rate, once settled.
     pub rate: SamplingRate,
-    /// Observation domain (v9 source id, IPFIX observation domain id, v5 engine type and id).
+    /// Observation domain (v9 source id, IPFIX observation domain id, v5, v7 and v8 engine type and id).
     pub domain: u32,
     /// Input interface.
     pub input: IfIndex,
@@ -193,6 +196,9 @@ pub struct FlowRecord {
     pub forwarding_status: u8,
     /// Where it was observed.
     pub observed: Observed,
+    /// True: source and destination are networks, of as many bits as the masks say (NetFlow v8; elements 44, 45, 169,
+    /// 170; 0 bits where the record does not tell). False: hosts, and the masks are those of their routes.
+    pub networks: bool,
 }
 
 impl FlowRecord {

@@ -1,6 +1,6 @@
 //! Fluxoscope: flow-based accounting and billing, watched over SNMP.
 //!
-//! Routers export NetFlow or IPFIX. Fluxoscope decides for each flow which customer it belongs to and which
+//! Routers export NetFlow, IPFIX or sFlow. Fluxoscope decides for each flow which customer it belongs to and which
 //! upstream link it crossed, undoes the router's packet sampling, keeps the volume in a ledger exactly once,
 //! prices it by versioned tariffs, and writes monthly invoices.
 //!

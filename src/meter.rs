@@ -11,9 +11,9 @@ mod split;
 mod squares;
 mod table;
 
-use split::{PARTS_MAX, Span};
+use split::{PARTS_MAX, Span, Window};
 use squares::PacketSizes;
-use table::{PackedKey, Row, Table};
+use table::{Addition, Table};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
@@ -49,7 +49,7 @@ impl Default for Config {
 }
 
 /// Records that go into the table together.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 /// Octets or packets in the table that make it full, so that what one flush commits stays within 63 bits.
 const SUM_MAX: u128 = 1 << 62;
@@ -62,7 +62,9 @@ pub struct Meter {
     sizes: PacketSizes,
     table: Table,
     /// What a chunk adds. Kept for its memory.
-    staged: Vec<Row>,
+    staged: Vec<Addition>,
+    /// The bucket in which the last flow that was looked at ended.
+    window: Window,
     /// Added to the table, refused or not.
     octets: u128,
     packets: u128,
@@ -81,6 +83,7 @@ impl Meter {
             sizes: PacketSizes { min: config.packet_octets_min, max: config.packet_octets_max },
             table: Table::new(),
             staged: Vec::with_capacity(CHUNK + PARTS_MAX),
+            window: Window::of(0),
             octets: 0,
             packets: 0,
             records: 0,
@@ -96,11 +99,18 @@ impl Meter {
     pub fn add(&mut self, records: &[FlowRecord], classified: &[Classified]) {
         assert_eq!(records.len(), classified.len(), "classification gives an entry a record");
         for (records, classified) in records.chunks(CHUNK).zip(classified.chunks(CHUNK)) {
+            let (mut octets, mut packets, mut counted) = (0, 0, 0);
             for (record, classified) in records.iter().zip(classified) {
                 if classified.counts {
+                    octets += u128::from(record.octets.as_u64());
+                    packets += u128::from(record.packets.as_u64());
+                    counted += 1;
                     self.stage(record, classified);
                 }
             }
+            self.octets += octets;
+            self.packets += packets;
+            self.records += counted;
             self.table.add(&self.staged);
             self.staged.clear();
         }
@@ -121,7 +131,7 @@ impl Meter {
     /// True where the table holds as much as it may: time to drain it before more is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.len() >= self.rows_max || self.octets | self.packets >= SUM_MAX
+        self.len() >= self.rows_max || self.table.is_scattered() || self.octets | self.packets >= SUM_MAX
     }
 
     /// Octets in the table, not scaled.
@@ -156,25 +166,34 @@ impl Meter {
     }
 
     /// Puts the parts of one record on the stage.
-    #[inline]
+    #[inline(always)]
     fn stage(&mut self, record: &FlowRecord, classified: &Classified) {
-        self.octets += u128::from(record.octets.as_u64());
-        self.packets += u128::from(record.packets.as_u64());
-        self.records += 1;
         let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
         // An unsampled sum has no variance, whatever its squares.
         let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
         let whole = UsageSums { octets, packets, flows: 1, squares_low: low, squares_high: high };
-        let span = Span::of(self.rule, record.start, record.end);
-        let key = PackedKey::new(span.first, record, classified);
-        if span.parts == 1 {
-            self.staged.push(Row { key, sums: whole });
+        if self.window.holds(record.start, record.end) {
+            let addition = self.table.addition(self.window.bucket, record, classified, whole);
+            self.staged.push(addition);
         } else {
-            self.stage_parts(key, &span, &whole);
+            self.stage_elsewhere(record, classified, whole);
         }
     }
 
-    fn stage_parts(&mut self, key: PackedKey, span: &Span, whole: &UsageSums) {
+    /// The same for a record that is not in the window: it moves there.
+    #[inline(never)]
+    fn stage_elsewhere(&mut self, record: &FlowRecord, classified: &Classified, whole: UsageSums) {
+        let span = Span::of(self.rule, record.start, record.end);
+        self.window = Window::of(span.last());
+        let addition = self.table.addition(span.first, record, classified, whole);
+        if span.parts == 1 {
+            self.staged.push(addition);
+        } else {
+            self.stage_parts(&addition, &span, &whole);
+        }
+    }
+
+    fn stage_parts(&mut self, like: &Addition, span: &Span, whole: &UsageSums) {
         let mut parts = [[0; PARTS_MAX]; 4];
         let [octets, packets, low, high] = &mut parts;
         span.split(whole.octets, octets);
@@ -192,7 +211,8 @@ impl Meter {
                 squares_high: high[n],
             };
             if sums != UsageSums::default() {
-                self.staged.push(Row { key: key.in_bucket(bucket), sums });
+                let part = self.table.addition_in(bucket, like, sums);
+                self.staged.push(part);
             }
         }
     }

@@ -5,12 +5,13 @@
 //! flush commits: usage, totals and checkpoints. Decoding and scaling run a datagram at a time, since a datagram's
 //! options may change the rate of the next one; classification and metering run over a batch of records.
 
+pub mod checkpoint;
 pub mod exporters;
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,16 +21,24 @@ use crate::classify::{Classified, Tally, Versions};
 use crate::counters::Counters;
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
-use crate::ids::Session;
+use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, UsageRow};
+use crate::usage::{FlushTotals, Remembered, UsageRow};
+use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
 /// batch stays in the second-level cache.
 const BATCH_RECORDS: usize = 512;
+
+/// Records that the batch keeps room for: one that had to take a whole hold does not keep that much for ever.
+const BATCH_ROOM: usize = 16 * BATCH_RECORDS;
+
+/// When waiting records take too much room, one part in so many of it is made free at once, so that the exporters are
+/// not looked through for every datagram.
+const ROOM_AT_ONCE: usize = 64;
 
 /// At most one message of a kind in this time.
 const REPORT_EVERY_MS: i64 = 60_000;
@@ -65,37 +74,33 @@ struct Memory {
     sampling: ExporterSampling,
 }
 
+impl Memory {
+    /// What an earlier process, or this one, left of an exporter that has the number `id` now.
+    fn restore(left: Remembered, id: ExporterId) -> Result<Self, Unreadable> {
+        let mut memory = checkpoint::read::<Self>(&left.state)?;
+        memory.sampling.restore(id, left.chunks.written).map_err(|sampling::BadHold| Unreadable::Hold)?;
+        Ok(memory)
+    }
+
+    /// True where something that was left waits for a template or a rate, or is of a session that is over.
+    fn waits(left: &Remembered) -> Result<bool, Unreadable> {
+        let memory = checkpoint::read::<Self>(&left.state)?;
+        let waits = memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty();
+        Ok(waits || memory.decoder.has_sessions())
+    }
+
+    /// What the next flush has to write.
+    fn take_changes(&mut self) -> Remembered {
+        let chunks = self.sampling.take_changes();
+        Remembered { state: checkpoint::write(self), chunks }
+    }
+}
+
 /// Records that waited for a rate in vain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Expired {
     records: u64,
     octets: u64,
-}
-
-impl Memory {
-    /// The first octet of a checkpoint. To be raised whenever anything in it is encoded otherwise: the encoding does not
-    /// describe itself, so octets of another layout may well decode to something.
-    const FORMAT: u8 = 2;
-
-    fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![Self::FORMAT]).expect("memory has no unserialisable part")
-    }
-
-    fn decode(state: &[u8], exporter: IpAddr) -> Result<Self, BadCheckpoint> {
-        let Some((&Self::FORMAT, state)) = state.split_first() else {
-            return Err(BadCheckpoint { exporter, source: None });
-        };
-        match postcard::take_from_bytes(state) {
-            Ok((memory, [])) => Ok(memory),
-            Ok(_) => Err(BadCheckpoint { exporter, source: None }),
-            Err(error) => Err(BadCheckpoint { exporter, source: Some(error) }),
-        }
-    }
-
-    /// True where something waits for a template or a rate.
-    fn waits(&self) -> bool {
-        self.decoder.held_octets() > 0 || self.sampling.held_records() > 0
-    }
 }
 
 impl Expired {
@@ -120,19 +125,18 @@ pub struct Drained {
     pub usage: Vec<UsageRow>,
     /// What it was made from.
     pub totals: FlushTotals,
-    /// Exporter's address and encoded state, of exporters whose state changed.
-    pub checkpoints: Vec<(String, Vec<u8>)>,
+    /// Exporter's address and what is remembered of it, of exporters whose state changed.
+    pub checkpoints: Vec<(String, Remembered)>,
 }
 
 /// A checkpoint that this program cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("the checkpoint of exporter {exporter} is not readable; it was written by another version")]
+#[error("the checkpoint of exporter {exporter} {reason}")]
 pub struct BadCheckpoint {
     /// The exporter's address.
     pub exporter: IpAddr,
-    /// Why, where it is not the format's number.
-    #[source]
-    source: Option<postcard::Error>,
+    /// Why, and how to go on.
+    pub reason: Unreadable,
 }
 
 /// The stages, and what they remember.
@@ -147,7 +151,11 @@ pub struct StreamProcessor {
     decoded: Decoded,
     released: Vec<FlowRecord>,
     /// Checkpoints of exporters that a reload took away since the last drain.
-    parted: Vec<(String, Vec<u8>)>,
+    parted: Vec<(String, Remembered)>,
+    /// Octets of memory that records waiting for a rate take, over all exporters.
+    held_memory: usize,
+    /// Records that had to leave for want of room since the last drain.
+    crowded_out: u64,
     classified: Vec<Classified>,
     meter: Meter,
     totals: FlushTotals,
@@ -165,6 +173,7 @@ impl StreamProcessor {
         let (generation, versions) = registry.versions();
         let own = &counters.processors[index];
         own.usage.limit.store(config.meter.rows_max as u64, Relaxed);
+        own.held_records.limit.store(config.sampling.hold_octets as u64, Relaxed);
         Self {
             index,
             config,
@@ -175,6 +184,8 @@ impl StreamProcessor {
             decoded: Decoded::default(),
             released: Vec::new(),
             parted: Vec::new(),
+            held_memory: 0,
+            crowded_out: 0,
             classified: Vec::new(),
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
@@ -266,19 +277,25 @@ impl StreamProcessor {
                 state.entry.report_malformed(received, error);
             }
         }
+        let sampling = &mut state.memory.sampling;
+        let held_before = sampling.held_memory();
         if !self.decoded.announcements.is_empty() {
             // A grace time that was over before counts as over, however seldom somebody looks.
-            state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
+            sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
         }
-        for announcement in self.decoded.announcements.drain(..) {
-            // Released records are scaled already; they go before the datagram's own only in the sense of time.
-            state.memory.sampling.announce(&announcement, policy, &mut self.released);
-        }
-        state.memory.sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
+        // Released records are scaled already; they go before the datagram's own only in the sense of time.
+        sampling.announce(&self.decoded.announcements, policy, &mut self.released);
+        self.decoded.announcements.clear();
+        sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
         self.decoded.records.append(&mut self.released);
+        self.crowded_out += sampling.take_crowded_out();
+        self.held_memory = self.held_memory + sampling.held_memory() - held_before;
         if let Some(newest) = self.decoded.records.last() {
             counters.rate_numerator.store(newest.rate.numerator(), Relaxed);
             counters.rate_denominator.store(newest.rate.denominator(), Relaxed);
+        }
+        if self.held_memory > self.config.sampling.hold_octets {
+            self.make_room();
         }
         if self.decoded.records.len() >= BATCH_RECORDS {
             self.settle();
@@ -286,11 +303,39 @@ impl StreamProcessor {
         Ok(Taken::Yes)
     }
 
+    /// Brings the waiting records within their bound: again and again the exporter that holds most gives way. So one
+    /// that holds no more than its share never does, whatever others send.
+    fn make_room(&mut self) {
+        let limit = self.config.sampling.hold_octets;
+        let enough = limit - limit / ROOM_AT_ONCE;
+        let mut holds: BinaryHeap<(usize, IpAddr)> = self
+            .states
+            .iter()
+            .map(|(address, state)| (state.memory.sampling.held_memory(), *address))
+            .collect();
+        while self.held_memory > enough
+            && let Some((before, address)) = holds.pop()
+        {
+            let state = self.states.get_mut(&address).expect("its address was just read");
+            let sampling = &mut state.memory.sampling;
+            if !sampling.give_way(&state.entry.policy, &mut self.decoded.records) {
+                break;
+            }
+            state.dirty = true;
+            self.crowded_out += sampling.take_crowded_out();
+            let after = sampling.held_memory();
+            self.held_memory = self.held_memory + after - before;
+            holds.push((after, address));
+        }
+        self.counters.processors[self.index].held_records.set_current(self.held_memory as u64);
+    }
+
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
         let Some(entry) = self.registry.admit(source) else { return Ok(false) };
         let memory = match self.registry.take_state(source) {
-            Some(state) => Memory::decode(&state, source)?,
+            Some(left) => Memory::restore(left, entry.id)
+                .map_err(|reason| BadCheckpoint { exporter: source, reason })?,
             None => Memory::default(),
         };
         self.begin(source, entry, memory);
@@ -305,30 +350,30 @@ impl StreamProcessor {
     /// See [`Self::feed`].
     pub fn take_up_waiting(&mut self, ours: impl Fn(IpAddr) -> bool) -> Result<(), BadCheckpoint> {
         for address in self.registry.left() {
-            if !ours(address) {
+            if !ours(address) || !self.registry.allows(address) {
                 continue;
             }
-            let Some(state) = self.registry.take_state(address) else { continue };
-            let mut memory = Memory::decode(&state, address)?;
-            let before = *memory.decoder.counts();
-            let had_sessions = memory.decoder.end_all_sessions();
-            let begins = (had_sessions || memory.waits()) && self.registry.allows(address);
-            match if begins { self.registry.admit(address) } else { None } {
+            let Some(left) = self.registry.take_state(address) else { continue };
+            let unreadable = |reason| BadCheckpoint { exporter: address, reason };
+            let waits = Memory::waits(&left).map_err(unreadable)?;
+            match if waits { self.registry.admit(address) } else { None } {
                 Some(entry) => {
+                    let mut memory = Memory::restore(left, entry.id).map_err(unreadable)?;
+                    let before = *memory.decoder.counts();
+                    let had_sessions = memory.decoder.end_all_sessions();
                     self.begin(address, entry, memory);
                     // What waited in a session has expired just now: the next drain tells the difference.
                     let begun = self.states.get_mut(&address).expect("begun above");
                     (begun.drained, begun.dirty) = (before, had_sessions);
                 }
-                None => self.registry.leave_state(address, state),
+                None => self.registry.leave_state(address, left),
             }
         }
         Ok(())
     }
 
-    fn begin(&mut self, source: IpAddr, entry: Arc<Entry>, mut memory: Memory) {
-        // The process that wrote it had its own numbers.
-        memory.sampling.adopt(entry.id);
+    fn begin(&mut self, source: IpAddr, entry: Arc<Entry>, memory: Memory) {
+        self.held_memory += memory.sampling.held_memory();
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
         self.states.insert(
@@ -342,6 +387,10 @@ impl StreamProcessor {
         if self.registry.generation() != self.generation {
             self.take_configuration();
         }
+        self.meter_batch();
+    }
+
+    fn meter_batch(&mut self) {
         let tally = self.versions.classify(&self.decoded.records, &mut self.classified);
         self.totals.duplicate_observations += tally.duplicate_observations;
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
@@ -350,6 +399,11 @@ impl StreamProcessor {
         }
         self.meter.add(&self.decoded.records, &self.classified);
         self.decoded.records.clear();
+        if self.decoded.records.capacity() > BATCH_ROOM {
+            self.decoded.records.shrink_to(BATCH_ROOM);
+            self.classified.clear();
+            self.classified.shrink_to(BATCH_ROOM);
+        }
     }
 
     /// An exporter that is said to observe both sides, but does not say which: its flows may count twice.
@@ -373,6 +427,7 @@ impl StreamProcessor {
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
         let implausible = &self.counters.processors[self.index].implausible;
+        let held_memory = &mut self.held_memory;
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 state.entry = entry;
@@ -384,9 +439,11 @@ impl StreamProcessor {
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
                 implausible.fetch_add(counts.implausible - state.drained.implausible, Relaxed);
                 state.publish();
-                let state = state.memory.encode();
-                parted.push((address.to_string(), state.clone()));
-                registry.leave_state(*address, state);
+                *held_memory -= state.memory.sampling.held_memory();
+                let changed = state.memory.take_changes();
+                let chunks = state.memory.sampling.chunks();
+                registry.leave_state(*address, Remembered { state: changed.state.clone(), chunks });
+                parted.push((address.to_string(), changed));
                 false
             }
         });
@@ -395,28 +452,46 @@ impl StreamProcessor {
     /// Lets the holds age: to `now` by the clock of the source.
     pub fn expire(&mut self, now: UnixMillis) {
         self.now = self.now.max(now);
-        for state in self.states.values_mut() {
-            let policy = &state.entry.policy;
-            let before = self.decoded.records.len();
-            if !state.memory.waits() {
-                continue;
-            }
+        let (config, now) = (self.config, self.now);
+        self.each_holder(|state, released| {
             let decoder = &mut state.memory.decoder;
-            decoder.expire(&self.config.decode, self.now);
-            state.memory.sampling.expire(&self.config.sampling, policy, self.now, &mut self.decoded.records);
-            state.dirty |= self.decoded.records.len() != before
+            decoder.expire(&config.decode, now);
+            state.memory.sampling.expire(&config.sampling, &state.entry.policy, now, released);
+            state.dirty |= !released.is_empty()
                 || *decoder.counts() != state.drained
                 || Expired::of(&state.memory.sampling) != state.drained_expired;
-        }
+        });
     }
 
     /// The source is at its end: nothing more will be announced.
     pub fn finish(&mut self) {
-        for state in self.states.values_mut() {
-            let policy = &state.entry.policy;
-            state.memory.sampling.finish(policy, &mut self.decoded.records);
+        self.each_holder(|state, released| {
+            state.memory.sampling.finish(&state.entry.policy, released);
             state.dirty = true;
+        });
+    }
+
+    /// Lets `look` see each exporter for which something waits, and meters what it releases. One exporter after the
+    /// other: what waited in few octets takes many when it is released.
+    fn each_holder(&mut self, mut look: impl FnMut(&mut ExporterState, &mut Vec<FlowRecord>)) {
+        if self.registry.generation() != self.generation {
+            self.take_configuration();
         }
+        let mut states = core::mem::take(&mut self.states);
+        for state in states.values_mut() {
+            if state.memory.decoder.held_octets() == 0 && state.memory.sampling.held_records() == 0 {
+                continue;
+            }
+            let before = state.memory.sampling.held_memory();
+            look(state, &mut self.released);
+            self.held_memory = self.held_memory + state.memory.sampling.held_memory() - before;
+            self.decoded.records.append(&mut self.released);
+            if self.decoded.records.len() >= BATCH_RECORDS {
+                self.meter_batch();
+            }
+        }
+        self.states = states;
+        self.released.shrink_to(BATCH_ROOM);
     }
 
     /// Records, sets and octets that are held now.
@@ -426,14 +501,18 @@ impl StreamProcessor {
         for state in self.states.values() {
             held.records += state.memory.sampling.held_records() as u64;
             held.sets += state.memory.decoder.held_sets() as u64;
-            held.octets += state.memory.decoder.held_octets() as u64
-                + (state.memory.sampling.held_records() * size_of::<FlowRecord>()) as u64;
+            held.set_octets += state.memory.decoder.held_octets() as u64;
+            held.record_octets += state.memory.sampling.held_memory() as u64;
         }
         held
     }
 
     /// Takes out everything since the last drain. The caller commits it, all or nothing.
     pub fn drain(&mut self) -> Drained {
+        self.each_holder(|state, released| {
+            state.memory.sampling.settle(&state.entry.policy, released);
+            state.dirty |= !released.is_empty();
+        });
         self.settle();
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
@@ -456,9 +535,13 @@ impl StreamProcessor {
             state.drained = counts;
             state.drained_expired = expired;
             state.dirty = false;
-            drained.checkpoints.push((address.to_string(), state.memory.encode()));
+            let before = state.memory.sampling.held_memory();
+            drained.checkpoints.push((address.to_string(), state.memory.take_changes()));
+            // Chunks that are complete now have given back what they do not need.
+            self.held_memory = self.held_memory + state.memory.sampling.held_memory() - before;
         }
         let own = &self.counters.processors[self.index];
+        own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);
         let refused = self.meter.refused_records();
         own.implausible.fetch_add(implausible + refused - self.refused, Relaxed);
         self.refused = refused;
@@ -497,9 +580,9 @@ impl StreamProcessor {
         own.templates
             .failures
             .store(self.states.values().map(|s| s.memory.decoder.counts().template_refusals).sum(), Relaxed);
-        let per_exporter = limits.hold_octets + self.config.sampling.hold_records * size_of::<FlowRecord>();
-        own.holds.limit.store(exporters * per_exporter as u64, Relaxed);
-        own.holds.set_current(held.octets);
+        own.holds.limit.store(exporters * limits.hold_octets as u64, Relaxed);
+        own.holds.set_current(held.set_octets);
+        own.held_records.set_current(held.record_octets);
         own.usage.set_current(self.meter.len() as u64);
     }
 }
@@ -511,8 +594,10 @@ pub struct Held {
     pub records: u64,
     /// Data sets that wait for a template.
     pub sets: u64,
-    /// Octets of memory in both.
-    pub octets: u64,
+    /// Octets of those sets.
+    pub set_octets: u64,
+    /// Octets of memory that those records take.
+    pub record_octets: u64,
 }
 
 impl ExporterState {
@@ -540,6 +625,15 @@ impl ExporterState {
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
+        let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
+        add(&to.flow_samples, now.flow_samples, then.flow_samples);
+        add(&to.counter_samples, now.counter_samples, then.counter_samples);
+        add(&to.discard_notifications, now.discard_notifications, then.discard_notifications);
+        add(&to.skipped_formats, now.skipped_formats, then.skipped_formats);
+        add(&to.samples_lost, now.samples_lost, then.samples_lost);
+        add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
+        add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
+        add(&to.other_agents, now.other_agents, then.other_agents);
     }
 }
 

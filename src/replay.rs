@@ -15,11 +15,12 @@ use crate::counters::Counters;
 use crate::ids::Position;
 use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
+use crate::processor::checkpoint::{self, Unreadable};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
 use crate::receive::pcap::{self, Capture};
 use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Scaled};
+use crate::usage::{FlushTotals, Remembered, Scaled};
 use crate::{config as configuration, setup};
 
 /// Datagrams between two flushes, at most, where nobody says otherwise.
@@ -63,9 +64,9 @@ pub enum Error {
         /// Whose they were.
         begun: IpAddr,
     },
-    /// The same, for the halves of IP packets that waited there.
-    #[error("the checkpoint of the capture's fragments is not readable; it was written by another version")]
-    Fragments(#[source] postcard::Error),
+    /// An interrupted replay cannot go on: half-assembled IP fragments are part of where it stands.
+    #[error("the checkpoint of the capture's IP fragments {0}")]
+    Fragments(Unreadable),
 }
 
 /// What a replay did.
@@ -92,7 +93,8 @@ impl Report {
         self.totals.add(&other.totals);
         self.held.records += other.held.records;
         self.held.sets += other.held.sets;
-        self.held.octets += other.held.octets;
+        self.held.set_octets += other.held.set_octets;
+        self.held.record_octets += other.held.record_octets;
         self.rejected += other.rejected;
         self.packets.merge(&other.packets);
         self.octets.merge(&other.octets);
@@ -213,11 +215,11 @@ fn resume(
 ) -> Result<Option<IpAddr>, Error> {
     let mut states = Vec::new();
     let mut fragments = None;
-    for checkpoint in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
-        if checkpoint.exporter == FRAGMENTS {
-            fragments = Some(postcard::from_bytes(&checkpoint.state).map_err(Error::Fragments)?);
-        } else if let Ok(address) = checkpoint.exporter.parse::<IpAddr>() {
-            states.push((address, checkpoint.state));
+    for left in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
+        if left.exporter == FRAGMENTS {
+            fragments = Some(checkpoint::read(&left.remembered.state).map_err(Error::Fragments)?);
+        } else if let Ok(address) = left.exporter.parse::<IpAddr>() {
+            states.push((address, left.remembered));
         }
     }
     if let Some(exporter) = capture.exporter()
@@ -255,8 +257,8 @@ fn read(
                 report.packets.add(row.sums.packets, row.key.rate);
                 report.octets.add(row.sums.octets, row.key.rate);
             }
-            let fragments =
-                postcard::to_stdvec(capture.fragments()).expect("fragments have no unserialisable part");
+            let state = checkpoint::write(capture.fragments());
+            let fragments = Remembered { state, ..Remembered::default() };
             drained.checkpoints.push((FRAGMENTS.to_owned(), fragments));
             let advance = Advance { source: source.id, from, to, complete, totals: FlushTotals::default() };
             from = to;

@@ -1,6 +1,6 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! In this order: the operator's override; the record's own rate (or the v5 header's); the options record of the
+//! In this order: the operator's override; the record's own rate (or the v5 or v8 header's); the options record of the
 //! sampler that the record names; options for the whole observation domain; options of the exporter's other domains,
 //! where they all agree; the operator's default. Never a silent 1, never 0:
 //!
@@ -9,12 +9,16 @@
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
+//! - A record of a protocol without options (NetFlow v1, v5, v7, v8) that states no rate waits for nothing: the
+//!   operator's default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol has no place for a rate.
 //! - A statement that can be read in two ways, or that gives different rates for different interfaces, gives no rate:
 //!   the records it is about wait for a better one, or for the operator's override.
 //!
-//! Waiting is bounded by `hold_ms` and `hold_records`; what waited in vain is counted in records and octets. A record
-//! that only waits out the grace time is never lost: where the hold is full it is let go early.
+//! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
+//! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
+//! and octets. A record that only waits out the grace time is never lost: where the hold is full it is let go early.
 
+mod compact;
 mod hold;
 mod rates;
 
@@ -24,8 +28,12 @@ use crate::exporter::SamplingPolicy;
 use crate::flow::{Announcement, FlowRecord, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::usage::ChunkChanges;
 
-use hold::{Hold, Waiting};
+pub use hold::BadHold;
+
+use compact::Waiting;
+use hold::Hold;
 use rates::{Known, Rates};
 
 /// `[sampling]`.
@@ -37,13 +45,24 @@ pub struct Config {
     pub hold_ms: i64,
     /// Records of one exporter that may wait.
     pub hold_records: usize,
+    /// Octets of memory that the waiting records of all exporters of a processor may take.
+    pub hold_octets: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { grace_ms: 10 * 60 * 1000, hold_ms: 60 * 60 * 1000, hold_records: 65_536 }
+        Self {
+            grace_ms: 10 * 60 * 1000,
+            hold_ms: 60 * 60 * 1000,
+            hold_records: 65_536,
+            hold_octets: 64 << 20,
+        }
     }
 }
+
+/// Waiting records that are looked at at once when something is announced. Where there are more, they are looked at
+/// when holds age, or before a flush: an exporter that announces something else in every datagram must not keep its processor busy.
+const LOOK_AT_ONCE: usize = 4096;
 
 /// What a record gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,17 +79,27 @@ pub struct ExporterSampling {
     /// The operator's word when waiting records were last looked at.
     #[serde(skip)]
     policy: Option<SamplingPolicy>,
+    /// Something was announced, or may have been, since waiting records were last looked at.
+    #[serde(skip)]
+    stale: bool,
+    /// Records that had to leave for want of room, not yet told.
+    #[serde(skip)]
+    crowded_out: u64,
 }
 
 impl ExporterSampling {
-    /// Takes in an announcement. Records that waited for it are appended to `released`, scaled.
+    /// Takes in what one datagram announces. Records that waited for it are appended to `released`, scaled; where very
+    /// many wait, at the next [`Self::expire`] or [`Self::settle`].
     pub fn announce(
         &mut self,
-        announcement: &Announcement,
+        announcements: &[Announcement],
         policy: &SamplingPolicy,
         released: &mut Vec<FlowRecord>,
     ) {
-        if self.rates.announce(announcement) {
+        for announcement in announcements {
+            self.stale |= self.rates.announce(announcement);
+        }
+        if self.stale && self.hold.len() <= LOOK_AT_ONCE {
             self.release(policy, released);
         }
     }
@@ -104,8 +133,8 @@ impl ExporterSampling {
                     keep(records, at, &mut kept);
                     continue;
                 }
-                SamplerRef::Silent => {
-                    match silent(policy) {
+                silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
+                    match unsampled(silent, policy) {
                         Some(rate) => {
                             records[at].rate = rate;
                             keep(records, at, &mut kept);
@@ -157,10 +186,19 @@ impl ExporterSampling {
             return;
         }
         let passed = self.rates.grace_passes(now, config.grace_ms);
-        if passed || self.policy.replace(*policy) != Some(*policy) {
+        let turned = self.policy.replace(*policy) != Some(*policy);
+        if passed || turned || self.stale {
             self.release(policy, released);
         }
         self.hold.expire(now, config.hold_ms);
+    }
+
+    /// Lets go what was announced for since waiting records were last looked at. Before a flush, so that it has all that
+    /// can be metered.
+    pub fn settle(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        if self.stale {
+            self.release(policy, released);
+        }
     }
 
     /// The end of a capture: nothing more will be announced, so the grace time is over for every domain. Records that
@@ -170,9 +208,46 @@ impl ExporterSampling {
         self.release(policy, released);
     }
 
-    /// Gives the waiting records the number that their exporter has in this process.
-    pub fn adopt(&mut self, exporter: ExporterId) {
-        self.hold.adopt(exporter);
+    /// Lets the oldest waiting records go, some hundred of them, because those of all exporters take too much room:
+    /// what waits out the grace time as if it were over, what waits for a description as expired. False: none waits.
+    pub fn give_way(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) -> bool {
+        let records = self.hold.oldest_chunk();
+        for _ in 0..records {
+            self.let_oldest_go(policy, released);
+        }
+        records > 0
+    }
+
+    /// The waiting records as they changed since the last call. To be committed together with the serialised rest.
+    pub fn take_changes(&mut self) -> ChunkChanges {
+        self.hold.take_changes()
+    }
+
+    /// The waiting records, all of them.
+    #[must_use]
+    pub fn chunks(&self) -> ChunkChanges {
+        self.hold.chunks()
+    }
+
+    /// Completes what was deserialised by its waiting records, and gives them the number that their exporter has in
+    /// this process.
+    ///
+    /// # Errors
+    /// Where they are not those that this was serialised with.
+    pub fn restore(&mut self, exporter: ExporterId, chunks: Vec<(u64, Vec<u8>)>) -> Result<(), BadHold> {
+        self.stale = true;
+        self.hold.restore(exporter, chunks)
+    }
+
+    /// Octets of memory that waiting records take.
+    #[must_use]
+    pub const fn held_memory(&self) -> usize {
+        self.hold.memory()
+    }
+
+    /// Records that had to leave for want of room since the last call: let go early, or expired.
+    pub fn take_crowded_out(&mut self) -> u64 {
+        core::mem::take(&mut self.crowded_out)
     }
 
     /// Records that wait.
@@ -243,42 +318,56 @@ impl ExporterSampling {
         }
     }
 
+    /// The verdict on a waiting record.
+    fn verdict_on(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+        match record.sampler {
+            SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
+            silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
+                let said = policy.over.map(|rate| rate.with_source(RateSource::Override));
+                let said = said.or_else(|| unsampled(silent, policy));
+                said.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+            }
+            SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
+        }
+    }
+
     /// Lets go what need not wait any longer.
     fn release(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        self.stale = false;
         if self.hold.is_empty() {
             return;
         }
         let mut hold = core::mem::take(&mut self.hold);
-        hold.retain(|record| {
-            let verdict = match record.sampler {
-                SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
-                SamplerRef::Silent => {
-                    let said = policy.over.map(|rate| rate.with_source(RateSource::Override));
-                    said.or_else(|| silent(policy)).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
-                }
-                SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
-            };
-            match verdict {
-                Verdict::Rate(rate) => {
-                    released.push(FlowRecord { rate, ..*record });
-                    None
-                }
-                Verdict::Wait(waiting) => Some(waiting),
+        hold.retain(|record| match self.verdict_on(record, policy) {
+            Verdict::Rate(rate) => {
+                released.push(FlowRecord { rate, ..*record });
+                None
             }
+            Verdict::Wait(waiting) => Some(waiting),
         });
         self.hold = hold;
     }
 
-    /// Brings the hold within its bound, oldest first: what waits out the grace time is let go as if it were over, what
-    /// waits for a description is expired.
+    /// Brings the hold within its bound.
     fn make_room(&mut self, config: &Config, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
         while self.hold.len() > config.hold_records {
-            let Some((record, waiting)) = self.hold.pop_oldest() else { return };
-            let rate = if waiting == Waiting::Grace { self.after_grace(policy) } else { None };
-            match rate {
-                Some(rate) => released.push(FlowRecord { rate, ..record }),
-                None => self.hold.count_expired(&record),
-            }
+            self.let_oldest_go(policy, released);
+        }
+    }
+
+    /// Takes out the oldest record: what waits out the grace time is let go as if it were over, what waits for a
+    /// description is expired.
+    fn let_oldest_go(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        let Some(held) = self.hold.pop_oldest() else { return };
+        self.crowded_out += 1;
+        let rate = match self.verdict_on(&held.record, policy) {
+            Verdict::Rate(rate) => Some(rate),
+            Verdict::Wait(Waiting::Grace) => self.after_grace(policy),
+            Verdict::Wait(Waiting::Described) => None,
+        };
+        match rate {
+            Some(rate) => released.push(FlowRecord { rate, ..held.record }),
+            None => self.hold.count_expired(&held.record),
         }
     }
 }
@@ -292,11 +381,13 @@ fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
     *kept += 1;
 }
 
-/// The rate of a record whose protocol has a place for one, which is empty; `None` where the operator insists.
-fn silent(policy: &SamplingPolicy) -> Option<SamplingRate> {
+/// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the
+/// operator insists.
+fn unsampled(sampler: SamplerRef, policy: &SamplingPolicy) -> Option<SamplingRate> {
     match policy.default {
         Some(default) => Some(default.with_source(RateSource::Default)),
         None if policy.require => None,
+        None if sampler == SamplerRef::Mute => Some(SamplingRate::NOT_ANNOUNCED),
         None => Some(SamplingRate::NOT_ANNOUNCED.with_source(RateSource::Header)),
     }
 }

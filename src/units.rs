@@ -118,12 +118,13 @@ impl UnixMillis {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[repr(u8)]
 pub enum RateSource {
-    /// Nobody announced a rate; counted as unsampled once the grace time was over.
+    /// Nobody announced a rate; counted as unsampled once the grace time was over, or at once where the protocol
+    /// (NetFlow v1, v7) announces none.
     #[default]
     NotAnnounced = 0,
     /// The operator's override.
     Override = 1,
-    /// In the data record itself (v9 elements 34 and 35).
+    /// In the data record itself (v9 elements 34 and 35, sFlow samples).
     Record = 2,
     /// The options record of the sampler that the data record names.
     Sampler = 3,
@@ -133,13 +134,15 @@ pub enum RateSource {
     Exporter = 5,
     /// The operator's default.
     Default = 6,
-    /// The datagram's header (NetFlow v5).
+    /// The datagram's header (NetFlow v5, v8).
     Header = 7,
+    /// A multiple of the rate in an sFlow sample, to make up for samples that the exporter dropped.
+    Pool = 8,
 }
 
 impl RateSource {
     /// All sources, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NotAnnounced,
         Self::Override,
         Self::Record,
@@ -148,6 +151,7 @@ impl RateSource {
         Self::Exporter,
         Self::Default,
         Self::Header,
+        Self::Pool,
     ];
 
     /// The source stored as `n`.
@@ -168,6 +172,7 @@ impl RateSource {
             Self::Exporter => "exporter",
             Self::Default => "default",
             Self::Header => "header",
+            Self::Pool => "sample-pool",
         }
     }
 }

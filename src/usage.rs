@@ -85,11 +85,17 @@ impl UsageSums {
         if octets | packets >= Self::IMPOSSIBLE {
             return false;
         }
-        (self.octets, self.packets) = (octets, packets);
-        self.flows += other.flows;
+        self.add(other);
+        true
+    }
+
+    /// Adds `other`; sums stop at the end of their range.
+    pub fn add(&mut self, other: &Self) {
+        self.octets = self.octets.saturating_add(other.octets);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.flows = self.flows.saturating_add(other.flows);
         self.squares_low = self.squares_low.saturating_add(other.squares_low);
         self.squares_high = self.squares_high.saturating_add(other.squares_high);
-        true
     }
 }
 
@@ -138,6 +144,39 @@ pub struct FlushTotals {
     pub duplicate_observation_octets: u64,
     /// What sequence numbers say is missing; negative where late datagrams took back more than was missed.
     pub lost: i64,
+}
+
+/// What a flush leaves of one exporter for the next start: all that decoding and scaling remember of it there.
+///
+/// Handed over by a processor it says what changed since the flush before; read from the ledger it is whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Remembered {
+    /// The state, in an encoding of the processor's. Always whole.
+    pub state: Vec<u8>,
+    /// Records that wait for a sampling rate. They may be many, so only what changed is written.
+    pub chunks: ChunkChanges,
+}
+
+impl Remembered {
+    /// Octets of it that a flush writes.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.state.len() + self.chunks.written.iter().map(|(_, chunk)| chunk.len()).sum::<usize>()
+    }
+}
+
+/// What became of the chunks of one exporter's waiting records since the flush before. A chunk has a number; numbers
+/// ascend with age and are never used again for other records.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ChunkChanges {
+    /// `written` is all that there is: whatever is kept besides belongs to nobody.
+    pub whole: bool,
+    /// Chunks below this number are gone.
+    pub first: Option<u64>,
+    /// These are gone, too.
+    pub removed: Vec<u64>,
+    /// Chunks that are new or changed, in ascending order.
+    pub written: Vec<(u64, Vec<u8>)>,
 }
 
 impl FlushTotals {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::prefix::PrefixTable;
 use super::rules::{FlowMatch, Prefix};
-use crate::flow::{Address, Family, FlowRecord};
+use crate::flow::FlowRecord;
 use crate::ids::{ClassId, ExporterId};
 
 /// Where no rule matches; also the greatest number of rules.
@@ -44,6 +44,11 @@ impl Classes {
         }
         let (by_protocol, tables) = port_tables(&simple);
         Self { by_protocol, tables, predicates, classes: rules.iter().map(|rule| rule.1).collect() }
+    }
+
+    /// True where every flow is of the default class.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.classes.is_empty()
     }
 
     /// The class of a flow.
@@ -249,10 +254,10 @@ impl Predicate {
             && (self.destination_port.is_empty() || within(&self.destination_port, destination))
             && (self.asns.is_empty() || asn(record.source_as.0) || asn(record.destination_as.0))
             && self.exporters.as_ref().is_none_or(|ids| ids.binary_search(&record.exporter).is_ok())
-            && self.source_prefix.as_ref().is_none_or(|table| holds(table, record.family, record.source))
-            && self.destination_prefix.as_ref().is_none_or(|t| holds(t, record.family, record.destination))
+            && self.source_prefix.as_ref().is_none_or(|table| holds(table.lookup_source(record)))
+            && self.destination_prefix.as_ref().is_none_or(|table| holds(table.lookup_destination(record)))
             && self.prefix.as_ref().is_none_or(|table| {
-                holds(table, record.family, record.source) || holds(table, record.family, record.destination)
+                holds(table.lookup_source(record)) || holds(table.lookup_destination(record))
             })
     }
 }
@@ -265,8 +270,8 @@ fn within(ranges: &[(u16, u16)], port: u16) -> bool {
     ranges.iter().any(|&(from, to)| from <= port && port <= to)
 }
 
-fn holds(table: &PrefixTable, family: Family, address: Address) -> bool {
-    table.lookup(family, address) != PrefixTable::NOTHING
+fn holds(found: u32) -> bool {
+    found != PrefixTable::NOTHING
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ pub(super) struct Plan {
     pub(super) output_zero: OutputZero,
     /// The link that the whole exporter is, or [`LinkId::NONE`].
     pub(super) whole: LinkId,
-    /// Where its array begins, how long it is, and whether it has interfaces beyond.
+    /// True where the interfaces decide on everything: no whole-exporter link, no copies of the same flow.
+    pub(super) is_plain: bool,
+    /// Where its array begins, how long it is without the place at its end that is nobody's, and whether it has
+    /// interfaces beyond.
     near_from: u32,
     near_len: u32,
     has_far: bool,
@@ -48,6 +51,7 @@ impl Plan {
         observes: Observes::Ingress,
         output_zero: OutputZero::Unknown,
         whole: LinkId::NONE,
+        is_plain: true,
         near_from: 0,
         near_len: 0,
         has_far: false,
@@ -66,11 +70,12 @@ pub(super) struct ExporterSetup {
 }
 
 /// All exporters and interfaces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Interfaces {
     /// By exporter id.
     plans: Vec<Plan>,
-    /// Arrays of the exporters, one behind the other, by interface number.
+    /// Arrays of the exporters, one behind the other, by interface number. Each ends with [`Port::UNKNOWN`], where
+    /// greater numbers are looked up; the first, of nothing else, is that of exporters that nobody configured.
     near: Vec<Port>,
     /// Interfaces with large numbers.
     far: HashMap<(ExporterId, IfIndex), Port, RandomState>,
@@ -82,7 +87,7 @@ impl Interfaces {
 
     /// Compiles the exporters.
     pub(super) fn build(exporters: &[ExporterSetup]) -> Self {
-        let mut table = Self::default();
+        let mut table = Self { plans: Vec::new(), near: vec![Port::UNKNOWN], far: HashMap::default() };
         for setup in exporters {
             let near_len = setup
                 .ports
@@ -92,7 +97,7 @@ impl Interfaces {
                 .max()
                 .unwrap_or(0);
             let near_from = table.near.len();
-            table.near.resize(near_from + near_len as usize, Port::UNKNOWN);
+            table.near.resize(near_from + near_len as usize + 1, Port::UNKNOWN);
             let mut has_far = false;
             for &(index, port) in &setup.ports {
                 if index.0 < near_len {
@@ -110,6 +115,7 @@ impl Interfaces {
                 observes: setup.observes,
                 output_zero: setup.output_zero,
                 whole: setup.whole,
+                is_plain: setup.whole == LinkId::NONE && setup.observes != Observes::Both,
                 near_from: u32::try_from(near_from).expect("65536 exporters of 4096 interfaces fit"),
                 near_len,
                 has_far,
@@ -127,13 +133,19 @@ impl Interfaces {
     /// What is at an interface of the exporter, whose rules are `plan`.
     #[inline]
     pub(super) fn port(&self, plan: &Plan, exporter: ExporterId, index: IfIndex) -> Port {
-        if index.0 < plan.near_len {
-            self.near[(plan.near_from + index.0) as usize]
-        } else if plan.has_far {
-            self.far.get(&(exporter, index)).copied().unwrap_or(Port::UNKNOWN)
-        } else {
-            Port::UNKNOWN
+        // Customers' interfaces often have numbers beyond the links': whether this one has is no matter for a branch.
+        let place = plan.near_from + index.0.min(plan.near_len);
+        if plan.has_far && index.0 >= plan.near_len {
+            return self.far.get(&(exporter, index)).copied().unwrap_or(Port::UNKNOWN);
         }
+        self.near[place as usize]
+    }
+}
+
+impl Default for Interfaces {
+    /// No exporters.
+    fn default() -> Self {
+        Self::build(&[])
     }
 }
 

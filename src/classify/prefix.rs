@@ -1,17 +1,20 @@
 //! Longest-prefix match over an immutable set of IPv4 and IPv6 prefixes.
 //!
-//! Rules load seldom and are replaced whole, so a static structure is right: nested prefixes are flattened into
-//! disjoint ranges, sorted by their first address, and a directory over the top address bits narrows a search to a
-//! handful of them. A lookup is one directory read and a short binary search: tens of nanoseconds at a million
-//! prefixes, in about 14 octets a prefix, without pointers to follow.
+//! Rules load seldom and are replaced whole, so a static structure is right. Nested prefixes are flattened into
+//! disjoint ranges, and those are found by interpolation: a node cuts the span from its first to its last range into
+//! equal steps, about as many as it has ranges, and a step says whose its addresses are, or names a node that looks at
+//! them more closely. Because a node covers only what its ranges span, prefixes that lie close together (an allocation
+//! cut into equal parts, the usual case) take a node or two whatever bits they share before, IPv6 as well as IPv4.
+//! A lookup is a subtraction, a shift and a read for each node, and no comparison that the processor could guess wrong.
 //!
-//! Invariants: the first range starts at address 0; starts ascend strictly; neighbours differ in value; for each
-//! directory entry `t`, `directory[t]` is the number of ranges that start before `t << shift`.
+//! Invariants: ranges start ascending; neighbours differ in value; a node's first step begins at its first range, and
+//! every node below a step begins after the step does, so that each is strictly narrower and a lookup ends.
 
 use core::net::IpAddr;
+use std::collections::HashMap;
 
 use super::rules::Prefix;
-use crate::flow::{Address, Family};
+use crate::flow::{Address, Family, FlowRecord};
 
 /// A table from prefixes to numbers.
 ///
@@ -20,8 +23,17 @@ use crate::flow::{Address, Family};
 /// prefixes carry dates) sorts them out before.
 #[derive(Debug)]
 pub struct PrefixTable {
-    v4: Ranges<u32>,
-    v6: Ranges<u128>,
+    v4: Steps<u32>,
+    v6: V6,
+    /// What the steps say, each value once.
+    values: Vec<u32>,
+}
+
+/// IPv6: nearly every table knows no prefix longer than 64 bits, and then the upper half of an address decides.
+#[derive(Debug)]
+enum V6 {
+    Networks(Steps<u64>),
+    Hosts(Steps<u128>),
 }
 
 impl PrefixTable {
@@ -37,10 +49,22 @@ impl PrefixTable {
             let list = if prefix.address.is_ipv4() { &mut v4 } else { &mut v6 };
             list.push(Nested { first, last, value });
         }
-        Self {
-            v4: Ranges::build(flatten(v4, u128::from(u32::MAX)), 32, 16),
-            v6: Ranges::build(flatten(v6, u128::MAX), 128, 20),
-        }
+        let mut values = Values::default();
+        let (v4, v6) = (flatten(v4, u128::from(u32::MAX)), flatten(v6, u128::MAX));
+        #[expect(clippy::cast_possible_truncation, reason = "IPv4 addresses; the upper halves of IPv6 ones")]
+        let (v4, v6) = {
+            let narrow = v6.iter().all(|range| range.0 as u64 == 0);
+            let halves = |range: &(u128, u32)| ((range.0 >> 64) as u64, range.1);
+            (
+                Steps::build(v4.iter().map(|range| (range.0 as u32, range.1)), &mut values),
+                if narrow {
+                    V6::Networks(Steps::build(v6.iter().map(halves), &mut values))
+                } else {
+                    V6::Hosts(Steps::build(v6.iter().copied(), &mut values))
+                },
+            )
+        };
+        Self { v4, v6, values: values.all }
     }
 
     /// The value of the longest prefix that holds `address`; [`Self::NOTHING`] where none does.
@@ -55,20 +79,65 @@ impl PrefixTable {
         }
     }
 
+    /// The value of a record's source.
+    #[inline]
+    #[must_use]
+    pub fn lookup_source(&self, record: &FlowRecord) -> u32 {
+        if record.networks {
+            return self.lookup_network(record.family, record.source, record.source_mask);
+        }
+        self.lookup(record.family, record.source)
+    }
+
+    /// The value of a record's destination.
+    #[inline]
+    #[must_use]
+    pub fn lookup_destination(&self, record: &FlowRecord) -> u32 {
+        if record.networks {
+            return self.lookup_network(record.family, record.destination, record.destination_mask);
+        }
+        self.lookup(record.family, record.destination)
+    }
+
+    /// The value that [`Self::lookup`] gives for every address of a network of `length` bits, where one prefix and no
+    /// part of a longer one holds them all; [`Self::NOTHING`] otherwise.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "IPv4 addresses; the upper halves of IPv6 ones")]
+    pub fn lookup_network(&self, family: Family, Address(address): Address, length: u8) -> u32 {
+        let found = match (family, &self.v6) {
+            (Family::V4, _) => {
+                let (first, last) = span(address, 32, length);
+                self.v4.find_span(first as u32, last as u32)
+            }
+            (Family::V6, V6::Networks(steps)) => {
+                let (first, last) = span(address, 128, length);
+                steps.find_span((first >> 64) as u64, (last >> 64) as u64)
+            }
+            (Family::V6, V6::Hosts(steps)) => {
+                let (first, last) = span(address, 128, length);
+                steps.find_span(first, last)
+            }
+            (Family::Other, _) => None,
+        };
+        found.map_or(Self::NOTHING, |at| self.values[at])
+    }
+
     /// As [`Self::lookup`], for an IPv4 address.
     #[inline]
     #[must_use]
     pub fn lookup_v4(&self, address: u32) -> u32 {
-        self.v4.find(address, (address >> self.v4.shift) as usize)
+        self.values[self.v4.find(address)]
     }
 
     /// As [`Self::lookup`], for an IPv6 address.
     #[inline]
     #[must_use]
     pub fn lookup_v6(&self, address: u128) -> u32 {
-        // The directory looks at no more than the top 20 bits, so the upper half is enough to find its entry.
-        let top = ((address >> 64) as u64 >> (self.v6.shift - 64)) as usize;
-        self.v6.find(address, top)
+        let at = match &self.v6 {
+            V6::Networks(steps) => steps.find((address >> 64) as u64),
+            V6::Hosts(steps) => steps.find(address),
+        };
+        self.values[at]
     }
 
     /// As [`Self::lookup`], for an address in its usual form.
@@ -81,7 +150,11 @@ impl PrefixTable {
     /// Heap octets that the table takes.
     #[must_use]
     pub fn heap_octets(&self) -> usize {
-        self.v4.heap_octets() + self.v6.heap_octets()
+        let v6 = match &self.v6 {
+            V6::Networks(steps) => steps.heap_octets(),
+            V6::Hosts(steps) => steps.heap_octets(),
+        };
+        self.v4.heap_octets() + v6 + size_of::<u32>() * self.values.capacity()
     }
 }
 
@@ -92,13 +165,34 @@ impl Default for PrefixTable {
     }
 }
 
+/// The values met so far, by the number that steps name them by.
+#[derive(Default)]
+struct Values {
+    all: Vec<u32>,
+    numbers: HashMap<u32, u32>,
+}
+
+impl Values {
+    fn number(&mut self, value: u32) -> u32 {
+        *self.numbers.entry(value).or_insert_with(|| {
+            self.all.push(value);
+            number(self.all.len() - 1)
+        })
+    }
+}
+
 /// First and last address of a prefix, as numbers of its family.
 fn bounds(prefix: Prefix) -> (u128, u128) {
     let (width, (_, Address(address))) = match prefix.address {
         IpAddr::V4(_) => (32_u32, Address::from_ip(prefix.address)),
         IpAddr::V6(_) => (128_u32, Address::from_ip(prefix.address)),
     };
-    let host_bits = width - u32::from(prefix.length).min(width);
+    span(address, width, prefix.length)
+}
+
+/// First and last address of the network of `length` bits, of `width`, that holds `address`.
+fn span(address: u128, width: u32, length: u8) -> (u128, u128) {
+    let host_bits = width - u32::from(length).min(width);
     let host_mask = if host_bits == 128 { u128::MAX } else { (1_u128 << host_bits) - 1 };
     (address & !host_mask, address | host_mask)
 }
@@ -142,55 +236,160 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
     ranges
 }
 
-/// The flat form, for addresses of one family.
-#[derive(Debug)]
-struct Ranges<K> {
-    /// Address bits below those that the directory looks at.
-    shift: u32,
-    /// For each value of the top bits, and one more, the number of ranges that start before it.
-    directory: Vec<u32>,
-    starts: Vec<K>,
-    values: Vec<u32>,
+/// An address as a number.
+trait Number: Copy + Ord {
+    /// How many whole steps of `2^shift` addresses lie between `base` and `self`, at most `most`. Only for `self` from
+    /// `base` on; otherwise some number up to `most`.
+    fn steps_from(self, base: Self, shift: u32, most: u32) -> u32;
+    /// The address `steps` steps of `2^shift` after this one.
+    fn after(self, steps: u32, shift: u32) -> Self;
+    /// Bits of the distance from `base` to `self`.
+    fn bits_from(self, base: Self) -> u32;
 }
 
-impl<K: Copy + Ord + Into<u128> + TryFrom<u128>> Ranges<K> {
-    /// Takes `ranges` over addresses of `width` bits; the directory looks at no more than `bits_max` of them.
-    fn build(ranges: Vec<(u128, u32)>, width: u32, bits_max: u32) -> Self {
-        // A few entries for each range; small tables (a rule's prefixes, a small site) stay in the nearest cache.
-        let bits = (usize::BITS - ranges.len().leading_zeros() + 4).min(bits_max);
-        let shift = width - bits;
-        let mut directory = Vec::with_capacity((1 << bits) + 1);
-        let mut before = 0;
-        for top in 0..1_u128 << bits {
-            while ranges.get(before).is_some_and(|range| range.0 < top << shift) {
-                before += 1;
+macro_rules! numbers {
+    ($($type:ty),*) => { $(
+        impl Number for $type {
+            #[inline(always)]
+            fn steps_from(self, base: Self, shift: u32, most: u32) -> u32 {
+                // The smaller of two numbers of which one has 32 bits has 32 bits.
+                #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast, reason = "see above")]
+                { (self.wrapping_sub(base) >> shift).min(Self::from(most)) as u32 }
             }
-            directory.push(u32::try_from(before).expect("fewer than 2^32 prefixes fit into memory"));
+            fn after(self, steps: u32, shift: u32) -> Self {
+                self + (Self::from(steps) << shift)
+            }
+            fn bits_from(self, base: Self) -> u32 {
+                Self::BITS - (self - base).leading_zeros()
+            }
         }
-        directory.push(u32::try_from(ranges.len()).expect("fewer than 2^32 prefixes fit into memory"));
-        let address = |n: u128| K::try_from(n).ok().expect("the addresses are of this family");
-        Self {
-            shift,
-            directory,
-            starts: ranges.iter().map(|range| address(range.0)).collect(),
-            values: ranges.iter().map(|range| range.1).collect(),
+    )* };
+}
+numbers!(u32, u64, u128);
+
+/// Equal steps over the addresses from the first of some ranges on. The last step has no end.
+#[derive(Clone, Copy, Debug)]
+struct Node<K> {
+    /// Where the first step begins.
+    base: K,
+    /// A step is `2^shift` addresses.
+    shift: u8,
+    /// Number of the last step.
+    last: u32,
+    /// Where the node's entries begin: first one for addresses before `base`, then one a step.
+    entries: u32,
+}
+
+/// The nodes of one address family.
+#[derive(Debug)]
+struct Steps<K> {
+    /// The first one is where every lookup begins.
+    nodes: Vec<Node<K>>,
+    /// Numbers of values, or of nodes with [`Self::NODE`].
+    entries: Vec<u32>,
+    /// Where the ranges begin, for those who ask about a whole network.
+    starts: Vec<K>,
+}
+
+impl<K: Number> Steps<K> {
+    /// In an entry: a node's number follows.
+    const NODE: u32 = 1 << 31;
+
+    /// Takes `ranges`, the first of which begins at address 0.
+    fn build(ranges: impl Iterator<Item = (K, u32)>, values: &mut Values) -> Self {
+        let ranges: Vec<(K, u32)> = ranges.map(|(first, value)| (first, values.number(value))).collect();
+        let starts = ranges.iter().map(|range| range.0).collect();
+        let mut table = Self { nodes: Vec::new(), entries: Vec::new(), starts };
+        // The first range begins at 0: it is what holds before the second one, and no reason to look from 0 on.
+        let (below, spanned) = match ranges.as_slice() {
+            [(_, only)] => (*only, 0..1),
+            [(_, first), ..] => (*first, 1..ranges.len()),
+            [] => unreachable!("ranges cover all addresses"),
+        };
+        let mut work = vec![(spanned, below, None)];
+        while let Some((span, below, parent)) = work.pop() {
+            if let Some(parent) = parent {
+                table.entries[parent] = Self::NODE | number(table.nodes.len());
+            }
+            table.node(&ranges, span, below, |inner, below, parent| {
+                work.push((inner, below, Some(parent)));
+            });
+        }
+        table.nodes.shrink_to_fit();
+        table.entries.shrink_to_fit();
+        table
+    }
+
+    /// Appends a node over `ranges[span]`, where `below` is what holds before them. `more` is told of each step that
+    /// needs a node of its own: its ranges, what holds before them, and the entry that is to name it.
+    fn node(
+        &mut self,
+        ranges: &[(K, u32)],
+        span: core::ops::Range<usize>,
+        below: u32,
+        mut more: impl FnMut(core::ops::Range<usize>, u32, usize),
+    ) {
+        let mut at = span.start;
+        let base = ranges[at].0;
+        let last_range = ranges[span.end - 1].0;
+        // Steps: from once to four times the ranges.
+        let wanted = span.len().next_power_of_two().ilog2() + 1;
+        let shift = last_range.bits_from(base).saturating_sub(wanted);
+        let last = last_range.steps_from(base, shift, u32::MAX);
+        let (place, shift_octet) = (number(self.entries.len()), u8::try_from(shift).expect("at most 128"));
+        self.nodes.push(Node { base, shift: shift_octet, last, entries: place });
+        self.entries.push(below);
+        let mut value = below;
+        for step in 0..=last {
+            let begin = base.after(step, shift);
+            if at < span.end && ranges[at].0 == begin {
+                value = ranges[at].1;
+                at += 1;
+            }
+            let inner = at..at
+                + ranges[at..span.end]
+                    .partition_point(|range| step == last || range.0 < base.after(step + 1, shift));
+            let entry = self.entries.len();
+            self.entries.push(value);
+            if !inner.is_empty() {
+                more(inner.clone(), value, entry);
+                value = ranges[inner.end - 1].1;
+                at = inner.end;
+            }
         }
     }
 
-    /// The value of the range that holds `address`, whose top bits are `top`.
-    #[inline]
-    fn find(&self, address: K, top: usize) -> u32 {
-        let (from, to) = (self.directory[top] as usize, self.directory[top + 1] as usize);
-        // Range `from - 1` reaches into this part of the directory; range 0 starts at address 0, so that for `top`
-        // 0 at least one range starts at or before the address.
-        let at = from + self.starts[from..to].partition_point(|start| *start <= address);
-        self.values[at - 1]
+    /// The number of the value of `address`.
+    #[inline(always)]
+    fn find(&self, address: K) -> usize {
+        let mut node = &self.nodes[0];
+        loop {
+            let step = address.steps_from(node.base, u32::from(node.shift), node.last);
+            let place = if address < node.base { 0 } else { 1 + step };
+            let entry = self.entries[(node.entries + place) as usize];
+            if entry & Self::NODE == 0 {
+                return entry as usize;
+            }
+            node = &self.nodes[(entry & !Self::NODE) as usize];
+        }
+    }
+
+    /// The number of the value of all addresses from `first` to `last`; `None` where they are of several ranges.
+    fn find_span(&self, first: K, last: K) -> Option<usize> {
+        let range = |address| self.starts.partition_point(|start| *start <= address);
+        (range(first) == range(last)).then(|| self.find(first))
     }
 
     fn heap_octets(&self) -> usize {
-        size_of::<u32>() * (self.directory.capacity() + self.values.capacity())
+        size_of::<Node<K>>() * self.nodes.capacity()
+            + size_of::<u32>() * self.entries.capacity()
             + size_of::<K>() * self.starts.capacity()
     }
+}
+
+/// A place in a table.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).ok().filter(|n| n >> 31 == 0).expect("memory holds fewer than 2^29 prefixes")
 }
 
 #[cfg(test)]

@@ -206,6 +206,67 @@ fn interface_before_prefix_before_as_number() {
     check(prefix_first, CAMPUS, A, Direction::In);
 }
 
+/// A flow between networks, as NetFlow v8 tells it.
+fn between(source: (&str, u8), destination: (&str, u8)) -> FlowRecord {
+    FlowRecord {
+        networks: true,
+        source_mask: source.1,
+        destination_mask: destination.1,
+        ..flow(CE1, 1, 10, source.0, destination.0)
+    }
+}
+
+#[test]
+fn a_network_is_a_customers_where_all_of_it_is() {
+    let unknown = ("0.0.0.0", 0);
+    let whose = |destination, expected| check(between(unknown, destination), expected, A, Direction::In);
+    whose(("203.0.113.0", 25), CAMPUS);
+    whose(("203.0.113.64", 26), CAMPUS);
+    // The lab's, which has it for a time; campus and lab; campus and others; not told.
+    check(
+        FlowRecord { end: UnixMillis(1500), ..between(unknown, ("203.0.113.128", 25)) },
+        LAB,
+        A,
+        Direction::In,
+    );
+    whose(("203.0.113.128", 25), CAMPUS);
+    whose(("203.0.113.0", 24), CustomerId::UNASSIGNED);
+    whose(("203.0.112.0", 23), CustomerId::UNASSIGNED);
+    whose(unknown, CustomerId::UNASSIGNED);
+    // An interface comes before, an AS number behind.
+    let record = between(unknown, unknown);
+    check(FlowRecord { output: IfIndex(11), ..record }, PORT, A, Direction::In);
+    check(FlowRecord { destination_as: Asn(64_500), ..record }, AS, A, Direction::In);
+    let ambiguous = between(unknown, ("203.0.112.0", 23));
+    check(FlowRecord { destination_as: Asn(64_500), ..ambiguous }, AS, A, Direction::In);
+    // The other way round.
+    let out = FlowRecord { input: IfIndex(10), output: IfIndex(3), ..between(("203.0.113.0", 25), unknown) };
+    check(out, CAMPUS, B, Direction::Out);
+    // On a link that is a whole exporter the unknown side is nobody's.
+    let whole = FlowRecord { exporter: GW, input: IfIndex(0), output: IfIndex(0), ..out };
+    check(whole, CAMPUS, W, Direction::Out);
+}
+
+#[test]
+fn a_class_by_prefix_takes_networks_that_lie_in_it() {
+    let mut network = network();
+    let prefix = |text: &str, length| Prefix { address: text.parse().expect("an address"), length };
+    network.classes[0].matches = FlowMatch {
+        source_prefix: vec![
+            prefix("203.0.113.0", 25),
+            prefix("203.0.113.128", 25),
+            prefix("203.0.113.4", 30),
+        ],
+        ..FlowMatch::default()
+    };
+    let classifier = Classifier::compile(&network, &names()).expect("a network without errors");
+    let class = |address, length| one(&classifier, between((address, length), ("0.0.0.0", 0))).class;
+    assert_eq!(class("203.0.113.0", 24), ClassId(3));
+    assert_eq!(class("203.0.113.0", 26), ClassId(3));
+    assert_eq!(class("203.0.112.0", 23), ClassId::DEFAULT);
+    assert_eq!(class("0.0.0.0", 0), ClassId::DEFAULT);
+}
+
 #[test]
 fn an_expired_prefix_falls_back_to_the_one_around_it() {
     for (end, expected) in [(999, CAMPUS), (1000, LAB), (1999, LAB), (2000, CAMPUS)] {

@@ -30,9 +30,6 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     };
     let config = super::load(&path)?;
     super::ledger_url(&config, &cli.state_dir)?;
-    if let Some(warning) = super::undecoded(&config) {
-        tracing::warn!("{warning}");
-    }
     // Without colours: it goes to the log and over the control socket.
     let load = || Config::load(&path).map_err(|problems| problems.render(false));
     let ready = |listening: daemon::Listening<'_>| {

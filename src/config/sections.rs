@@ -23,7 +23,7 @@ pub enum UnknownExporters {
 pub struct Receive {
     /// Where NetFlow and IPFIX datagrams are taken.
     pub listen: Vec<SocketAddr>,
-    /// Where sFlow datagrams are taken.
+    /// Where more datagrams are taken, for sFlow by custom; their content says what they are.
     pub sflow: Vec<SocketAddr>,
     /// Where IPFIX is taken over TCP.
     pub tcp: Vec<SocketAddr>,
@@ -233,6 +233,8 @@ pub(super) fn sampling(table: &Table<'_>) -> sampling::Config {
     set(&mut section.grace_ms, duration(table, "grace", 0));
     set(&mut section.hold_ms, duration(table, "hold", 0));
     set(&mut section.hold_records, count(table, "hold_records", 1 << 24));
+    let hold = octets(table, "hold_size", 0).and_then(|octets| usize::try_from(octets).ok());
+    set(&mut section.hold_octets, hold);
     section
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{Event, Shared};
-use crate::counters::Table;
+use crate::counters::{Sflow, Table};
 use crate::decode::ErrorKind;
 
 /// Longest request line.
@@ -134,6 +134,16 @@ fn table(table: &Table) -> Value {
     })
 }
 
+fn sflow(sflow: &Sflow) -> Value {
+    let n = |counter: &core::sync::atomic::AtomicU64| counter.load(Relaxed);
+    json!({
+        "flow_samples": n(&sflow.flow_samples), "counter_samples": n(&sflow.counter_samples),
+        "discard_notifications": n(&sflow.discard_notifications), "skipped_formats": n(&sflow.skipped_formats),
+        "samples_lost": n(&sflow.samples_lost), "samples_dropped": n(&sflow.samples_dropped),
+        "pool_contradictions": n(&sflow.pool_contradictions), "other_agents": n(&sflow.other_agents),
+    })
+}
+
 /// Everything that the counters say.
 fn status(shared: &Shared) -> Value {
     let counters = &shared.counters;
@@ -154,6 +164,7 @@ fn status(shared: &Shared) -> Value {
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
+                "held_records": table(&p.held_records),
                 "journal_queue": table(&p.journal_queue),
                 "connections": table(&p.connections),
                 "connections_accepted": n(&p.connections_accepted),
@@ -180,7 +191,7 @@ fn status(shared: &Shared) -> Value {
                 "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "malformed_by_kind": kinds,
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
-                "last_seen": e.last_seen.load(Relaxed),
+                "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })
         })
         .collect();

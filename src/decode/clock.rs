@@ -20,7 +20,7 @@ const NTP_TO_UNIX: i64 = 2_208_988_800;
 /// What the header of a datagram says, for its sets. Kept with a held set.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Context {
-    /// Protocol version: 5, 9 or 10.
+    /// Protocol version: 1, 5, 7, 8, 9 or 10.
     pub(super) version: u16,
     /// Observation domain.
     pub(super) domain: u32,
@@ -120,7 +120,7 @@ impl Context {
         self.export.since(init) as u32
     }
 
-    /// Start and end of a v5 record, and whether they had to be moved.
+    /// Start and end of a record of v1, v5, v7 or v8, and whether they had to be moved.
     #[inline(always)]
     pub(super) fn uptimes(&self, first: u32, last: u32) -> (UnixMillis, UnixMillis, bool) {
         let uptime = self.uptime.unwrap_or_default();

@@ -65,6 +65,11 @@ slots! {
         FirewallEvent = [233],
         ReverseOctets = [],
         ReversePackets = [],
+        FrameSection = [315],
+        PacketSection = [313],
+        FrameType = [408],
+        SectionOffset = [409],
+        SectionOctets = [410],
     }
 }
 
@@ -103,6 +108,8 @@ pub(super) enum Width {
     Number,
     /// Exactly so many octets.
     Exact(u16),
+    /// Any number of octets, or of variable length.
+    Any,
 }
 
 impl Width {
@@ -110,6 +117,7 @@ impl Width {
         match self {
             Self::Number => matches!(length, 1..=8 | super::template::VARIABLE),
             Self::Exact(octets) => length == octets,
+            Self::Any => length > 0,
         }
     }
 }

@@ -9,13 +9,13 @@ pub enum Error {
         /// Where octets are missing.
         offset: usize,
     },
-    /// The version word is none of 5, 9, 10.
+    /// The version word is none of 1, 5, 7, 8, 9, 10, nor sFlow's 5 in 32 bits.
     #[error("unknown version {version}")]
     UnknownVersion {
         /// The version word.
         version: u16,
     },
-    /// A NetFlow v5 header that claims more records than the datagram holds. Nothing of it is taken.
+    /// A NetFlow v1, v5, v7 or v8 header that claims more records than the datagram holds. Nothing of it is taken.
     #[error("the header claims {count} records, the datagram ends at offset {offset}")]
     CountBeyondData {
         /// Records claimed.
@@ -88,7 +88,7 @@ pub enum Error {
         /// Where the set begins.
         offset: usize,
     },
-    /// A record that the end of its set cuts off.
+    /// A record that the end of its set cuts off, or an sFlow sample that the end of the datagram does.
     #[error("record cut off at offset {offset}")]
     RecordCut {
         /// Where the record begins.
@@ -99,6 +99,28 @@ pub enum Error {
     DomainRefused {
         /// The domain.
         domain: u32,
+    },
+    /// A NetFlow v8 aggregation scheme whose records are not known. Nothing of the datagram is taken.
+    #[error("unknown aggregation scheme {scheme}")]
+    UnknownAggregation {
+        /// The scheme, 1 to 14 being known.
+        scheme: u8,
+    },
+    /// A NetFlow v1 datagram whose length is not that of its records, of 48 or 52 octets. Nothing of it is taken.
+    #[error("{count} records in a datagram of {octets} octets")]
+    RecordLength {
+        /// Records claimed.
+        count: u16,
+        /// The length of the datagram.
+        octets: usize,
+    },
+    /// An sFlow agent address of a type that nobody knows the length of.
+    #[error("unknown address type {kind} at offset {offset}")]
+    AddressType {
+        /// The type word.
+        kind: u32,
+        /// Where it stands.
+        offset: usize,
     },
 }
 
@@ -134,11 +156,17 @@ pub enum ErrorKind {
     RecordCut = 12,
     /// [`Error::DomainRefused`].
     DomainRefused = 13,
+    /// [`Error::UnknownAggregation`].
+    UnknownAggregation = 14,
+    /// [`Error::RecordLength`].
+    RecordLength = 15,
+    /// [`Error::AddressType`].
+    AddressType = 16,
 }
 
 impl ErrorKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 17;
 
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -156,6 +184,9 @@ impl ErrorKind {
         Self::EmptyRecord,
         Self::RecordCut,
         Self::DomainRefused,
+        Self::UnknownAggregation,
+        Self::RecordLength,
+        Self::AddressType,
     ];
 
     /// Its name in reports.
@@ -176,6 +207,9 @@ impl ErrorKind {
             Self::EmptyRecord => "empty-record",
             Self::RecordCut => "record-cut",
             Self::DomainRefused => "domain-refused",
+            Self::UnknownAggregation => "unknown-aggregation",
+            Self::RecordLength => "record-length",
+            Self::AddressType => "address-type",
         }
     }
 }
@@ -199,6 +233,9 @@ impl Error {
             Self::EmptyRecord { .. } => ErrorKind::EmptyRecord,
             Self::RecordCut { .. } => ErrorKind::RecordCut,
             Self::DomainRefused { .. } => ErrorKind::DomainRefused,
+            Self::UnknownAggregation { .. } => ErrorKind::UnknownAggregation,
+            Self::RecordLength { .. } => ErrorKind::RecordLength,
+            Self::AddressType { .. } => ErrorKind::AddressType,
         }
     }
 }

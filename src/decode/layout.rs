@@ -10,19 +10,20 @@ use super::template::{FieldSpec, VARIABLE};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
     at: u16,
+    /// Octets; 255 where there are more.
     len: u8,
-    /// What to shift an eight-octet load by; 64 for an absent field, which so reads as 0.
+    /// What to shift an eight-octet load by; 64 for a field that is absent or no number, which so reads as 0.
     shift: u8,
 }
 
 impl Field {
     const ABSENT: Self = Self { at: 0, len: 0, shift: 64 };
 
-    /// A field of `len` octets at `at`; absent where it cannot be read as a number or an address.
+    /// A field of `len` octets at `at`; absent where it has none.
     fn new(at: usize, len: usize) -> Self {
-        match (u16::try_from(at), u8::try_from(len)) {
-            (Ok(at), Ok(len @ 1..=8)) => Self { at, len, shift: 64 - 8 * len },
-            (Ok(at), Ok(len @ 16)) => Self { at, len, shift: 64 },
+        match (u16::try_from(at), u8::try_from(len).unwrap_or(u8::MAX)) {
+            (Ok(at), len @ 1..=8) => Self { at, len, shift: 64 - 8 * len },
+            (Ok(at), len @ 9..) => Self { at, len, shift: 64 },
             _ => Self::ABSENT,
         }
     }
@@ -176,7 +177,14 @@ impl<const N: usize> Row<'_, N> {
         }
     }
 
-    /// Octets of the field at place `slot`; 0 where the record has none.
+    /// The octets at place `slot`, the first 255 at most; none where the record has none.
+    pub(super) fn octets(&self, slot: usize) -> &[u8] {
+        let Field { at, len, .. } = self.fields[slot];
+        let at = usize::from(at);
+        self.data.get(at..at + usize::from(len)).unwrap_or_default()
+    }
+
+    /// Octets of the field at place `slot`, 255 where it has more; 0 where the record has none.
     #[inline]
     pub(super) fn len(&self, slot: usize) -> u8 {
         self.fields[slot].len

@@ -3,9 +3,17 @@
 //! Exactly one octet counter a direction is believed, by stated priority: element 1; 23 (post-counters); 231 and 232
 //! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
 //! that give several of them count the same octets several times. Packets come from the counter's own partner.
+//!
+//! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
+//! 313 from the IP header on) and none of these counters is one packet. Its octets are element 312, the length of the
+//! frame (for 313 also 224, that of the packet). Where neither is there, they are what the section itself says: the
+//! length in the IP header, and the octets of the link's header before it. That leaves out what follows the packet
+//! (padding, check sequence), which nobody has stated. What the record has no elements for (addresses, ports, VLAN,
+//! ...) is read from the section.
 
 use super::clock::{Clock, Clocks, Context};
 use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};
+use super::frame::{Frame, Link};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
@@ -24,6 +32,8 @@ pub(super) enum Counter {
     Delta,
     /// Since the flow began: the difference from the last record counts. Whether its packets are a total, too.
     Running { packets: bool },
+    /// One packet, whose beginning the record carries.
+    Sampled,
 }
 
 /// How addresses are found.
@@ -44,6 +54,10 @@ pub(super) struct Plan {
     pub(super) reverse: Counter,
     clocks: Clocks,
     addresses: Addresses,
+    /// True where the addresses are networks.
+    networks: bool,
+    /// What the packet section that the records carry begins with.
+    section: Option<Link>,
     /// True where any of the rare places is filled.
     rare: bool,
 }
@@ -59,11 +73,17 @@ impl Plan {
             let width = match slot {
                 Slot::Source4 | Slot::Destination4 | Slot::NextHop4 => Width::Exact(4),
                 Slot::Source6 | Slot::Destination6 | Slot::NextHop6 => Width::Exact(16),
+                Slot::FrameSection | Slot::PacketSection => Width::Any,
                 _ => Width::Number,
             };
             places[slot as usize] = element::find(fields, 0, elements, width);
         }
-        let (forward, octets, packets) = counter(fields, 0, &COUNTERS);
+        let section = match (places[Slot::FrameSection as usize], places[Slot::PacketSection as usize]) {
+            (Some(_), _) => Some(Link::Ethernet),
+            (None, Some(_)) => Some(Link::Ip),
+            (None, None) => None,
+        };
+        let (mut forward, octets, packets) = counter(fields, 0, &COUNTERS);
         places[Slot::Octets as usize] = octets;
         places[Slot::Packets as usize] = packets;
         // The responder's counters are the reverse of the initiator's; with a counter of higher rank they are neither.
@@ -76,6 +96,14 @@ impl Plan {
         };
         places[Slot::ReverseOctets as usize] = octets;
         places[Slot::ReversePackets as usize] = packets;
+        if let Some(link) = section
+            && forward == Counter::Absent
+            && reverse == Counter::Absent
+        {
+            let lengths: &[u16] = if link == Link::Ip { &[312, 224] } else { &[312] };
+            forward = Counter::Sampled;
+            places[Slot::Octets as usize] = element::find(fields, 0, lengths, Width::Number);
+        }
 
         let (start, at) = clock(fields, &Clock::START);
         places[Slot::Start as usize] = at;
@@ -100,13 +128,43 @@ impl Plan {
             reverse,
             clocks: Clocks { start, end, duration_divisor },
             addresses,
+            networks: tells_networks(fields, &places),
+            section,
             rare: places[Slot::IcmpTypeCode as usize..].iter().any(Option::is_some),
         }
     }
 
     /// True where the records need no more than [`Plan::flow`]: one direction, counted since the last record.
     pub(super) fn is_simple(&self) -> bool {
-        self.layout.is_fixed() && self.forward == Counter::Delta && self.reverse == Counter::Absent
+        self.layout.is_fixed()
+            && self.forward == Counter::Delta
+            && self.reverse == Counter::Absent
+            && self.section.is_none()
+    }
+
+    /// Adds to `flow` what the packet section of the record says. False where nobody says how long the packet was.
+    pub(super) fn read_section(&self, row: &DataRow<'_>, flow: &mut FlowRecord) -> bool {
+        let Some(link) = self.section else { return true };
+        let slot = if link == Link::Ip { Slot::PacketSection } else { Slot::FrameSection };
+        let mut octets = row.octets(slot as usize);
+        // A section of fixed length says how much of it is filled.
+        let filled = row.number(Slot::SectionOctets as usize);
+        if let Ok(filled @ 1..) = usize::try_from(filled) {
+            octets = &octets[..filled.min(octets.len())];
+        }
+        // A section that begins somewhere else, or a frame that is not Ethernet, cannot be read.
+        let is_readable = row.number(Slot::SectionOffset as usize) == 0
+            && (link == Link::Ip || row.number(Slot::FrameType as usize) <= 1);
+        let frame = if is_readable { Frame::dissect(link, octets) } else { Frame::default() };
+        frame.fill(flow);
+        if self.forward != Counter::Sampled {
+            return true;
+        }
+        flow.packets = Packets::new(1);
+        if flow.octets == Octets::ZERO {
+            flow.octets = Octets::new(frame.octets.unwrap_or_default().into());
+        }
+        flow.octets != Octets::ZERO
     }
 
     /// The record's forward direction, with its counters as they are; and whether its times had to be moved.
@@ -151,6 +209,7 @@ impl Plan {
             destination_mask: n(Slot::DestinationMask) as u8,
             forwarding_status: 0,
             observed: Observed::Unknown,
+            networks: self.networks,
         };
         if self.rare {
             rare(row, &mut flow);
@@ -180,6 +239,22 @@ impl Plan {
     }
 }
 
+/// True where a template has prefixes (elements 44, 45, 169, 170) with their lengths, and no host addresses.
+fn tells_networks(fields: &[FieldSpec], places: &[Option<usize>; SLOTS]) -> bool {
+    let sides = [
+        (Slot::Source4, Slot::SourceMask),
+        (Slot::Destination4, Slot::DestinationMask),
+        (Slot::Source6, Slot::SourceMask),
+        (Slot::Destination6, Slot::DestinationMask),
+    ];
+    let mut told = sides
+        .iter()
+        .filter_map(|&(side, mask)| Some((fields[places[side as usize]?].element, places[mask as usize])))
+        .peekable();
+    told.peek().is_some()
+        && told.all(|(element, mask)| matches!(element, 44 | 45 | 169 | 170) && mask.is_some())
+}
+
 /// Fills in what few templates have.
 #[expect(clippy::cast_possible_truncation, reason = "a field wider than its element keeps the low octets")]
 fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
@@ -187,7 +262,7 @@ fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
     flow.vlan = n(Slot::Vlan) as u16;
     // v9 has one octet, IPFIX exporters up to four: the status is the lowest.
     flow.forwarding_status = n(Slot::Status) as u8;
-    if row.len(Slot::ObservedAt as usize) != 0 {
+    if matches!(row.len(Slot::ObservedAt as usize), 1..=8) {
         flow.observed = match n(Slot::ObservedAt) {
             0 => Observed::Ingress,
             1 => Observed::Egress,

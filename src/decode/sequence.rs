@@ -1,6 +1,7 @@
 //! Loss between exporter and us, from sequence numbers; and datagrams that arrive twice.
 //!
-//! NetFlow v5 counts flows, v9 datagrams, IPFIX data records (options records too, templates not; RFC 7011 3.1).
+//! NetFlow v5, v7 and v8 count flow records, v9 and sFlow datagrams, IPFIX data records (options records too, templates
+//! not; RFC 7011 3.1).
 //! A number ahead of the expected one is a loss, until the missing datagrams arrive late and take it back. A number far
 //! ahead or far behind, or an uptime that went back, is an exporter that started anew: no loss.
 //!

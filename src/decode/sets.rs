@@ -212,7 +212,11 @@ impl Work<'_> {
             self.counts.not_volume += 1;
             return;
         }
-        let (forward, moved) = plan.flow(context, self.exporter, row);
+        let (mut forward, moved) = plan.flow(context, self.exporter, row);
+        if !plan.read_section(row, &mut forward) {
+            self.counts.not_volume += 1;
+            return;
+        }
         let reverse = FlowRecord {
             octets: Octets::new(row.number(Slot::ReverseOctets as usize)),
             packets: Packets::new(row.number(Slot::ReversePackets as usize)),

@@ -1,11 +1,15 @@
 //! Datagrams built octet by octet, with values worked out by hand; captures of real exporters; another decoder; noise.
 
+mod aggregates;
 pub(crate) mod build;
 pub(crate) mod captures;
 mod faults;
+mod fixed;
 mod flows;
 mod oracle;
 mod robust;
+mod sections;
 mod sessions;
+mod sflow;
 mod state;
 mod times;

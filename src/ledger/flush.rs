@@ -12,7 +12,7 @@ use diesel::upsert::excluded;
 use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
-use super::records::{Advance, Checkpoint, CheckpointScope, Flush};
+use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, Remembered};
 use super::registers::{storable, stored};
 use super::schema;
 use super::usage::StoredUsage;
@@ -106,21 +106,42 @@ macro_rules! advance_sources {
     };
 }
 
-/// Replaces checkpoints.
+/// Replaces checkpoints, and those chunks of theirs that changed.
 macro_rules! put_checkpoints {
     ($connection:expr, $checkpoints:expr) => {
-        for checkpoint in $checkpoints {
+        for Checkpoint { scope, exporter, remembered } in $checkpoints {
             use schema::checkpoint::dsl as k;
+            use schema::hold_chunk::dsl as h;
+            let scope = scope.stored();
             diesel::insert_into(k::checkpoint)
-                .values((
-                    k::scope.eq(checkpoint.scope.stored()),
-                    k::exporter.eq(&checkpoint.exporter),
-                    k::state.eq(&checkpoint.state),
-                ))
+                .values((k::scope.eq(scope), k::exporter.eq(exporter), k::state.eq(&remembered.state)))
                 .on_conflict((k::scope, k::exporter))
                 .do_update()
                 .set(k::state.eq(excluded(k::state)))
                 .execute($connection)?;
+            let ChunkChanges { whole, first, removed, written } = &remembered.chunks;
+            let own = || h::hold_chunk.filter(h::scope.eq(scope)).filter(h::exporter.eq(exporter));
+            if *whole {
+                diesel::delete(own()).execute($connection)?;
+            } else if let Some(first) = first {
+                diesel::delete(own().filter(h::number.lt(chunk_number(*first)?))).execute($connection)?;
+            }
+            for number in removed {
+                diesel::delete(own().filter(h::number.eq(chunk_number(*number)?))).execute($connection)?;
+            }
+            for (number, records) in written {
+                diesel::insert_into(h::hold_chunk)
+                    .values((
+                        h::scope.eq(scope),
+                        h::exporter.eq(exporter),
+                        h::number.eq(chunk_number(*number)?),
+                        h::records.eq(records),
+                    ))
+                    .on_conflict((h::scope, h::exporter, h::number))
+                    .do_update()
+                    .set(h::records.eq(excluded(h::records)))
+                    .execute($connection)?;
+            }
         }
     };
 }
@@ -207,20 +228,49 @@ impl Ledger {
         }
     }
 
-    /// The checkpoints of a scope, by exporter.
+    /// The checkpoints of a scope, by exporter; each whole.
     ///
     /// # Errors
     /// What the database says.
     pub fn checkpoints(&mut self, scope: CheckpointScope) -> Result<Vec<Checkpoint>, Error> {
-        let rows: Vec<(String, Vec<u8>)> = self.run("read checkpoints", |db| {
-            Ok(super::connection::with_connection!(db, c => schema::checkpoint::table
-                .filter(schema::checkpoint::scope.eq(scope.stored()))
-                .order(schema::checkpoint::exporter)
-                .select((schema::checkpoint::exporter, schema::checkpoint::state))
-                .load(c))?)
+        use schema::{checkpoint, hold_chunk};
+        type States = Vec<(String, Vec<u8>)>;
+        type Chunks = Vec<(String, i64, Vec<u8>)>;
+        let of = scope.stored();
+        // Whoever reads checkpoints is the one who writes them, so nothing changes between the two. (Where it did, the
+        // chunks would not be those that the state tells of, which is an error for the reader.)
+        let (states, chunks): (States, Chunks) = self.run("read checkpoints", |db| {
+            super::connection::with_connection!(db, c => {
+                let states = checkpoint::table
+                    .filter(checkpoint::scope.eq(of))
+                    .order(checkpoint::exporter)
+                    .select((checkpoint::exporter, checkpoint::state))
+                    .load(c)?;
+                let chunks = hold_chunk::table
+                    .filter(hold_chunk::scope.eq(of))
+                    .order((hold_chunk::exporter, hold_chunk::number))
+                    .select((hold_chunk::exporter, hold_chunk::number, hold_chunk::records))
+                    .load(c)?;
+                Ok((states, chunks))
+            })
         })?;
-        Ok(rows.into_iter().map(|(exporter, state)| Checkpoint { scope, exporter, state }).collect())
+        let mut chunks = chunks.into_iter().peekable();
+        states
+            .into_iter()
+            .map(|(exporter, state)| {
+                let mut written = Vec::new();
+                while let Some((_, number, records)) = chunks.next_if(|(of, _, _)| *of == exporter) {
+                    written.push((stored(number, "the number of a chunk")?, records));
+                }
+                let chunks = ChunkChanges { whole: true, written, ..ChunkChanges::default() };
+                Ok(Checkpoint { scope, exporter, remembered: Remembered { state, chunks } })
+            })
+            .collect()
     }
+}
+
+fn chunk_number(number: u64) -> Result<i64, Error> {
+    storable(number, "the number of a chunk of more than 63 bits")
 }
 
 impl CheckpointScope {

@@ -1,8 +1,8 @@
 //! What goes into the ledger and comes out of it, as plain data without any database type.
 
 use crate::ids::{CustomerId, ExporterId, Position, SourceId};
-pub use crate::usage::FlushTotals;
 use crate::usage::{BucketStart, UsageRow};
+pub use crate::usage::{ChunkChanges, FlushTotals, Remembered};
 
 /// Kinds of names that the ledger numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -74,8 +74,8 @@ pub struct Checkpoint {
     pub scope: CheckpointScope,
     /// The exporter's address, as text.
     pub exporter: String,
-    /// The state, in an encoding of the processor's.
-    pub state: Vec<u8>,
+    /// What is remembered.
+    pub remembered: Remembered,
 }
 
 /// What is committed in one transaction, or not at all.

@@ -74,6 +74,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    hold_chunk (scope, exporter, number) {
+        scope -> BigInt,
+        exporter -> Text,
+        number -> BigInt,
+        records -> Binary,
+    }
+}
+
+diesel::table! {
     config_version (number) {
         number -> BigInt,
         sha256 -> Text,

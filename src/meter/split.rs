@@ -62,8 +62,15 @@ impl Span {
         }
     }
 
-    const fn single(bucket: i64) -> Self {
+    /// A span within one bucket.
+    #[inline]
+    pub(super) const fn single(bucket: i64) -> Self {
         Self { first: bucket, parts: 1, head_ms: 0, tail_ms: 0, total_ms: 0 }
+    }
+
+    /// Number of the last bucket.
+    pub(super) fn last(&self) -> i64 {
+        self.first + self.parts as i64 - 1
     }
 
     /// The start of part `n`'s bucket.
@@ -108,6 +115,29 @@ impl Span {
             parts[n] += 1;
             left -= 1;
         }
+    }
+}
+
+/// The instants of one bucket, to tell without a division that a flow lies in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// Number of the bucket.
+    pub(super) bucket: i64,
+    from: i64,
+    to: i64,
+}
+
+impl Window {
+    pub(super) const fn of(bucket: i64) -> Self {
+        let from = bucket.saturating_mul(BUCKET_MS);
+        Self { bucket, from, to: from.saturating_add(BUCKET_MS) }
+    }
+
+    /// True for flows that [`Span::of`] puts into this bucket alone, by either rule; false for some of them, too: those
+    /// that end with the bucket.
+    #[inline]
+    pub(super) const fn holds(&self, start: UnixMillis, end: UnixMillis) -> bool {
+        self.from <= start.0 && start.0 <= end.0 && end.0 < self.to
     }
 }
 

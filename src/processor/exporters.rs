@@ -16,6 +16,7 @@ use crate::decode;
 use crate::exporter::{Exporter, SamplingPolicy};
 use crate::ids::ExporterId;
 use crate::units::UnixMillis;
+use crate::usage::Remembered;
 
 /// Exporters that nobody configured, at most: each costs memory that a stranger could make grow.
 pub const UNCONFIGURED_MAX: usize = 4096;
@@ -62,7 +63,7 @@ pub struct Exporters {
     generation: AtomicU64,
     /// States that decoding left in an earlier run; each is taken up with its exporter's first datagram, by the
     /// processor that it reaches.
-    states: Mutex<HashMap<IpAddr, Vec<u8>>>,
+    states: Mutex<HashMap<IpAddr, Remembered>>,
     counters: Arc<Counters>,
 }
 
@@ -143,12 +144,12 @@ impl Exporters {
     }
 
     /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.
-    pub fn leave_states(&self, states: impl IntoIterator<Item = (IpAddr, Vec<u8>)>) {
+    pub fn leave_states(&self, states: impl IntoIterator<Item = (IpAddr, Remembered)>) {
         *self.states.lock().expect("no holder of this lock panics") = states.into_iter().collect();
     }
 
     /// Leaves one more.
-    pub fn leave_state(&self, address: IpAddr, state: Vec<u8>) {
+    pub fn leave_state(&self, address: IpAddr, state: Remembered) {
         self.states.lock().expect("no holder of this lock panics").insert(address, state);
     }
 
@@ -160,7 +161,7 @@ impl Exporters {
 
     /// Takes the state that was left for an exporter.
     #[must_use]
-    pub fn take_state(&self, address: IpAddr) -> Option<Vec<u8>> {
+    pub fn take_state(&self, address: IpAddr) -> Option<Remembered> {
         self.states.lock().expect("no holder of this lock panics").remove(&address)
     }
 

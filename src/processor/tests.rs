@@ -1,3 +1,5 @@
+mod holds;
+
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
@@ -245,7 +247,7 @@ fn what_waits_is_taken_up_without_its_exporter() {
 
     // Of one that is no longer allowed nothing is taken up; it waits on.
     let (mut without, registry) = processor(&[exporter(2, SamplingPolicy::default())]);
-    registry.leave_states([(address(1), vec![0xff])]);
+    registry.leave_states([(address(1), Remembered { state: vec![0xff], ..Remembered::default() })]);
     without.take_up_waiting(|_| true).expect("nobody looked at it");
     assert_eq!(registry.left(), [address(1)]);
 }
@@ -254,17 +256,17 @@ fn what_waits_is_taken_up_without_its_exporter() {
 fn a_checkpoint_of_another_format_is_refused() {
     let (mut before, _) = processor(&[exporter(1, SamplingPolicy::default())]);
     feed(&mut before, 1, &v5(0));
-    let state = before.drain().checkpoints[0].1.clone();
+    let state = before.drain().checkpoints[0].1.state.clone();
     let refused = |state: Vec<u8>| {
         let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
-        registry.leave_states([(address(1), state)]);
+        registry.leave_states([(address(1), Remembered { state, ..Remembered::default() })]);
         processor.feed(NOW, address(1), &v5(1)).is_err()
     };
     assert!(!refused(state.clone()));
     assert!(refused([&state[..], &[0]].concat()), "something behind it");
     assert!(refused(state[..state.len() - 1].to_vec()), "cut short");
     assert!(refused(state[1..].to_vec()), "without its format");
-    assert!(refused([&[state[0] + 1], &state[1..]].concat()), "a later format");
+    assert!(refused([&state[..2], &[checkpoint::FORMAT + 1], &state[3..]].concat()), "a later format");
     assert!(refused(Vec::new()));
 }
 

@@ -23,9 +23,7 @@ impl Pipe {
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
         let Decoded { records, announcements } = core::mem::take(&mut self.collector.out);
-        for announcement in &announcements {
-            self.sampling.announce(announcement, &self.policy, &mut self.settled);
-        }
+        self.sampling.announce(&announcements, &self.policy, &mut self.settled);
         let from = self.settled.len();
         self.settled.extend(records);
         self.sampling.scale(&self.config, &self.policy, UnixMillis(now), &mut self.settled, from);
@@ -277,9 +275,7 @@ fn settle(
 ) -> Option<(u32, RateSource)> {
     let mut sampling = ExporterSampling::default();
     let mut records = Vec::new();
-    for announcement in announcements {
-        sampling.announce(announcement, policy, &mut records);
-    }
+    sampling.announce(announcements, policy, &mut records);
     records.push(record);
     sampling.scale(&Config::default(), policy, UnixMillis(0), &mut records, 0);
     sampling.finish(policy, &mut records);
@@ -321,6 +317,12 @@ fn the_order_of_belief() {
         (&[ambiguous(1)], policy(None, Some(8)), unnamed, None),
         (&[ambiguous(1), wide(1, 10)], none, unnamed, Some((10, S::Domain))),
         (&[wide(1, 1)], none, unnamed, Some((1, S::Domain))),
+        // Protocols without options: what another one announces for a domain of that number is not theirs.
+        (&all[..], none, SamplerRef::Silent, Some((1, S::Header))),
+        (&all[..], policy(None, Some(8)), SamplerRef::Silent, Some((8, S::Default))),
+        (&all[..], none, SamplerRef::Mute, Some((1, S::NotAnnounced))),
+        (&all[..], policy(None, Some(8)), SamplerRef::Mute, Some((8, S::Default))),
+        (&all[..], policy(Some(9), Some(8)), SamplerRef::Mute, Some((9, S::Override))),
     ] {
         assert_eq!(
             settle(announcements, &policy, record(1, reference)),
@@ -328,6 +330,23 @@ fn the_order_of_belief() {
             "{reference:?} {announcements:?}"
         );
     }
+}
+
+#[test]
+fn old_protocols_wait_for_no_announcement() {
+    let records = [v1_record(1, 100), v1_record(1, 50)];
+    let pipe = Pipe::of(&[
+        v1(UPTIME, &records),
+        v7(0, 0, &[v7_record(1, 20)]),
+        v8(0, 0, 1, 0, &[v8_record(1, 3)]),
+        v8(1, 0, 1, 0x8000 | 10, &[v8_record(1, 7)]),
+    ]);
+    use RateSource as S;
+    assert_eq!(
+        pipe.scaled(),
+        (170 + 3 + 70, vec![S::NotAnnounced, S::NotAnnounced, S::NotAnnounced, S::Header, S::Header])
+    );
+    assert_eq!(pipe.sampling.held_records(), 0);
 }
 
 #[test]
@@ -345,6 +364,7 @@ fn interfaces_that_agree_speak_for_the_domain() {
 fn where_the_operator_insists_unannounced_records_wait() {
     let policy = SamplingPolicy { require: true, ..SamplingPolicy::default() };
     assert_eq!(settle(&[], &policy, record(1, SamplerRef::Unnamed)), None);
+    assert_eq!(settle(&[], &policy, record(1, SamplerRef::Mute)), None);
     assert_eq!(settle(&[wide(1, 1)], &policy, record(1, SamplerRef::Unnamed)), Some((1, RateSource::Domain)));
     let stated = SamplerRef::Stated(rate(1, 1, RateSource::Header));
     assert_eq!(settle(&[], &policy, record(1, stated)), Some((1, RateSource::Header)));
@@ -363,7 +383,7 @@ fn order_is_kept_and_records_before_from_are_left_alone() {
     let mut sampling = ExporterSampling::default();
     let policy = SamplingPolicy::default();
     let mut records = Vec::new();
-    sampling.announce(&wide(1, 10), &policy, &mut records);
+    sampling.announce(&[wide(1, 10)], &policy, &mut records);
     let octets = |n: u64, record: FlowRecord| FlowRecord { octets: crate::units::Octets::new(n), ..record };
     let before = octets(1, record(2, SamplerRef::Unnamed));
     records.push(before);
@@ -384,7 +404,9 @@ fn a_checkpoint_keeps_rates_holds_and_grace_times() {
     let options = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[6, 1, 1, 63]]);
     let mut pipe = Pipe::of(&[unnamed(0, 0), ipfix(1, 1, &options), ipfix(2, 1, &[named(), data(5, 1000)])]);
     let saved = postcard::to_stdvec(&pipe.sampling).unwrap();
+    let chunks = pipe.sampling.take_changes().written;
     pipe.sampling = postcard::from_bytes(&saved).unwrap();
+    pipe.sampling.restore(ExporterId(0), chunks).unwrap();
     assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (2, 1100));
     pipe.take(&ipfix(3, 1, &[data(6, 1)]));
     assert_eq!(pipe.scaled(), (64, vec![RateSource::Sampler]));

@@ -428,14 +428,6 @@ fn check_says_what_is_wrong_with_tariffs_whatever_else_is_wrong() {
 }
 
 #[test]
-fn sflow_is_said_to_be_undecoded() {
-    let site = Site::new(&NETWORK.replace("[receive]\n", "[receive]\nsflow = [\"127.0.0.1:0\"]\n"));
-    let (code, said) = code_and_errors(&site.run(&["check"]));
-    assert!(code == Some(0) && said.contains("sFlow is not decoded yet"), "{said}");
-    site.start().wait_for("sFlow is not decoded yet");
-}
-
-#[test]
 fn whose_an_address_is_and_where_a_spreadsheet_is_wrong() {
     let campus = "name = \"campus\"\nvalid_to = \"2026-07-01\"";
     let site = Site::new(&NETWORK.replace("name = \"campus\"", campus));

@@ -9,6 +9,8 @@ mod journals;
 mod live;
 mod live_support;
 mod message_files;
+mod oldflow;
+mod sflow;
 mod snmp;
 mod support;
 mod tcp;

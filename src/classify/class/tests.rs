@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::{Address, Family};
 use crate::units::Asn;
 
 fn prefix(address: &str, length: u8) -> Prefix {

@@ -174,6 +174,62 @@ proptest! {
     }
 }
 
+#[test]
+fn a_network_has_a_value_where_all_of_it_has_the_same() {
+    let prefixes = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "2001:db8::/32"];
+    let table = PrefixTable::build((0..).zip(prefixes).map(|(n, text)| (prefix(text), n)));
+    let nothing = PrefixTable::NOTHING;
+    for (network, expected) in [
+        ("10.2.0.0/16", 0),
+        ("10.128.0.0/9", 0),
+        ("10.0.0.0/8", nothing),
+        ("10.1.0.0/16", nothing),
+        ("10.1.0.0/23", 1),
+        ("10.1.2.0/24", 2),
+        ("10.1.2.3/32", 2),
+        ("10.1.2.0/23", nothing),
+        ("0.0.0.0/0", nothing),
+        ("11.0.0.0/8", nothing),
+        ("2001:db8::/32", 3),
+        ("2001:db8:1::/48", 3),
+        ("2001:db8::/31", nothing),
+        ("::/0", nothing),
+    ] {
+        let Prefix { address, length } = prefix(network);
+        let (family, address) = Address::from_ip(address);
+        assert_eq!(table.lookup_network(family, address, length), expected, "{network}");
+    }
+    // Host bits do not count, nor do bits beyond the address.
+    assert_eq!(table.lookup_network(Family::V4, Address(0x0a02_0304), 16), 0);
+    assert_eq!(table.lookup_network(Family::V4, Address(0x0a01_0203), 200), 2);
+    assert_eq!(table.lookup_network(Family::Other, Address(0), 0), nothing);
+    // A default route is the value of what no other prefix holds, and of all of it where there is no other.
+    let table = PrefixTable::build([(prefix("0.0.0.0/0"), 7)]);
+    assert_eq!(table.lookup_network(Family::V4, Address(0), 0), 7);
+}
+
+proptest! {
+    /// The ends of all prefixes in a network, and its own, are all the places where a value can change.
+    #[test]
+    fn a_network_by_all_its_edges(
+        v4 in prop::collection::vec(any_v4(), 0..12),
+        network in any_v4(),
+    ) {
+        let prefixes: Vec<(Prefix, u32)> = v4.into_iter().zip(0..).collect();
+        let table = PrefixTable::build(prefixes.iter().copied());
+        let net = IpNet::new(network.address, network.length).expect("a prefix");
+        let mut inside = edges(&prefixes);
+        inside.extend(edges(&[(network, 0)]));
+        inside.retain(|address| net.contains(address));
+        let mut values: Vec<u32> = inside.iter().map(|&address| linear_scan(&prefixes, address)).collect();
+        values.sort_unstable();
+        values.dedup();
+        let expected = if let [value] = values[..] { value } else { PrefixTable::NOTHING };
+        let (family, address) = Address::from_ip(network.address);
+        prop_assert_eq!(table.lookup_network(family, address, network.length), expected);
+    }
+}
+
 /// Enough prefixes for the full directories, so that ranges cross, begin and end at their entries.
 #[test]
 fn a_large_table_equals_a_trie() {
@@ -198,4 +254,48 @@ fn a_large_table_equals_a_trie() {
         let expected = trie.get_lpm(&Ipv4Net::from(core::net::Ipv4Addr::from(address))).map(|(_, v)| *v);
         assert_eq!(table.lookup_v4(address), expected.unwrap_or(PrefixTable::NOTHING));
     }
+}
+
+/// Prefixes that lie in a regular row and at random, in clusters far from each other, and boundaries at growing
+/// distances: whatever a table is like, each boundary is found to the address.
+#[test]
+fn boundaries_are_found_to_the_address() {
+    let row = (0..3000_u32).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256));
+    let growing = (0..32).map(|n| format!("{}/32", core::net::Ipv4Addr::from(1_u32 << n)));
+    let far = ["0.0.0.0/32", "203.0.113.7/32", "255.255.255.254/32"].map(str::to_owned);
+    let texts: Vec<String> = row.chain(growing).chain(far).collect();
+    let table = PrefixTable::build((0..).zip(&texts).map(|(n, text)| (prefix(text), n)));
+    // Later prefixes are longer, so the last one that holds an address is the longest.
+    let expected = |address: u32| {
+        let held = |text: &String| prefix(text).contains(core::net::Ipv4Addr::from(address).into());
+        texts.iter().rposition(held).map_or(PrefixTable::NOTHING, |n| n as u32)
+    };
+    for text in &texts {
+        let (first, last) = bounds(prefix(text));
+        for address in
+            [first as u32, (first as u32).wrapping_sub(1), last as u32, (last as u32).wrapping_add(1)]
+        {
+            assert_eq!(table.lookup_v4(address), expected(address), "{}", core::net::Ipv4Addr::from(address));
+        }
+    }
+}
+
+/// The same prefixes with and without one longer than 64 bits elsewhere, which makes the table look at all 128.
+#[test]
+fn upper_halves_are_enough_where_no_prefix_is_longer() {
+    let texts: Vec<String> = (0..500).map(|n| format!("2001:db8:{n:x}::/48")).collect();
+    let all = |more: Option<&str>| {
+        let prefixes = texts.iter().map(String::as_str).chain(more).map(prefix);
+        PrefixTable::build(prefixes.zip(0..))
+    };
+    let (halves, whole) = (all(None), all(Some("2001:db8:ffff::1/128")));
+    assert!(matches!((&halves.v6, &whole.v6), (V6::Networks(_), V6::Hosts(_))));
+    for n in 0..=500_u128 {
+        let base = (0x2001_0db8 << 96) | n << 80;
+        for address in [base, base + 1, base + (1 << 80) - 1, base.wrapping_sub(1)] {
+            assert_eq!(halves.lookup_v6(address), whole.lookup_v6(address), "{address:x}");
+        }
+    }
+    assert_eq!(whole.lookup_v6((0x2001_0db8_ffff << 80) + 1), 500);
+    assert_eq!(halves.lookup_v6((0x2001_0db8_ffff << 80) + 1), PrefixTable::NOTHING);
 }

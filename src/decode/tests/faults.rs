@@ -24,7 +24,12 @@ fn headers() {
     check(&[], ErrorKind::Truncated, &[]);
     check(&[0], ErrorKind::Truncated, &[]);
     check(&[0, 5, 0, 1], ErrorKind::Truncated, &[]);
-    check(&[0, 8, 0, 1, 0, 0], ErrorKind::UnknownVersion, &[]);
+    for version in [0, 2, 3, 4, 6, 11] {
+        check(&[0, version, 0, 1, 0, 0], ErrorKind::UnknownVersion, &[]);
+    }
+    for version in [1, 7, 8] {
+        check(&[0, version, 0, 1, 0, 0], ErrorKind::Truncated, &[]);
+    }
     check(&v9(0, 0, &[])[..19], ErrorKind::Truncated, &[]);
     check(&ipfix(0, 0, &[])[..15], ErrorKind::Truncated, &[]);
     let mut short = ipfix(0, 1, &good());

@@ -47,6 +47,25 @@ fn a_v5_header_with_interval_1_states_that_every_packet_counts_and_with_0_states
 }
 
 #[test]
+fn prefixes_with_their_lengths_are_networks() {
+    let networks = |fields: &[(u64, u16)]| {
+        let fields: Vec<_> = fields.iter().copied().chain([(1, 4), (2, 4)]).collect();
+        let body = fields.iter().fold(octets(), |body, &(_, len)| body.uint(1, len.into()));
+        decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]).out.records[0].networks
+    };
+    assert!(networks(&[(44, 4), (9, 1)]));
+    assert!(networks(&[(45, 4), (13, 1)]));
+    assert!(networks(&[(44, 4), (45, 4), (9, 1), (13, 1)]));
+    assert!(networks(&[(170, 16), (169, 16), (29, 1), (30, 1)]));
+    // Hosts, with the lengths of their routes or without; no addresses; a host beside a prefix; a length that is missing.
+    assert!(!networks(&[(8, 4), (12, 4), (9, 1), (13, 1)]));
+    assert!(!networks(&[(27, 16), (28, 16)]));
+    assert!(!networks(&[]));
+    assert!(!networks(&[(8, 4), (44, 4), (45, 4), (9, 1), (13, 1)]));
+    assert!(!networks(&[(44, 4), (45, 4), (9, 1)]));
+}
+
+#[test]
 fn a_v9_record_field_by_field() {
     let fields = [
         (8, 4),

@@ -70,6 +70,19 @@ fn theirs(parser: &mut NetflowParser, datagram: &[u8]) -> Vec<Plain> {
                     flow.d_octets.into(),
                 ]
             })),
+            NetflowPacket::V7(v7) => found.extend(v7.flowsets.iter().map(|flow| {
+                [
+                    u32::from(flow.src_addr).into(),
+                    u32::from(flow.dst_addr).into(),
+                    flow.src_port.into(),
+                    flow.dst_port.into(),
+                    flow.protocol_number.into(),
+                    flow.input.into(),
+                    flow.output.into(),
+                    flow.d_pkts.into(),
+                    flow.d_octets.into(),
+                ]
+            })),
             NetflowPacket::V9(v9) => {
                 for set in v9.flowsets {
                     let Body9::Data(data) = set.body else { continue };
@@ -146,6 +159,14 @@ proptest! {
     fn v5_reads_alike(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 48), 1..30)) {
         let records: Vec<Octets> = records.into_iter().map(Octets).collect();
         let datagram = v5(0, 1, 0, &records);
+        let ours: Vec<Plain> = decoded(std::slice::from_ref(&datagram)).out.records.iter().map(ours).collect();
+        prop_assert_eq!(ours, theirs(&mut NetflowParser::default(), &datagram));
+    }
+
+    #[test]
+    fn v7_reads_alike(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 52), 1..28)) {
+        let records: Vec<Octets> = records.into_iter().map(Octets).collect();
+        let datagram = v7(0, 0, &records);
         let ours: Vec<Plain> = decoded(std::slice::from_ref(&datagram)).out.records.iter().map(ours).collect();
         prop_assert_eq!(ours, theirs(&mut NetflowParser::default(), &datagram));
     }

@@ -4,6 +4,15 @@ use diesel::sql_types::BigInt;
 
 use super::*;
 
+/// A whole state with these chunks.
+fn remembered(state: &[u8], chunks: &[(u64, &[u8])]) -> Remembered {
+    let written = chunks.iter().map(|&(number, records)| (number, records.to_vec())).collect();
+    Remembered {
+        state: state.to_vec(),
+        chunks: ChunkChanges { whole: true, written, ..ChunkChanges::default() },
+    }
+}
+
 #[test]
 fn a_flush_is_committed_once() {
     on_each(|place| {
@@ -13,7 +22,7 @@ fn a_flush_is_committed_once() {
         first.checkpoints = vec![Checkpoint {
             scope: CheckpointScope::Live,
             exporter: "192.0.2.1".into(),
-            state: vec![1, 2],
+            remembered: remembered(&[1, 2], &[]),
         }];
         ledger.commit_flush(&first).unwrap();
         let before = everything(&mut ledger);
@@ -57,7 +66,7 @@ fn a_refused_flush_leaves_nothing() {
             good.checkpoints.push(Checkpoint {
                 scope: CheckpointScope::Live,
                 exporter: "192.0.2.1".into(),
-                state: vec![7],
+                remembered: remembered(&[7], &[(0, &[1])]),
             });
             good
         };
@@ -255,7 +264,8 @@ fn checkpoints_are_replaced_by_scope_and_exporter() {
         let mut ledger = place.open();
         let source = ledger.source(SourceKind::Capture, "ab").unwrap().id;
         let put = |ledger: &mut Ledger, at: u64, scope, exporter: &str, state: &[u8]| {
-            let checkpoints = vec![Checkpoint { scope, exporter: exporter.into(), state: state.to_vec() }];
+            let remembered = remembered(state, &[]);
+            let checkpoints = vec![Checkpoint { scope, exporter: exporter.into(), remembered }];
             ledger.commit_flush(&Flush { checkpoints, ..flush(source, at, at + 1, &[]) }).unwrap();
         };
         let capture = CheckpointScope::Capture(source);
@@ -264,7 +274,10 @@ fn checkpoints_are_replaced_by_scope_and_exporter() {
         put(&mut ledger, 2, capture, "192.0.2.1", &[0, 255, 39, 0]);
         put(&mut ledger, 3, CheckpointScope::Live, "2001:db8::1", &[2; 100_000]);
         let live = ledger.checkpoints(CheckpointScope::Live).unwrap();
-        let of = |c: &Checkpoint| (c.scope, c.exporter.clone(), c.state.len(), c.state.first().copied());
+        let of = |c: &Checkpoint| {
+            let state = &c.remembered.state;
+            (c.scope, c.exporter.clone(), state.len(), state.first().copied())
+        };
         assert_eq!(
             live.iter().map(of).collect::<Vec<_>>(),
             [
@@ -274,7 +287,11 @@ fn checkpoints_are_replaced_by_scope_and_exporter() {
         );
         assert_eq!(
             ledger.checkpoints(capture).unwrap(),
-            [Checkpoint { scope: capture, exporter: "192.0.2.1".into(), state: vec![0, 255, 39, 0] }]
+            [Checkpoint {
+                scope: capture,
+                exporter: "192.0.2.1".into(),
+                remembered: remembered(&[0, 255, 39, 0], &[])
+            }]
         );
         assert_eq!(ledger.checkpoints(CheckpointScope::Capture(SourceId(77))).unwrap(), []);
     });
@@ -340,4 +357,67 @@ fn a_commit_without_an_answer_is_neither_lost_nor_doubled() {
         }
         assert_eq!(all_usage(&mut place.open()), [row(0, 16, 1000), row(1, 16, 1000)]);
     });
+}
+
+/// Chunks are written, replaced and removed one by one, for their exporter and scope alone.
+#[test]
+fn chunks_change_one_by_one() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Capture, "ab").unwrap().id;
+        let (live, capture) = (CheckpointScope::Live, CheckpointScope::Capture(source));
+        let mut at = 0;
+        let mut put = |ledger: &mut Ledger, scope, exporter: &str, chunks: ChunkChanges| {
+            let remembered = Remembered { state: vec![1], chunks };
+            let checkpoints = vec![Checkpoint { scope, exporter: exporter.into(), remembered }];
+            at += 1;
+            ledger.commit_flush(&Flush { checkpoints, ..flush(source, at - 1, at, &[]) }).unwrap();
+        };
+        let chunks = |ledger: &mut Ledger, scope, exporter: &str| {
+            let all = ledger.checkpoints(scope).unwrap();
+            let found = all.into_iter().find(|checkpoint| checkpoint.exporter == exporter).unwrap();
+            assert!(found.remembered.chunks.whole);
+            found.remembered.chunks.written
+        };
+        let of = |n: u64, octet: u8, len: usize| (n, vec![octet; len]);
+        let written = |written: &[(u64, Vec<u8>)]| ChunkChanges {
+            written: written.to_vec(),
+            ..ChunkChanges::default()
+        };
+        let first: Vec<_> = (0..6).map(|n| of(n, 1, 16_384)).collect();
+        put(&mut ledger, live, "192.0.2.1", written(&first));
+        put(&mut ledger, live, "192.0.2.2", written(&[of(0, 7, 1), of(9, 7, 0)]));
+        put(&mut ledger, capture, "192.0.2.1", written(&[of(0, 8, 1)]));
+        assert_eq!(chunks(&mut ledger, live, "192.0.2.1"), first);
+
+        let changes = ChunkChanges {
+            first: Some(2),
+            removed: vec![4],
+            written: vec![of(3, 2, 5), of(6, 3, 9), of(1 << 40, 4, 1)],
+            whole: false,
+        };
+        put(&mut ledger, live, "192.0.2.1", changes);
+        let expected = [of(2, 1, 16_384), of(3, 2, 5), of(5, 1, 16_384), of(6, 3, 9), of(1 << 40, 4, 1)];
+        assert_eq!(chunks(&mut ledger, live, "192.0.2.1"), expected);
+        // A state that was begun anew owes nothing to what an earlier one left.
+        let anew = ChunkChanges { whole: true, ..written(&[of(3, 9, 2)]) };
+        put(&mut ledger, live, "192.0.2.1", anew);
+        assert_eq!(chunks(&mut ledger, live, "192.0.2.1"), [of(3, 9, 2)]);
+        put(&mut ledger, live, "192.0.2.1", ChunkChanges { first: Some(4), ..ChunkChanges::default() });
+        assert_eq!(chunks(&mut ledger, live, "192.0.2.1"), []);
+
+        assert_eq!(chunks(&mut ledger, live, "192.0.2.2"), [of(0, 7, 1), of(9, 7, 0)]);
+        assert_eq!(chunks(&mut ledger, capture, "192.0.2.1"), [of(0, 8, 1)]);
+        // Without their checkpoint chunks are of no use.
+        sql(&mut ledger, "DELETE FROM checkpoint WHERE scope = 0").unwrap();
+        let query = diesel::sql_query("SELECT count(*) AS count FROM hold_chunk");
+        let left: Count = with_connection!(&mut ledger.db, c => query.get_result(c)).unwrap();
+        assert_eq!(left.count, 1);
+    });
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }

@@ -79,7 +79,7 @@ fn a_ledger_is_reopened_as_it_was() {
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
         ledger.commit_flush(&flush(source, 0, 5, &[row(1, 16, 100)])).unwrap();
         let before = everything(&mut ledger);
-        assert_eq!(ledger.schema_version().unwrap(), "0001");
+        assert_eq!(ledger.schema_version().unwrap(), "0002");
         assert_eq!(ledger.url(), &place.url);
         drop(ledger);
         assert_eq!(everything(&mut place.open()), before);
@@ -95,7 +95,7 @@ fn another_schema_is_refused() {
         sql(&mut ledger, "INSERT INTO __diesel_schema_migrations (version) VALUES ('0999')").unwrap();
         for error in [Ledger::open(&place.url).unwrap_err(), Ledger::open_existing(&place.url).unwrap_err()] {
             assert!(
-                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0001"),
+                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0002"),
                 "{error}"
             );
         }
@@ -107,6 +107,29 @@ fn another_schema_is_refused() {
     });
 }
 
+/// A ledger that the first version made: it is brought up to date with all that is in it.
+#[test]
+fn an_older_ledger_is_migrated() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let mut first = flush(source, 0, 5, &[row(1, 16, 100)]);
+        let chunks = ChunkChanges { whole: true, ..ChunkChanges::default() };
+        let remembered = Remembered { state: vec![1, 2, 3], chunks };
+        let (scope, exporter) = (CheckpointScope::Live, "192.0.2.1".to_owned());
+        first.checkpoints = vec![Checkpoint { scope, exporter, remembered }];
+        ledger.commit_flush(&first).unwrap();
+        let before = everything(&mut ledger);
+        sql(&mut ledger, "DROP TABLE hold_chunk").unwrap();
+        sql(&mut ledger, "DELETE FROM __diesel_schema_migrations WHERE version = '0002'").unwrap();
+        drop(ledger);
+        assert!(
+            matches!(Ledger::open_existing(&place.url), Err(Error::Older { found, .. }) if found == "0001")
+        );
+        assert_eq!(everything(&mut place.open()), before);
+    });
+}
+
 #[test]
 fn many_may_create_at_once() {
     on_each(|place| {
@@ -115,7 +138,7 @@ fn many_may_create_at_once() {
                 scope.spawn(|| {
                     loop {
                         match Ledger::open(&place.url) {
-                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0001"),
+                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0002"),
                             Err(error) => assert!(error.is_transient(), "{error:?}"),
                         }
                     }
@@ -218,6 +241,7 @@ fn the_dialects_declare_the_same_tables() {
         [
             "checkpoint",
             "config_version",
+            "hold_chunk",
             "invoice",
             "name",
             "source",

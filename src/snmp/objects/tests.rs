@@ -211,5 +211,9 @@ fn derived_values_by_hand() {
     check(&counters, 0, "fluxContentionPercent", 5, Value::Gauge32(0));
     counters.ledger_writer.waited(7);
     check(&counters, 0, "fluxContentionWaits", 5, Value::Counter64(1));
-    assert_eq!(read(&counters, 0, "fluxContentionWaits", 7), Found::NoSuchInstance);
+    counters.processors[1].held_records.set_current(12);
+    check(&counters, 0, "fluxContentionHighWater", 7, Value::Gauge32(12));
+    counters.processors[1].connections.set_current(5);
+    check(&counters, 0, "fluxContentionHighWater", 8, Value::Gauge32(5));
+    assert_eq!(read(&counters, 0, "fluxContentionWaits", 9), Found::NoSuchInstance);
 }

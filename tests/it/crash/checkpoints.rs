@@ -43,12 +43,16 @@ struct Bench {
 impl Bench {
     /// `exporter`: settings of the one exporter, 127.0.24.1.
     fn new(exporter: &str) -> Self {
+        Self::on(Dialect::Sqlite, exporter)
+    }
+
+    fn on(dialect: Dialect, exporter: &str) -> Self {
         let network = format!(
             "[[exporter]]\nname = \"hand\"\naddress = \"127.0.24.1\"\n{exporter}\n[[link]]\nname = \"up\"\n\
              interfaces = [ {{ exporter = \"hand\", ifindex = 12 }} ]\n{CUSTOMERS}"
         );
         Self {
-            site: Site::new(&network),
+            site: Site::on(dialect, &network),
             port: free_port(),
             processors: [2, 3, 1],
             starts: 0,
@@ -192,6 +196,56 @@ fn held_records_survive() {
     bench.expect("2,1000,100000,10,1000");
     bench.start().stop();
     bench.expect("2,1000,100000,10,1000");
+}
+
+/// Thousands of records of two samplers wait, in many chunks of a checkpoint that each flush adds to. Kills fall after
+/// flushes and between them; then one sampler is described, which leaves holes in all chunks, and later the other.
+#[test]
+fn many_held_records_survive() {
+    for dialect in crate::support::dialects() {
+        let mut bench = Bench::on(dialect, "");
+        let fields = [&WAY[..], &[(1, 4), (2, 4), (22, 4), (21, 4), (48, 1)]].concat();
+        // 40 records, of sampler 5 and 6 in turn: 20 of each, of 1000 octets and 10 packets, and 500 and 5.
+        let data = |salt: u64| {
+            let record = |n: u64| {
+                let (sampler, octets, packets) =
+                    if n.is_multiple_of(2) { (5, 1000, 10) } else { (6, 500, 5) };
+                let times = [(u64::from(UPTIME) - 2000, 4), (u64::from(UPTIME) - 1000, 4), (sampler, 1)];
+                [way(salt * 40 + n), be(&[(octets, 4), (packets, 4)]), be(&times)].concat()
+            };
+            set(256, &(0..40).flat_map(record).collect::<Vec<u8>>())
+        };
+        let sampler = |sampler, interval| {
+            let scope = [(4, 2), (12, 2), (1, 2), (4, 2), (48, 2), (1, 2), (49, 2), (1, 2), (50, 2), (4, 2)];
+            let options = set(1, &be(&[&[(300, 2)], &scope[..]].concat()));
+            [options, set(300, &be(&[(0, 4), (sampler, 1), (2, 1), (interval, 4)]))]
+        };
+        let first = bench.v9(&[set(0, &template(256, &fields))]);
+        bench.flushed_after(&[first]);
+        // Six runs with 20 datagrams each: 4800 records.
+        for run in 0..6 {
+            let datagrams: Vec<_> = (0..20).map(|n| bench.v9(&[data(run * 20 + n)])).collect();
+            if run % 2 == 0 {
+                bench.flushed_after(&datagrams);
+            } else {
+                bench.killed_after(&datagrams);
+            }
+            bench.expect("");
+        }
+        let five = bench.v9(&sampler(5, 100));
+        bench.killed_after(&[five]);
+        let after = bench.v9(&[data(120)]);
+        bench.flushed_after(&[after]);
+        // 121 datagrams with 20 records of sampler 5.
+        bench.expect("2420,2420000,242000000,24200,2420000");
+        let six = bench.v9(&sampler(6, 10));
+        bench.killed_after(&[six]);
+        bench.start().kill();
+        // And as many of sampler 6: 12 100 packets and 1 210 000 octets, ten times.
+        bench.expect("4840,2541000,254100000,36300,3630000");
+        bench.start().stop();
+        bench.expect("4840,2541000,254100000,36300,3630000");
+    }
 }
 
 /// Sets wait for their template over kills, in the checkpoint and in the journal.

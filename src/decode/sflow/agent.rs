@@ -1,0 +1,122 @@
+//! The agents of an exporter: usually one, or one for each line card. Each has its datagrams' sequence, and the sample
+//! pools of its data sources.
+
+use serde::{Deserialize, Serialize};
+
+use super::pool::{Pool, Statement, Verdict};
+use crate::decode::DOMAIN_IDLE_MS;
+use crate::decode::sequence::{Recent, Sequence};
+use crate::flow::{Address, Family};
+use crate::units::UnixMillis;
+
+/// Data sources of one exporter, over all agents. The greatest chassis have some hundred.
+const SOURCES_MAX: usize = 4096;
+
+/// How often room is looked for when there is none.
+const SWEEP_MS: i64 = 60_000;
+
+/// Agent address and sub-agent.
+type Key = ((Family, Address), u32);
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Known {
+    key: Key,
+    last_seen: UnixMillis,
+    sequence: Sequence,
+    recent: Recent,
+    /// Sorted by class and index.
+    pools: Vec<Pool>,
+}
+
+/// The agents of an exporter, sorted.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(in crate::decode) struct Agents {
+    known: Vec<Known>,
+    /// The address of the first one.
+    first: Option<(Family, Address)>,
+    /// Pools over all agents.
+    pools: usize,
+    swept: Option<UnixMillis>,
+}
+
+/// One agent, and the room that all of them share.
+pub(super) struct Agent<'a> {
+    pub(super) sequence: &'a mut Sequence,
+    pub(super) recent: &'a mut Recent,
+    pools: &'a mut Vec<Pool>,
+    total: &'a mut usize,
+    is_first: bool,
+}
+
+impl Agents {
+    pub(in crate::decode) const fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The agent `key`, which is made if fewer than `room` are known; one that was long silent gives way.
+    pub(super) fn find_or_add(&mut self, key: Key, room: usize, now: UnixMillis) -> Option<Agent<'_>> {
+        if self.pools >= SOURCES_MAX {
+            self.sweep(now);
+        }
+        let search = |known: &[Known]| known.binary_search_by_key(&key, |known| known.key);
+        let mut place = search(&self.known);
+        if place.is_err() && self.known.len() >= room {
+            let idlest = (0..self.known.len()).min_by_key(|&at| self.known[at].last_seen)?;
+            if now.since(self.known[idlest].last_seen) < DOMAIN_IDLE_MS {
+                return None;
+            }
+            let gone = self.known.remove(idlest);
+            self.pools -= gone.pools.len();
+            place = search(&self.known);
+        }
+        let at = place.unwrap_or_else(|at| {
+            let (sequence, recent) = (Sequence::default(), Recent::default());
+            self.known.insert(at, Known { key, last_seen: now, sequence, recent, pools: Vec::new() });
+            at
+        });
+        let is_first = *self.first.get_or_insert(key.0) == key.0;
+        let Known { last_seen, sequence, recent, pools, .. } = &mut self.known[at];
+        *last_seen = now;
+        Some(Agent { sequence, recent, pools, total: &mut self.pools, is_first })
+    }
+
+    /// Forgets sources that were long silent.
+    fn sweep(&mut self, now: UnixMillis) {
+        if self.swept.is_some_and(|swept| now.since(swept) < SWEEP_MS) {
+            return;
+        }
+        self.swept = Some(now);
+        for agent in &mut self.known {
+            agent.pools.retain(|pool| now.since(pool.last_seen) < DOMAIN_IDLE_MS);
+        }
+        self.pools = self.known.iter().map(|agent| agent.pools.len()).sum();
+    }
+}
+
+impl Agent<'_> {
+    /// True where it has the address of the exporter's first agent.
+    pub(super) const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// What follows from a flow sample of the data source `(class, index)`; `None` where there is no room for it.
+    pub(super) fn sample(
+        &mut self,
+        source: (u32, u32),
+        statement: Statement,
+        now: UnixMillis,
+    ) -> Option<Verdict> {
+        match self.pools.binary_search_by_key(&source, |pool| (pool.class, pool.index)) {
+            Ok(at) => {
+                self.pools[at].last_seen = now;
+                Some(self.pools[at].see(statement))
+            }
+            Err(_) if *self.total >= SOURCES_MAX => None,
+            Err(at) => {
+                self.pools.insert(at, Pool::new(source, statement, now));
+                *self.total += 1;
+                Some(Verdict::STATED)
+            }
+        }
+    }
+}

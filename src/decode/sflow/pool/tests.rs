@@ -1,0 +1,245 @@
+//! Pools of exporters that keep up, that drop, that lose, that start anew, and that say nonsense.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const RATE: u32 = 1000;
+
+/// An exporter that states [`RATE`] and counts by the rules.
+struct Source {
+    pool: Pool,
+    stated: Statement,
+}
+
+/// What a run of samples came to.
+#[derive(Debug, Default, PartialEq)]
+struct Run {
+    /// Packets that the samples were scaled to.
+    scaled: u64,
+    /// Samples at each power of two of the stated rate.
+    at: [u64; 7],
+    lost: i64,
+    dropped: u64,
+    contradicted: u64,
+}
+
+impl Source {
+    fn new(stated: Statement) -> Self {
+        Self { pool: Pool::new((0, 3), stated, UnixMillis(0)), stated }
+    }
+
+    fn ordinary() -> Self {
+        Self::new(Statement { sequence: 1, rate: RATE, pool: RATE, drops: 0 })
+    }
+
+    /// `count` samples, of which `shown` tells which arrive; each stands for `passed` packets.
+    fn run(&mut self, count: u32, passed: u32, dropped: u32, shown: impl Fn(u32) -> bool) -> Run {
+        let mut run = Run::default();
+        for n in 0..count {
+            self.stated.sequence = self.stated.sequence.wrapping_add(1);
+            self.stated.pool = self.stated.pool.wrapping_add(passed);
+            self.stated.drops = self.stated.drops.wrapping_add(dropped);
+            if shown(n) {
+                self.see(&mut run, self.stated);
+            }
+        }
+        run
+    }
+
+    fn see(&mut self, run: &mut Run, stated: Statement) {
+        let verdict = self.pool.see(stated);
+        assert!(verdict.multiple.is_power_of_two() && verdict.multiple <= MULTIPLE_MAX);
+        run.scaled += verdict.multiple * u64::from(stated.rate);
+        run.at[verdict.multiple.ilog2() as usize] += 1;
+        run.lost += i64::from(verdict.lost) - i64::from(verdict.found);
+        run.dropped += u64::from(verdict.dropped);
+        run.contradicted += u64::from(verdict.contradicted);
+    }
+}
+
+#[test]
+fn an_exporter_that_keeps_up_is_scaled_as_it_states() {
+    let run = Source::ordinary().run(10_000, RATE, 0, |_| true);
+    assert_eq!(run, Run { scaled: 10_000_000, at: [10_000, 0, 0, 0, 0, 0, 0], ..Run::default() });
+}
+
+#[test]
+fn what_the_exporter_dropped_is_made_up_for() {
+    // Every second one is dropped: 2000 packets passed for each sample.
+    let run = Source::ordinary().run(10_000, 2 * RATE, 1, |_| true);
+    // 20 million passed. 8 samples' worth may be owed, with a span of 16 more at once, and a span of 16 may be open.
+    assert!((20_000_000 - 40_000..=20_000_000).contains(&run.scaled), "{run:?}");
+    assert_eq!((run.dropped, run.contradicted, run.lost), (10_000, 0, 0));
+    // Nine of ten: one sample stands for 10 000 packets.
+    let run = Source::ordinary().run(1000, 10 * RATE, 9, |_| true);
+    assert!((10_000_000 - 300_000..=10_000_000).contains(&run.scaled), "{run:?}");
+    // 32 samples made or dropped are a span: the first that stands for so many is told at once.
+    let mut source = Source::ordinary();
+    let run = source.run(1, 50 * RATE, 49, |_| true);
+    assert_eq!(
+        run.at,
+        [0, 0, 1, 0, 0, 0, 0],
+        "49 000 owed, an eighth is 6 of the rate more: four times the rate"
+    );
+    // What is left is paid by those that follow, 46 000 but for the last eight; then all is as stated.
+    let run = source.run(100, RATE, 0, |_| true);
+    assert!((138_000..=146_000).contains(&run.scaled), "{run:?}");
+}
+
+#[test]
+fn drops_that_the_exporter_cannot_see_show_in_the_pool() {
+    // A third of the samples gets lost within the exporter: 1500 packets a sample, and a drop count that stays 0. The
+    // pool is ahead by n / 2 after n samples, which is beyond chance, 4 sqrt(n) + 16, from n = 120 on: with the end of
+    // the span, 128. So much may be open, and 64 + 8 be owed.
+    let run = Source::ordinary().run(10_000, 1500, 0, |_| true);
+    assert!((15_000_000 - 136_000..=15_000_000).contains(&run.scaled), "{run:?}");
+    assert_eq!(run.contradicted, 0);
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_counted_and_not_billed() {
+    // Every fourth sample never arrives; the exporter drops none.
+    let run = Source::ordinary().run(10_000, RATE, 0, |n| n % 4 != 1);
+    assert_eq!(run, Run { scaled: 7_500_000, at: [7500, 0, 0, 0, 0, 0, 0], lost: 2500, ..Run::default() });
+    // With half of them dropped: those that arrive stand for themselves and their share of the dropped ones.
+    let run = Source::ordinary().run(10_000, 2 * RATE, 1, |n| n % 4 != 1);
+    assert!((15_000_000 - 40_000..=15_000_000).contains(&run.scaled), "{run:?}");
+}
+
+#[test]
+fn counters_wrap() {
+    let start =
+        Statement { sequence: u32::MAX - 40, rate: RATE, pool: u32::MAX - 30_000, drops: u32::MAX - 20 };
+    let run = Source::new(start).run(1000, 2 * RATE, 1, |_| true);
+    assert!((2_000_000 - 40_000..=2_000_000).contains(&run.scaled), "{run:?}");
+    assert_eq!((run.dropped, run.lost), (1000, 0));
+}
+
+#[test]
+fn an_exporter_that_starts_anew_owes_nothing() {
+    let mut source = Source::ordinary();
+    source.stated.sequence = 500_000;
+    source.run(1, 0, 0, |_| true);
+    source.run(15, 40 * RATE, 39, |_| true);
+    // It restarts with all counters at 0, and drops nothing any more.
+    source.stated = Statement { sequence: 0, rate: RATE, pool: 0, drops: 0 };
+    let run = source.run(1000, RATE, 0, |_| true);
+    assert_eq!(run, Run { scaled: 1_000_000, at: [1000, 0, 0, 0, 0, 0, 0], ..Run::default() });
+}
+
+#[test]
+fn pools_that_say_nonsense_are_not_believed() {
+    // Still; moving by one a sample; moving by five times the rate with no drop to explain it.
+    for (passed, contradicted) in [(0, false), (1, true), (5 * RATE, true)] {
+        let run = Source::ordinary().run(3200, passed, 0, |_| true);
+        assert_eq!((run.scaled, run.at[0]), (3_200_000, 3200), "{passed}");
+        assert_eq!(run.contradicted, if contradicted { 100 } else { 0 }, "{passed}");
+    }
+    // Drops of which the pool knows nothing.
+    let run = Source::ordinary().run(3200, RATE, 4 * RATE, |_| true);
+    assert_eq!((run.scaled, run.dropped), (3_200_000, 0));
+    let run = Source::ordinary().run(3200, RATE, 9, |_| true);
+    assert_eq!(
+        (run.scaled, run.contradicted),
+        (3_200_000, 800),
+        "four samples are a span, with 36 that no pool knows"
+    );
+    // A sequence that runs over two sources: half of its numbers are never seen here. That may look like loss, but
+    // costs nothing.
+    let run = Source::ordinary().run(6400, RATE / 2, 0, |n| n % 2 == 0);
+    assert_eq!((run.scaled, run.at[0]), (3_200_000, 3200));
+}
+
+#[test]
+fn rates_that_change_and_rates_at_the_end_of_the_range() {
+    let mut source = Source::ordinary();
+    source.run(20, RATE, 0, |_| true);
+    // The exporter backs off to 1 in 2000; nobody knows when, so the span that was open tells nothing.
+    source.stated.rate = 2000;
+    let run = source.run(1000, 2000, 0, |_| true);
+    assert_eq!((run.scaled, run.contradicted), (2_000_000, 0));
+    // A rate that has no multiple within 32 bits is left alone; 0 is no rate.
+    for rate in [u32::MAX, 0] {
+        let mut source = Source::new(Statement { sequence: 1, rate, pool: 0, drops: 0 });
+        let run = source.run(1000, 3_000_000_000, 2, |_| true);
+        assert_eq!(run.at[0], 1000);
+    }
+    // Everything at its greatest.
+    let mut source = Source::new(Statement { sequence: 1, rate: u32::MAX, pool: 0, drops: 0 });
+    let run = source.run(100, u32::MAX, u32::MAX, |_| true);
+    assert_eq!((run.at[0], run.dropped), (100, 100 * u64::from(u32::MAX)));
+}
+
+#[test]
+fn late_samples_are_found() {
+    let mut source = Source::ordinary();
+    let at = |sequence: u32| Statement { sequence, rate: RATE, pool: sequence * RATE, drops: 0 };
+    let mut run = Run::default();
+    for sequence in [2, 3, 6, 4, 5, 7, 7] {
+        source.see(&mut run, at(sequence));
+    }
+    assert_eq!((run.lost, run.scaled), (0, 7000));
+}
+
+/// Random sampling as the standard wants it: each packet is picked with the same probability. On the average the scaled
+/// packets are what passed, no more: a rule that followed each chance of the pool upward would be 2 % above.
+#[test]
+fn chance_is_not_billed() {
+    const ONE_IN: u32 = 16;
+    let mut state = 7_u64;
+    // The generator of Knuth's MMIX; the high bits are good.
+    let mut picked = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 60 == 0
+    };
+    let (mut scaled, mut passed) = (0_u64, 0_u64);
+    for _ in 0..300 {
+        let mut stated = Statement { sequence: 1, rate: ONE_IN, pool: 5, drops: 0 };
+        let mut source = Source::new(stated);
+        let mut run = Run::default();
+        for _ in 0..2000 {
+            loop {
+                stated.pool += 1;
+                if picked() {
+                    break;
+                }
+            }
+            stated.sequence += 1;
+            source.see(&mut run, stated);
+        }
+        scaled += run.scaled;
+        passed += u64::from(stated.pool - 5);
+    }
+    // 600 000 samples: one standard deviation is 1 / sqrt(600 000) = 0.13 %.
+    assert!(scaled.abs_diff(passed) < passed / 200, "{scaled} {passed}");
+}
+
+proptest! {
+    /// Where it drops nothing and chance is what moves the pool, an exporter is scaled as it states.
+    #[test]
+    fn random_sampling_takes_the_stated_rate(skips in prop::collection::vec(1_u32..2 * RATE, 3000)) {
+        let mut source = Source::ordinary();
+        let mut run = Run::default();
+        let mut stated = source.stated;
+        for &skip in &skips {
+            stated.sequence += 1;
+            stated.pool += skip;
+            source.see(&mut run, stated);
+        }
+        prop_assert_eq!(run.scaled, 3000 * u64::from(RATE));
+        prop_assert_eq!(run.contradicted, 0);
+    }
+
+    /// Whatever is stated, nothing overflows and no sample takes less than its own rate.
+    #[test]
+    fn noise_is_bounded(statements in prop::collection::vec(any::<(u32, u32, u32, u32)>(), 1..200), dense in any::<bool>()) {
+        let mut source = Source::ordinary();
+        let mut sequence = 1_u32;
+        for (step, rate, pool, drops) in statements {
+            sequence = sequence.wrapping_add(if dense { step % 40 } else { step });
+            let verdict = source.pool.see(Statement { sequence, rate, pool, drops });
+            prop_assert!(verdict.multiple >= 1 && verdict.multiple * u64::from(rate.max(1)) <= u64::from(u32::MAX).max(1) );
+        }
+    }
+}
