@@ -11,6 +11,7 @@
 mod catch_up;
 mod control;
 mod identity;
+mod intake;
 mod receiver;
 mod writer;
 
@@ -36,7 +37,7 @@ use crate::ledger::records::{CheckpointScope, Source};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
-use crate::receive::socket;
+use crate::receive::{socket, tcp};
 use crate::setup::{self, InForce};
 use crate::snmp;
 use crate::units::UnixMillis;
@@ -45,6 +46,9 @@ use identity::Identity;
 
 /// How long a daemon that starts waits for another one on its ledger to end.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// TCP connections of one exporter, at most: line cards may have one each.
+const TCP_CONNECTIONS_EXPORTER: usize = 16;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,9 @@ pub enum Error {
     /// The sockets cannot be bound.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// The listeners cannot be used.
+    #[error("cannot listen for TCP")]
+    Listen(#[source] io::Error),
     /// The agent's socket cannot be bound.
     #[error("[snmp] listen = \"{address}\": {source}")]
     Snmp {
@@ -141,8 +148,21 @@ struct Shared {
     in_flight: Vec<AtomicU64>,
     /// Where export datagrams are taken.
     listening: Vec<SocketAddr>,
+    /// Where TCP connections are taken.
+    listening_tcp: Vec<SocketAddr>,
     /// Where the agent answers.
     snmp: Option<SocketAddr>,
+}
+
+/// Where a daemon that has started can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening<'a> {
+    /// For export datagrams.
+    pub udp: &'a [SocketAddr],
+    /// For connections.
+    pub tcp: &'a [SocketAddr],
+    /// The agent.
+    pub snmp: Option<SocketAddr>,
 }
 
 /// Milliseconds since the epoch.
@@ -181,7 +201,7 @@ pub fn run(
     config: &Config,
     state_dir: &Path,
     load: &dyn Fn() -> Result<Config, String>,
-    ready: &dyn Fn(&[SocketAddr], Option<SocketAddr>),
+    ready: &dyn Fn(Listening<'_>),
 ) -> Result<(), Error> {
     let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
     std::fs::create_dir_all(state_dir).map_err(|e| state(state_dir, e))?;
@@ -202,6 +222,8 @@ pub fn run(
     let addresses = [&config.receive.listen[..], &config.receive.sflow[..]].concat();
     let sockets = socket::bind(&addresses, config.receive.processors, config.receive.socket_buffer)?;
     let listening = sockets[0].local_addresses().to_vec();
+    let streams = streams(config)?;
+    let listening_tcp = streams[0].local_addresses();
     let agent = match &config.snmp {
         Some(snmp) => {
             let socket =
@@ -220,6 +242,7 @@ pub fn run(
         committed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         in_flight: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         listening,
+        listening_tcp,
         snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
     });
     let (events, reported) = mpsc::sync_channel::<Event>(16);
@@ -227,19 +250,19 @@ pub fn run(
 
     // Receivers first: nothing that is sent while the journals are read may be lost.
     let journals = open_journals(config, state_dir, &mut committer)?;
-    let mut intake: Vec<JoinHandle<socket::Sockets>> = Vec::new();
+    let mut intake: Vec<JoinHandle<(socket::Sockets, tcp::Streams)>> = Vec::new();
     let mut syncers: Vec<JoinHandle<()>> = Vec::new();
     let mut views = Vec::new();
-    for ((index, sockets), journal) in sockets.into_iter().enumerate().zip(journals.own) {
+    let sockets = sockets.into_iter().zip(streams).enumerate();
+    for ((index, (sockets, streams)), journal) in sockets.zip(journals.own) {
         shared.committed[index].store(journal.source.position.0, Relaxed);
         views.push(writer::JournalView {
             directory: journal.directory.clone(),
             durable: Arc::clone(&journal.durable),
         });
         syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
-        let receiver = receiver::Receiver::new(receiver::Parts {
+        let parts = receiver::Parts {
             index,
-            sockets,
             writer: journal.writer,
             directory: journal.directory,
             durable: journal.durable,
@@ -256,12 +279,13 @@ pub fn run(
             shared: Arc::clone(&shared),
             requests: requests.clone(),
             events: events.clone(),
-        });
+        };
+        let receiver = receiver::Receiver::new(parts, sockets, streams);
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
     let readers = spawn_readers(agent, control_socket, &shared, &events);
     spawn_signals(&events, &shared).map_err(|e| state(Path::new("signals"), e))?;
-    ready(&shared.listening, shared.snmp);
+    ready(Listening { udp: &shared.listening, tcp: &shared.listening_tcp, snmp: shared.snmp });
 
     let tails = journals
         .all
@@ -298,6 +322,18 @@ pub fn run(
     let _ = std::fs::remove_file(&control_path);
     info!("Stopped.");
     outcome
+}
+
+/// What takes TCP connections, one for each processor.
+fn streams(config: &Config) -> Result<Vec<tcp::Streams>, Error> {
+    let limits = tcp::Limits {
+        connections: config.receive.tcp_connections,
+        exporter: TCP_CONNECTIONS_EXPORTER.min(config.receive.tcp_connections),
+        idle: Duration::from_millis(config.receive.tcp_idle_ms),
+    };
+    let listeners = socket::listen(&config.receive.tcp, config.receive.processors)?;
+    let streams = listeners.into_iter().map(|listeners| tcp::Streams::new(listeners, limits));
+    streams.collect::<io::Result<_>>().map_err(Error::Listen)
 }
 
 /// Waits for events until one of them ends the daemon.

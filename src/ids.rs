@@ -74,6 +74,16 @@ impl CustomerId {
     ];
 }
 
+/// A transport session: one TCP connection of an exporter (RFC 7011 10.4). The number is its own among the sessions that
+/// the exporter has at one time, and comes again after its end: so each begins with a **boundary**.
+///
+/// A boundary is a message without an octet, which IPFIX does not have. It says that all that was remembered under the
+/// session's number is void, because the session begins here or has ended. It takes a place in the journal, so that
+/// reading the journal again gives what reading the connection gave, but it counts as no datagram.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Session(pub u16);
+
 /// A place in a source: octets from its beginning. A journal counts on over all its segments; a capture is its file.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]

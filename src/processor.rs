@@ -21,7 +21,7 @@ use crate::classify::{Classified, Tally, Versions};
 use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
-use crate::ids::ExporterId;
+use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
@@ -83,10 +83,11 @@ impl Memory {
         Ok(memory)
     }
 
-    /// True where something that was left waits for a template or a rate.
+    /// True where something that was left waits for a template or a rate, or is of a session that is over.
     fn waits(left: &Remembered) -> Result<bool, Unreadable> {
         let memory = checkpoint::read::<Self>(&left.state)?;
-        Ok(memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty())
+        let waits = memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty();
+        Ok(waits || memory.decoder.has_sessions())
     }
 
     /// What the next flush has to write.
@@ -252,6 +253,21 @@ impl StreamProcessor {
         source: IpAddr,
         payload: &[u8],
     ) -> Result<Taken, BadCheckpoint> {
+        self.feed_in(None, received, source, payload)
+    }
+
+    /// [`Self::feed`] for a message that came in a session of `source`. Without a payload it is the session's boundary:
+    /// what was remembered under its number is forgotten, and nothing is counted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn feed_in(
+        &mut self,
+        session: Option<Session>,
+        received: UnixMillis,
+        source: IpAddr,
+        payload: &[u8],
+    ) -> Result<Taken, BadCheckpoint> {
         self.now = self.now.max(received);
         if !self.states.contains_key(&source) && !self.admit(source)? {
             return Ok(Taken::Rejected);
@@ -262,6 +278,12 @@ impl StreamProcessor {
             state.memory.decoder.expire(&self.config.decode, self.now);
         }
         state.dirty = true;
+        if let Some(session) = session
+            && payload.is_empty()
+        {
+            state.memory.decoder.end_session(session);
+            return Ok(Taken::Yes);
+        }
         state.seen = received;
         self.totals.datagrams += 1;
         let Entry { id, policy, counters, .. } = &*state.entry;
@@ -270,8 +292,11 @@ impl StreamProcessor {
         counters.last_seen.store(received.0, Relaxed);
 
         let from = self.decoded.records.len();
-        let fate =
-            state.memory.decoder.datagram(*id, &self.config.decode, received, payload, &mut self.decoded);
+        let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
+        let fate = match session {
+            None => decoder.datagram(*id, limits, received, payload, out),
+            Some(session) => decoder.message(session, *id, limits, received, payload, out),
+        };
         match fate {
             Ok(Fate::Decoded) => {}
             Ok(Fate::Duplicate) => self.totals.duplicates += 1,
@@ -346,7 +371,8 @@ impl StreamProcessor {
     }
 
     /// Takes up the states left for `ours` in which something waits. Whoever is heard again takes up his own; but what
-    /// waits must come to its end also where its exporter is never heard again.
+    /// waits must come to its end also where its exporter is never heard again. To be called once, before anything that
+    /// came in this run is fed: sessions that a former run left in them are over.
     ///
     /// # Errors
     /// See [`Self::feed`].
@@ -360,8 +386,13 @@ impl StreamProcessor {
             let waits = Memory::waits(&left).map_err(unreadable)?;
             match if waits { self.registry.admit(address) } else { None } {
                 Some(entry) => {
-                    let memory = Memory::restore(left, entry.id).map_err(unreadable)?;
+                    let mut memory = Memory::restore(left, entry.id).map_err(unreadable)?;
+                    let before = *memory.decoder.counts();
+                    let had_sessions = memory.decoder.end_all_sessions();
                     self.begin(address, entry, memory);
+                    // What waited in a session has expired just now: the next drain tells the difference.
+                    let begun = self.states.get_mut(&address).expect("begun above");
+                    (begun.drained, begun.dirty) = (before, had_sessions);
                 }
                 None => self.registry.leave_state(address, left),
             }

@@ -90,10 +90,10 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
-        let Domain { templates, system_init, .. } = domain;
+        let Domain { session, templates, system_init, .. } = domain;
         let Some(template) = templates.get(id) else {
             let octets = &set.data[set.at..set.end];
-            let expired = self.hold.keep(context, id, octets, self.limits.hold_octets);
+            let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
@@ -140,7 +140,7 @@ impl Work<'_> {
     /// Decodes the sets that waited for template `id`. Their offsets in an error count from the set's first record.
     fn release(&mut self, domain: &mut Domain, id: u16) -> Result<(), Error> {
         let mut outcome = Outcome::NOTHING;
-        for held in self.hold.take(domain.version, domain.id, id) {
+        for held in self.hold.take(domain.session, domain.version, domain.id, id) {
             let set = Piece { data: &held.octets, at: 0, end: held.octets.len() };
             self.data_set(domain, &held.context, id, set, &mut outcome);
         }

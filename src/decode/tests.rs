@@ -9,6 +9,7 @@ mod flows;
 mod oracle;
 mod robust;
 mod sections;
+mod sessions;
 mod sflow;
 mod state;
 mod times;

@@ -375,3 +375,46 @@ fn claims_of_several_exporters_together_stop_at_the_end_of_their_range() {
     sum.add(&totals);
     assert_eq!(sum.raw_octets, u64::MAX);
 }
+
+/// The boundary of a session is no datagram; and what a run leaves of its sessions is no more in the next one.
+#[test]
+fn sessions_end_with_their_boundary_and_with_the_run() {
+    use crate::decode::tests::build::{ipfix, octets, set, template};
+    let all = [exporter(
+        1,
+        SamplingPolicy { over: Some(SamplingRate::NOT_ANNOUNCED), ..SamplingPolicy::default() },
+    )];
+    let (mut before, registry) = processor(&all);
+    let hear = |processor: &mut StreamProcessor, session, message: &[u8]| {
+        processor.feed_in(Some(Session(session)), NOW, address(1), message).expect("readable")
+    };
+    let data = |id| set(id, octets().u32(1000).u32(10));
+    let defined = |id| set(2, template(id, &[(1, 4), (2, 4)]));
+    hear(&mut before, 5, &[]);
+    hear(&mut before, 5, &ipfix(0, 1, &[defined(300), data(300)]));
+    hear(&mut before, 6, &[]);
+    // Of the session that ends, one set waits for its template; of the other, two.
+    hear(&mut before, 5, &ipfix(1, 1, &[data(301)]));
+    hear(&mut before, 6, &ipfix(0, 1, &[defined(300), data(301), data(302)]));
+    hear(&mut before, 5, &[]);
+    let drained = before.drain();
+    let totals = drained.totals;
+    assert_eq!((totals.datagrams, totals.malformed, totals.metered_octets), (3, 0, 1000));
+    assert_eq!((totals.expired_records, totals.expired_octets), (1, 8));
+    let templates =
+        |registry: &StreamProcessor| registry.counters.processors[0].templates.current.load(Relaxed);
+    assert_eq!((templates(&before), before.held().sets), (1, 2));
+
+    let state = drained.checkpoints[0].1.clone();
+    registry.leave_state(address(1), state);
+    let (mut after, again) = processor(&all);
+    again.leave_state(address(1), registry.take_state(address(1)).expect("left above"));
+    after.take_up_waiting(|_| true).expect("readable");
+    let drained = after.drain();
+    assert_eq!((drained.totals.datagrams, drained.totals.expired_records), (0, 2));
+    assert_eq!((templates(&after), after.held().sets, drained.checkpoints.len()), (0, 0, 1));
+    // The same number is another session now.
+    hear(&mut after, 6, &[]);
+    hear(&mut after, 6, &ipfix(0, 1, &[data(300)]));
+    assert_eq!((after.held().sets, after.drain().totals.lost), (1, 0));
+}
