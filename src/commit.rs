@@ -216,7 +216,7 @@ impl Committer {
             );
         }
         for (exporter, number) in new.into_iter().zip(numbers) {
-            let number = number.unwrap_or(u32::from(ExporterId::OTHERS.0));
+            let number = number.unwrap_or_else(|| u32::from(ExporterId::OTHERS.0));
             let number = u16::try_from(number).expect("the ledger numbers at most 65535 exporters");
             self.numbers.insert(exporter.name.clone(), number);
         }

@@ -235,11 +235,9 @@ impl Exporters {
         if !inner.accept_unknown {
             return None;
         }
-        if !inner.known.contains_key(&address) {
-            if inner.unconfigured >= UNCONFIGURED_MAX {
-                self.counters.exporter_table.failures.fetch_add(1, Relaxed);
-                return None;
-            }
+        if !inner.known.contains_key(&address) && inner.unconfigured >= UNCONFIGURED_MAX {
+            self.counters.exporter_table.failures.fetch_add(1, Relaxed);
+            return None;
         }
         let is_new = !inner.known.contains_key(&address);
         let exporter = Exporter::unconfigured(address);
