@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod fuzz_corpus;
 mod generated;
 mod journals;
 mod live;
