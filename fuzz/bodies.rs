@@ -18,8 +18,11 @@ use fluxoscope::snmp;
 use fluxoscope::units::UnixMillis;
 use fluxoscope::usage::Remembered;
 
+/// What is done with an input.
+pub type Body = fn(&[u8]);
+
 /// Name and body of every target; the corpus of each is in `corpus/NAME/`.
-pub const TARGETS: [(&str, fn(&[u8])); 13] = [
+pub const TARGETS: [(&str, Body); 13] = [
     ("netflow1", netflow1),
     ("netflow5", netflow5),
     ("netflow7", netflow7),
