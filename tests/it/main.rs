@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod double_counting;
+mod fuzz_corpus;
 mod generated;
 mod journals;
 mod live;
