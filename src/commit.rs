@@ -68,27 +68,34 @@ pub struct Committer {
     spare_exporters: u32,
     /// How long a busy ledger is waited for; without it, for ever.
     patience: Option<Duration>,
-    volumes: VolumeSums,
+    /// What the agent shows; without it, nobody looks.
+    volumes: Option<VolumeSums>,
 }
 
 impl Committer {
-    /// Takes over the ledger.
+    /// Takes over the ledger, and publishes its volumes.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
+        let mut committer = Self { volumes: Some(volumes), ..Self::without_volumes(ledger, counters) };
+        committer.publish()?;
+        Ok(committer)
+    }
+
+    /// Takes over the ledger where nobody looks at the volumes: to add up those that are there, all usage is read.
+    #[must_use]
+    pub fn without_volumes(ledger: Ledger, counters: Arc<Counters>) -> Self {
         counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
-        let mut committer = Self {
+        Self {
             ledger,
             counters,
             numbers: HashMap::new(),
             spare_exporters: SPARE_EXPORTERS,
             patience: None,
-            volumes,
-        };
-        committer.publish()?;
-        Ok(committer)
+            volumes: None,
+        }
     }
 
     /// The ledger, for what is not a flush.
@@ -107,8 +114,10 @@ impl Committer {
     /// # Errors
     /// When the ledger cannot be used.
     pub fn show(&mut self, in_force: &InForce) -> Result<(), ledger::Error> {
-        self.volumes.kinds = in_force.kinds.clone();
-        self.volumes.know(&in_force.links, &in_force.customers);
+        if let Some(volumes) = &mut self.volumes {
+            volumes.kinds = in_force.kinds.clone();
+            volumes.know(&in_force.links, &in_force.customers);
+        }
         let names: Vec<&str> = in_force.exporters.iter().map(String::as_str).collect();
         let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
         for exporter in self.counters.exporters() {
@@ -185,7 +194,9 @@ impl Committer {
         }
         self.counters.commits.fetch_add(1, Relaxed);
         self.counters.commit_micros.store(micros, Relaxed);
-        self.volumes.add(&flush.usage, now_seconds);
+        if let Some(volumes) = &mut self.volumes {
+            volumes.add(&flush.usage, now_seconds);
+        }
         if let Err(error) = self.publish() {
             // The flush is committed; the agent shows it after the next one.
             warn!(%error, "The committed volumes could not be published.");
@@ -259,8 +270,10 @@ impl Committer {
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {
-        let volumes = self.volumes.publish(&mut self.ledger)?;
-        self.counters.volumes.store(Arc::new(volumes));
+        if let Some(volumes) = &mut self.volumes {
+            let shown = volumes.publish(&mut self.ledger)?;
+            self.counters.volumes.store(Arc::new(shown));
+        }
         Ok(())
     }
 }

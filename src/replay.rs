@@ -117,12 +117,37 @@ impl Session {
     ///
     /// # Errors
     /// When the ledger refuses it.
-    pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
+    pub fn open(config: &configuration::Config, ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
+        Self::start(config, ledger, now_ms, |ledger, counters| {
+            Ok(Committer::without_volumes(ledger, counters))
+        })
+    }
+
+    /// As [`Session::open`], and the counters show the ledger's volumes: all usage that is there is read once.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn open_with_volumes(
+        config: &configuration::Config,
+        ledger: Ledger,
+        now_ms: i64,
+    ) -> Result<Self, Error> {
+        Self::start(config, ledger, now_ms, |ledger, counters| {
+            Committer::new(ledger, counters, now_ms / 1000)
+        })
+    }
+
+    fn start(
+        config: &configuration::Config,
+        mut ledger: Ledger,
+        now_ms: i64,
+        take_over: impl FnOnce(Ledger, Arc<Counters>) -> Result<Committer, ledger::Error>,
+    ) -> Result<Self, Error> {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
         let accept = config.accepts_unknown_exporters(configuration::Intake::Capture);
         let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
-        let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
+        let mut committer = take_over(ledger, Arc::clone(&counters))?;
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;
         Ok(Self {

@@ -105,7 +105,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let files = write_files(&place.path)?;
     let config = super::load(&files.configuration)?;
     let ledger = super::open_created(&config, &place.path)?;
-    let mut session = Session::open(&config, ledger, daemon::now_ms())?;
+    let mut session = Session::open_with_volumes(&config, ledger, daemon::now_ms())?;
 
     writeln!(out, "1. Two routers' export datagrams, replayed into a ledger\n")?;
     let report = session.replay(&files.capture, daemon::now_ms() / 1000, &mut |_, _| {})?;

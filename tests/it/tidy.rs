@@ -355,9 +355,12 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
 fn the_readmes_commands_exist() {
     let page = read("README.md");
     let commands = blocks(&page, "sh").join("\n");
-    assert!(commands.contains("cargo run --release -- demo") && commands.contains("ops/test"), "{commands}");
-    let mode = fs::metadata(root().join("ops/test")).expect("ops/test is there").permissions().mode();
-    assert_eq!(mode & 0o111, 0o111, "ops/test is executable");
+    assert!(commands.contains("cargo run --release -- demo"), "{commands}");
+    for script in ["ops/test", "ops/bench"] {
+        assert!(commands.contains(script), "the README shows {script}");
+        let mode = fs::metadata(root().join(script)).expect("the script is there").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{script} is executable");
+    }
 
     let mut verbs = BTreeSet::from(["demo".to_owned()]);
     for line in commands.lines() {
