@@ -1,12 +1,13 @@
 //! The command line: `fluxoscope [--config FILE] [--state-dir DIR] VERB`.
 //!
-//! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration; 3 is
-//! reserved for checks that find a difference, of which there is none yet.
+//! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
+//! found a difference.
 
 pub mod billing;
 pub mod billing_ledger;
 pub mod customer;
 pub mod demo;
+pub mod double_counting;
 pub mod generate;
 pub mod invoice;
 pub mod output;
@@ -54,7 +55,7 @@ enum Verb {
     /// Show the whole way on a shipped capture, in a temporary ledger
     Demo(demo::DemoArgs),
     /// Check the configuration, the customers and the tariffs; say everything that is wrong
-    Check,
+    Check(double_counting::CheckArgs),
     /// Put captures of export datagrams through the same path, into the ledger
     Replay(replay::ReplayArgs),
     /// Volume by customer, link, time and more
@@ -106,7 +107,7 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// Wrong usage or configuration: exit 2. The text is complete, with every error in it.
     Usage(String),
-    /// A check found a difference: exit 3. Nothing returns it yet.
+    /// A check found a difference: exit 3.
     Difference(String),
     /// Standard output was closed by its reader, which is not our failure: exit 0.
     BrokenPipe,
@@ -172,7 +173,10 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Run => run::run(cli),
         Verb::Ctl(args) => run::ctl(args, &cli.state_dir, out),
         Verb::Demo(args) => demo::run(args, out),
-        Verb::Check => check(cli, out),
+        Verb::Check(args) => match &args.double_counting {
+            None => check(cli, out),
+            Some(captures) => double_counting::run(args, captures, cli, out),
+        },
         Verb::Replay(args) => replay::run(args, &cli.config()?, &cli.state_dir, out),
         Verb::Usage(args) => {
             args.check()?;

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId};
 use crate::ledger::records::{Advance, Checkpoint, CheckpointScope, Flush, NameKind};
 use crate::ledger::{self, Ledger};
-use crate::processor::Drained;
+use crate::processor::{Drained, ExporterNames};
 use crate::setup::InForce;
 use crate::units::SamplingRate;
 use crate::usage::{BucketStart, Scaled, UsageRow};
@@ -36,6 +36,15 @@ const LOCK_WAIT_COUNTED: Duration = Duration::from_millis(5);
 /// How long a daemon that is to stop waits for a busy ledger. What it has not taken then stays in the journal.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Numbers of exporters that the ledger keeps for those that somebody configures.
+const SPARE_EXPORTERS: u32 = 4096;
+
+/// The greatest sum that the ledger holds.
+const SUM_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// Usage under the process's numbers of exporters, with who they are.
+type Part = (ExporterNames, Vec<UsageRow>);
+
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,35 +58,44 @@ pub enum Error {
     Stopped,
 }
 
-/// An exporter's name, and the ledger's number of it. The name is empty where it has none yet.
-#[derive(Clone, Debug, Default)]
-struct Numbered {
-    name: String,
-    number: u32,
-}
-
 /// The one who writes the ledger.
 pub struct Committer {
     ledger: Ledger,
     counters: Arc<Counters>,
-    /// The ledger's number of each exporter, by the process's number.
-    exporters: Vec<Numbered>,
+    /// The ledger's numbers of exporters, by name.
+    numbers: HashMap<String, u16>,
+    /// Numbers of exporters that stay for those that somebody configures.
+    spare_exporters: u32,
     /// How long a busy ledger is waited for; without it, for ever.
     patience: Option<Duration>,
-    volumes: VolumeSums,
+    /// What the agent shows; without it, nobody looks.
+    volumes: Option<VolumeSums>,
 }
 
 impl Committer {
-    /// Takes over the ledger.
+    /// Takes over the ledger, and publishes its volumes.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn new(mut ledger: Ledger, counters: Arc<Counters>, now_seconds: i64) -> Result<Self, ledger::Error> {
         let volumes = VolumeSums::load(&mut ledger, now_seconds)?;
-        counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
-        let mut committer = Self { ledger, counters, exporters: Vec::new(), patience: None, volumes };
+        let mut committer = Self { volumes: Some(volumes), ..Self::without_volumes(ledger, counters) };
         committer.publish()?;
         Ok(committer)
+    }
+
+    /// Takes over the ledger where nobody looks at the volumes: to add up those that are there, all usage is read.
+    #[must_use]
+    pub fn without_volumes(ledger: Ledger, counters: Arc<Counters>) -> Self {
+        counters.ledger_writer.limit.store(FLUSH_QUEUE as u64, Relaxed);
+        Self {
+            ledger,
+            counters,
+            numbers: HashMap::new(),
+            spare_exporters: SPARE_EXPORTERS,
+            patience: None,
+            volumes: None,
+        }
     }
 
     /// The ledger, for what is not a flush.
@@ -96,8 +114,10 @@ impl Committer {
     /// # Errors
     /// When the ledger cannot be used.
     pub fn show(&mut self, in_force: &InForce) -> Result<(), ledger::Error> {
-        self.volumes.kinds = in_force.kinds.clone();
-        self.volumes.know(&in_force.links, &in_force.customers);
+        if let Some(volumes) = &mut self.volumes {
+            volumes.kinds = in_force.kinds.clone();
+            volumes.know(&in_force.links, &in_force.customers);
+        }
         let names: Vec<&str> = in_force.exporters.iter().map(String::as_str).collect();
         let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
         for exporter in self.counters.exporters() {
@@ -130,18 +150,17 @@ impl Committer {
             .collect();
         let started = Instant::now();
         let mut pause = 10;
-        let mut mapped = false;
-        let mut flush = Flush { advances, usage: drained.usage, checkpoints };
+        let mut parts = drained.former;
+        parts.push((drained.exporters, drained.usage));
+        let mut flush = Flush { advances, usage: Vec::new(), checkpoints };
         loop {
-            let attempt =
-                (if mapped { Ok(()) } else { self.number_exporters(&flush.usage) }).and_then(|()| {
-                    if !mapped {
-                        self.map_exporters(&mut flush.usage);
-                        mapped = true;
-                    }
-                    self.ledger.commit_flush(&flush)
-                });
-            match attempt {
+            let numbered = parts.iter().try_for_each(|part| self.number_exporters(part));
+            match numbered.and_then(|()| {
+                if !parts.is_empty() {
+                    flush.usage = self.map_exporters(core::mem::take(&mut parts));
+                }
+                self.ledger.commit_flush(&flush)
+            }) {
                 Ok(()) => break,
                 Err(ledger::Error::Position { found, .. })
                     if pause > 10 && flush.advances.iter().all(|advance| advance.to == found) =>
@@ -175,7 +194,9 @@ impl Committer {
         }
         self.counters.commits.fetch_add(1, Relaxed);
         self.counters.commit_micros.store(micros, Relaxed);
-        self.volumes.add(&flush.usage, now_seconds);
+        if let Some(volumes) = &mut self.volumes {
+            volumes.add(&flush.usage, now_seconds);
+        }
         if let Err(error) = self.publish() {
             // The flush is committed; the agent shows it after the next one.
             warn!(%error, "The committed volumes could not be published.");
@@ -183,48 +204,76 @@ impl Committer {
         Ok(())
     }
 
-    /// Numbers for the exporters of `usage` that have none in the ledger yet. One that nothing is metered of gets none:
-    /// numbers are never used again, and a stranger must not be able to use them up with a datagram each.
-    fn number_exporters(&mut self, usage: &[UsageRow]) -> Result<(), ledger::Error> {
-        let known = self.counters.exporters();
-        self.exporters.resize(known.len(), Numbered::default());
-        let mut wanted: Vec<usize> = usage.iter().map(|row| usize::from(row.key.exporter.0)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.retain(|&at| self.exporters[at].name != known[at].name);
-        if wanted.is_empty() {
+    /// Numbers for the exporters of usage that have none in the ledger yet. One that nothing is metered of gets none:
+    /// numbers are never used again, and a stranger must not be able to use them up with a datagram each. Nor with a
+    /// record each: what is configured has its number already, so whoever needs one here is unknown, and leaves some.
+    /// Beyond that, usage is booked under [`ExporterId::OTHERS`].
+    fn number_exporters(&mut self, (exporters, usage): &Part) -> Result<(), ledger::Error> {
+        let metered: BTreeSet<ExporterId> = usage.iter().map(|row| row.key.exporter).collect();
+        let metered = exporters.iter().filter(|(id, _)| metered.contains(id)).map(|(_, exporter)| exporter);
+        let new: Vec<_> = metered.filter(|exporter| !self.numbers.contains_key(&exporter.name)).collect();
+        if new.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = wanted.iter().map(|&at| known[at].name.as_str()).collect();
-        let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
-        for (at, number) in wanted.into_iter().zip(numbers) {
-            known[at].ledger_id.store(number, Relaxed);
-            self.exporters[at] = Numbered { name: known[at].name.clone(), number };
+        let names: Vec<&str> = new.iter().map(|exporter| exporter.name.as_str()).collect();
+        let numbers = self.ledger.intern_sparing(NameKind::Exporter, &names, self.spare_exporters)?;
+        let unnumbered = numbers.iter().filter(|number| number.is_none()).count();
+        if unnumbered > 0 {
+            self.counters.exporter_table.failures.fetch_add(unnumbered as u64, Relaxed);
+            warn!(
+                exporters = unnumbered,
+                "The ledger has no number left for unknown exporters; their usage is booked under `{}`.",
+                ExporterId::OTHERS_NAME
+            );
+        }
+        for (exporter, number) in new.into_iter().zip(numbers) {
+            let number = number.unwrap_or_else(|| u32::from(ExporterId::OTHERS.0));
+            let number = u16::try_from(number).expect("the ledger numbers at most 65535 exporters");
+            self.numbers.insert(exporter.name.clone(), number);
         }
         Ok(())
     }
 
-    fn map_exporters(&self, usage: &mut Vec<UsageRow>) {
-        let mut sorted = true;
-        let mut last = None;
-        for row in usage.iter_mut() {
-            let number = self.exporters[usize::from(row.key.exporter.0)].number;
-            row.key.exporter =
-                ExporterId(u16::try_from(number).expect("the ledger numbers at most 65535 exporters"));
-            sorted &= last.is_none_or(|last| last < row.key);
-            last = Some(row.key);
+    /// The rows of all parts under the ledger's numbers, sorted by key, none twice.
+    fn map_exporters(&self, parts: Vec<Part>) -> Vec<UsageRow> {
+        let mut rows = Vec::new();
+        for (exporters, mut usage) in parts {
+            let mut numbers = vec![ExporterId::default(); usize::from(u16::MAX) + 1];
+            for (id, exporter) in &exporters {
+                if let Some(&number) = self.numbers.get(&exporter.name) {
+                    exporter.ledger_id.store(u32::from(number), Relaxed);
+                    numbers[usize::from(id.0)] = ExporterId(number);
+                }
+            }
+            for row in &mut usage {
+                row.key.exporter = numbers[usize::from(row.key.exporter.0)];
+            }
+            if rows.is_empty() { rows = usage } else { rows.append(&mut usage) }
         }
-        if sorted {
-            return;
+        if rows.is_sorted_by(|a, b| a.key < b.key) {
+            return rows;
         }
         // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
-        usage.sort_unstable_by_key(|row| row.key);
-        usage.dedup_by(|row, kept| row.key == kept.key && kept.sums.try_add(&row.sums));
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.dedup_by(|row, kept| {
+            let is_same = row.key == kept.key;
+            if is_same {
+                kept.sums.add(&row.sums);
+                // The ledger counts in 63 bits. Only exporters that lie get there, and what they claim must not keep
+                // the flush of all others from being committed.
+                kept.sums.octets = kept.sums.octets.min(SUM_MAX);
+                kept.sums.packets = kept.sums.packets.min(SUM_MAX);
+            }
+            is_same
+        });
+        rows
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {
-        let volumes = self.volumes.publish(&mut self.ledger)?;
-        self.counters.volumes.store(Arc::new(volumes));
+        if let Some(volumes) = &mut self.volumes {
+            let shown = volumes.publish(&mut self.ledger)?;
+            self.counters.volumes.store(Arc::new(shown));
+        }
         Ok(())
     }
 }
@@ -415,21 +464,45 @@ mod tests {
         assert_eq!(month_of(1_772_323_200).0, 1_772_323_200);
     }
 
-    /// The same name at an address that changed: two numbers in the process, one in the ledger.
-    #[test]
-    fn rows_of_one_exporter_at_two_addresses_become_one() {
+    fn committed(octets: &[u64]) -> Vec<UsageRow> {
+        committed_of(|_| "r1".to_owned(), octets, &["r1"]).0
+    }
+
+    /// Commits rows of these octets, each of an exporter at an address of its own, into a ledger that has numbered
+    /// `known` and has one number left for strangers; returns what it has then, and what the counter of exporters without a place says.
+    fn committed_of(name: impl Fn(u32) -> String, octets: &[u64], known: &[&str]) -> (Vec<UsageRow>, u64) {
         let directory = tempfile::tempdir().expect("a directory");
         let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
         let mut ledger = Ledger::open(&url).expect("a new ledger");
+        ledger.intern(NameKind::Exporter, known).expect("there is room");
         let source = ledger.source(ledger::records::SourceKind::Capture, "00").expect("a source").id;
         let counters = Arc::new(Counters::new(1, 0));
-        for n in 1..=2 {
-            let address = core::net::IpAddr::from([127, 0, 0, n]);
-            let exporter = crate::counters::Exporter::new("r1".to_owned(), address);
-            counters.exporters.write().expect("ours").push(Arc::new(exporter));
+        let (mut usage, mut exporters) = (Vec::new(), Vec::new());
+        for (n, &octets) in (0..).zip(octets) {
+            let address = core::net::IpAddr::from(core::net::Ipv4Addr::from_bits(0x7f00_0001 + n));
+            let exporter = crate::counters::Exporter::new(name(n), address);
+            let id = ExporterId(u16::try_from(n).expect("few"));
+            exporters.push((id, Arc::new(exporter)));
+            usage.push(row(id, octets));
         }
-        let mut committer = Committer::new(ledger, counters, 0).expect("a committer");
-        let row = |exporter| UsageRow {
+        let mut committer = Committer::new(ledger, Arc::clone(&counters), 0).expect("a committer");
+        committer.spare_exporters = u32::from(u16::MAX) - 2;
+        let metered_octets = octets.iter().fold(0, |sum: u64, n| sum.saturating_add(*n)).min(SUM_MAX);
+        let metered_packets = octets.len() as u64;
+        let totals = crate::usage::FlushTotals { metered_octets, metered_packets, ..Default::default() };
+        let drained = Drained { usage, exporters, totals, ..Drained::default() };
+        let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
+        let advance = Advance { source, from, to, complete: false, totals };
+        let stop = AtomicBool::new(false);
+        committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
+        let mut rows = Vec::new();
+        committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
+        (rows, counters.exporter_table.failures.load(Relaxed))
+    }
+
+    /// One packet of `octets` octets.
+    fn row(exporter: ExporterId, octets: u64) -> UsageRow {
+        UsageRow {
             key: crate::usage::UsageKey {
                 bucket: BucketStart(300),
                 customer: CustomerId::LOCAL,
@@ -437,22 +510,44 @@ mod tests {
                 direction: Direction::None,
                 class: crate::ids::ClassId::DEFAULT,
                 family: crate::flow::Family::V4,
-                exporter: ExporterId(exporter),
+                exporter,
                 rate: SamplingRate::NOT_ANNOUNCED,
             },
-            sums: crate::usage::UsageSums { octets: 100, packets: 1, flows: 1, ..Default::default() },
-        };
-        let totals =
-            crate::usage::FlushTotals { metered_octets: 200, metered_packets: 2, ..Default::default() };
-        let drained = Drained { usage: vec![row(0), row(1)], totals, checkpoints: Vec::new() };
-        let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
-        let advance = Advance { source, from, to, complete: false, totals };
-        let stop = AtomicBool::new(false);
-        committer.commit(CheckpointScope::Live, vec![advance], drained, 0, &stop).expect("commits");
-        let mut rows = Vec::new();
-        committer.ledger().for_each_usage(&Default::default(), &mut |row| rows.push(row)).expect("reads");
+            sums: crate::usage::UsageSums { octets, packets: 1, flows: 1, ..Default::default() },
+        }
+    }
+
+    /// The same name at an address that changed: two numbers in the process, one in the ledger.
+    #[test]
+    fn rows_of_one_exporter_at_two_addresses_become_one() {
+        let rows = committed(&[100, 100]);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (200, 2));
+    }
+
+    /// Sums that nobody can have seen stop at the end of the ledger's range; they do not keep the flush out.
+    #[test]
+    fn claims_of_one_exporter_at_several_addresses_are_committed_however_large() {
+        for (claims, expected) in [
+            (&[(1 << 62) - 1, 7][..], (1 << 62) + 6),
+            (&[(1 << 62) - 1; 2], (1 << 63) - 2),
+            (&[(1 << 62) - 1; 5], (1 << 63) - 1),
+        ] {
+            let rows = committed(claims);
+            assert_eq!(rows.len(), 1, "{claims:?}");
+            assert_eq!((rows[0].sums.octets, rows[0].sums.flows), (expected, claims.len() as u64));
+        }
+    }
+
+    /// Strangers cannot use up the numbers: the last ones stay for who is configured, and nothing that is metered of
+    /// strangers is lost for it.
+    #[test]
+    fn exporters_without_a_number_are_booked_together() {
+        let name = |n: u32| if n == 3 { "e7".to_owned() } else { format!("127.0.0.{}", n + 1) };
+        let (rows, failures) = committed_of(name, &[1, 20, 300, 4000], &["e7"]);
+        let found: Vec<(u16, u64)> = rows.iter().map(|row| (row.key.exporter.0, row.sums.octets)).collect();
+        // The names come in the order of the process's numbers: the first gets the number, the known one has its own.
+        assert_eq!((found, failures), (vec![(0, 320), (1, 4000), (2, 1)], 2));
     }
 
     #[test]

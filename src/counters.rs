@@ -39,9 +39,10 @@ impl Table {
 /// One stream processor. The tables are its own; the agent adds up over processors.
 #[derive(Debug, Default)]
 pub struct Processor {
-    /// Datagrams received, and those that a start has read back from the journals of the last run.
+    /// Datagrams received, and those that a start has read back from the journals of the last run. Here and everywhere,
+    /// a message that came over TCP counts as one.
     pub datagrams: AtomicU64,
-    /// Octets of them (UDP payload).
+    /// Octets of them (UDP payload, or message).
     pub octets: AtomicU64,
     /// Datagrams of exporters that are not allowed.
     pub rejected: AtomicU64,
@@ -98,6 +99,16 @@ pub struct Processor {
     pub held_records: Table,
     /// Octets on the way to the journal's disk.
     pub journal_queue: Table,
+    /// TCP connections; a failure is one that was closed for want of room.
+    pub connections: Table,
+    /// TCP connections taken in.
+    pub connections_accepted: AtomicU64,
+    /// TCP connections closed because their exporter is not allowed.
+    pub connections_refused: AtomicU64,
+    /// TCP connections that ended within a message, or where no message was.
+    pub connections_broken: AtomicU64,
+    /// TCP connections closed because nothing came.
+    pub connections_idle: AtomicU64,
 }
 
 /// Kinds of malformed datagrams, at most.

@@ -10,6 +10,8 @@
 
 mod catch_up;
 mod control;
+mod identity;
+mod intake;
 mod receiver;
 mod writer;
 
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
@@ -30,14 +33,22 @@ use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
-use crate::ledger::records::{CheckpointScope, Source, SourceKind};
+use crate::ledger::records::{CheckpointScope, Source};
 use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
-use crate::receive::socket;
+use crate::receive::{socket, tcp};
 use crate::setup::{self, InForce};
 use crate::snmp;
+use crate::units::UnixMillis;
 use crate::usage::Remembered;
+use identity::Identity;
+
+/// How long a daemon that starts waits for another one on its ledger to end.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// TCP connections of one exporter, at most: line cards may have one each.
+const TCP_CONNECTIONS_EXPORTER: usize = 16;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +65,9 @@ pub enum Error {
     /// The sockets cannot be bound.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// The listeners cannot be used.
+    #[error("cannot listen for TCP")]
+    Listen(#[source] io::Error),
     /// The agent's socket cannot be bound.
     #[error("[snmp] listen = \"{address}\": {source}")]
     Snmp {
@@ -81,6 +95,15 @@ pub enum Error {
     /// What decoding remembered cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
+    /// Journals without an identity, where another state directory has gone on with those that the ledger knows.
+    #[error(
+        "the journals in {path} have no identity, and another state directory goes on with those that the ledger knows; \
+         move them away to begin with new ones"
+    )]
+    OthersJournals {
+        /// Where they are.
+        path: PathBuf,
+    },
     /// A thread reported that it cannot go on.
     #[error("{0}")]
     Fatal(String),
@@ -125,8 +148,21 @@ struct Shared {
     in_flight: Vec<AtomicU64>,
     /// Where export datagrams are taken.
     listening: Vec<SocketAddr>,
+    /// Where TCP connections are taken.
+    listening_tcp: Vec<SocketAddr>,
     /// Where the agent answers.
     snmp: Option<SocketAddr>,
+}
+
+/// Where a daemon that has started can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening<'a> {
+    /// For export datagrams.
+    pub udp: &'a [SocketAddr],
+    /// For connections.
+    pub tcp: &'a [SocketAddr],
+    /// The agent.
+    pub snmp: Option<SocketAddr>,
 }
 
 /// Milliseconds since the epoch.
@@ -165,7 +201,7 @@ pub fn run(
     config: &Config,
     state_dir: &Path,
     load: &dyn Fn() -> Result<Config, String>,
-    ready: &dyn Fn(&[SocketAddr], Option<SocketAddr>),
+    ready: &dyn Fn(Listening<'_>),
 ) -> Result<(), Error> {
     let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
     std::fs::create_dir_all(state_dir).map_err(|e| state(state_dir, e))?;
@@ -174,6 +210,7 @@ pub fn run(
 
     let url = ledger::Url::parse(&config.ledger.url, state_dir)?;
     let mut ledger = patiently(|| Ok(Ledger::open(&url)?))?;
+    keep(&mut ledger)?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
     let in_force = patiently(|| {
@@ -185,6 +222,8 @@ pub fn run(
     let addresses = [&config.receive.listen[..], &config.receive.sflow[..]].concat();
     let sockets = socket::bind(&addresses, config.receive.processors, config.receive.socket_buffer)?;
     let listening = sockets[0].local_addresses().to_vec();
+    let streams = streams(config)?;
+    let listening_tcp = streams[0].local_addresses();
     let agent = match &config.snmp {
         Some(snmp) => {
             let socket =
@@ -203,6 +242,7 @@ pub fn run(
         committed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         in_flight: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         listening,
+        listening_tcp,
         snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
     });
     let (events, reported) = mpsc::sync_channel::<Event>(16);
@@ -210,19 +250,19 @@ pub fn run(
 
     // Receivers first: nothing that is sent while the journals are read may be lost.
     let journals = open_journals(config, state_dir, &mut committer)?;
-    let mut intake: Vec<JoinHandle<socket::Sockets>> = Vec::new();
+    let mut intake: Vec<JoinHandle<(socket::Sockets, tcp::Streams)>> = Vec::new();
     let mut syncers: Vec<JoinHandle<()>> = Vec::new();
     let mut views = Vec::new();
-    for ((index, sockets), journal) in sockets.into_iter().enumerate().zip(journals.own) {
+    let sockets = sockets.into_iter().zip(streams).enumerate();
+    for ((index, (sockets, streams)), journal) in sockets.zip(journals.own) {
         shared.committed[index].store(journal.source.position.0, Relaxed);
         views.push(writer::JournalView {
             directory: journal.directory.clone(),
             durable: Arc::clone(&journal.durable),
         });
         syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
-        let receiver = receiver::Receiver::new(receiver::Parts {
+        let parts = receiver::Parts {
             index,
-            sockets,
             writer: journal.writer,
             directory: journal.directory,
             durable: journal.durable,
@@ -239,12 +279,13 @@ pub fn run(
             shared: Arc::clone(&shared),
             requests: requests.clone(),
             events: events.clone(),
-        });
+        };
+        let receiver = receiver::Receiver::new(parts, sockets, streams);
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
     let readers = spawn_readers(agent, control_socket, &shared, &events);
     spawn_signals(&events, &shared).map_err(|e| state(Path::new("signals"), e))?;
-    ready(&shared.listening, shared.snmp);
+    ready(Listening { udp: &shared.listening, tcp: &shared.listening_tcp, snmp: shared.snmp });
 
     let tails = journals
         .all
@@ -281,6 +322,18 @@ pub fn run(
     let _ = std::fs::remove_file(&control_path);
     info!("Stopped.");
     outcome
+}
+
+/// What takes TCP connections, one for each processor.
+fn streams(config: &Config) -> Result<Vec<tcp::Streams>, Error> {
+    let limits = tcp::Limits {
+        connections: config.receive.tcp_connections,
+        exporter: TCP_CONNECTIONS_EXPORTER.min(config.receive.tcp_connections),
+        idle: Duration::from_millis(config.receive.tcp_idle_ms),
+    };
+    let listeners = socket::listen(&config.receive.tcp, config.receive.processors)?;
+    let streams = listeners.into_iter().map(|listeners| tcp::Streams::new(listeners, limits));
+    streams.collect::<io::Result<_>>().map_err(Error::Listen)
 }
 
 /// Waits for events until one of them ends the daemon.
@@ -359,6 +412,19 @@ fn reload(
     }
 }
 
+/// Becomes the one daemon of the ledger. One that is about to end is waited for, as in a restart.
+fn keep(ledger: &mut Ledger) -> Result<(), Error> {
+    let begun = Instant::now();
+    loop {
+        match patiently(|| Ok(ledger.keep()?)) {
+            Err(Error::Ledger(ledger::Error::Kept { .. })) if begun.elapsed() < KEEPER_PATIENCE => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Tries again while the ledger is busy: a daemon that is started beside a long transaction waits for its end.
 fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     loop {
@@ -396,7 +462,7 @@ fn warn_of_restart(running: &Config, new: &Config) {
 /// told to stop while it catches up comes here, too.
 fn retain_former(journals: &[AnyJournal], config: &Config, sources: &[Source]) {
     for journal in journals.iter().skip(config.receive.processors) {
-        let now = crate::units::UnixMillis(now_ms());
+        let now = UnixMillis(now_ms());
         let Some(source) = sources.iter().find(|source| source.id == journal.source.id) else { continue };
         if let Err(error) = journal::retain(&journal.directory, &config.journal, source.position, now) {
             warn!(%error, "Old journal segments could not be removed.");
@@ -436,12 +502,13 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
         .map_err(|e| state(&root, e))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
+    let identity = Identity::of(&root, &indexes).map_err(|e| state(&root, e))?;
     indexes.extend(0..config.receive.processors);
     indexes.sort_unstable();
     indexes.dedup();
     for index in indexes {
         let directory = root.join(index.to_string());
-        let source = patiently(|| Ok(committer.ledger().source(SourceKind::Journal, &index.to_string())?))?;
+        let source = patiently(|| identity.source(committer.ledger(), index))?;
         let (writer, syncer, durable) = journal::open_at(&directory, &config.journal, source.position)?;
         let end = writer.end();
         journals.all.push(AnyJournal { directory: directory.clone(), source: source.clone(), end });
@@ -462,7 +529,7 @@ fn spawn_readers(
     if let Some((mut agent, socket)) = agent {
         let shared = Arc::clone(shared);
         readers.push(spawn("snmp", move || {
-            if let Err(error) = agent.run(&socket, &shared.closed) {
+            if let Err(error) = agent.run(&socket, &shared.closed, || UnixMillis(now_ms())) {
                 error!(%error, "The SNMP agent has stopped.");
             }
         }));

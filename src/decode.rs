@@ -39,7 +39,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Announcement, FlowRecord};
-use crate::ids::ExporterId;
+use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
 pub use error::{Error, ErrorKind};
@@ -165,9 +165,11 @@ pub struct Counts {
     pub sflow: SflowCounts,
 }
 
-/// What is remembered of one observation domain of one protocol version.
+/// What is remembered of one observation domain of one protocol version. Over TCP that is a matter of each session
+/// (RFC 7011 8); over UDP exporters send from several ports, so it is one for all of them.
 #[derive(Debug, Deserialize, Serialize)]
 struct Domain {
+    session: Option<Session>,
     version: u16,
     id: u32,
     last_seen: UnixMillis,
@@ -181,7 +183,7 @@ struct Domain {
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct ExporterDecoder {
     counts: Counts,
-    /// Sorted by version and id.
+    /// Sorted by session, version and id.
     domains: Vec<Domain>,
     hold: hold::Hold,
     totals: total::Totals,
@@ -231,18 +233,68 @@ impl ExporterDecoder {
             Some(7) => self.netflow7(&fixed, out),
             Some(8) => self.netflow8(&fixed, out),
             Some(9) => self.netflow9(exporter, limits, received, payload, out),
-            Some(10) => self.ipfix(exporter, limits, received, payload, out),
+            Some(10) => self.ipfix(None, exporter, limits, received, payload, out),
             Some(version) => Err(Error::UnknownVersion { version }),
         };
-        match result {
-            Ok(Fate::Decoded) => self.counts.decoded += 1,
-            Ok(Fate::Duplicate) => self.counts.duplicates += 1,
-            Err(error) => {
-                self.counts.malformed += 1;
-                self.counts.malformed_by_kind[error.kind() as usize] += 1;
-            }
-        }
+        self.counts.fate(result);
         result
+    }
+
+    /// Decodes one message of a TCP session (RFC 7011 10.4), which can only be IPFIX; otherwise as [`Self::datagram`].
+    /// TCP neither doubles nor loses a message, and each session counts from 0: so messages that are alike are several.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn message(
+        &mut self,
+        session: Session,
+        exporter: ExporterId,
+        limits: &Limits,
+        received: UnixMillis,
+        payload: &[u8],
+        out: &mut Decoded,
+    ) -> Result<Fate, Error> {
+        self.counts.datagrams += 1;
+        let result = match read::u16(payload, 0) {
+            None => Err(Error::Truncated { offset: payload.len() }),
+            Some(10) => self.ipfix(Some(session), exporter, limits, received, payload, out),
+            Some(version) => Err(Error::UnknownVersion { version }),
+        };
+        self.counts.fate(result);
+        result
+    }
+
+    /// Forgets what holds only within a session: templates, sequence numbers, and sets that wait for a template, which
+    /// can no longer come. Running totals belong to the exporter and stay.
+    pub fn end_session(&mut self, session: Session) {
+        self.end_sessions(|other| other == session);
+    }
+
+    /// Whether something is remembered of a session.
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        // They stand behind what came over UDP.
+        self.domains.last().is_some_and(|domain| domain.session.is_some())
+    }
+
+    /// The same for all sessions. False: there were none.
+    pub fn end_all_sessions(&mut self) -> bool {
+        self.end_sessions(|_| true)
+    }
+
+    fn end_sessions(&mut self, is_over: impl Fn(Session) -> bool) -> bool {
+        let before = self.domains.len();
+        let counts = &mut self.counts;
+        self.domains.retain(|domain| {
+            let goes = domain.session.is_some_and(&is_over);
+            if goes {
+                counts.templates -= domain.templates.len() as u64;
+            }
+            !goes
+        });
+        let expired = self.hold.end_sessions(is_over);
+        self.counts.expired(expired, &self.hold);
+        self.domains.len() != before
     }
 
     /// Drops held sets that have waited for `limits.hold_ms` at `now`.
@@ -311,7 +363,21 @@ impl ExporterDecoder {
 
     /// The index of a domain, which is made if there is room; one that was long silent gives way.
     fn domain(&mut self, version: u16, id: u32, limits: &Limits, received: UnixMillis) -> Option<usize> {
-        let search = |domains: &[Domain]| domains.binary_search_by_key(&(version, id), |d| (d.version, d.id));
+        self.domain_in(None, version, id, limits, received)
+    }
+
+    /// [`Self::domain`] in a session.
+    fn domain_in(
+        &mut self,
+        session: Option<Session>,
+        version: u16,
+        id: u32,
+        limits: &Limits,
+        received: UnixMillis,
+    ) -> Option<usize> {
+        let search = |domains: &[Domain]| {
+            domains.binary_search_by_key(&(session, version, id), |d| (d.session, d.version, d.id))
+        };
         let mut place = search(&self.domains);
         if place.is_err() && self.domains() >= limits.domains {
             let idlest = (0..self.domains.len()).min_by_key(|&at| self.domains[at].last_seen);
@@ -330,7 +396,7 @@ impl ExporterDecoder {
         let at = match place {
             Ok(at) => at,
             Err(at) => {
-                self.domains.insert(at, Domain::new(version, id, received));
+                self.domains.insert(at, Domain::new(session, version, id, received));
                 at
             }
         };
@@ -340,8 +406,9 @@ impl ExporterDecoder {
 }
 
 impl Domain {
-    fn new(version: u16, id: u32, received: UnixMillis) -> Self {
+    fn new(session: Option<Session>, version: u16, id: u32, received: UnixMillis) -> Self {
         Self {
+            session,
             version,
             id,
             last_seen: received,
@@ -352,8 +419,12 @@ impl Domain {
         }
     }
 
-    /// True where this very datagram, numbered `number`, is among the last ones of the domain.
+    /// True where this very datagram, numbered `number`, is among the last ones of the domain. Never in a session: what
+    /// TCP delivers was sent.
     fn is_duplicate(&mut self, number: u32, payload: &[u8]) -> bool {
+        if self.session.is_some() {
+            return false;
+        }
         // A checksum that stays the same over versions, because it is part of the checkpoint. It decides only among
         // datagrams that claim the same sequence number.
         let checksum = crc32fast::hash(payload);
@@ -372,6 +443,18 @@ impl Counts {
             self.clock_behind += 1;
         }
         stated
+    }
+
+    /// Counts what became of a datagram.
+    fn fate(&mut self, result: Result<Fate, Error>) {
+        match result {
+            Ok(Fate::Decoded) => self.decoded += 1,
+            Ok(Fate::Duplicate) => self.duplicates += 1,
+            Err(error) => {
+                self.malformed += 1;
+                self.malformed_by_kind[error.kind() as usize] += 1;
+            }
+        }
     }
 
     fn told(&mut self, told: sequence::Told) {

@@ -36,6 +36,13 @@ id! {
     SourceId(u32)
 }
 
+impl ExporterId {
+    /// In the ledger: one of those that nobody configured and that it had no number left for.
+    pub const OTHERS: Self = Self(0);
+    /// Their name in reports.
+    pub const OTHERS_NAME: &'static str = "(others)";
+}
+
 impl LinkId {
     /// The flow crosses no link.
     pub const NONE: Self = Self(0);
@@ -66,6 +73,16 @@ impl CustomerId {
         (Self::DISCARDED, "discarded"),
     ];
 }
+
+/// A transport session: one TCP connection of an exporter (RFC 7011 10.4). The number is its own among the sessions that
+/// the exporter has at one time, and comes again after its end: so each begins with a **boundary**.
+///
+/// A boundary is a message without an octet, which IPFIX does not have. It says that all that was remembered under the
+/// session's number is void, because the session begins here or has ended. It takes a place in the journal, so that
+/// reading the journal again gives what reading the connection gave, but it counts as no datagram.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Session(pub u16);
 
 /// A place in a source: octets from its beginning. A journal counts on over all its segments; a capture is its file.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]

@@ -13,6 +13,7 @@
 //!   guarded by triggers in the schema, so that another program cannot change them by accident either.
 //! - **Integers only.** No number goes through floating point or a decimal type; sums over rows are put together in
 //!   128 bits from two exact halves.
+//! - **One daemon at a time** keeps a ledger ([`Ledger::keep`]); commands come and go beside it.
 //! - **One writer at a time**, in both dialects: `BEGIN IMMEDIATE`, or an advisory lock for the transaction. Waiting for
 //!   it is bounded; then the error is transient ([`Error::is_transient`]) and the caller tries again.
 //!
@@ -23,6 +24,7 @@ mod connection;
 mod documents;
 mod error;
 mod flush;
+mod keeper;
 pub mod records;
 mod registers;
 mod schema;
@@ -55,6 +57,8 @@ pub struct Ledger {
     lost: bool,
     /// A commit whose answer was lost with the connection.
     in_doubt: Option<flush::InDoubt>,
+    /// Where this process is the ledger's one daemon.
+    keeper: Option<keeper::Keeper>,
     /// How long the last flush waited for others to finish writing.
     lock_wait: Duration,
 }
@@ -87,7 +91,7 @@ impl Ledger {
     }
 
     fn new(url: &Url, db: Db) -> Self {
-        Self { url: url.clone(), db, lost: false, in_doubt: None, lock_wait: Duration::ZERO }
+        Self { url: url.clone(), db, lost: false, in_doubt: None, keeper: None, lock_wait: Duration::ZERO }
     }
 
     /// Where it is.
@@ -125,6 +129,11 @@ impl Ledger {
         if self.lost {
             let mut db = Db::existing(&self.url).map_err(Error::while_reconnecting)?;
             db.check_schema(&self.url)?;
+            if let Some(before) = &self.keeper
+                && let Some(again) = db.keep(&self.url, Some(before))?
+            {
+                self.keeper = Some(again);
+            }
             self.db = db;
             self.lost = false;
         }

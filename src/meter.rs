@@ -166,19 +166,25 @@ impl Meter {
     }
 
     /// Puts the parts of one record on the stage.
-    #[inline]
+    #[inline(always)]
     fn stage(&mut self, record: &FlowRecord, classified: &Classified) {
         let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
         // An unsampled sum has no variance, whatever its squares.
         let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
         let whole = UsageSums { octets, packets, flows: 1, squares_low: low, squares_high: high };
-        let span = if self.window.holds(record.start, record.end) {
-            Span::single(self.window.bucket)
+        if self.window.holds(record.start, record.end) {
+            let addition = self.table.addition(self.window.bucket, record, classified, whole);
+            self.staged.push(addition);
         } else {
-            let span = Span::of(self.rule, record.start, record.end);
-            self.window = Window::of(span.last());
-            span
-        };
+            self.stage_elsewhere(record, classified, whole);
+        }
+    }
+
+    /// The same for a record that is not in the window: it moves there.
+    #[inline(never)]
+    fn stage_elsewhere(&mut self, record: &FlowRecord, classified: &Classified, whole: UsageSums) {
+        let span = Span::of(self.rule, record.start, record.end);
+        self.window = Window::of(span.last());
         let addition = self.table.addition(span.first, record, classified, whole);
         if span.parts == 1 {
             self.staged.push(addition);

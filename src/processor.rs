@@ -7,27 +7,28 @@
 
 pub mod checkpoint;
 pub mod exporters;
+mod publish;
 
 use core::net::IpAddr;
-use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::classify::{Classified, Tally, Versions};
-use crate::counters::Counters;
+use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
-use crate::ids::ExporterId;
+use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Remembered, UsageRow};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
+use publish::{add_difference, publish_refusals};
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
 /// batch stays in the second-level cache.
@@ -82,10 +83,11 @@ impl Memory {
         Ok(memory)
     }
 
-    /// True where something that was left waits for a template or a rate.
+    /// True where something that was left waits for a template or a rate, or is of a session that is over.
     fn waits(left: &Remembered) -> Result<bool, Unreadable> {
         let memory = checkpoint::read::<Self>(&left.state)?;
-        Ok(memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty())
+        let waits = memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty();
+        Ok(waits || memory.decoder.has_sessions())
     }
 
     /// What the next flush has to write.
@@ -117,11 +119,18 @@ pub enum Taken {
     Rejected,
 }
 
+/// Who the exporters of a process are: by number, ascending.
+pub type ExporterNames = Vec<(ExporterId, Arc<counters::Exporter>)>;
+
 /// What a flush commits of one processor.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// Usage, sorted; the exporters are the process's own numbers.
     pub usage: Vec<UsageRow>,
+    /// Who they are.
+    pub exporters: ExporterNames,
+    /// Usage from before a reload that gave exporters other names, with who they were.
+    pub former: Vec<(ExporterNames, Vec<UsageRow>)>,
     /// What it was made from.
     pub totals: FlushTotals,
     /// Exporter's address and what is remembered of it, of exporters whose state changed.
@@ -137,6 +146,9 @@ pub struct BadCheckpoint {
     /// Why, and how to go on.
     pub reason: Unreadable,
 }
+
+/// Looks at a batch and at what classification found of it, an entry a record.
+pub type Observer = Box<dyn FnMut(&[FlowRecord], &[Classified]) + Send>;
 
 /// The stages, and what they remember.
 pub struct StreamProcessor {
@@ -156,6 +168,11 @@ pub struct StreamProcessor {
     /// Records that had to leave for want of room since the last drain.
     crowded_out: u64,
     classified: Vec<Classified>,
+    observer: Option<Observer>,
+    /// Who the exporters of the rows in the meter are.
+    named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
+    /// Usage metered under names that a reload has changed since.
+    former: Vec<(ExporterNames, Vec<UsageRow>)>,
     meter: Meter,
     totals: FlushTotals,
     /// Records that the meter had refused as of the last drain.
@@ -186,6 +203,9 @@ impl StreamProcessor {
             held_memory: 0,
             crowded_out: 0,
             classified: Vec::new(),
+            observer: None,
+            named: BTreeMap::new(),
+            former: Vec::new(),
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
             refused: 0,
@@ -196,22 +216,31 @@ impl StreamProcessor {
         }
     }
 
+    /// Shows every batch to `observer`, before it is metered.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
     /// True while there is room in the usage table.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.meter.is_full()
+        !self.meter.is_full() && self.former_rows() < self.config.meter.rows_max
     }
 
     /// Usage rows waiting for a flush.
     #[must_use]
     pub fn usage_rows(&self) -> usize {
-        self.meter.len()
+        self.meter.len() + self.former_rows()
+    }
+
+    fn former_rows(&self) -> usize {
+        self.former.iter().map(|(_, rows)| rows.len()).sum()
     }
 
     /// True when something happened since the last [`Self::drain`].
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.totals.datagrams > 0 || !self.meter.is_empty() || !self.decoded.records.is_empty()
+        self.totals.datagrams > 0 || self.usage_rows() > 0 || !self.decoded.records.is_empty()
     }
 
     /// Takes a datagram that came from `source` at `received`.
@@ -220,6 +249,21 @@ impl StreamProcessor {
     /// When the exporter's checkpoint cannot be read: going on without it would count something twice or not at all.
     pub fn feed(
         &mut self,
+        received: UnixMillis,
+        source: IpAddr,
+        payload: &[u8],
+    ) -> Result<Taken, BadCheckpoint> {
+        self.feed_in(None, received, source, payload)
+    }
+
+    /// [`Self::feed`] for a message that came in a session of `source`. Without a payload it is the session's boundary:
+    /// what was remembered under its number is forgotten, and nothing is counted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn feed_in(
+        &mut self,
+        session: Option<Session>,
         received: UnixMillis,
         source: IpAddr,
         payload: &[u8],
@@ -234,6 +278,12 @@ impl StreamProcessor {
             state.memory.decoder.expire(&self.config.decode, self.now);
         }
         state.dirty = true;
+        if let Some(session) = session
+            && payload.is_empty()
+        {
+            state.memory.decoder.end_session(session);
+            return Ok(Taken::Yes);
+        }
         state.seen = received;
         self.totals.datagrams += 1;
         let Entry { id, policy, counters, .. } = &*state.entry;
@@ -242,8 +292,11 @@ impl StreamProcessor {
         counters.last_seen.store(received.0, Relaxed);
 
         let from = self.decoded.records.len();
-        let fate =
-            state.memory.decoder.datagram(*id, &self.config.decode, received, payload, &mut self.decoded);
+        let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
+        let fate = match session {
+            None => decoder.datagram(*id, limits, received, payload, out),
+            Some(session) => decoder.message(session, *id, limits, received, payload, out),
+        };
         match fate {
             Ok(Fate::Decoded) => {}
             Ok(Fate::Duplicate) => self.totals.duplicates += 1,
@@ -318,7 +371,8 @@ impl StreamProcessor {
     }
 
     /// Takes up the states left for `ours` in which something waits. Whoever is heard again takes up his own; but what
-    /// waits must come to its end also where its exporter is never heard again.
+    /// waits must come to its end also where its exporter is never heard again. To be called once, before anything that
+    /// came in this run is fed: sessions that a former run left in them are over.
     ///
     /// # Errors
     /// See [`Self::feed`].
@@ -332,8 +386,13 @@ impl StreamProcessor {
             let waits = Memory::waits(&left).map_err(unreadable)?;
             match if waits { self.registry.admit(address) } else { None } {
                 Some(entry) => {
-                    let memory = Memory::restore(left, entry.id).map_err(unreadable)?;
+                    let mut memory = Memory::restore(left, entry.id).map_err(unreadable)?;
+                    let before = *memory.decoder.counts();
+                    let had_sessions = memory.decoder.end_all_sessions();
                     self.begin(address, entry, memory);
+                    // What waited in a session has expired just now: the next drain tells the difference.
+                    let begun = self.states.get_mut(&address).expect("begun above");
+                    (begun.drained, begun.dirty) = (before, had_sessions);
                 }
                 None => self.registry.leave_state(address, left),
             }
@@ -345,6 +404,7 @@ impl StreamProcessor {
         self.held_memory += memory.sampling.held_memory();
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
+        self.named.insert(entry.id, Arc::clone(&entry.counters));
         self.states.insert(
             source,
             ExporterState { entry, memory, dirty: false, drained, drained_expired, seen: UnixMillis(0) },
@@ -365,6 +425,9 @@ impl StreamProcessor {
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
         if tally.observation_unknown > 0 {
             self.report_unknown_observation(&tally);
+        }
+        if let Some(observe) = &mut self.observer {
+            observe(&self.decoded.records, &self.classified);
         }
         self.meter.add(&self.decoded.records, &self.classified);
         self.decoded.records.clear();
@@ -393,12 +456,14 @@ impl StreamProcessor {
 
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
     fn take_configuration(&mut self) {
+        self.set_renamed_aside();
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
-        let implausible = &self.counters.processors[self.index].implausible;
+        let own = &self.counters.processors[self.index];
         let held_memory = &mut self.held_memory;
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
+                self.named.insert(entry.id, Arc::clone(&entry.counters));
                 state.entry = entry;
                 true
             }
@@ -406,8 +471,10 @@ impl StreamProcessor {
                 // No longer allowed: its state waits in case it is allowed again.
                 let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
-                implausible.fetch_add(counts.implausible - state.drained.implausible, Relaxed);
+                publish_refusals(own, &counts, &state.drained);
                 state.publish();
+                // What waits does so in the checkpoint: nobody holds it here.
+                state.entry.counters.held.store(0, Relaxed);
                 *held_memory -= state.memory.sampling.held_memory();
                 let changed = state.memory.take_changes();
                 let chunks = state.memory.sampling.chunks();
@@ -416,6 +483,33 @@ impl StreamProcessor {
                 false
             }
         });
+    }
+
+    /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name.
+    fn set_renamed_aside(&mut self) {
+        let is_renamed = |(address, state): (&IpAddr, &ExporterState)| {
+            let entry = self.registry.entry(*address);
+            entry.is_some_and(|entry| entry.counters.name != state.entry.counters.name)
+        };
+        if self.meter.is_empty() || !self.states.iter().any(is_renamed) {
+            return;
+        }
+        let mut rows = Vec::new();
+        self.drain_meter(&mut rows);
+        self.former.push((self.names(), rows));
+    }
+
+    fn names(&self) -> ExporterNames {
+        self.named.iter().map(|(id, exporter)| (*id, Arc::clone(exporter))).collect()
+    }
+
+    /// Takes the rows out of the meter; their sums go into the totals.
+    fn drain_meter(&mut self, rows: &mut Vec<UsageRow>) {
+        let totals = &mut self.totals;
+        totals.metered_records += self.meter.pending_records();
+        totals.metered_octets = totals.metered_octets.saturating_add(self.meter.pending_octets());
+        totals.metered_packets = totals.metered_packets.saturating_add(self.meter.pending_packets());
+        self.meter.drain(rows);
     }
 
     /// Lets the holds age: to `now` by the clock of the source.
@@ -485,13 +579,19 @@ impl StreamProcessor {
         self.settle();
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
-        let mut drained = Drained { checkpoints: core::mem::take(&mut self.parted), ..Drained::default() };
-        self.counters.processors[self.index].usage.set_current(self.meter.len() as u64);
-        self.totals.metered_records = self.meter.pending_records();
-        self.totals.metered_octets = self.meter.pending_octets();
-        self.totals.metered_packets = self.meter.pending_packets();
-        self.meter.drain(&mut drained.usage);
-        let mut implausible = 0;
+        let mut drained = Drained {
+            checkpoints: core::mem::take(&mut self.parted),
+            exporters: self.names(),
+            former: core::mem::take(&mut self.former),
+            ..Drained::default()
+        };
+        self.counters.processors[self.index].usage.set_current(self.usage_rows() as u64);
+        self.drain_meter(&mut drained.usage);
+        if self.named.len() > self.states.len() {
+            let present: HashSet<ExporterId> = self.states.values().map(|state| state.entry.id).collect();
+            self.named.retain(|id, _| present.contains(id));
+        }
+        let own = &self.counters.processors[self.index];
         for (address, state) in &mut self.states {
             if !state.dirty {
                 continue;
@@ -499,7 +599,7 @@ impl StreamProcessor {
             let counts = *state.memory.decoder.counts();
             let expired = Expired::of(&state.memory.sampling);
             add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
-            implausible += counts.implausible - state.drained.implausible;
+            publish_refusals(own, &counts, &state.drained);
             state.publish();
             state.drained = counts;
             state.drained_expired = expired;
@@ -512,47 +612,11 @@ impl StreamProcessor {
         let own = &self.counters.processors[self.index];
         own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);
         let refused = self.meter.refused_records();
-        own.implausible.fetch_add(implausible + refused - self.refused, Relaxed);
+        own.implausible.fetch_add(refused - self.refused, Relaxed);
         self.refused = refused;
         drained.totals = core::mem::take(&mut self.totals);
         self.publish(&drained.totals);
         drained
-    }
-
-    /// Adds what happened since the last drain to the processor's counters.
-    fn publish(&self, totals: &FlushTotals) {
-        let own = &self.counters.processors[self.index];
-        own.decoded.fetch_add(totals.datagrams - totals.malformed - totals.duplicates, Relaxed);
-        own.malformed.fetch_add(totals.malformed, Relaxed);
-        own.duplicates.fetch_add(totals.duplicates, Relaxed);
-        own.records.fetch_add(totals.records, Relaxed);
-        own.raw_octets.fetch_add(totals.raw_octets, Relaxed);
-        own.metered_records.fetch_add(totals.metered_records, Relaxed);
-        own.metered_octets.fetch_add(totals.metered_octets, Relaxed);
-        own.expired_records.fetch_add(totals.expired_records, Relaxed);
-        own.expired_octets.fetch_add(totals.expired_octets, Relaxed);
-        own.not_volume.fetch_add(totals.not_volume, Relaxed);
-        own.duplicate_observations.fetch_add(totals.duplicate_observations, Relaxed);
-        own.duplicate_observation_octets.fetch_add(totals.duplicate_observation_octets, Relaxed);
-        self.publish_gauges();
-    }
-
-    /// Says how full the tables are. Cheap enough for once a second.
-    pub fn publish_gauges(&self) {
-        let own = &self.counters.processors[self.index];
-        let held = self.held();
-        own.held.store(held.records + held.sets, Relaxed);
-        let exporters = self.states.len() as u64;
-        let limits = &self.config.decode;
-        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
-        own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
-        own.templates
-            .failures
-            .store(self.states.values().map(|s| s.memory.decoder.counts().template_refusals).sum(), Relaxed);
-        own.holds.limit.store(exporters * limits.hold_octets as u64, Relaxed);
-        own.holds.set_current(held.set_octets);
-        own.held_records.set_current(held.record_octets);
-        own.usage.set_current(self.meter.len() as u64);
     }
 }
 
@@ -567,65 +631,6 @@ pub struct Held {
     pub set_octets: u64,
     /// Octets of memory that those records take.
     pub record_octets: u64,
-}
-
-impl ExporterState {
-    /// Publishes the exporter's counters: what happened since the last drain. The memory counts on over restarts, but
-    /// a counter that jumps by a lifetime with the first datagram after one is a peak on every graph.
-    fn publish(&self) {
-        let (now, then) = (self.memory.decoder.counts(), &self.drained);
-        let to = &self.entry.counters;
-        let add = |to: &AtomicU64, now: u64, then: u64| to.fetch_add(now.saturating_sub(then), Relaxed);
-        add(&to.records, now.records, then.records);
-        add(&to.options_records, now.options_records, then.options_records);
-        add(&to.raw_octets, now.raw_octets, then.raw_octets);
-        add(&to.malformed, now.malformed, then.malformed);
-        const { assert!(crate::counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
-        let kinds = now.malformed_by_kind.iter().zip(then.malformed_by_kind);
-        for (to, (&now, then)) in to.malformed_by_kind.iter().zip(kinds) {
-            add(to, now, then);
-        }
-        add(&to.duplicates, now.duplicates, then.duplicates);
-        add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
-        add(&to.clock_behind, now.clock_behind, then.clock_behind);
-        to.lost.store(now.lost, Relaxed);
-        // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
-        add(&to.lost_told, now.lost, then.lost);
-        add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
-        let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
-        to.held.store(held as u64, Relaxed);
-        let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
-        add(&to.flow_samples, now.flow_samples, then.flow_samples);
-        add(&to.counter_samples, now.counter_samples, then.counter_samples);
-        add(&to.discard_notifications, now.discard_notifications, then.discard_notifications);
-        add(&to.skipped_formats, now.skipped_formats, then.skipped_formats);
-        add(&to.samples_lost, now.samples_lost, then.samples_lost);
-        add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
-        add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
-        add(&to.other_agents, now.other_agents, then.other_agents);
-    }
-}
-
-fn add_difference(
-    totals: &mut FlushTotals,
-    now: &decode::Counts,
-    then: &decode::Counts,
-    expired_now: Expired,
-    expired_then: Expired,
-) {
-    totals.records += now.records - then.records;
-    totals.options_records += now.options_records - then.options_records;
-    // What several exporters claim may exceed what any one of them can.
-    totals.raw_octets = totals.raw_octets.saturating_add(now.raw_octets - then.raw_octets);
-    totals.raw_packets = totals.raw_packets.saturating_add(now.raw_packets - then.raw_packets);
-    totals.not_volume += now.not_volume - then.not_volume;
-    // A set that waited in vain for its template counts as one record: nobody knows how many it held.
-    totals.expired_records += now.expired_sets - then.expired_sets;
-    totals.expired_octets = totals.expired_octets.saturating_add(now.expired_octets - then.expired_octets);
-    totals.expired_records += expired_now.records - expired_then.records;
-    totals.expired_octets = totals.expired_octets.saturating_add(expired_now.octets - expired_then.octets);
-    // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
-    totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
 }
 
 #[cfg(test)]

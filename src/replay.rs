@@ -1,13 +1,13 @@
-//! Replay: captures of export datagrams through the same path, to a committed ledger.
+//! Replay: captures of export datagrams, and files of IPFIX messages, through the same path to a committed ledger.
 //!
 //! The capture is its own journal: a position is an offset in the file, the source is its SHA-256. A capture read to
 //! its end is not read again, an interrupted one goes on where its last flush ended. The decoder's memory is apart from that of the
 //! live exporters.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::commit::{self, Committer};
@@ -56,6 +56,14 @@ pub enum Error {
     /// An interrupted replay cannot go on.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
+    /// An interrupted replay was begun with another exporter.
+    #[error("the replay of `{}` was begun with its messages as those of {begun}; go on with the same exporter", path.display())]
+    OtherExporter {
+        /// The file.
+        path: PathBuf,
+        /// Whose they were.
+        begun: IpAddr,
+    },
     /// An interrupted replay cannot go on: half-assembled IP fragments are part of where it stands.
     #[error("the checkpoint of the capture's IP fragments {0}")]
     Fragments(Unreadable),
@@ -100,6 +108,7 @@ pub struct Session {
     registry: Arc<Exporters>,
     committer: Committer,
     flush_datagrams: u64,
+    exporter: IpAddr,
 }
 
 impl Session {
@@ -108,12 +117,37 @@ impl Session {
     ///
     /// # Errors
     /// When the ledger refuses it.
-    pub fn open(config: &configuration::Config, mut ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
+    pub fn open(config: &configuration::Config, ledger: Ledger, now_ms: i64) -> Result<Self, Error> {
+        Self::start(config, ledger, now_ms, |ledger, counters| {
+            Ok(Committer::without_volumes(ledger, counters))
+        })
+    }
+
+    /// As [`Session::open`], and the counters show the ledger's volumes: all usage that is there is read once.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn open_with_volumes(
+        config: &configuration::Config,
+        ledger: Ledger,
+        now_ms: i64,
+    ) -> Result<Self, Error> {
+        Self::start(config, ledger, now_ms, |ledger, counters| {
+            Committer::new(ledger, counters, now_ms / 1000)
+        })
+    }
+
+    fn start(
+        config: &configuration::Config,
+        mut ledger: Ledger,
+        now_ms: i64,
+        take_over: impl FnOnce(Ledger, Arc<Counters>) -> Result<Committer, ledger::Error>,
+    ) -> Result<Self, Error> {
         let counters = Arc::new(Counters::new(1, now_ms));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
         let accept = config.accepts_unknown_exporters(configuration::Intake::Capture);
         let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
-        let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms / 1000)?;
+        let mut committer = take_over(ledger, Arc::clone(&counters))?;
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;
         Ok(Self {
@@ -122,6 +156,7 @@ impl Session {
             registry,
             committer,
             flush_datagrams: FLUSH_DATAGRAMS,
+            exporter: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         })
     }
 
@@ -130,6 +165,13 @@ impl Session {
     #[must_use]
     pub fn flush_after(mut self, datagrams: u64) -> Self {
         self.flush_datagrams = datagrams.max(1);
+        self
+    }
+
+    /// Says whose messages files hold that cannot say it themselves ([`Capture::exporter`]).
+    #[must_use]
+    pub fn exporter(mut self, address: IpAddr) -> Self {
+        self.exporter = address;
         self
     }
 
@@ -154,14 +196,16 @@ impl Session {
         now_seconds: i64,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Report, Error> {
-        let mut capture = Capture::open(path)?;
+        let mut capture = Capture::open_as(path, self.exporter)?;
         let source = self.committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
         if source.complete {
             return Ok(Report { already_complete: true, ..Report::default() });
         }
         let scope = CheckpointScope::Capture(source.id);
         let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
-        resume(&mut capture, &registry, &mut self.committer, &source)?;
+        if let Some(begun) = resume(&mut capture, &registry, &mut self.committer, &source)? {
+            return Err(Error::OtherExporter { path: path.to_owned(), begun });
+        }
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
         processor.take_up_waiting(|_| true)?;
 
@@ -186,13 +230,14 @@ impl Session {
     }
 }
 
-/// Takes up an interrupted replay.
+/// Takes up an interrupted replay. An address: the file's messages were taken for those of that exporter, and would no
+/// longer be.
 fn resume(
     capture: &mut Capture,
     registry: &Exporters,
     committer: &mut Committer,
     source: &Source,
-) -> Result<(), Error> {
+) -> Result<Option<IpAddr>, Error> {
     let mut states = Vec::new();
     let mut fragments = None;
     for left in committer.ledger().checkpoints(CheckpointScope::Capture(source.id))? {
@@ -202,11 +247,16 @@ fn resume(
             states.push((address, left.remembered));
         }
     }
+    if let Some(exporter) = capture.exporter()
+        && let Some(&(begun, _)) = states.iter().find(|&&(address, _)| address != exporter)
+    {
+        return Ok(Some(begun));
+    }
     registry.leave_states(states);
     if source.position > Position(0) {
         capture.resume(source.position.0, fragments.unwrap_or_default())?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Reads the capture to its end, handing a flush over now and then.

@@ -2,25 +2,30 @@
 //!
 //! Every version of the network is stored in the ledger, with the instant from which it holds. A flow is classified
 //! by the version in force at its end, also when it is replayed later; so all versions are compiled, not just the
-//! newest.
+//! newest. A text is compiled once: what is in force, and what comes back, is not compiled again.
 
+use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use crate::classify::rules::Network;
 use crate::classify::{Classifier, CompileError, Names, Versions};
 use crate::config::Config;
-use crate::ids::{ClassId, CustomerId, LinkId};
+use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::ledger::records::{ConfigVersion, NameKind};
 use crate::ledger::{self, Ledger};
 use crate::processor;
-use crate::processor::exporters::Exporters;
+use crate::processor::exporters::{Exporters, NUMBERED_MAX};
 
 /// Versions that are compiled, at most: the newest ones. Flows that ended before the oldest of these are classified
 /// by it.
 const VERSIONS_MAX: usize = 256;
+
+/// Numbers of exporters that old versions leave to what is yet to come.
+const SPARE_NUMBERS: usize = 8192;
 
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +39,7 @@ pub enum Error {
         /// Of what.
         what: &'static str,
         /// The limit.
-        max: u32,
+        max: usize,
     },
     /// A stored version cannot be read.
     #[error("configuration version {sha256} in the ledger cannot be read")]
@@ -90,31 +95,81 @@ pub fn put_in_force(
     if stored.is_empty() {
         stored.push(ConfigVersion { sha256: String::new(), text, valid_from: 0 });
     }
-    let mut classifiers = Vec::with_capacity(stored.len());
-    let mut in_force = InForce::default();
-    for version in &stored {
-        let network: Network = serde_json::from_str(&version.text)
-            .map_err(|source| Error::Stored { sha256: version.sha256.clone(), source })?;
-        let names = number(&network, ledger, registry)?;
-        classifiers.push((version.valid_from, Arc::new(Classifier::compile(&network, &names)?)));
-        in_force = InForce {
-            links: names.links.values().map(|id| u32::from(id.0)).collect(),
-            customers: names.customers.values().copied().collect(),
-            exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
-            kinds: network.links.into_iter().map(|link| (link.name, link.kind)).collect(),
-            sha256: version.sha256.clone(),
-        };
-    }
+    let in_force = say_in_force(stored.last().expect("one was put there"), ledger, registry)?;
+    let (classifiers, compiled) = compile(&stored, ledger, registry)?;
     // Stored last: a version that does not compile must not be found by the next start.
     if is_new && let Some(newest) = stored.last() {
         ledger.put_config_version(newest)?;
     }
     registry.configure(&config.exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
+    registry.keep_compiled(compiled);
     Ok(in_force)
 }
 
-/// Numbers for all names of a network.
-fn number(network: &Network, ledger: &mut Ledger, registry: &Exporters) -> Result<Names, Error> {
+fn parse(version: &ConfigVersion) -> Result<Network, Error> {
+    serde_json::from_str(&version.text)
+        .map_err(|source| Error::Stored { sha256: version.sha256.clone(), source })
+}
+
+/// What the newest version says. It comes first to the numbers of exporters in this process.
+fn say_in_force(
+    version: &ConfigVersion,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+) -> Result<InForce, Error> {
+    let network = parse(version)?;
+    let names = number(&network, ledger, registry, 0)?;
+    Ok(InForce {
+        links: names.links.values().map(|id| u32::from(id.0)).collect(),
+        customers: names.customers.values().copied().collect(),
+        exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
+        kinds: network.links.into_iter().map(|link| (link.name, link.kind)).collect(),
+        sha256: version.sha256.clone(),
+    })
+}
+
+/// Classifiers by the instant from which each holds; and by the hash of its text.
+type Compiled = (Vec<(i64, Arc<Classifier>)>, HashMap<String, Arc<Classifier>>);
+
+/// Compiles the versions, but not what is compiled already: the same text again, or in force before.
+fn compile(stored: &[ConfigVersion], ledger: &mut Ledger, registry: &Exporters) -> Result<Compiled, Error> {
+    let mut classifiers = Vec::with_capacity(stored.len());
+    let mut compiled: HashMap<String, Arc<Classifier>> = HashMap::new();
+    for version in stored.iter().rev() {
+        let known = compiled.get(&version.sha256).map(Arc::clone);
+        // What nobody wrote has no hash.
+        let known =
+            known.or_else(|| registry.compiled(&version.sha256)).filter(|_| !version.sha256.is_empty());
+        let classifier = match known {
+            Some(classifier) => classifier,
+            None => {
+                let network = parse(version)?;
+                let names = match number(&network, ledger, registry, SPARE_NUMBERS) {
+                    Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
+                        // As with those before the oldest: flows from then are classified by the next later version.
+                        warn!(%error, "Configuration versions as old as this one are left out.");
+                        break;
+                    }
+                    names => names?,
+                };
+                Arc::new(Classifier::compile(&network, &names)?)
+            }
+        };
+        compiled.insert(version.sha256.clone(), Arc::clone(&classifier));
+        classifiers.push((version.valid_from, classifier));
+    }
+    // Of two with the same beginning the later one holds.
+    classifiers.reverse();
+    Ok((classifiers, compiled))
+}
+
+/// Numbers for all names of a network, where so many numbers of exporters are left then.
+fn number(
+    network: &Network,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+    spare: usize,
+) -> Result<Names, Error> {
     fn interned<T>(
         ledger: &mut Ledger,
         kind: NameKind,
@@ -130,16 +185,53 @@ fn number(network: &Network, ledger: &mut Ledger, registry: &Exporters) -> Resul
     let customers = network.customers.iter().map(|customer| customer.name.as_str()).collect();
     let exporters = network.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
     interned(ledger, NameKind::Exporter, exporters, small("exporters"))?;
+    let exporters = number_exporters(network, registry, spare)?;
     Ok(Names {
-        exporters: network
-            .exporters
-            .iter()
-            .map(|exporter| (exporter.name.clone(), registry.number(&exporter.name, exporter.address)))
-            .collect(),
+        exporters,
         links: interned(ledger, NameKind::Link, links, |id| small("links")(id).map(LinkId))?,
         classes: interned(ledger, NameKind::Class, classes, |id| small("traffic classes")(id).map(ClassId))?,
         customers: interned(ledger, NameKind::Customer, customers, |id| Ok(CustomerId(id)))?,
     })
+}
+
+/// Numbers of this process for the exporters, where so many are left then.
+fn number_exporters(
+    network: &Network,
+    registry: &Exporters,
+    spare: usize,
+) -> Result<HashMap<String, ExporterId>, Error> {
+    let addresses: Vec<(&str, IpAddr)> =
+        network.exporters.iter().map(|exporter| (exporter.name.as_str(), exporter.address)).collect();
+    let too_many = || Error::TooMany { what: "addresses of exporters since the start", max: NUMBERED_MAX };
+    let numbers = registry.number(&addresses, spare).ok_or_else(too_many)?;
+    Ok(addresses.iter().map(|(name, _)| (*name).to_owned()).zip(numbers).collect())
+}
+
+/// Puts a configuration in force without any ledger, for all time: to see what it would do. Links, customers and classes
+/// are numbered in the order of the configuration.
+///
+/// # Errors
+/// See [`Error`].
+pub fn rehearse(config: &Config, accept_unknown: bool, registry: &Exporters) -> Result<Names, Error> {
+    let network = &config.network;
+    let small = |what, n: usize| u16::try_from(n + 1).map_err(|_| Error::TooMany { what, max: 65_535 });
+    let mut names = Names { exporters: number_exporters(network, registry, 0)?, ..Names::default() };
+    for (n, link) in network.links.iter().enumerate() {
+        names.links.insert(link.name.clone(), LinkId(small("links", n)?));
+    }
+    for (n, class) in network.classes.iter().enumerate() {
+        names.classes.insert(class.name.clone(), ClassId(small("traffic classes", n)?));
+    }
+    for (customer, n) in network.customers.iter().zip(CustomerId::FIRST.0..) {
+        names.customers.insert(customer.name.clone(), CustomerId(n));
+    }
+    let classifier = Arc::new(Classifier::compile(network, &names)?);
+    registry.configure(
+        &config.exporters,
+        accept_unknown,
+        Arc::new(Versions::new(vec![(i64::MIN, classifier)])),
+    );
+    Ok(names)
 }
 
 /// What the stages of a stream processor are configured with.
@@ -190,5 +282,95 @@ mod tests {
         let versions = ledger.config_versions().expect("reads");
         let valid: Vec<i64> = versions.iter().map(|version| version.valid_from).collect();
         assert_eq!((valid, versions[0].sha256.as_str()), (vec![2000, 2000], stored.sha256.as_str()));
+    }
+
+    fn fresh() -> (tempfile::TempDir, Ledger, Exporters, Config) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
+        let ledger = Ledger::open(&url).expect("a new ledger");
+        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        let mut config = Config::builtin();
+        config.files.push("fluxoscope.toml".into());
+        (directory, ledger, registry, config)
+    }
+
+    /// Exporters at so many addresses from that on, as configured.
+    fn at_addresses(config: &mut Config, from: u32, count: u32) {
+        use crate::exporter::Exporter;
+        let address = |n: u32| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
+        config.exporters = (from..from + count)
+            .map(|n| Exporter { name: format!("e{}", n - from), ..Exporter::unconfigured(address(n)) })
+            .collect();
+        let rule = |exporter: &Exporter| crate::classify::rules::ExporterRule {
+            name: exporter.name.clone(),
+            address: exporter.address,
+            observes: exporter.observes,
+            output_zero: exporter.output_zero,
+        };
+        config.network.exporters = config.exporters.iter().map(rule).collect();
+    }
+
+    #[test]
+    fn a_text_is_compiled_once() {
+        let (_directory, mut ledger, registry, mut config) = fresh();
+        let at =
+            |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
+        let first = config.network.classes.clone();
+        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
+        let compiled = at(&registry, 1000);
+        config.network.classes.push(crate::classify::rules::ClassRule {
+            name: "web".to_owned(),
+            matches: crate::classify::rules::FlowMatch::default(),
+        });
+        put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
+        assert!(Arc::ptr_eq(&at(&registry, 1000), &compiled), "it was in force");
+        assert!(!Arc::ptr_eq(&at(&registry, 2000), &compiled), "this one is another");
+        config.network.classes = first;
+        put_in_force(&config, false, &mut ledger, &registry, 3000).expect("compiles");
+        assert!(Arc::ptr_eq(&at(&registry, 3000), &compiled), "it came back");
+
+        // A start knows nothing yet, and still compiles a text once.
+        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        put_in_force(&config, false, &mut ledger, &registry, 4000).expect("compiles");
+        assert!(Arc::ptr_eq(&at(&registry, 1000), &at(&registry, 3000)));
+        assert!(!Arc::ptr_eq(&at(&registry, 1000), &at(&registry, 2000)));
+    }
+
+    /// A registry in which so many numbers are taken by other addresses.
+    fn crowded(taken: usize) -> Exporters {
+        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        let others: Vec<(&str, IpAddr)> = (0x0b00_0000..)
+            .take(taken)
+            .map(|n| ("other", core::net::Ipv4Addr::from_bits(n).into()))
+            .collect();
+        assert_eq!(registry.number(&others, 0).map(|ids| ids.len()), Some(taken));
+        registry
+    }
+
+    #[test]
+    fn too_many_addresses_of_exporters_are_an_error_and_the_old_ones_stay() {
+        let (_directory, mut ledger, _, mut config) = fresh();
+        let registry = crowded(65_530);
+        at_addresses(&mut config, 0, 5);
+        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
+        at_addresses(&mut config, 4, 2);
+        let refused = put_in_force(&config, false, &mut ledger, &registry, 2000);
+        assert!(matches!(refused, Err(Error::TooMany { max: 65_535, .. })), "{refused:?}");
+        let address = |n: u32| core::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into();
+        assert!(registry.allows(address(0)) && !registry.allows(address(5)));
+        assert_eq!(ledger.config_versions().expect("reads").len(), 1);
+
+        // In another process the newest version comes first, and older ones only as far as they leave room.
+        for (taken, fits) in [(65_535 - 8192 - 7, true), (65_535 - 8192 - 6, false)] {
+            let (_directory, mut ledger, registry, mut config) = fresh();
+            at_addresses(&mut config, 0, 5);
+            put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
+            at_addresses(&mut config, 10, 2);
+            let registry = crowded(taken);
+            put_in_force(&config, false, &mut ledger, &registry, 2000).expect("the newest fits");
+            assert!(registry.allows(address(11)));
+            let at = |ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
+            assert_eq!(Arc::ptr_eq(&at(1000), &at(2000)), !fits, "{taken}");
+        }
     }
 }

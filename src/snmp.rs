@@ -124,11 +124,16 @@ impl Agent {
         UdpSocket::bind(config.listen)
     }
 
-    /// Answers until `stop` is true; looks at it at least five times a second.
+    /// Answers until `stop` is true; looks at it at least five times a second. `clock` tells the time of day.
     ///
     /// # Errors
     /// Where the socket fails for good.
-    pub fn run(&mut self, socket: &UdpSocket, stop: &AtomicBool) -> io::Result<()> {
+    pub fn run(
+        &mut self,
+        socket: &UdpSocket,
+        stop: &AtomicBool,
+        clock: impl Fn() -> UnixMillis,
+    ) -> io::Result<()> {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut request = vec![0; usize::from(u16::MAX)];
         let mut response = Vec::with_capacity(pdu::RESPONSE_OCTETS_MAX);
@@ -138,7 +143,7 @@ impl Agent {
                 Err(error) if is_passing(error.kind()) => continue,
                 Err(error) => return Err(error),
             };
-            let now = Now { wall: wall_clock(), uptime: self.started.elapsed() };
+            let now = Now { wall: clock(), uptime: self.started.elapsed() };
             if self.respond(now, source, &request[..length], &mut response)
                 && let Err(error) = socket.send_to(&response, source)
             {
@@ -244,15 +249,6 @@ fn is_passing(error: ErrorKind) -> bool {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
     )
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the agent's loop is an edge: respond takes the time as an argument"
-)]
-fn wall_clock() -> UnixMillis {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    UnixMillis(since_epoch.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0))
 }
 
 /// The host's name, for sysName. A hardened service may not see the kernel's word for it; then the file says it.

@@ -300,9 +300,13 @@ impl<K: Number> Steps<K> {
         let ranges: Vec<(K, u32)> = ranges.map(|(first, value)| (first, values.number(value))).collect();
         let starts = ranges.iter().map(|range| range.0).collect();
         let mut table = Self { nodes: Vec::new(), entries: Vec::new(), starts };
-        // Before the first range there is nothing.
-        let nothing = values.number(PrefixTable::NOTHING);
-        let mut work = vec![(0..ranges.len(), nothing, None)];
+        // The first range begins at 0: it is what holds before the second one, and no reason to look from 0 on.
+        let (below, spanned) = match ranges.as_slice() {
+            [(_, only)] => (*only, 0..1),
+            [(_, first), ..] => (*first, 1..ranges.len()),
+            [] => unreachable!("ranges cover all addresses"),
+        };
+        let mut work = vec![(spanned, below, None)];
         while let Some((span, below, parent)) = work.pop() {
             if let Some(parent) = parent {
                 table.entries[parent] = Self::NODE | number(table.nodes.len());

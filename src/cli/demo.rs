@@ -18,6 +18,7 @@ use crate::counters::Counters;
 use crate::daemon;
 use crate::replay::Session;
 use crate::snmp;
+use crate::units::UnixMillis;
 
 /// The export datagrams of two routers.
 const CAPTURE: &[u8] = include_bytes!("../../ops/demo/capture.pcap");
@@ -104,7 +105,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let files = write_files(&place.path)?;
     let config = super::load(&files.configuration)?;
     let ledger = super::open_created(&config, &place.path)?;
-    let mut session = Session::open(&config, ledger, daemon::now_ms())?;
+    let mut session = Session::open_with_volumes(&config, ledger, daemon::now_ms())?;
 
     writeln!(out, "1. Two routers' export datagrams, replayed into a ledger\n")?;
     let report = session.replay(&files.capture, daemon::now_ms() / 1000, &mut |_, _| {})?;
@@ -229,6 +230,6 @@ fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Resul
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    snmp::Agent::new(config, counters).run(&socket, &stop)?;
+    snmp::Agent::new(config, counters).run(&socket, &stop, || UnixMillis(daemon::now_ms()))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! `replay`: captures of export datagrams, through the same path as live ones.
+//! `replay`: captures of export datagrams and files of IPFIX messages, through the same path as live ones.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,14 +12,19 @@ use super::Failure;
 use super::output::{self, Cell, Format};
 use crate::config::Config;
 use crate::daemon;
+use crate::receive::Capture;
 use crate::replay::{Report, Session};
 
-/// Put captures of export datagrams into the ledger.
+/// Put captures of export datagrams, or files of IPFIX messages, into the ledger.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// pcap or pcapng files, in order
+    /// pcap or pcapng captures, or files of IPFIX messages, in order
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Whose messages files of IPFIX messages hold: an exporter's name or an address [default: the only exporter
+    /// configured; 0.0.0.0 where there is none]
+    #[arg(long, value_name = "NAME-OR-ADDRESS")]
+    exporter: Option<String>,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -38,8 +44,9 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
+    let exporter = exporter(args, config)?;
     let ledger = super::open_created(config, state_dir)?;
-    let mut session = Session::open(config, ledger, daemon::now_ms())?;
+    let mut session = Session::open(config, ledger, daemon::now_ms())?.exporter(exporter);
     if let Some(datagrams) = args.flush_datagrams {
         session = session.flush_after(datagrams);
     }
@@ -69,8 +76,57 @@ pub(super) fn run(
     summary(&report, begun.elapsed(), args.format, out)
 }
 
+/// The exporter of files that hold messages and no addresses. What is not said is not guessed: it is told where there is
+/// no choice, and asked for where there is one.
+fn exporter(args: &ReplayArgs, config: &Config) -> Result<IpAddr, Failure> {
+    const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let mut nameless = Vec::new();
+    for path in &args.files {
+        // What cannot be opened is told in its turn, when what comes before it is in the ledger.
+        if let Ok(capture) = Capture::open(path)
+            && capture.exporter().is_some()
+        {
+            nameless.push(path.display());
+        }
+    }
+    if let Some(named) = &args.exporter {
+        if nameless.is_empty() {
+            return Err(Failure::Usage(
+                "error: --exporter says whose files of IPFIX messages are, and there is none; captures hold addresses"
+                    .to_owned(),
+            ));
+        }
+        let configured = config.exporters.iter().find(|exporter| exporter.name == *named);
+        let address = configured.map(|exporter| exporter.address).or_else(|| named.parse().ok());
+        return address.map(|address| address.to_canonical()).ok_or_else(|| {
+            Failure::Usage(format!(
+                "error: --exporter: `{named}` is neither a configured exporter nor an address"
+            ))
+        });
+    }
+    let Some(first) = nameless.first() else { return Ok(NOBODY) };
+    match &config.exporters[..] {
+        [] => {
+            eprintln!(
+                "{first}: IPFIX messages without an address, taken for those of {NOBODY} (see --exporter)"
+            );
+            Ok(NOBODY)
+        }
+        [only] => {
+            eprintln!(
+                "{first}: IPFIX messages without an address, taken for those of {} (see --exporter)",
+                only.name
+            );
+            Ok(only.address)
+        }
+        _ => Err(Failure::Usage(format!(
+            "error: {first} holds IPFIX messages without an address; say with --exporter whose they are"
+        ))),
+    }
+}
+
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(path: &Path) -> ProgressBar {
+pub(super) fn progress_bar(path: &Path) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -32,11 +32,14 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     super::ledger_url(&config, &cli.state_dir)?;
     // Without colours: it goes to the log and over the control socket.
     let load = || Config::load(&path).map_err(|problems| problems.render(false));
-    let ready = |listening: &[std::net::SocketAddr], agent: Option<std::net::SocketAddr>| {
-        for address in listening {
+    let ready = |listening: daemon::Listening<'_>| {
+        for address in listening.udp {
             eprintln!("listening on {address}/udp");
         }
-        if let Some(address) = agent {
+        for address in listening.tcp {
+            eprintln!("listening on {address}/tcp");
+        }
+        if let Some(address) = listening.snmp {
             eprintln!("SNMP agent on {address}/udp");
         }
     };

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::output::{self, Cell, Format};
 use super::{Failure, parse_instant};
 use crate::flow::{Direction, Family};
+use crate::ids::ExporterId;
 use crate::ledger::Ledger;
 use crate::ledger::records::{NameKind, UsageFilter};
 use crate::usage::{BucketStart, Scaled, UsageRow, Variance, millionths};
@@ -225,6 +226,7 @@ impl Names {
             Key::Class if k.class.0 == 0 => "default".to_owned(),
             Key::Class => named(&self.classes, u32::from(k.class.0)),
             Key::Family => Family::as_str(k.family).to_owned(),
+            Key::Exporter if k.exporter == ExporterId::OTHERS => ExporterId::OTHERS_NAME.to_owned(),
             Key::Exporter => named(&self.exporters, u32::from(k.exporter.0)),
             Key::Bucket => time(k.bucket.0),
             Key::Hour => time(k.bucket.0.div_euclid(3600) * 3600),

@@ -25,6 +25,12 @@ pub struct Receive {
     pub listen: Vec<SocketAddr>,
     /// Where more datagrams are taken, for sFlow by custom; their content says what they are.
     pub sflow: Vec<SocketAddr>,
+    /// Where IPFIX is taken over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// TCP connections of one stream processor, at most.
+    pub tcp_connections: usize,
+    /// A TCP connection without a message for so many milliseconds is closed.
+    pub tcp_idle_ms: u64,
     /// Stream processors.
     pub processors: usize,
     /// Datagrams of addresses that are not configured; `None` where the file does not say.
@@ -38,6 +44,9 @@ impl Default for Receive {
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 2055))],
             sflow: Vec::new(),
+            tcp: Vec::new(),
+            tcp_connections: 256,
+            tcp_idle_ms: 30 * 60 * 1000,
             processors: 1,
             unknown_exporters: None,
             socket_buffer: 4 << 20,
@@ -180,6 +189,12 @@ pub(super) fn receive(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>
     if let Some(value) = table.get("sflow") {
         section.sflow = addresses(value, taken);
     }
+    if let Some(value) = table.get("tcp") {
+        // TCP has ports of its own: 4739 is that of IPFIX over both.
+        section.tcp = addresses(value, &mut BTreeMap::new());
+    }
+    set(&mut section.tcp_connections, count(table, "tcp_connections", 16_384));
+    set(&mut section.tcp_idle_ms, duration(table, "tcp_idle", 100).map(i64::unsigned_abs));
     set(&mut section.processors, count(table, "processors", 256));
     section.unknown_exporters = table.get("unknown_exporters").and_then(|value| {
         word(value, &[("reject", UnknownExporters::Reject), ("accept", UnknownExporters::Accept)])

@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use super::{Error, Shared};
 use crate::commit::{self, Committer};
-use crate::ids::Position;
+use crate::ids::{Position, Session};
 use crate::journal::{self, Reader};
 use crate::ledger::records::{Advance, CheckpointScope, Source};
 use crate::processor::exporters::Exporters;
@@ -36,6 +36,7 @@ pub(super) struct Tail<'a> {
 struct Next {
     received: UnixMillis,
     source: core::net::IpAddr,
+    session: Option<Session>,
     end: Position,
     payload: Vec<u8>,
 }
@@ -64,7 +65,13 @@ impl Stream {
                     payload.clear();
                     payload.extend_from_slice(frame.payload);
                     let source = frame.source.ip().to_canonical();
-                    self.next = Some(Next { received: frame.received, source, end: frame.end, payload });
+                    self.next = Some(Next {
+                        received: frame.received,
+                        source,
+                        session: frame.session,
+                        end: frame.end,
+                        payload,
+                    });
                     return Ok(());
                 }
                 // What follows was received in this run.
@@ -128,13 +135,15 @@ pub(super) fn run(
         .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
     {
         let next = earliest.next.as_ref().expect("filtered above");
-        own.datagrams.fetch_add(1, Relaxed);
+        // A session's boundary is no datagram.
+        let datagrams = u64::from(next.session.is_none() || !next.payload.is_empty());
+        own.datagrams.fetch_add(datagrams, Relaxed);
         own.octets.fetch_add(next.payload.len() as u64, Relaxed);
-        match processor.feed(next.received, next.source, &next.payload)? {
-            Taken::Yes => own.journalled.fetch_add(1, Relaxed),
+        match processor.feed_in(next.session, next.received, next.source, &next.payload)? {
+            Taken::Yes => own.journalled.fetch_add(datagrams, Relaxed),
             Taken::Rejected => {
-                rejected += 1;
-                own.rejected.fetch_add(1, Relaxed)
+                rejected += datagrams;
+                own.rejected.fetch_add(datagrams, Relaxed)
             }
         };
         earliest.at = next.end;

@@ -166,6 +166,11 @@ fn status(shared: &Shared) -> Value {
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
                 "held_records": table(&p.held_records),
                 "journal_queue": table(&p.journal_queue),
+                "connections": table(&p.connections),
+                "connections_accepted": n(&p.connections_accepted),
+                "connections_refused": n(&p.connections_refused),
+                "connections_broken": n(&p.connections_broken),
+                "connections_idle": n(&p.connections_idle),
             })
         })
         .collect();
@@ -196,6 +201,7 @@ fn status(shared: &Shared) -> Value {
         "started_at": counters.started_at,
         "caught_up": shared.caught_up.load(Relaxed),
         "listening": shared.listening,
+        "listening_tcp": shared.listening_tcp,
         "snmp": shared.snmp,
         "processors": processors,
         "exporters": exporters,

@@ -1,6 +1,7 @@
 //! The thread of a stream processor: from its sockets to drained usage.
 //!
-//! It journals every datagram of an allowed exporter. In which way it meters them is its [`Mode`]: at first it only journals
+//! It journals every datagram of an allowed exporter, and every message of its TCP connections, which it polls along
+//! with the sockets. In which way it meters them is its [`Mode`]: at first it only journals
 //! (until the journals' tails of the last run are committed), then it reads back what it journalled meanwhile, and
 //! then it meters datagrams as they come. It falls back to reading when the ledger takes no usage and the usage table
 //! is full: the journal then holds what the table cannot.
@@ -9,7 +10,6 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -17,29 +17,31 @@ use std::time::Instant;
 
 use tracing::{error, info, warn};
 
+use super::intake::{Intake, Mode, QUEUE_WAIT, bad_checkpoint};
 use super::writer::Request;
 use super::{Event, Shared, now_ms};
-use crate::counters;
 use crate::ids::{Position, SourceId};
-use crate::journal::{self, Durable, Reader, Refused};
+use crate::journal::{self, Durable, Reader};
 use crate::ledger::records::Advance;
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, StreamProcessor, Taken};
-use crate::receive::socket::{self, Datagram, Sockets};
+use crate::processor::{StreamProcessor, Taken};
+use crate::receive::socket::{self, Datagram, Others, Sockets};
+use crate::receive::tcp::Streams;
 use crate::units::UnixMillis;
 use crate::usage::FlushTotals;
 
 /// How long a receive waits for a datagram: also how soon a flush or a stop is noticed.
 const RECEIVE_WAIT: Duration = Duration::from_millis(20);
-/// How long datagrams wait for room in the journal's queue before they are metered without it. Meanwhile the
-/// kernel's socket buffer holds what comes.
-const QUEUE_WAIT: Duration = Duration::from_millis(200);
 /// Frames read back between two looks at the sockets.
 const BACKLOG_FRAMES: usize = 2048;
 /// A backlog so short that reading it to its end, with the sockets left alone, takes no time that matters.
 const BACKLOG_SHORT: u64 = 4 << 20;
 /// Receives in one go when a flush or a stop wants all that has arrived.
 const EMPTY_ROUNDS: usize = 20_000;
+/// And for so long at most: connections may bring more than that many datagrams would.
+const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// How long a stop waits for room for what connections have brought.
+const STREAMS_WAIT: Duration = Duration::from_secs(5);
 /// Flushes of one processor on their way to the ledger, at most.
 const IN_FLIGHT_MAX: u64 = 2;
 /// Sources remembered as allowed or not, at most.
@@ -47,20 +49,9 @@ const VERDICTS_MAX: usize = 65_536;
 /// How often gauges are published and holds aged.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How datagrams get from the journal into the meter.
-enum Mode {
-    /// Not yet: the journals' tails are being committed.
-    JournalOnly,
-    /// Read back from the journal.
-    Backlog(Reader),
-    /// As they come.
-    Direct,
-}
-
 /// What a receiver is made of.
 pub(super) struct Parts {
     pub(super) index: usize,
-    pub(super) sockets: Sockets,
     pub(super) writer: journal::Writer,
     pub(super) directory: PathBuf,
     pub(super) durable: Arc<Durable>,
@@ -76,19 +67,18 @@ pub(super) struct Parts {
 }
 
 pub(super) struct Receiver {
-    parts: Parts,
-    mode: Mode,
-    /// Everything before it is metered ...
-    metered: Position,
-    /// ... and everything before it is drained into a flush.
+    intake: Intake,
+    sockets: Sockets,
+    streams: Streams,
+    /// What is polled beside the sockets.
+    others: Others,
+    /// Everything before it is drained into a flush.
     drained: Position,
     /// Whether a source is allowed, as of `generation`.
     verdicts: HashMap<IpAddr, bool, foldhash::fast::RandomState>,
     generation: u64,
     last_flush: Instant,
     last_tick: Instant,
-    /// Frames lost by the journal that are accounted for.
-    lost_frames: u64,
     flush_done: u64,
     /// Where the journal could not be read, last.
     damaged_at: Option<Position>,
@@ -98,20 +88,22 @@ pub(super) struct Receiver {
 type Outcome = Result<(), String>;
 
 impl Receiver {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts, sockets: Sockets, streams: Streams) -> Self {
         let from = parts.from;
         // Limits are known before anything comes.
-        parts.durable.publish(&parts.shared.counters.processors[parts.index].journal_queue);
+        let own = &parts.shared.counters.processors[parts.index];
+        own.connections.limit.store(streams.limits().connections as u64, Relaxed);
+        parts.durable.publish(&own.journal_queue);
         Self {
             generation: parts.registry.generation(),
-            parts,
-            mode: Mode::JournalOnly,
-            metered: from,
+            intake: Intake::new(parts),
+            sockets,
+            streams,
+            others: Others::default(),
             drained: from,
             verdicts: HashMap::default(),
             last_flush: Instant::now(),
             last_tick: Instant::now(),
-            lost_frames: 0,
             flush_done: 0,
             damaged_at: None,
         }
@@ -119,118 +111,92 @@ impl Receiver {
 
     /// Receives and meters until the daemon stops.
     ///
-    /// Gives the sockets back, to be closed when all receivers have ended: without them the kernel would hand this
-    /// receiver's exporters to another one, which would begin a memory of them anew and commit it over theirs.
-    pub(super) fn run(mut self) -> Sockets {
+    /// Gives the sockets and listeners back, to be closed when all receivers have ended: without them the kernel would
+    /// hand this receiver's exporters to another one, which would begin a memory of them anew and commit it over theirs.
+    pub(super) fn run(mut self) -> (Sockets, Streams) {
         if let Err(message) = self.work() {
-            let _ = self.parts.events.send(Event::Fatal(message));
+            let _ = self.intake.parts.events.send(Event::Fatal(message));
         }
-        self.parts.sockets
+        (self.sockets, self.streams)
     }
 
     fn work(&mut self) -> Outcome {
-        while !self.parts.shared.stopping.load(Relaxed) {
+        while !self.intake.parts.shared.stopping.load(Relaxed) {
             // While the usage table is full, there is nothing to be done but to receive.
-            let is_reading = matches!(self.mode, Mode::Backlog(_)) && self.parts.processor.has_room();
+            let is_reading =
+                matches!(self.intake.mode, Mode::Backlog(_)) && self.intake.parts.processor.has_room();
             let wait = if is_reading { Duration::ZERO } else { RECEIVE_WAIT };
             self.receive(wait)?;
-            self.parts.writer.tick(Instant::now());
+            self.intake.parts.writer.tick(Instant::now());
             self.change_mode()?;
             self.read_back()?;
             self.tick();
             self.flush_if_due()?;
         }
         self.empty_sockets()?;
-        self.parts.writer.hand_over();
+        self.end_streams()?;
+        self.intake.parts.writer.hand_over();
         self.flush_at_the_end();
         Ok(())
     }
 
-    /// Takes what the sockets have; returns how many datagrams that was.
-    fn receive(&mut self, wait: Duration) -> Result<usize, String> {
-        let parts = &mut self.parts;
-        let own = &parts.shared.counters.processors[parts.index];
-        if parts.registry.generation() != self.generation || self.verdicts.len() > VERDICTS_MAX {
-            self.generation = parts.registry.generation();
-            self.verdicts.clear();
+    /// Takes what the sockets and connections have. True: there was something.
+    fn receive(&mut self, wait: Duration) -> Result<bool, String> {
+        let Self { intake, sockets, streams, others, verdicts, .. } = self;
+        let generation = intake.parts.registry.generation();
+        let is_reloaded = generation != self.generation;
+        if is_reloaded || verdicts.len() > VERDICTS_MAX {
+            self.generation = generation;
+            verdicts.clear();
         }
-        let batch = match parts.sockets.receive(wait) {
+        let registry = Arc::clone(&intake.parts.registry);
+        let mut admits =
+            |address| *verdicts.entry(address).or_insert_with(|| registry.admit(address).is_some());
+        if is_reloaded {
+            streams.keep_only(&mut admits);
+        }
+        streams.watch(others, Instant::now());
+        let batch = match sockets.receive_beside(others, wait) {
             Ok(batch) => batch,
             Err(error) => return Err(format!("receiving failed: {error}")),
         };
-        let received = UnixMillis(now_ms());
-        let (mut datagrams, mut octets, mut rejected, mut journalled, mut unjournalled, mut dropped) =
-            (0_u64, 0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
+        intake.received = UnixMillis(now_ms());
         for Datagram { source, payload } in batch.iter() {
-            datagrams += 1;
-            octets += payload.len() as u64;
-            let address = source.ip();
-            let allowed =
-                *self.verdicts.entry(address).or_insert_with(|| parts.registry.admit(address).is_some());
-            if !allowed {
-                rejected += 1;
-                continue;
-            }
-            let before = parts.writer.end();
-            let kept = journal(&mut parts.writer, &parts.durable, received, source, payload).is_ok();
-            if kept {
-                journalled += 1;
-            }
-            let meter_now = matches!(self.mode, Mode::Direct);
-            if meter_now && parts.processor.has_room() {
-                match parts.processor.feed(received, address, payload).map_err(|e| bad_checkpoint(&e))? {
-                    Taken::Yes => unjournalled += u64::from(!kept),
-                    Taken::Rejected => {
-                        // A reload took its exporter away in the middle of the batch.
-                        rejected += 1;
-                        journalled -= u64::from(kept);
-                    }
-                }
-                self.metered = parts.writer.end();
-            } else if !kept {
-                dropped += 1;
-            } else if meter_now {
-                // The usage table is full: the journal holds the rest until the ledger takes usage again.
-                warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
-                parts.processor.publish_gauges();
-                own.usage.failures.fetch_add(1, Relaxed);
-                account_for_lost(own, &parts.durable, &mut self.lost_frames, true);
-                let reader = Reader::open(&parts.directory, before).map_err(|e| e.to_string())?;
-                self.mode = Mode::Backlog(reader);
+            if admits(source.ip()) {
+                intake.datagram(source, payload)?;
+            } else {
+                intake.reject(payload);
             }
         }
-        for (counter, n) in [
-            (&own.datagrams, datagrams),
-            (&own.octets, octets),
-            (&own.rejected, rejected),
-            (&own.journalled, journalled),
-            (&own.unjournalled, unjournalled),
-            (&own.dropped, dropped),
-        ] {
-            if n > 0 {
-                counter.fetch_add(n, Relaxed);
-            }
+        let (index, processors) = (intake.parts.index, intake.parts.shared.committed.len());
+        let is_ours = |address| socket::owner(address, processors) == index && admits(address);
+        let came = streams.take(others, Instant::now(), is_ours, |session, source, message| {
+            intake.message(session, source, message)
+        })?;
+        intake.publish();
+        if came {
+            intake.own().connections.set_current(streams.len() as u64);
         }
-        Ok(usize::try_from(datagrams).unwrap_or(usize::MAX))
+        Ok(came || !batch.is_empty())
     }
 
     fn change_mode(&mut self) -> Outcome {
-        if matches!(self.mode, Mode::JournalOnly) && self.parts.shared.caught_up.load(Relaxed) {
-            let parts = &mut self.parts;
+        if matches!(self.intake.mode, Mode::JournalOnly) && self.intake.parts.shared.caught_up.load(Relaxed) {
+            let parts = &mut self.intake.parts;
             let (index, processors) = (parts.index, parts.shared.committed.len());
             let taken =
                 parts.processor.take_up_waiting(|address| socket::owner(address, processors) == index);
             taken.map_err(|e| bad_checkpoint(&e))?;
-            let reader = Reader::open(&parts.directory, self.metered).map_err(|e| e.to_string())?;
-            self.mode = Mode::Backlog(reader);
+            let reader = Reader::open(&parts.directory, self.intake.metered).map_err(|e| e.to_string())?;
+            self.intake.mode = Mode::Backlog(reader);
         }
         Ok(())
     }
 
     /// Meters some of the backlog; at its end, datagrams are metered as they come.
     fn read_back(&mut self) -> Outcome {
-        let parts = &mut self.parts;
-        let Mode::Backlog(reader) = &mut self.mode else { return Ok(()) };
+        let parts = &mut self.intake.parts;
+        let Mode::Backlog(reader) = &mut self.intake.mode else { return Ok(()) };
         if !parts.processor.has_room() {
             return Ok(());
         }
@@ -247,24 +213,26 @@ impl Receiver {
                     let source = frame.source.ip().to_canonical();
                     let taken = parts
                         .processor
-                        .feed(frame.received, source, frame.payload)
+                        .feed_in(frame.session, frame.received, source, frame.payload)
                         .map_err(|e| bad_checkpoint(&e))?;
                     if taken == Taken::Rejected {
                         // A reload took its exporter away while it waited in the journal.
                         let own = &parts.shared.counters.processors[parts.index];
-                        own.rejected.fetch_add(1, Relaxed);
-                        own.journalled.fetch_sub(1, Relaxed);
+                        let one = u64::from(frame.session.is_none() || !frame.payload.is_empty());
+                        own.rejected.fetch_add(one, Relaxed);
+                        own.journalled.fetch_sub(one, Relaxed);
                     }
-                    self.metered = frame.end;
+                    self.intake.metered = frame.end;
                     frames += 1;
                 }
                 Ok(None) => {
                     if parts.durable.position() >= parts.writer.end() || parts.durable.failed() {
-                        let own = &parts.shared.counters.processors[parts.index];
-                        account_for_lost(own, &parts.durable, &mut self.lost_frames, false);
-                        self.metered = parts.writer.end();
-                        self.mode = Mode::Direct;
                         info!(processor = parts.index, "Metering as datagrams come.");
+                        self.intake.metered = parts.writer.end();
+                        if self.intake.account_for_lost(false) {
+                            self.streams.restart();
+                        }
+                        self.intake.mode = Mode::Direct;
                     }
                     return Ok(());
                 }
@@ -272,8 +240,8 @@ impl Receiver {
                     error!(processor = parts.index, %error, "A part of the journal cannot be read; it is lost.");
                     if self.damaged_at.replace(reader.position()) == Some(reader.position()) {
                         // Nothing behind it can be found either.
-                        self.metered = parts.writer.end();
-                        self.mode = Mode::Direct;
+                        self.intake.metered = parts.writer.end();
+                        self.intake.mode = Mode::Direct;
                     }
                     return Ok(());
                 }
@@ -288,49 +256,64 @@ impl Receiver {
             return;
         }
         self.last_tick = Instant::now();
-        let parts = &mut self.parts;
-        let own = &parts.shared.counters.processors[parts.index];
-        own.kernel_drops.store(parts.sockets.kernel_drops(), Relaxed);
-        own.backlog.store(parts.writer.end().0.saturating_sub(self.metered.0), Relaxed);
-        parts.durable.publish(&own.journal_queue);
-        let is_direct = matches!(self.mode, Mode::Direct);
-        account_for_lost(own, &parts.durable, &mut self.lost_frames, is_direct);
-        if matches!(self.mode, Mode::Direct) {
+        self.streams.expire(self.last_tick);
+        let own = self.intake.own();
+        own.kernel_drops.store(self.sockets.kernel_drops(), Relaxed);
+        own.backlog.store(self.intake.parts.writer.end().0.saturating_sub(self.intake.metered.0), Relaxed);
+        self.intake.parts.durable.publish(&own.journal_queue);
+        let counts = self.streams.counts();
+        own.connections.set_current(self.streams.len() as u64);
+        own.connections.failures.store(counts.crowded, Relaxed);
+        own.connections_accepted.store(counts.accepted, Relaxed);
+        own.connections_refused.store(counts.refused, Relaxed);
+        own.connections_broken.store(counts.broken, Relaxed);
+        own.connections_idle.store(counts.idle, Relaxed);
+        let is_direct = matches!(self.intake.mode, Mode::Direct);
+        if self.intake.account_for_lost(is_direct) {
+            // A template may be among it, and over TCP it comes once.
+            self.streams.restart();
+        }
+        let parts = &mut self.intake.parts;
+        if is_direct {
             parts.processor.expire(UnixMillis(now_ms()));
         }
         parts.processor.publish_gauges();
     }
 
     fn flush_if_due(&mut self) -> Outcome {
-        let wanted = self.parts.shared.flush_wanted.load(Relaxed);
-        let is_wanted = wanted > self.flush_done && matches!(self.mode, Mode::Direct);
+        let wanted = self.intake.parts.shared.flush_wanted.load(Relaxed);
+        let is_wanted = wanted > self.flush_done && matches!(self.intake.mode, Mode::Direct);
         if is_wanted {
             self.empty_sockets()?;
         }
-        let is_due = self.last_flush.elapsed() >= Duration::from_millis(self.parts.flush_ms);
-        if !(is_wanted || is_due || !self.parts.processor.has_room()) || !self.may_flush() {
+        let is_due = self.last_flush.elapsed() >= Duration::from_millis(self.intake.parts.flush_ms);
+        if !(is_wanted || is_due || !self.intake.parts.processor.has_room()) || !self.may_flush() {
             return Ok(());
         }
         self.flush()?;
         // A socket emptied just now may have filled the table, or a mode changed: then the request waits.
-        if is_wanted && matches!(self.mode, Mode::Direct) {
+        if is_wanted && matches!(self.intake.mode, Mode::Direct) {
             self.flush_done = wanted;
-            let barrier = Request::Barrier { index: self.parts.index, generation: wanted };
-            self.parts.requests.send(barrier).map_err(|_| "the ledger's writer has stopped".to_owned())?;
+            let barrier = Request::Barrier { index: self.intake.parts.index, generation: wanted };
+            self.intake
+                .parts
+                .requests
+                .send(barrier)
+                .map_err(|_| "the ledger's writer has stopped".to_owned())?;
         }
         Ok(())
     }
 
     fn may_flush(&self) -> bool {
-        self.parts.shared.in_flight[self.parts.index].load(Relaxed) < IN_FLIGHT_MAX
+        self.intake.parts.shared.in_flight[self.intake.parts.index].load(Relaxed) < IN_FLIGHT_MAX
     }
 
     /// Drains the processor into a flush. The caller has seen that there is room for one.
     fn flush(&mut self) -> Outcome {
         self.last_flush = Instant::now();
-        let parts = &mut self.parts;
-        if matches!(self.mode, Mode::JournalOnly)
-            || (!parts.processor.has_news() && self.metered == self.drained)
+        let parts = &mut self.intake.parts;
+        if matches!(self.intake.mode, Mode::JournalOnly)
+            || (!parts.processor.has_news() && self.intake.metered == self.drained)
         {
             return Ok(());
         }
@@ -342,11 +325,11 @@ impl Receiver {
         let advance = Advance {
             source: parts.source,
             from: self.drained,
-            to: self.metered,
+            to: self.intake.metered,
             complete: false,
             totals: FlushTotals::default(),
         };
-        self.drained = self.metered;
+        self.drained = self.intake.metered;
         parts.shared.in_flight[parts.index].fetch_add(1, Relaxed);
         let request = Request::Flush { index: parts.index, advance, drained, drained_at };
         parts.requests.send(request).map_err(|_| "the ledger's writer has stopped".to_owned())
@@ -354,11 +337,29 @@ impl Receiver {
 
     /// Takes all that had arrived: until the sockets have nothing.
     fn empty_sockets(&mut self) -> Outcome {
+        let begun = Instant::now();
         for _ in 0..EMPTY_ROUNDS {
-            if self.receive(Duration::ZERO)? == 0 {
+            if !self.receive(Duration::ZERO)? || begun.elapsed() > EMPTY_WAIT {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Closes the connections, whose peers take what has come for delivered: so it is taken, even if the disk is slow.
+    fn end_streams(&mut self) -> Outcome {
+        let begun = Instant::now();
+        while self.streams.is_held_up() && begun.elapsed() < STREAMS_WAIT {
+            let parts = &mut self.intake.parts;
+            parts.writer.hand_over();
+            parts.durable.wait_until(parts.writer.end(), QUEUE_WAIT);
+            self.receive(Duration::ZERO)?;
+        }
+        let intake = &mut self.intake;
+        intake.received = UnixMillis(now_ms());
+        self.streams
+            .end(Instant::now(), |session, source, message| intake.message(session, source, message))?;
+        intake.publish();
         Ok(())
     }
 
@@ -368,60 +369,19 @@ impl Receiver {
         while !self.may_flush() {
             if begun.elapsed() > Duration::from_secs(30) {
                 warn!(
-                    processor = self.parts.index,
+                    processor = self.intake.parts.index,
                     "The ledger is busy; what it has not taken stays in the journal."
                 );
                 return;
             }
             std::thread::yield_now();
-            self.parts.durable.wait_until(Position(u64::MAX), Duration::from_millis(10));
+            self.intake.parts.durable.wait_until(Position(u64::MAX), Duration::from_millis(10));
         }
         if self.flush().is_err() {
             warn!(
-                processor = self.parts.index,
+                processor = self.intake.parts.index,
                 "The ledger's writer has stopped; usage stays in the journal."
             );
         }
     }
-}
-
-/// Counts the frames that the journal lost since the last call: metered all the same, or gone. To be called before the
-/// mode changes, since that decides which.
-fn account_for_lost(own: &counters::Processor, durable: &Durable, accounted: &mut u64, were_metered: bool) {
-    let frames = durable.lost().frames - *accounted;
-    if frames == 0 {
-        return;
-    }
-    *accounted += frames;
-    own.journalled.fetch_sub(frames, Relaxed);
-    let counter = if were_metered { &own.unjournalled } else { &own.dropped };
-    counter.fetch_add(frames, Relaxed);
-    if were_metered {
-        error!(frames, "The journal could not be written; these datagrams have no replay protection.");
-    } else {
-        error!(frames, "The journal could not be written; these datagrams are lost.");
-    }
-}
-
-/// Puts a datagram into the journal, waiting a little for room.
-fn journal(
-    writer: &mut journal::Writer,
-    durable: &Durable,
-    received: UnixMillis,
-    source: SocketAddr,
-    payload: &[u8],
-) -> Result<(), Refused> {
-    match writer.append(received, source, payload) {
-        Ok(_) => Ok(()),
-        Err(Refused::Full) => {
-            writer.hand_over();
-            durable.wait_until(writer.end(), QUEUE_WAIT);
-            writer.append(received, source, payload).map(|_| ())
-        }
-        Err(refused) => Err(refused),
-    }
-}
-
-fn bad_checkpoint(error: &BadCheckpoint) -> String {
-    error.to_string()
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Context;
+use crate::ids::Session;
 use crate::units::UnixMillis;
 
 /// What keeping a set costs besides its octets.
@@ -16,6 +17,7 @@ const OVERHEAD: usize = 128;
 /// A set that waits.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Held {
+    session: Option<Session>,
     pub(super) context: Context,
     /// The id of the template that it waits for.
     pub(super) template: u16,
@@ -51,14 +53,21 @@ impl Hold {
     }
 
     /// Keeps a set; the oldest ones give way while there is no room.
-    pub(super) fn keep(&mut self, context: &Context, template: u16, octets: &[u8], limit: usize) -> Expired {
+    pub(super) fn keep(
+        &mut self,
+        session: Option<Session>,
+        context: &Context,
+        template: u16,
+        octets: &[u8],
+        limit: usize,
+    ) -> Expired {
         if octets.len() + OVERHEAD > limit {
             return Expired { sets: 1, octets: octets.len() as u64 };
         }
         let mut expired = Expired::default();
         while self.cost() + octets.len() + OVERHEAD > limit && self.drop_oldest(&mut expired) {}
         self.octets += octets.len();
-        self.sets.push_back(Held { context: *context, template, octets: octets.to_vec() });
+        self.sets.push_back(Held { session, context: *context, template, octets: octets.to_vec() });
         expired
     }
 
@@ -91,10 +100,32 @@ impl Hold {
         true
     }
 
+    /// Drops what waits in sessions that are over.
+    pub(super) fn end_sessions(&mut self, is_over: impl Fn(Session) -> bool) -> Expired {
+        let mut expired = Expired::default();
+        self.sets.retain(|set| {
+            let goes = set.session.is_some_and(&is_over);
+            if goes {
+                expired.sets += 1;
+                expired.octets += set.octets.len() as u64;
+            }
+            !goes
+        });
+        self.octets -= usize::try_from(expired.octets).expect("what is in memory");
+        expired
+    }
+
     /// Takes out the sets that wait for a template, oldest first.
-    pub(super) fn take(&mut self, version: u16, domain: u32, template: u16) -> Vec<Held> {
+    pub(super) fn take(
+        &mut self,
+        session: Option<Session>,
+        version: u16,
+        domain: u32,
+        template: u16,
+    ) -> Vec<Held> {
         let waits = |set: &Held| {
-            set.template == template && set.context.domain == domain && set.context.version == version
+            (set.session, set.template) == (session, template)
+                && (set.context.domain, set.context.version) == (domain, version)
         };
         if !self.sets.iter().any(waits) {
             return Vec::new();

@@ -1,14 +1,15 @@
 //! IPFIX (RFC 7011): a header of 16 octets, template sets (id 2), options template sets (id 3), data sets.
 //!
 //! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind.
-//! Data that was received before keeps its meaning, because it is decoded when it is received.
+//! Data that was received before keeps its meaning, because it is decoded when it is received. A redefinition without a
+//! withdrawal is taken as well, over TCP too: where messages come in order the newest definition is the one meant.
 
 use super::clock::Context;
 use super::sequence::{Records, Unit};
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
-use crate::ids::ExporterId;
+use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
 const HEADER: usize = 16;
@@ -21,6 +22,7 @@ const ENTERPRISE: u16 = 0x8000;
 impl ExporterDecoder {
     pub(super) fn ipfix(
         &mut self,
+        session: Option<Session>,
         exporter: ExporterId,
         limits: &Limits,
         received: UnixMillis,
@@ -37,7 +39,8 @@ impl ExporterDecoder {
         if end < HEADER {
             return Err(Error::MessageLength { length, octets: payload.len() });
         }
-        let at = self.domain(10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
+        let at =
+            self.domain_in(session, 10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
         if self.domains[at].is_duplicate(number, payload) {
             return Ok(Fate::Duplicate);
         }
@@ -51,7 +54,7 @@ impl ExporterDecoder {
             system_init: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
-        if domain.sequence.starts_anew(number, None, Unit::RECORDS) {
+        if session.is_none() && domain.sequence.starts_anew(number, None, Unit::RECORDS) {
             work.doubt_templates(domain);
         }
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };

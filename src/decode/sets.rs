@@ -90,10 +90,12 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
-        let Domain { templates, system_init, .. } = domain;
-        let Some(template) = templates.get(id, context.received, self.limits.template_lifetime_ms) else {
+        let Domain { session, templates, system_init, .. } = domain;
+        // Over TCP a template holds as long as its session (RFC 7011 section 8.3).
+        let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
+        let Some(template) = templates.get(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
-            let expired = self.hold.keep(context, id, octets, self.limits.hold_octets);
+            let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
@@ -150,7 +152,7 @@ impl Work<'_> {
     /// Decodes the sets that waited for template `id`. Their offsets in an error count from the set's first record.
     fn release(&mut self, domain: &mut Domain, id: u16) -> Result<(), Error> {
         let mut outcome = Outcome::NOTHING;
-        for held in self.hold.take(domain.version, domain.id, id) {
+        for held in self.hold.take(domain.session, domain.version, domain.id, id) {
             let set = Piece { data: &held.octets, at: 0, end: held.octets.len() };
             self.data_set(domain, &held.context, id, set, &mut outcome);
         }

@@ -10,6 +10,7 @@ mod oracle;
 mod restart;
 mod robust;
 mod sections;
+mod sessions;
 mod sflow;
 mod state;
 mod times;

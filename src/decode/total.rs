@@ -95,23 +95,53 @@ impl Totals {
             && (octets < newer.octets || packets < newer.packets)
         {
             // Overtaken on the way: a newer record has counted this one's octets.
-            self.young.insert(key, newer);
+            self.keep(key, newer, limit);
             return (0, 0);
         }
         if over {
             self.young.remove(&key);
         } else {
-            if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
-                self.forgotten += self.old.len() as u64;
-                self.old = core::mem::take(&mut self.young);
-            }
-            self.young.insert(key, Total { octets, packets, end });
+            self.keep(key, Total { octets, packets, end }, limit);
         }
         match before {
             Some(before) if before.octets <= octets && before.packets <= packets => {
                 (octets - before.octets, packets - before.packets)
             }
             _ => (octets, packets),
+        }
+    }
+    /// Makes a flow one of the younger generation; where that is full it becomes the older one.
+    fn keep(&mut self, key: Key, total: Total, limit: usize) {
+        if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
+            self.forgotten += self.old.len() as u64;
+            core::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
+        }
+        self.young.insert(key, total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Totals that were overtaken keep their flow as any others do, and take no more room: an exporter that repeats old
+    /// ones must not make the table grow.
+    #[test]
+    fn overtaken_totals_stay_within_the_limit() {
+        const LIMIT: usize = 8;
+        let mut totals = Totals::default();
+        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
+        for round in 0..50 {
+            for n in 0..16 {
+                totals.advance(key(n), (1000, 10), UnixMillis(round), false, LIMIT);
+                assert!(totals.len() <= LIMIT, "{}", totals.len());
+            }
+            for n in 0..16 {
+                // Fewer octets at an earlier time.
+                totals.advance(key(n), (500, 5), UnixMillis(round - 1), false, LIMIT);
+                assert!(totals.len() <= LIMIT, "{}", totals.len());
+            }
         }
     }
 }

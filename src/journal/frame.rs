@@ -1,12 +1,12 @@
-//! A frame: one datagram on disk.
+//! A frame: one datagram, or one message of a TCP session, on disk.
 //!
 //! | octets | |
 //! | --- | --- |
 //! | 4 | length: octets of the frame after the checksum |
 //! | 4 | CRC-32 (IEEE) over position (8 octets), length and all that follows |
 //! | 8 | received, milliseconds since the epoch |
-//! | 2 | source port |
-//! | 1 | address family: 4 or 6 |
+//! | 2 | source port; the session's number where it came over TCP |
+//! | 1 | address family: 4 or 6; 20 or 22 where it came over TCP |
 //! | 4 or 16 | source address, in network order |
 //! | rest | payload |
 //!
@@ -16,7 +16,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::ids::Position;
+use crate::ids::{Position, Session};
 use crate::units::UnixMillis;
 
 /// The longest payload a frame may have; longer than any UDP payload.
@@ -26,6 +26,8 @@ pub const PAYLOAD_OCTETS_MAX: usize = 65_535;
 const PREFIX: usize = 8;
 /// Received, port and family.
 const FIXED: usize = 11;
+/// Added to the address family of what came over TCP.
+const TCP: u8 = 0x10;
 const LENGTH_MIN: usize = FIXED + 4;
 const LENGTH_MAX: usize = FIXED + 16 + PAYLOAD_OCTETS_MAX;
 
@@ -37,6 +39,7 @@ pub(super) const FRAME_OCTETS_MAX: usize = PREFIX + LENGTH_MAX;
 pub(super) struct Parts<'a> {
     pub(super) received: UnixMillis,
     pub(super) source: SocketAddr,
+    pub(super) session: Option<Session>,
     pub(super) payload: &'a [u8],
     /// Octets of the whole frame.
     pub(super) octets: usize,
@@ -64,6 +67,7 @@ pub(super) fn encode(
     at: Position,
     received: UnixMillis,
     source: SocketAddr,
+    session: Option<Session>,
     payload: &[u8],
 ) {
     let length = u32::try_from(encoded_octets(source, payload) - PREFIX).expect("payloads are bounded");
@@ -71,14 +75,16 @@ pub(super) fn encode(
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&received.0.to_le_bytes());
-    out.extend_from_slice(&source.port().to_le_bytes());
+    let port = session.map_or_else(|| source.port(), |session| session.0);
+    let tcp = if session.is_some() { TCP } else { 0 };
+    out.extend_from_slice(&port.to_le_bytes());
     match source.ip() {
         IpAddr::V4(address) => {
-            out.push(4);
+            out.push(4 | tcp);
             out.extend_from_slice(&address.octets());
         }
         IpAddr::V6(address) => {
-            out.push(6);
+            out.push(6 | tcp);
             out.extend_from_slice(&address.octets());
         }
     }
@@ -112,7 +118,7 @@ fn parts(body: &[u8]) -> Option<Parts<'_>> {
     let (received, rest) = body.split_first_chunk::<8>()?;
     let (port, rest) = rest.split_first_chunk::<2>()?;
     let (family, rest) = rest.split_first()?;
-    let (address, payload) = match family {
+    let (address, payload) = match family & !TCP {
         4 => {
             let (address, payload) = rest.split_first_chunk::<4>()?;
             (IpAddr::V4(Ipv4Addr::from(*address)), payload)
@@ -126,9 +132,11 @@ fn parts(body: &[u8]) -> Option<Parts<'_>> {
     if payload.len() > PAYLOAD_OCTETS_MAX {
         return None;
     }
+    let port = u16::from_le_bytes(*port);
     Some(Parts {
         received: UnixMillis(i64::from_le_bytes(*received)),
-        source: SocketAddr::new(address, u16::from_le_bytes(*port)),
+        source: SocketAddr::new(address, port),
+        session: (family & TCP != 0).then_some(Session(port)),
         payload,
         octets: PREFIX + body.len(),
     })

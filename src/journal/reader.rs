@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::frame::{self, Decoded, FRAME_OCTETS_MAX};
 use super::segment::{self, HEADER_OCTETS};
-use crate::ids::Position;
+use crate::ids::{Position, Session};
 use crate::units::UnixMillis;
 
 /// Octets read at once.
 const WINDOW_OCTETS: usize = 16 * FRAME_OCTETS_MAX;
 
-/// A datagram from the journal.
+/// A datagram from the journal, or a message of a TCP session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Frame<'a> {
     /// When it was received.
     pub received: UnixMillis,
     /// Where it came from.
     pub source: SocketAddr,
+    /// The session that it came in; none over UDP. Without a payload it is the session's boundary.
+    pub session: Option<Session>,
     /// What it said.
     pub payload: &'a [u8],
     /// The position after it: where to go on once it is committed.
@@ -123,6 +125,7 @@ impl Reader {
         Ok(Some(Frame {
             received: parts.received,
             source: parts.source,
+            session: parts.session,
             payload: parts.payload,
             end: self.at,
         }))

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::ids::Session;
 use crate::units::UnixMillis;
 
 /// What was appended, with the position after it.
@@ -497,4 +498,35 @@ proptest! {
             prop_assert!(now.since(first.received) <= age);
         }
     }
+}
+
+/// What came over TCP comes back with its session, boundaries too; but a boundary that is lost is no lost datagram.
+#[test]
+fn sessions_are_kept_and_their_boundaries_not_counted() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, syncer, durable) = open(directory.path(), &SMALL).unwrap();
+    let thread = run(syncer);
+    let source = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let kept = [
+        (None, source("192.0.2.1:2055"), &b""[..]),
+        (Some(Session(40_000)), source("192.0.2.1:40000"), b""),
+        (Some(Session(40_000)), source("192.0.2.1:40000"), b"message"),
+        (None, source("[2001:db8::1]:2055"), b"datagram"),
+        (Some(Session(7)), source("[2001:db8::1]:40001"), b"another"),
+        (Some(Session(7)), source("[2001:db8::1]:40001"), b""),
+    ];
+    for (session, source, payload) in kept {
+        writer.append_in(session, UnixMillis(5), source, payload).unwrap();
+    }
+    drop(writer);
+    thread.join().unwrap();
+    assert_eq!(durable.frames(), 4);
+    let mut reader = Reader::open(directory.path(), Position(0)).unwrap();
+    for (session, source, payload) in kept {
+        let frame = reader.next().unwrap().unwrap();
+        let port = session.map_or_else(|| source.port(), |session| session.0);
+        assert_eq!((frame.session, frame.payload), (session, payload));
+        assert_eq!(frame.source, SocketAddr::new(source.ip(), port));
+    }
+    assert_eq!(reader.next().unwrap(), None);
 }

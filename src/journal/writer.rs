@@ -13,14 +13,14 @@ use super::durable::Durable;
 use super::frame::{self, FRAME_OCTETS_MAX, PAYLOAD_OCTETS_MAX};
 use super::segment::Segment;
 use super::syncer::Syncer;
-use crate::ids::Position;
+use crate::ids::{Position, Session};
 use crate::units::UnixMillis;
 
 /// Frames on the way from the Writer to the Syncer.
 #[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    /// Whole frames in `bytes`.
+    /// Whole frames in `bytes`, but for the boundaries of sessions: nobody counts those as datagrams.
     pub(super) frames: u64,
 }
 
@@ -126,6 +126,20 @@ impl Writer {
         source: SocketAddr,
         payload: &[u8],
     ) -> Result<Position, Refused> {
+        self.append_in(None, received, source, payload)
+    }
+
+    /// [`Writer::append`] for what came in a session; without a payload it is the session's boundary.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_in(
+        &mut self,
+        session: Option<Session>,
+        received: UnixMillis,
+        source: SocketAddr,
+        payload: &[u8],
+    ) -> Result<Position, Refused> {
         if payload.len() > PAYLOAD_OCTETS_MAX {
             return Err(Refused::TooLong);
         }
@@ -141,8 +155,8 @@ impl Writer {
             self.current = Some(Buffer { bytes, frames: 0 });
         }
         let Some(buffer) = &mut self.current else { return Err(Refused::Full) };
-        frame::encode(&mut buffer.bytes, self.end, received, source, payload);
-        buffer.frames += 1;
+        frame::encode(&mut buffer.bytes, self.end, received, source, session, payload);
+        buffer.frames += u64::from(session.is_none() || !payload.is_empty());
         self.end.0 += octets;
         let is_full = buffer.bytes.len() >= self.sync_octets;
         let queue = self.durable.queue();

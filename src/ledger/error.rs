@@ -85,8 +85,8 @@ pub enum Error {
     /// All numbers of a kind are given.
     #[error("the ledger has no number left for another {0:?}")]
     Full(NameKind),
-    /// The server is still busy with a commit whose answer was lost.
-    #[error("the ledger is still busy with an earlier commit")]
+    /// The server is still busy with a connection that was lost: a commit, or the lock of the one daemon.
+    #[error("the ledger is still busy with an earlier connection of ours")]
     InProgress,
     /// An invoice that is no draft would be replaced.
     #[error("invoice {number} is {state}; only a draft can be replaced")]
@@ -95,6 +95,16 @@ pub enum Error {
         number: String,
         /// Its state.
         state: String,
+    },
+    /// Another daemon is running on this ledger.
+    #[error(
+        "another daemon keeps the ledger {url}: {by}. One ledger has one daemon; a standby is started when the other one has ended"
+    )]
+    Kept {
+        /// Which ledger.
+        url: String,
+        /// What is known of the other one.
+        by: String,
     },
     /// A newer program made this ledger.
     #[error(

@@ -22,6 +22,9 @@ use crate::ids::Position;
 #[cfg(feature = "postgres")]
 const POSTGRES_BATCH_ROWS: usize = 16_384;
 
+/// Rows of one statement on SQLite. Half of what a row on its own costs is beginning and ending the statement.
+const SQLITE_BATCH_ROWS: usize = 64;
+
 /// A commit that the server may or may not have made: the connection broke before its answer came.
 pub(super) struct InDoubt {
     /// The server's number of the transaction.
@@ -185,8 +188,12 @@ impl Ledger {
             Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
                 begun = Some(asked.elapsed());
                 advance_sources!(c, &advances);
-                for row in &usage {
-                    UpsertUsage(row).execute(c)?;
+                let (batches, rest) = usage.as_chunks::<SQLITE_BATCH_ROWS>();
+                for batch in batches {
+                    UpsertUsage(batch).execute(c)?;
+                }
+                for row in rest {
+                    UpsertUsage(core::array::from_ref(row)).execute(c)?;
                 }
                 put_checkpoints!(c, &flush.checkpoints);
                 Ok(())
@@ -377,44 +384,46 @@ const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, link, direction, class
     squares_high = CASE WHEN usage.squares_high > 9223372036854775807 - excluded.squares_high \
         THEN 9223372036854775807 ELSE usage.squares_high + excluded.squares_high END";
 
-/// The upsert of one row on SQLite. A query type of its own, because diesel prepares `sql_query` anew each time, while
-/// a query with a static id is prepared once a connection.
-struct UpsertUsage<'a>(&'a StoredUsage);
+/// The upsert of `N` rows on SQLite. A query type of its own, because diesel prepares `sql_query` anew each time, while
+/// a query with a static id is prepared once a connection: the number of rows is part of the type.
+struct UpsertUsage<'a, const N: usize>(&'a [StoredUsage; N]);
 
-impl QueryId for UpsertUsage<'_> {
-    type QueryId = UpsertUsage<'static>;
+impl<const N: usize> QueryId for UpsertUsage<'_, N> {
+    type QueryId = UpsertUsage<'static, N>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl QueryFragment<Sqlite> for UpsertUsage<'_> {
+impl<const N: usize> QueryFragment<Sqlite> for UpsertUsage<'_, N> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let row = self.0;
         out.push_sql(INSERT);
-        out.push_sql("VALUES (");
-        out.push_bind_param::<BigInt, _>(&row.bucket)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&row.customer)?;
-        for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
+        out.push_sql("VALUES ");
+        for (at, row) in self.0.iter().enumerate() {
+            out.push_sql(if at == 0 { "(" } else { ", (" });
+            out.push_bind_param::<BigInt, _>(&row.bucket)?;
             out.push_sql(", ");
-            out.push_bind_param::<Integer, _>(number)?;
-        }
-        for number in [&row.rate_numerator, &row.rate_denominator] {
+            out.push_bind_param::<BigInt, _>(&row.customer)?;
+            for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
+                out.push_sql(", ");
+                out.push_bind_param::<Integer, _>(number)?;
+            }
+            for number in [&row.rate_numerator, &row.rate_denominator] {
+                out.push_sql(", ");
+                out.push_bind_param::<BigInt, _>(number)?;
+            }
             out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(number)?;
+            out.push_bind_param::<Integer, _>(&row.rate_source)?;
+            for number in [&row.octets, &row.packets, &row.flows, &row.squares_low, &row.squares_high] {
+                out.push_sql(", ");
+                out.push_bind_param::<BigInt, _>(number)?;
+            }
+            out.push_sql(")");
         }
-        out.push_sql(", ");
-        out.push_bind_param::<Integer, _>(&row.rate_source)?;
-        for number in [&row.octets, &row.packets, &row.flows, &row.squares_low, &row.squares_high] {
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(number)?;
-        }
-        out.push_sql(")");
         out.push_sql(ACCUMULATE);
         Ok(())
     }
 }
 
-impl<C: LoadConnection<Backend = Sqlite>> RunQueryDsl<C> for UpsertUsage<'_> {}
+impl<C: LoadConnection<Backend = Sqlite>, const N: usize> RunQueryDsl<C> for UpsertUsage<'_, N> {}
 
 /// The upsert of many rows on PostgreSQL: one array a column.
 #[cfg(feature = "postgres")]

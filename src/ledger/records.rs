@@ -20,7 +20,7 @@ pub enum NameKind {
 /// What positions count in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SourceKind {
-    /// The journal of a processor; its key is the processor's index.
+    /// The journal of a processor; its key names the state directory and the processor's index.
     Journal,
     /// A capture file; its key is the SHA-256 of the file.
     Capture,

@@ -77,24 +77,54 @@ impl Ledger {
     /// # Errors
     /// [`Error::Full`] where the kind has no numbers left.
     pub fn intern(&mut self, kind: NameKind, names: &[&str]) -> Result<Vec<u32>, Error> {
+        let numbers = self.number_names(kind, names, None)?;
+        numbers.into_iter().map(|number| number.ok_or(Error::Full(kind))).collect()
+    }
+
+    /// As [`Self::intern`], for names that strangers can make up: they leave `spare` numbers of the kind to names that
+    /// somebody configured. A new name beyond that gets none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn intern_sparing(
+        &mut self,
+        kind: NameKind,
+        names: &[&str],
+        spare: u32,
+    ) -> Result<Vec<Option<u32>>, Error> {
+        self.number_names(kind, names, Some(spare))
+    }
+
+    fn number_names(
+        &mut self,
+        kind: NameKind,
+        names: &[&str],
+        spare: Option<u32>,
+    ) -> Result<Vec<Option<u32>>, Error> {
         if names.iter().any(|name| name.contains('\0')) {
             return Err(Error::Range("a name with a zero octet"));
         }
+        let (first, last) = kind.range();
+        let last = last - i64::from(spare.unwrap_or(0));
         self.run("number names", |db| {
             // Names are seldom new, and looking needs no lock.
             let known = numbers(db, kind)?;
-            if let Some(found) = look_up(&known, names) {
+            let found = look_up(&known, names)?;
+            let is_full = spare.is_some() && known.values().any(|number| *number >= last);
+            if is_full || found.iter().all(Option::is_some) {
                 return Ok(found);
             }
             write_transaction!(db, c => {
                 let mut known: HashMap<String, i64> = by_name(load_names!(c, kind)?);
-                let (first, last) = kind.range();
                 let mut next = known.values().copied().max().map_or(first, |newest| first.max(newest + 1));
                 for &name in names {
                     if known.contains_key(name) {
                         continue;
                     }
                     if next > last {
+                        if spare.is_some() {
+                            break;
+                        }
                         return Err(Error::Full(kind));
                     }
                     diesel::insert_into(schema::name::table)
@@ -107,7 +137,7 @@ impl Ledger {
                     known.insert(name.to_owned(), next);
                     next += 1;
                 }
-                look_up(&known, names).ok_or_else(|| Error::Damaged("a name's number".to_owned()))
+                look_up(&known, names)
             })
         })
     }
@@ -126,6 +156,19 @@ impl Ledger {
     /// # Errors
     /// What the database says.
     pub fn source(&mut self, kind: SourceKind, key: &str) -> Result<Source, Error> {
+        self.source_after(kind, key, None)
+    }
+
+    /// As [`Self::source`]; a new one stands where the source with the key `predecessor` does, and goes on from there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn source_after(
+        &mut self,
+        kind: SourceKind,
+        key: &str,
+        predecessor: Option<&str>,
+    ) -> Result<Source, Error> {
         if key.contains('\0') {
             return Err(Error::Range("a source's key with a zero octet"));
         }
@@ -140,7 +183,12 @@ impl Ledger {
                 let newest: Option<i64> =
                     schema::source::table.select(diesel::dsl::max(schema::source::id)).first(c)?;
                 let id = newest.unwrap_or(0) + 1;
-                let row = (SourceRow::new(id, kind, key), TotalsRow { source: id, ..TotalsRow::default() });
+                let predecessor = match predecessor {
+                    Some(key) => find_source!(c, kind, key)?,
+                    None => None,
+                };
+                let position = predecessor.map_or(0, |(before, _)| before.position);
+                let row = (SourceRow::new(id, kind, key, position), TotalsRow { source: id, ..TotalsRow::default() });
                 diesel::insert_into(schema::source::table).values(&row.0).execute(c)?;
                 diesel::insert_into(schema::source_total::table).values(&row.1).execute(c)?;
                 Ok(row)
@@ -183,8 +231,9 @@ fn by_name(rows: Vec<(i64, String)>) -> HashMap<String, i64> {
     rows.into_iter().map(|(number, name)| (name, number)).collect()
 }
 
-fn look_up(known: &HashMap<String, i64>, names: &[&str]) -> Option<Vec<u32>> {
-    names.iter().map(|&name| u32::try_from(*known.get(name)?).ok()).collect()
+fn look_up(known: &HashMap<String, i64>, names: &[&str]) -> Result<Vec<Option<u32>>, Error> {
+    let number = |name: &&str| known.get(*name).map(|number| stored(*number, "a name's number")).transpose();
+    names.iter().map(number).collect()
 }
 
 /// A stored number in the type that it is of; a number that does not fit was not written by us.
@@ -210,9 +259,9 @@ struct SourceRow {
 }
 
 impl SourceRow {
-    fn new(id: i64, kind: SourceKind, key: &str) -> Self {
+    fn new(id: i64, kind: SourceKind, key: &str, position: i64) -> Self {
         let (kind, key) = (kind.as_str().to_owned(), key.to_owned());
-        Self { id, kind, key, position: 0, complete: false, flushes: 0 }
+        Self { id, kind, key, position, complete: false, flushes: 0 }
     }
 }
 

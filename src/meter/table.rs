@@ -97,11 +97,11 @@ struct Slot {
 
 impl Slot {
     const FLOWS_BITS: u32 = 24;
-    /// A row takes no additions of more packets than this ...
-    const PACKETS_MAX: u64 = 1 << 39;
-    /// ... or flows, and none when it has so many itself, so that no field runs over.
-    const FLOWS_MAX: u64 = (1 << (Self::FLOWS_BITS - 1)) - 1;
-    const OCTETS_MAX: u64 = 1 << 60;
+    /// Neither a row nor an addition with more than this many bits of octets or packets adds up in a slot ...
+    const OCTETS_BITS: u32 = 60;
+    const PACKETS_BITS: u32 = 63 - Self::FLOWS_BITS;
+    /// ... nor a row with the top bit of its packets or its flows set: so no sum runs over its field.
+    const FULL: u64 = 1 << 63 | 1 << (Self::FLOWS_BITS - 1);
 
     const fn flows(&self) -> u64 {
         self.packets_flows & ((1 << Self::FLOWS_BITS) - 1)
@@ -111,13 +111,13 @@ impl Slot {
         self.packets_flows >> Self::FLOWS_BITS
     }
 
-    /// Adds octets, packets and flows, where they fit.
+    /// Adds octets, packets and flows, of which there is one at most, where they fit.
     #[inline(always)]
     const fn try_add(&mut self, sums: &UsageSums) -> bool {
-        let full = self.octets | sums.octets >= Self::OCTETS_MAX
-            || self.packets() | sums.packets >= Self::PACKETS_MAX
-            || self.flows() | sums.flows > Self::FLOWS_MAX;
-        if full {
+        let too_much = (self.octets | sums.octets) >> Self::OCTETS_BITS
+            | sums.packets >> Self::PACKETS_BITS
+            | self.packets_flows & Self::FULL;
+        if too_much != 0 {
             return false;
         }
         self.octets += sums.octets;
@@ -206,12 +206,14 @@ impl Bucket {
 pub(super) struct Table {
     buckets: Vec<Bucket>,
     rows: usize,
+    /// Slots of all buckets.
+    slots: usize,
     /// Wide rows, by bucket and key.
     wide: HashMap<(u32, PackedKey), UsageSums, RandomState>,
     /// Place of a bucket by its number.
     places: HashMap<i32, u32, RandomState>,
-    /// The bucket that was asked for last, and its place.
-    last_bucket: Option<(i32, u32)>,
+    /// The buckets that were asked for last, and their places: flows that span two make them alternate.
+    last_buckets: [Option<(i32, u32)>; 2],
     rates: Vec<SamplingRate>,
     rate_numbers: HashMap<SamplingRate, u32, RandomState>,
     /// The rate that was asked for last, and its number.
@@ -265,6 +267,8 @@ impl Refused {
 
 impl Table {
     const SLOTS_MIN: usize = 1 << 6;
+    /// New buckets are made in the size of the last one as long as there are no more slots for each row.
+    const SLOTS_PER_ROW: usize = 6;
     /// Buckets that the table holds before it counts as full: two weeks.
     const BUCKETS_MAX: usize = 4096;
 
@@ -272,9 +276,10 @@ impl Table {
         Self {
             buckets: Vec::new(),
             rows: 0,
+            slots: 0,
             wide: HashMap::default(),
             places: HashMap::default(),
-            last_bucket: None,
+            last_buckets: [None; 2],
             rates: Vec::new(),
             rate_numbers: HashMap::default(),
             last_rate: None,
@@ -330,22 +335,31 @@ impl Table {
     #[inline]
     fn bucket(&mut self, number: i64) -> u32 {
         let number = i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX });
-        match self.last_bucket {
-            Some((last, place)) if last == number => place,
+        match self.last_buckets {
+            [Some((last, place)), _] if last == number => place,
             _ => self.find_bucket(number),
         }
     }
 
     #[inline(never)]
     fn find_bucket(&mut self, number: i32) -> u32 {
-        // A new bucket comes to hold about what the one before it holds.
-        let like = self.last_bucket.map_or(0, |(_, place)| self.buckets[place as usize].rows);
+        self.last_buckets.swap(0, 1);
+        if let Some((last, place)) = self.last_buckets[0]
+            && last == number
+        {
+            return place;
+        }
+        let like = self.last_buckets[1].map_or(0, |(_, place)| self.buckets[place as usize].slots.len());
         let place = *self.places.entry(number).or_insert_with(|| {
-            let slots = (like * 8 / 5 + 1).next_power_of_two().max(Self::SLOTS_MIN);
+            // A new bucket comes to hold about what the one before it holds; but rows that come scattered must not
+            // make many great tables.
+            let fits = self.slots + like <= self.rows * Self::SLOTS_PER_ROW;
+            let slots = if fits { like.max(Self::SLOTS_MIN) } else { Self::SLOTS_MIN };
+            self.slots += slots;
             self.buckets.push(Bucket::new(number, slots));
             u32::try_from(self.buckets.len() - 1).expect("memory holds fewer than 2^32 buckets")
         });
-        self.last_bucket = Some((number, place));
+        self.last_buckets[0] = Some((number, place));
         place
     }
 
@@ -383,6 +397,7 @@ impl Table {
                 self.rows += 1;
                 bucket.rows += 1;
                 if bucket.rows * 8 > bucket.slots.len() * 5 {
+                    self.slots += bucket.slots.len();
                     bucket.grow(&self.hasher);
                 }
             }
@@ -417,9 +432,9 @@ impl Table {
         }
         self.wide.clear();
         self.buckets.clear();
-        self.rows = 0;
+        (self.rows, self.slots) = (0, 0);
         self.places.clear();
-        self.last_bucket = None;
+        self.last_buckets = [None; 2];
         self.rates.clear();
         self.rate_numbers.clear();
         self.last_rate = None;

@@ -256,3 +256,65 @@ fn what_no_exporter_can_have_seen_is_refused_and_the_rest_stays_right() {
     assert_eq!(octets, taken * ((1 << 48) - 1));
     assert_eq!(meter.refused_records(), refused, "a drain does not forget them");
 }
+
+/// Records whose packets or octets are too many for a row's half line, between others, with squares and without: the row
+/// that comes out is the sum of all.
+#[test]
+fn wide_rows_drain_with_the_others() {
+    let sizes = PacketSizes { min: 20, max: 1500 };
+    let volumes = [(100, 1), ((1 << 47) + 7, (1 << 40) + 3), (5, 1), (1500, 1 << 39), (9, 2)];
+    for sampled in [false, true] {
+        let mut meter = Meter::new(Config::default());
+        let rate = if sampled { rate(64, 1) } else { SamplingRate::default() };
+        let mut expected = UsageSums::default();
+        for _ in 0..3 {
+            for (octets, packets) in volumes {
+                meter.add(&[FlowRecord { rate, ..flow(0, 0, octets, packets) }], &[CUSTOMER]);
+                let (squares_low, squares_high) =
+                    if sampled { sizes.bounds(octets, packets) } else { (0, 0) };
+                expected.add(&UsageSums { octets, packets, flows: 1, squares_low, squares_high });
+            }
+        }
+        // Enough octets that the row itself overflows, too.
+        let much = flow(0, 0, (1 << 48) - 1, 1);
+        for _ in 0..5000 {
+            meter.add(&[FlowRecord { rate, ..much }], &[CUSTOMER]);
+            let (octets, packets) = (much.octets.as_u64(), 1);
+            let (squares_low, squares_high) = if sampled { sizes.bounds(octets, packets) } else { (0, 0) };
+            expected.add(&UsageSums { octets, packets, flows: 1, squares_low, squares_high });
+        }
+        assert_eq!(meter.pending_octets(), expected.octets);
+        let rows = drained(&mut meter);
+        assert_eq!(rows.iter().map(|row| row.sums).collect::<Vec<_>>(), [expected], "sampled: {sampled}");
+        assert_eq!(meter.refused_records(), 0);
+    }
+}
+
+/// Rows of the same key in many buckets, met in any order; rates that are met in another order than they sort.
+#[test]
+fn buckets_and_rates_come_out_in_order() {
+    let mut meter = Meter::new(Config::default());
+    let mut expected = BTreeMap::new();
+    for n in 0..2000_i64 {
+        let end = n * 7_919 % 101 * 300_000 - 15_000_000;
+        let record = FlowRecord { rate: rate((n * 31 % 97 + 1).unsigned_abs(), 1), ..flow(end, end, 1, 1) };
+        meter.add(&[record], &[CUSTOMER]);
+        *expected.entry(key_of(&record, &CUSTOMER, BucketStart::of(record.end))).or_insert(0) += 1;
+    }
+    let rows: Vec<(UsageKey, u64)> =
+        drained(&mut meter).iter().map(|row| (row.key, row.sums.flows)).collect();
+    assert_eq!(rows, expected.into_iter().collect::<Vec<_>>());
+}
+
+/// A few rows in each of very many buckets: the table is full before its buckets take more memory than rows would.
+#[test]
+fn scattered_rows_fill_the_table() {
+    let mut meter = Meter::new(Config::default());
+    let mut n = 0;
+    while !meter.is_full() {
+        let at = n * 300_000;
+        meter.add(&[flow(at, at, 1, 1)], &[CUSTOMER]);
+        n += 1;
+    }
+    assert_eq!((n, meter.len()), (4096, 4096));
+}

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::warn;
 
-use crate::classify::Versions;
+use crate::classify::{Classifier, Versions};
 use crate::counters::{self, Counters};
 use crate::decode;
 use crate::exporter::{Exporter, SamplingPolicy};
@@ -23,6 +23,9 @@ pub const UNCONFIGURED_MAX: usize = 4096;
 
 /// At most one message an exporter in this time.
 const REPORT_EVERY_MS: i64 = 60_000;
+
+/// Exporters that one process can number. Numbers are never used again while it runs, since usage in flight has them.
+pub const NUMBERED_MAX: usize = u16::MAX as usize;
 
 /// An exporter that may send.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ struct Inner {
     unconfigured: usize,
     accept_unknown: bool,
     versions: Arc<Versions>,
+    /// The classifiers among them, by the hash of the text that each was compiled from.
+    compiled: HashMap<String, Arc<Classifier>>,
 }
 
 /// The registry.
@@ -77,8 +82,9 @@ impl Exporters {
             unconfigured: 0,
             accept_unknown: false,
             versions: Arc::new(Versions::new(Vec::new())),
+            compiled: HashMap::new(),
         };
-        counters.exporter_table.limit.store(u64::from(u16::MAX), Relaxed);
+        counters.exporter_table.limit.store(NUMBERED_MAX as u64, Relaxed);
         Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), states: Mutex::default(), counters }
     }
 
@@ -86,24 +92,38 @@ impl Exporters {
         self.inner.lock().expect("no holder of this lock panics")
     }
 
-    /// The number of the exporter called `name` at `address`. A new one is registered, without being allowed yet.
-    pub fn number(&self, name: &str, address: IpAddr) -> ExporterId {
+    /// The numbers of these exporters, in their order. New ones are registered, without being allowed yet. `None` where
+    /// that would leave fewer than `spare` of the [`NUMBERED_MAX`] numbers; then none of them gets one.
+    pub fn number(&self, exporters: &[(&str, IpAddr)], spare: usize) -> Option<Vec<ExporterId>> {
         let mut inner = self.lock();
-        self.known(&mut inner, name, address).0
+        let new = exporters.iter().filter(|(_, address)| !inner.known.contains_key(address)).count();
+        if new > 0 && inner.known.len() + new + spare > NUMBERED_MAX {
+            self.counters.exporter_table.failures.fetch_add(1, Relaxed);
+            return None;
+        }
+        exporters.iter().map(|(name, address)| Some(self.known(&mut inner, name, *address)?.0)).collect()
     }
 
-    fn known(&self, inner: &mut Inner, name: &str, address: IpAddr) -> (ExporterId, Arc<counters::Exporter>) {
+    fn known(
+        &self,
+        inner: &mut Inner,
+        name: &str,
+        address: IpAddr,
+    ) -> Option<(ExporterId, Arc<counters::Exporter>)> {
         if let Some((id, counters)) = inner.known.get(&address) {
-            return (*id, Arc::clone(counters));
+            return Some((*id, Arc::clone(counters)));
         }
         let mut all = self.counters.exporters.write().expect("no holder of this lock panics");
-        let id =
-            ExporterId(u16::try_from(all.len()).expect("the configuration and UNCONFIGURED_MAX bound it"));
+        if all.len() >= NUMBERED_MAX {
+            self.counters.exporter_table.failures.fetch_add(1, Relaxed);
+            return None;
+        }
+        let id = ExporterId(u16::try_from(all.len()).expect("NUMBERED_MAX fits"));
         let counters = Arc::new(counters::Exporter::new(name.to_owned(), address));
         all.push(Arc::clone(&counters));
         self.counters.exporter_table.set_current(all.len() as u64);
         inner.known.insert(address, (id, Arc::clone(&counters)));
-        (id, counters)
+        Some((id, counters))
     }
 
     /// Gives the exporter at `address` another name. Its number in this process stays; its counters begin anew, since
@@ -118,13 +138,16 @@ impl Exporters {
         all[usize::from(id.0)] = Arc::clone(counters);
     }
 
-    /// Puts a configuration in force: who may send, under which policy, and how flows are classified.
+    /// Puts a configuration in force: who may send, under which policy, and how flows are classified. Who got no
+    /// [`Self::number`] may not send; a configuration with such exporters is refused before it comes here.
     pub fn configure(&self, exporters: &[Exporter], accept_unknown: bool, versions: Arc<Versions>) {
         let mut inner = self.lock();
         let mut entries = HashMap::new();
         for exporter in exporters {
             self.rename(&mut inner, &exporter.name, exporter.address);
-            let (id, counters) = self.known(&mut inner, &exporter.name, exporter.address);
+            let Some((id, counters)) = self.known(&mut inner, &exporter.name, exporter.address) else {
+                continue;
+            };
             let entry =
                 Entry { id, policy: exporter.sampling.clone(), counters, reported: AtomicI64::new(0) };
             entries.insert(exporter.address, Arc::new(entry));
@@ -142,6 +165,18 @@ impl Exporters {
         inner.accept_unknown = accept_unknown;
         inner.versions = versions;
         self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// The classifier that was compiled from the text with this hash, where it is in force. It is as good as one
+    /// compiled anew: the numbers of names never change, here as in the ledger.
+    #[must_use]
+    pub fn compiled(&self, sha256: &str) -> Option<Arc<Classifier>> {
+        self.lock().compiled.get(sha256).map(Arc::clone)
+    }
+
+    /// Keeps the classifiers in force for the next configuration; those kept before are forgotten.
+    pub fn keep_compiled(&self, compiled: HashMap<String, Arc<Classifier>>) {
+        self.lock().compiled = compiled;
     }
 
     /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.
@@ -201,15 +236,14 @@ impl Exporters {
         if !inner.accept_unknown {
             return None;
         }
-        if !inner.known.contains_key(&address) {
-            if inner.unconfigured >= UNCONFIGURED_MAX {
-                self.counters.exporter_table.failures.fetch_add(1, Relaxed);
-                return None;
-            }
-            inner.unconfigured += 1;
+        if !inner.known.contains_key(&address) && inner.unconfigured >= UNCONFIGURED_MAX {
+            self.counters.exporter_table.failures.fetch_add(1, Relaxed);
+            return None;
         }
+        let is_new = !inner.known.contains_key(&address);
         let exporter = Exporter::unconfigured(address);
-        let (id, counters) = self.known(&mut inner, &exporter.name, address);
+        let (id, counters) = self.known(&mut inner, &exporter.name, address)?;
+        inner.unconfigured += usize::from(is_new);
         let entry = Arc::new(Entry { id, policy: exporter.sampling, counters, reported: AtomicI64::new(0) });
         inner.entries.insert(address, Arc::clone(&entry));
         Some(entry)

@@ -72,6 +72,55 @@ fn the_counters_of_an_exporter_neither_fall_nor_jump() {
     assert_eq!(shown(&again), [1, 0, 4]);
 }
 
+/// Refused templates are counted as they are refused: what an earlier run refused does not count again, and what an
+/// exporter refused does not go with it.
+#[test]
+fn refused_templates_neither_jump_nor_fall() {
+    let all = [exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())];
+    let config =
+        Config { decode: decode::Limits { templates: 1, ..Default::default() }, ..Default::default() };
+    let start = |left: Option<Remembered>| {
+        let counters = Arc::new(Counters::new(1, 0));
+        let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+        registry.configure(&all, false, Arc::new(Versions::new(Vec::new())));
+        registry.leave_states(left.map(|state| (address(1), state)));
+        (StreamProcessor::new(0, config, Arc::clone(&registry), Arc::clone(&counters)), registry, counters)
+    };
+    let failures = |counters: &Counters| counters.processors[0].templates.failures.load(Relaxed);
+    // One template fits; the others are one too many each.
+    let more = |id: u8| [0, 0, 0, 12, 1, id, 0, 1, 0, 1, 0, 4];
+    let (mut before, _, counters) = start(None);
+    feed(&mut before, 1, &v9(0, 0, &[&TEMPLATE, &more(1), &more(2), &more(3)]));
+    let state = before.drain().checkpoints.remove(0).1;
+    assert_eq!(failures(&counters), 3);
+    let (mut after, registry, counters) = start(Some(state));
+    feed(&mut after, 1, &v9(1, 0, &[&more(4)]));
+    after.drain();
+    assert_eq!(failures(&counters), 1);
+    feed(&mut after, 1, &v9(2, 0, &[&more(5)]));
+    registry.configure(&all[1..], false, Arc::new(Versions::new(Vec::new())));
+    after.drain();
+    after.publish_gauges();
+    assert_eq!(failures(&counters), 2);
+}
+
+/// What an exporter sent last shows, also where a reload takes it away before the next flush.
+#[test]
+fn an_exporter_that_a_reload_takes_away_is_published_one_last_time() {
+    let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
+    let (mut processor, registry) = processor(&[exporter(1, require)]);
+    let entry = registry.entry(address(1)).expect("configured");
+    let shown =
+        || [&entry.counters.records, &entry.counters.held, &entry.counters.lost].map(|n| n.load(Relaxed));
+    feed(&mut processor, 1, &v5(0));
+    processor.drain();
+    assert_eq!(shown(), [1, 1, 0]);
+    feed(&mut processor, 1, &v5(4));
+    registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
+    processor.drain();
+    assert_eq!(shown(), [2, 0, 3]);
+}
+
 #[test]
 fn an_exporter_whose_clock_is_wrong_shows() {
     let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
@@ -143,6 +192,44 @@ fn a_renamed_exporter_keeps_its_number_and_gets_the_new_name() {
     registry.configure(&[renamed], false, Arc::new(Versions::new(Vec::new())));
     let entry = registry.entry(address(1)).expect("configured");
     assert_eq!((entry.id.0, entry.counters.name.as_str()), (0, "edge"));
+}
+
+/// What was metered before a reload gave its exporter another name is that of the old name, also where the flush comes
+/// after the reload; rows of both names are in one flush, and its totals are those of both.
+#[test]
+fn usage_from_before_a_rename_keeps_the_old_name() {
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    let rename = |name: &str| {
+        let renamed = Exporter { name: name.to_owned(), ..exporter(1, SamplingPolicy::default()) };
+        registry.configure(&[renamed], false, Arc::new(Versions::new(Vec::new())));
+    };
+    let part = |exporters: &ExporterNames, rows: &[UsageRow]| {
+        let octets: u64 = rows.iter().map(|row| row.sums.octets).sum();
+        (exporters.iter().map(|(_, it)| it.name.clone()).collect::<Vec<_>>().join(" "), octets)
+    };
+    feed(&mut processor, 1, &v5(0));
+    feed(&mut processor, 1, &v5(1));
+    processor.settle();
+    rename("edge");
+    feed(&mut processor, 1, &v5(2));
+    let drained = processor.drain();
+    let [(exporters, rows)] = &drained.former[..] else { panic!("{:?}", drained.former) };
+    assert_eq!(part(exporters, rows), ("r1".to_owned(), 2000));
+    assert_eq!(part(&drained.exporters, &drained.usage), ("edge".to_owned(), 1000));
+    let totals = drained.totals;
+    assert_eq!((totals.metered_records, totals.metered_octets, totals.metered_packets), (3, 3000, 30));
+
+    // A flush on its way when the name changes says itself whose it is.
+    feed(&mut processor, 1, &v5(3));
+    let drained = processor.drain();
+    rename("core");
+    assert_eq!(part(&drained.exporters, &drained.usage), ("edge".to_owned(), 1000));
+    // A reload without another name sets nothing aside.
+    feed(&mut processor, 1, &v5(4));
+    processor.settle();
+    rename("core");
+    let drained = processor.drain();
+    assert_eq!((part(&drained.exporters, &drained.usage).0, drained.former.len()), ("core".to_owned(), 0));
 }
 
 #[test]
@@ -287,4 +374,47 @@ fn claims_of_several_exporters_together_stop_at_the_end_of_their_range() {
     let mut sum = totals;
     sum.add(&totals);
     assert_eq!(sum.raw_octets, u64::MAX);
+}
+
+/// The boundary of a session is no datagram; and what a run leaves of its sessions is no more in the next one.
+#[test]
+fn sessions_end_with_their_boundary_and_with_the_run() {
+    use crate::decode::tests::build::{ipfix, octets, set, template};
+    let all = [exporter(
+        1,
+        SamplingPolicy { over: Some(SamplingRate::NOT_ANNOUNCED), ..SamplingPolicy::default() },
+    )];
+    let (mut before, registry) = processor(&all);
+    let hear = |processor: &mut StreamProcessor, session, message: &[u8]| {
+        processor.feed_in(Some(Session(session)), NOW, address(1), message).expect("readable")
+    };
+    let data = |id| set(id, octets().u32(1000).u32(10));
+    let defined = |id| set(2, template(id, &[(1, 4), (2, 4)]));
+    hear(&mut before, 5, &[]);
+    hear(&mut before, 5, &ipfix(0, 1, &[defined(300), data(300)]));
+    hear(&mut before, 6, &[]);
+    // Of the session that ends, one set waits for its template; of the other, two.
+    hear(&mut before, 5, &ipfix(1, 1, &[data(301)]));
+    hear(&mut before, 6, &ipfix(0, 1, &[defined(300), data(301), data(302)]));
+    hear(&mut before, 5, &[]);
+    let drained = before.drain();
+    let totals = drained.totals;
+    assert_eq!((totals.datagrams, totals.malformed, totals.metered_octets), (3, 0, 1000));
+    assert_eq!((totals.expired_records, totals.expired_octets), (1, 8));
+    let templates =
+        |registry: &StreamProcessor| registry.counters.processors[0].templates.current.load(Relaxed);
+    assert_eq!((templates(&before), before.held().sets), (1, 2));
+
+    let state = drained.checkpoints[0].1.clone();
+    registry.leave_state(address(1), state);
+    let (mut after, again) = processor(&all);
+    again.leave_state(address(1), registry.take_state(address(1)).expect("left above"));
+    after.take_up_waiting(|_| true).expect("readable");
+    let drained = after.drain();
+    assert_eq!((drained.totals.datagrams, drained.totals.expired_records), (0, 2));
+    assert_eq!((templates(&after), after.held().sets, drained.checkpoints.len()), (0, 0, 1));
+    // The same number is another session now.
+    hear(&mut after, 6, &[]);
+    hear(&mut after, 6, &ipfix(0, 1, &[data(300)]));
+    assert_eq!((after.held().sets, after.drain().totals.lost), (1, 0));
 }

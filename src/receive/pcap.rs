@@ -1,14 +1,17 @@
-//! Captures: the UDP datagrams in a pcap or pcapng file, in the order of the file.
+//! Captures: the UDP datagrams in a pcap or pcapng file, or the messages in an IPFIX file, in the order of the file.
 //!
 //! A capture is its own journal: its SHA-256 names it, and the offset behind a packet is the position to go on from
 //! ([`Capture::resume`]). Understood are pcap in both byte orders with micro- and nanoseconds, and its variant with
 //! longer packet headers (`a1b2cd34`); pcapng as in `pcapng.rs`; the link layers of `link.rs`; fragments of IPv4 and IPv6.
 //!
+//! A file that begins with an IPFIX message is one of messages (RFC 5655, `message_file.rs`). It holds no addresses, so it
+//! is said whose they are ([`Capture::open_as`]), and its clock is the messages' export time.
+//!
 //! Only whole UDP payloads come out. Everything else is counted by kind in [`Skipped`]; a datagram that the capture
 //! kept only a part of is not decoded. A capture that ends within a packet (the capturing program was stopped) is
 //! read to there and the rest counted. Nothing is copied but fragments; everything is bounded.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -20,6 +23,7 @@ use sha2::{Digest, Sha256};
 use super::fragment::{Added, Reassembly};
 use super::ip::{self, Datagram, Packet, Skip};
 use super::link::{Link, NoPacket};
+use super::message_file;
 use super::pcapng::Pcapng;
 use super::window::Window;
 use crate::units::UnixMillis;
@@ -46,8 +50,8 @@ pub enum Error {
         /// What it said.
         source: io::Error,
     },
-    /// The file is neither pcap nor pcapng.
-    #[error("`{}` is not a pcap or pcapng capture", path.display())]
+    /// The file is none of the kinds that are understood.
+    #[error("`{}` is neither a pcap or pcapng capture nor a file of IPFIX messages", path.display())]
     NotACapture {
         /// The file.
         path: PathBuf,
@@ -112,13 +116,15 @@ pub struct Skipped {
     pub fragments_refused: u64,
     /// Packets given up because fragments were missing for too long, or too many packets waited.
     pub incomplete: u64,
-    /// 1 if the capture ends within a packet.
+    /// 1 if the capture ends within a packet or message.
     pub torn: u64,
 }
 
 /// What a file format finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Record {
+    /// A message, where in the window.
+    Message { time: UnixMillis, mark: usize, octets: usize },
     /// A packet: when, on which link layer, where in the window.
     Packet { time: UnixMillis, link: Option<Link>, mark: usize, octets: usize },
     /// The end.
@@ -144,6 +150,8 @@ impl From<io::Error> for Fault {
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
+    /// IPFIX messages.
+    Messages,
 }
 
 /// A capture file that is being read.
@@ -153,6 +161,8 @@ pub struct Capture {
     octets: u64,
     window: Window,
     format: Format,
+    /// Whose messages a file without addresses holds.
+    exporter: IpAddr,
     reassembly: Reassembly,
     /// A payload put together from fragments.
     whole: Vec<u8>,
@@ -174,6 +184,14 @@ impl Capture {
     /// # Errors
     /// When it cannot be read, is no capture, or is one of an unknown link layer.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_as(path, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// [`Capture::open`]; messages without an address are those of `exporter`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_as(path: &Path, exporter: IpAddr) -> Result<Self, Error> {
         let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
         let file = File::open(path).map_err(io("open"))?;
         let octets = file.metadata().map_err(io("look at"))?.len();
@@ -186,6 +204,7 @@ impl Capture {
             }
             Some(Err(link_type)) => return Err(Error::LinkType { path: path.to_owned(), link_type }),
             None if Pcapng::is(header) => Format::Pcapng(Pcapng::default()),
+            None if message_file::is(header) => Format::Messages,
             None => return Err(Error::NotACapture { path: path.to_owned() }),
         };
         Ok(Self {
@@ -193,11 +212,18 @@ impl Capture {
             octets,
             window,
             format,
+            exporter,
             reassembly: Reassembly::default(),
             whole: Vec::new(),
             skipped: Skipped::default(),
             is_over: false,
         })
+    }
+
+    /// The exporter whose messages the file holds, where the file cannot say it.
+    #[must_use]
+    pub fn exporter(&self) -> Option<IpAddr> {
+        matches!(self.format, Format::Messages).then_some(self.exporter)
     }
 
     /// Octets of the file when it was opened.
@@ -243,7 +269,7 @@ impl Capture {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Goes on behind the packet that ends at `offset`, with the fragments that waited there. [`Capture::skipped`]
+    /// Goes on behind the packet or message that ends at `offset`, with the fragments that waited there. [`Capture::skipped`]
     /// counts from here.
     ///
     /// # Errors
@@ -255,7 +281,7 @@ impl Capture {
         }
         match &mut self.format {
             Format::Pcap(_) if offset < FILE_HEADER as u64 => return Err(no_boundary),
-            Format::Pcap(_) => self.window.seek(offset),
+            Format::Pcap(_) | Format::Messages => self.window.seek(offset),
             Format::Pcapng(pcapng) => {
                 // Packets are described by blocks before them, so these are read again.
                 *pcapng = Pcapng::default();
@@ -309,8 +335,15 @@ impl Capture {
             let record = match &mut self.format {
                 Format::Pcap(pcap) => pcap.record(&mut self.window),
                 Format::Pcapng(pcapng) => pcapng.record(&mut self.window, self.octets),
+                Format::Messages => message_file::record(&mut self.window),
             };
             match record.map_err(|fault| self.error(fault))? {
+                Record::Message { time, mark, octets } => {
+                    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+                    let source = SocketAddr::new(self.exporter, 0);
+                    let datagram = Datagram { source, destination: nowhere, payload: 0..octets };
+                    return Ok(Some((time, datagram, Place::Window(mark))));
+                }
                 Record::Packet { time, link, mark, octets } => {
                     if let Some((datagram, place)) = self.packet(time, link, mark, octets) {
                         return Ok(Some((time, datagram, place)));
@@ -321,7 +354,8 @@ impl Capture {
                     self.is_over = true;
                     self.skipped.torn = 1;
                     let offset = self.window.offset();
-                    tracing::warn!(path = %self.path.display(), offset, "Capture ends within a packet.");
+                    let what = if self.exporter().is_some() { "message" } else { "packet" };
+                    tracing::warn!(path = %self.path.display(), offset, "The file ends within a {what}, which is left out.");
                 }
             }
         }

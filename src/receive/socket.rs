@@ -1,10 +1,11 @@
-//! UDP sockets of the stream processors. The only file with `unsafe`: `recvmmsg`, `poll` and socket options have no
-//! safe wrapper that would do.
+//! UDP sockets of the stream processors, and listeners for TCP. The only file with `unsafe`: `recvmmsg`, `poll` and
+//! socket options have no safe wrapper that would do.
 //!
 //! Each processor has one socket for each listen address. The sockets of one address share its port
 //! (`SO_REUSEPORT`), and a filter in the kernel picks the one a datagram goes to by a hash of the **source address
 //! alone**. All groups have their members in the same order, so an exporter always reaches the same processor,
-//! whichever of its ports it sends from (line cards do differ) and whichever of ours it sends to.
+//! whichever of its ports it sends from (line cards do differ) and whichever of ours it sends to. The same filter picks
+//! the listener for a TCP connection, so that an exporter has one owner whichever way it comes.
 //!
 //! While the groups are being put together every socket drops all that comes, so that nothing reaches a processor which is
 //! not its own; datagrams dropped then show up in [`Sockets::kernel_drops`], like those for which a socket had no room.
@@ -17,6 +18,7 @@ use core::mem;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
@@ -42,10 +44,12 @@ const MEMINFO_DROPS: usize = 8;
 
 /// Why sockets cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} UDP {address}")]
+#[error("cannot {action} {transport} {address}")]
 pub struct Error {
     /// What was tried.
     pub action: &'static str,
+    /// UDP or TCP.
+    pub transport: &'static str,
     /// For which listen address.
     pub address: SocketAddr,
     /// What the operating system said.
@@ -133,16 +137,10 @@ pub fn bind(
     let mut all: Vec<Sockets> =
         (0..processors).map(|_| Sockets { sockets: Vec::new(), first: 0, batch: Batch::new() }).collect();
     for &address in addresses {
-        // A wildcard IPv6 socket also takes IPv4, unless IPv4 has sockets of its own on that port.
-        let has_ipv4_of_its_own = addresses.iter().any(|other| {
-            other.is_ipv4()
-                && other.port() == address.port()
-                && other.port() != 0
-                && other.ip().is_unspecified()
-        });
+        let is_ipv6_only = has_ipv4_of_its_own(addresses, address.port());
         let mut shared = address;
         for sockets in &mut all {
-            let open = open(shared, has_ipv4_of_its_own, processors, buffer_octets)?;
+            let open = open(shared, is_ipv6_only, processors, buffer_octets)?;
             shared = open.local;
             sockets.sockets.push(open);
         }
@@ -150,11 +148,52 @@ pub fn bind(
     for open in all.iter_mut().flat_map(|sockets| &mut sockets.sockets) {
         open.socket.detach_filter().map_err(|source| Error {
             action: "receive from",
+            transport: "UDP",
             address: open.local,
             source,
         })?;
     }
     Ok(all)
+}
+
+/// Opens listeners for `processors` processors on all `addresses`, one of each address for each of them. A connection
+/// reaches the listener of its exporter's [`owner`], but for a moment while they are being opened.
+///
+/// # Errors
+/// As [`bind`].
+pub fn listen(addresses: &[SocketAddr], processors: usize) -> Result<Vec<Vec<TcpListener>>, Error> {
+    /// Connections that the kernel keeps until they are accepted.
+    const BACKLOG: libc::c_int = 128;
+    let mut all: Vec<Vec<TcpListener>> = (0..processors).map(|_| Vec::new()).collect();
+    for &address in addresses {
+        let is_ipv6_only = has_ipv4_of_its_own(addresses, address.port());
+        let mut shared = address;
+        for listeners in &mut all {
+            let fail = |action| move |source| Error { action, transport: "TCP", address: shared, source };
+            let socket = Socket::new(Domain::for_address(shared), Type::STREAM, Some(Protocol::TCP))
+                .map_err(fail("open a socket for"))?;
+            if shared.is_ipv6() {
+                socket.set_only_v6(is_ipv6_only).map_err(fail("set IPV6_V6ONLY for"))?;
+            }
+            socket.set_nonblocking(true).map_err(fail("set non-blocking mode for"))?;
+            // Connections of a former run that the kernel still remembers are no hindrance.
+            socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR for"))?;
+            socket.set_reuse_port(true).map_err(fail("set SO_REUSEPORT for"))?;
+            socket.bind(&shared.into()).map_err(fail("listen on"))?;
+            socket.listen(BACKLOG).map_err(fail("listen on"))?;
+            attach_choice(&socket, processors).map_err(fail("attach the choice of processors to"))?;
+            shared = socket.local_addr().map_err(fail("look at"))?.as_socket().unwrap_or(shared);
+            listeners.push(socket.into());
+        }
+    }
+    Ok(all)
+}
+
+/// A wildcard IPv6 socket also takes IPv4, unless IPv4 has sockets of its own on that port.
+fn has_ipv4_of_its_own(addresses: &[SocketAddr], port: u16) -> bool {
+    addresses
+        .iter()
+        .any(|other| other.is_ipv4() && other.port() == port && port != 0 && other.ip().is_unspecified())
 }
 
 fn open(
@@ -163,7 +202,7 @@ fn open(
     processors: usize,
     buffer_octets: usize,
 ) -> Result<Open, Error> {
-    let fail = |action| move |source| Error { action, address, source };
+    let fail = |action| move |source| Error { action, transport: "UDP", address, source };
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
         .map_err(fail("open a socket for"))?;
     if address.is_ipv6() {
@@ -182,7 +221,7 @@ fn open(
 
 /// Asks for a kernel buffer beyond the system's limit, if we may, else up to it.
 fn set_buffer(socket: &Socket, address: SocketAddr, octets: usize) -> Result<(), Error> {
-    let fail = |source| Error { action: "set the receive buffer of", address, source };
+    let fail = |source| Error { action: "set the receive buffer of", transport: "UDP", address, source };
     let wanted = libc::c_int::try_from(octets).unwrap_or(libc::c_int::MAX);
     if set_option(socket, libc::SO_RCVBUFFORCE, &wanted).is_ok() {
         return Ok(());
@@ -208,10 +247,22 @@ impl Sockets {
     /// # Errors
     /// When the sockets cannot be read.
     pub fn receive(&mut self, timeout: Duration) -> io::Result<&Batch> {
+        self.receive_beside(&mut Others::default(), timeout)
+    }
+
+    /// [`Sockets::receive`], which also finds out which of `others` are ready, and does not wait where one is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive_beside(&mut self, others: &mut Others, timeout: Duration) -> io::Result<&Batch> {
         self.batch.received.clear();
         self.drain()?;
-        if self.batch.is_empty() && wait(&self.sockets, timeout)? {
-            self.drain()?;
+        if self.batch.is_empty() {
+            if others.wait(&self.sockets, timeout)? {
+                self.drain()?;
+            }
+        } else if !others.polls.is_empty() {
+            others.wait(&[], Duration::ZERO)?;
         }
         Ok(&self.batch)
     }
@@ -307,25 +358,53 @@ fn source_address(name: &libc::sockaddr_storage) -> SocketAddr {
     SocketAddr::new(address, u16::from_be(name.sin6_port))
 }
 
-/// Waits until a socket has something. False after `timeout`, or a signal.
-fn wait(sockets: &[Open], timeout: Duration) -> io::Result<bool> {
-    /// More listen addresses than anybody has; those beyond are looked at each time the wait ends.
-    const WAIT_MAX: usize = 64;
-    let mut waits = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; WAIT_MAX];
-    for (wait, open) in waits.iter_mut().zip(sockets) {
-        wait.fd = open.socket.as_raw_fd();
+/// Sockets of other kinds, to be waited for beside those for datagrams. Told apart by the order they were added in.
+#[derive(Debug, Default)]
+pub struct Others {
+    polls: Vec<libc::pollfd>,
+}
+
+impl Others {
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.polls.clear();
     }
-    let count = sockets.len().min(WAIT_MAX) as libc::nfds_t;
-    // A wait shorter than a millisecond is one of a millisecond, not a busy loop.
-    let milliseconds = timeout.as_micros().div_ceil(1000);
-    let milliseconds = libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX);
-    // SAFETY: `waits` is an array of at least `count` entries.
-    let ready = unsafe { libc::poll(waits.as_mut_ptr(), count, milliseconds) };
-    if ready >= 0 {
-        return Ok(ready > 0);
+
+    /// Adds a socket, which must stay open until the wait is over; one that is not `wanted` only takes its place.
+    pub fn add(&mut self, socket: &impl AsRawFd, wanted: bool) {
+        // The kernel passes over a negative one.
+        let fd = if wanted { socket.as_raw_fd() } else { -1 };
+        self.polls.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     }
-    let error = io::Error::last_os_error();
-    if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
+
+    /// Whether the `index`th has something to read or to accept, or is at its end.
+    #[must_use]
+    pub fn is_ready(&self, index: usize) -> bool {
+        self.polls.get(index).is_some_and(|poll| poll.revents != 0)
+    }
+
+    /// Waits until one of them or one of `sockets` has something: whether one of `sockets` does. False after
+    /// `timeout`, or a signal.
+    fn wait(&mut self, sockets: &[Open], timeout: Duration) -> io::Result<bool> {
+        let own = self.polls.len();
+        for open in sockets {
+            self.add(&open.socket, true);
+        }
+        let count = self.polls.len() as libc::nfds_t;
+        // A wait shorter than a millisecond is one of a millisecond, not a busy loop.
+        let milliseconds = timeout.as_micros().div_ceil(1000);
+        let milliseconds = libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX);
+        // SAFETY: `polls` has `count` entries; a socket that was closed meanwhile is an error in its entry, no more.
+        let ready = unsafe { libc::poll(self.polls.as_mut_ptr(), count, milliseconds) };
+        let error = io::Error::last_os_error();
+        let is_ready = self.polls[own..].iter().any(|poll| poll.revents != 0);
+        self.polls.truncate(own);
+        match ready {
+            0.. => Ok(is_ready),
+            _ if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            _ => Err(error),
+        }
+    }
 }
 
 /// Makes the kernel choose the socket of a group by the source address.

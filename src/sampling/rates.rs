@@ -8,8 +8,9 @@ use crate::units::{RateSource, SamplingRate, UnixMillis};
 /// Domains remembered of one exporter.
 const DOMAINS_MAX: usize = 1024;
 
-/// Samplers, and parts with a rate of their own, remembered in one domain.
-const STATEMENTS_MAX: usize = 4096;
+/// Samplers, and parts with a rate of their own, remembered of one exporter, over all of its domains: the bound is on
+/// memory, and on what each flush writes of it. A chassis with every interface sampled for itself has some thousands.
+const STATEMENTS_MAX: usize = 16_384;
 
 /// What is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +76,10 @@ struct Domain {
 }
 
 impl Domain {
+    fn statements(&self) -> usize {
+        self.parts.len() + self.samplers.len()
+    }
+
     fn rate(&self) -> Known {
         self.rate.unwrap_or_else(|| self.work_out())
     }
@@ -100,13 +105,16 @@ pub(super) struct Rates {
     /// Sorted by id.
     domains: Vec<Domain>,
     refused: u64,
+    /// Statements over all domains; worked out again after a restart.
+    #[serde(skip)]
+    statements: Option<usize>,
 }
 
-/// Puts a statement into a list. True where it changed something; `None` where there is no room.
-fn state(list: &mut Vec<Statement>, id: u64, rate: Option<SamplingRate>) -> Option<bool> {
+/// Puts a statement into a list. True where it changed something; `None` where there is no `room` for a new one.
+fn state(list: &mut Vec<Statement>, id: u64, rate: Option<SamplingRate>, room: bool) -> Option<bool> {
     match list.binary_search_by_key(&id, |&(id, _)| id) {
         Ok(at) => Some(core::mem::replace(&mut list[at].1, rate) != rate),
-        Err(_) if list.len() >= STATEMENTS_MAX => None,
+        Err(_) if !room => None,
         Err(at) => {
             list.insert(at, (id, rate));
             Some(true)
@@ -137,15 +145,24 @@ impl Rates {
         let Announcement { domain, sampler, rate, part } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
         let rate = rate.map(|rate| rate.with_source(source));
+        let domains = &self.domains;
+        let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::statements).sum());
+        let room = total < STATEMENTS_MAX;
+        let mut more = 0;
         let changed = self.find_or_add(domain).and_then(|domain| {
+            let before = domain.statements();
             let changed = match (sampler, part) {
-                (Some(sampler), _) => state(&mut domain.samplers, sampler, rate),
-                (None, Some(part)) => state(&mut domain.parts, part, rate),
+                (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
+                (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
             };
-            domain.rate = Some(domain.work_out());
+            if changed == Some(true) || domain.rate.is_none() {
+                domain.rate = Some(domain.work_out());
+            }
+            more = domain.statements() - before;
             changed
         });
+        self.statements = Some(total + more);
         if changed.is_none() {
             self.refused += 1;
         }

@@ -25,8 +25,16 @@ pub struct Now {
 const EXPORTERS_AGE: Duration = Duration::from_secs(1);
 
 /// The names of the rows of the contention table; the index is the position here, from 1. Append only: indexes stay.
-pub(super) const CONTENTION: [&str; 7] =
-    ["templates", "usage", "holds", "journal queue", "ledger writer", "exporters", "held records"];
+pub(super) const CONTENTION: [&str; 8] = [
+    "templates",
+    "usage",
+    "holds",
+    "journal queue",
+    "ledger writer",
+    "exporters",
+    "held records",
+    "connections",
+];
 
 /// The lists of rows, kept between requests.
 #[derive(Debug, Default)]
@@ -128,6 +136,7 @@ impl<'a> View<'a> {
             2 => Some(|processor| &processor.holds),
             3 => Some(|processor| &processor.journal_queue),
             6 => Some(|processor| &processor.held_records),
+            7 => Some(|processor| &processor.connections),
             _ => None,
         };
         let whole = match row {

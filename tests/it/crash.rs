@@ -357,8 +357,9 @@ fn a_stopping_daemon_empties_its_sockets() {
 
 /// Calls `take` with every datagram in the journals, those of one exporter in their order.
 fn for_each_frame(site: &Site, mut take: impl FnMut(UnixMillis, SocketAddr, &[u8])) {
+    let entries = std::fs::read_dir(site.state().join("journal")).unwrap();
     let mut journals: Vec<PathBuf> =
-        std::fs::read_dir(site.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     journals.sort();
     for journal in journals {
         let mut reader = Reader::open(&journal, Position(0)).unwrap();

@@ -217,6 +217,7 @@ fn contention(rows: &BTreeMap<String, BTreeMap<u32, String>>) {
         ("journal queue", 16 << 20),
         ("ledger writer", 64),
         ("exporters", 65_535),
+        ("connections", 256),
         // One exporter, one processor.
         ("holds", 4 << 20),
         ("held records", 64 << 20),

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use fluxoscope::counters::{Counters, CustomerRow, Exporter, LinkRow, Volume, Volumes};
 use fluxoscope::snmp::{Agent, Config, MIB, mrtg};
+use fluxoscope::units::UnixMillis;
+
+use crate::live_support::now_ms;
 
 /// An agent on a free port of loopback; it stops when dropped.
 struct Running {
@@ -32,7 +35,7 @@ impl Running {
         let mut agent = Agent::new(config.clone(), Arc::clone(&counters));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = Some(std::thread::spawn(move || agent.run(&socket, &stopped)));
+        let thread = Some(std::thread::spawn(move || agent.run(&socket, &stopped, || UnixMillis(now_ms()))));
         Self { config, counters, stop, thread }
     }
 

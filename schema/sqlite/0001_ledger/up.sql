@@ -19,8 +19,10 @@ INSERT INTO name (kind, number, name) VALUES
     ('customer', 3, 'local'),
     ('customer', 4, 'discarded');
 
+-- Two conditions, so that each uses its index: with OR inside, each new name reads all names of its kind.
 CREATE TRIGGER name_insert BEFORE INSERT ON name
-WHEN EXISTS (SELECT 1 FROM name WHERE kind = NEW.kind AND (number = NEW.number OR name = NEW.name))
+WHEN EXISTS (SELECT 1 FROM name WHERE kind = NEW.kind AND number = NEW.number)
+    OR EXISTS (SELECT 1 FROM name WHERE kind = NEW.kind AND name = NEW.name)
 BEGIN SELECT RAISE(ABORT, 'a name and its number are never changed'); END;
 CREATE TRIGGER name_update BEFORE UPDATE ON name
 BEGIN SELECT RAISE(ABORT, 'a name and its number are never changed'); END;

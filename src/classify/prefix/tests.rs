@@ -255,3 +255,47 @@ fn a_large_table_equals_a_trie() {
         assert_eq!(table.lookup_v4(address), expected.unwrap_or(PrefixTable::NOTHING));
     }
 }
+
+/// Prefixes that lie in a regular row and at random, in clusters far from each other, and boundaries at growing
+/// distances: whatever a table is like, each boundary is found to the address.
+#[test]
+fn boundaries_are_found_to_the_address() {
+    let row = (0..3000_u32).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256));
+    let growing = (0..32).map(|n| format!("{}/32", core::net::Ipv4Addr::from(1_u32 << n)));
+    let far = ["0.0.0.0/32", "203.0.113.7/32", "255.255.255.254/32"].map(str::to_owned);
+    let texts: Vec<String> = row.chain(growing).chain(far).collect();
+    let table = PrefixTable::build((0..).zip(&texts).map(|(n, text)| (prefix(text), n)));
+    // Later prefixes are longer, so the last one that holds an address is the longest.
+    let expected = |address: u32| {
+        let held = |text: &String| prefix(text).contains(core::net::Ipv4Addr::from(address).into());
+        texts.iter().rposition(held).map_or(PrefixTable::NOTHING, |n| n as u32)
+    };
+    for text in &texts {
+        let (first, last) = bounds(prefix(text));
+        for address in
+            [first as u32, (first as u32).wrapping_sub(1), last as u32, (last as u32).wrapping_add(1)]
+        {
+            assert_eq!(table.lookup_v4(address), expected(address), "{}", core::net::Ipv4Addr::from(address));
+        }
+    }
+}
+
+/// The same prefixes with and without one longer than 64 bits elsewhere, which makes the table look at all 128.
+#[test]
+fn upper_halves_are_enough_where_no_prefix_is_longer() {
+    let texts: Vec<String> = (0..500).map(|n| format!("2001:db8:{n:x}::/48")).collect();
+    let all = |more: Option<&str>| {
+        let prefixes = texts.iter().map(String::as_str).chain(more).map(prefix);
+        PrefixTable::build(prefixes.zip(0..))
+    };
+    let (halves, whole) = (all(None), all(Some("2001:db8:ffff::1/128")));
+    assert!(matches!((&halves.v6, &whole.v6), (V6::Networks(_), V6::Hosts(_))));
+    for n in 0..=500_u128 {
+        let base = (0x2001_0db8 << 96) | n << 80;
+        for address in [base, base + 1, base + (1 << 80) - 1, base.wrapping_sub(1)] {
+            assert_eq!(halves.lookup_v6(address), whole.lookup_v6(address), "{address:x}");
+        }
+    }
+    assert_eq!(whole.lookup_v6((0x2001_0db8_ffff << 80) + 1), 500);
+    assert_eq!(halves.lookup_v6((0x2001_0db8_ffff << 80) + 1), PrefixTable::NOTHING);
+}

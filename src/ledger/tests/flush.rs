@@ -53,6 +53,29 @@ fn a_flush_is_committed_once() {
     });
 }
 
+/// Rows go to the database in batches and a rest; some are there already, some are new.
+#[test]
+fn many_rows_add_up_like_few() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let rows = |customers: core::ops::Range<u32>, each: u64| -> Vec<UsageRow> {
+            customers.map(|customer| row(1, customer, u64::from(customer) * each)).collect()
+        };
+        ledger.commit_flush(&flush(source, 0, 1, &rows(100..250, 100))).unwrap();
+        ledger.commit_flush(&flush(source, 1, 2, &rows(200..401, 1000))).unwrap();
+        let sums: Vec<(u32, u64, u64)> = all_usage(&mut ledger)
+            .iter()
+            .map(|row| (row.key.customer.0, row.sums.octets, row.sums.flows))
+            .collect();
+        let once = |each: u64| move |n: u32| (n, u64::from(n) * each, 1);
+        let both = |n: u32| (n, u64::from(n) * 1100, 2);
+        let expected: Vec<(u32, u64, u64)> =
+            (100..200).map(once(100)).chain((200..250).map(both)).chain((250..401).map(once(1000))).collect();
+        assert_eq!(sums, expected);
+    });
+}
+
 #[test]
 fn a_refused_flush_leaves_nothing() {
     on_each(|place| {

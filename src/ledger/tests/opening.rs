@@ -53,6 +53,56 @@ fn postgres_needs_the_feature() {
 }
 
 #[test]
+fn a_ledger_has_one_daemon() {
+    on_each(|place| {
+        let mut first = place.open();
+        first.keep().unwrap();
+        first.keep().unwrap();
+        let mut second = place.open();
+        let error = second.keep().unwrap_err();
+        assert!(matches!(error, Error::Kept { .. }) && !error.is_transient(), "{error}");
+        // Others may read and write.
+        second.source(SourceKind::Capture, "00").unwrap();
+        drop(first);
+        // A server takes a moment to see that a session is over.
+        let begun = std::time::Instant::now();
+        while let Err(error) = second.keep() {
+            assert!(begun.elapsed().as_secs() < 60, "{error}");
+            std::thread::yield_now();
+        }
+        assert!(matches!(place.open().keep(), Err(Error::Kept { .. })));
+    });
+}
+
+/// A keeper whose connection broke is the keeper again, or learns that it no longer is.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_keeper_comes_back_with_its_connection() {
+    on_each(|place| {
+        if place.is_sqlite() {
+            return;
+        }
+        let mut keeper = place.open();
+        keeper.keep().unwrap();
+        let mut other = place.open();
+        let break_it = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks \
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        sql(&mut other, break_it).unwrap();
+        assert!(keeper.schema_version().is_err(), "the connection is gone");
+        keeper.schema_version().unwrap();
+        assert!(matches!(other.keep(), Err(Error::Kept { .. })));
+        sql(&mut other, break_it).unwrap();
+        other.keep().unwrap();
+        assert!(keeper.schema_version().is_err(), "the connection is gone");
+        for _ in 0..2 {
+            let error = keeper.schema_version().unwrap_err();
+            assert!(matches!(error, Error::Kept { .. }), "{error}");
+        }
+    });
+}
+
+#[test]
 fn readers_do_not_create() {
     let place = Place::sqlite();
     let error = Ledger::open_existing(&place.url).unwrap_err();

@@ -16,7 +16,9 @@ fn a_state_comes_back_and_another_format_is_told() {
     assert!(matches!(read::<(u8, String)>(&longer), Err(Unreadable::Content(_))));
     let text = Unreadable::Format(9).to_string();
     assert!(
-        text.contains("format 9") && text.contains("format 1") && text.contains("docs/OPERATION.md"),
+        text.contains("format 9")
+            && text.contains(&format!("format {FORMAT}"))
+            && text.contains("docs/OPERATION.md"),
         "{text}"
     );
 }

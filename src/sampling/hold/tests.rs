@@ -190,7 +190,9 @@ fn a_flush_writes_what_changed() {
     (0..9_999).for_each(|_| assert!(hold.pop_oldest().is_some()));
     kept.take(&mut hold);
     assert_eq!(kept.written, 0);
-    assert_eq!(kept.chunks.values().map(Vec::len).sum::<usize>() / CHUNK_OCTETS, all / CHUNK_OCTETS / 2);
+    // Half of it is there still, and what is used up of the first chunk.
+    let left = kept.chunks.values().map(Vec::len).sum::<usize>();
+    assert!((all / 2..all / 2 + CHUNK_OCTETS + 100).contains(&left), "{left} of {all}");
     // What comes is written, and not much besides.
     for round in 0..100 {
         (0..5).for_each(|_| {

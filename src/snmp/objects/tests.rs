@@ -213,5 +213,7 @@ fn derived_values_by_hand() {
     check(&counters, 0, "fluxContentionWaits", 5, Value::Counter64(1));
     counters.processors[1].held_records.set_current(12);
     check(&counters, 0, "fluxContentionHighWater", 7, Value::Gauge32(12));
-    assert_eq!(read(&counters, 0, "fluxContentionWaits", 8), Found::NoSuchInstance);
+    counters.processors[1].connections.set_current(5);
+    check(&counters, 0, "fluxContentionHighWater", 8, Value::Gauge32(5));
+    assert_eq!(read(&counters, 0, "fluxContentionWaits", 9), Found::NoSuchInstance);
 }

@@ -1,0 +1,55 @@
+"""Compares fluxoscope, nfacctd and nfcapd. Started by ops/bench, which says what the options mean."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+import live
+import replay
+from common import Bench, say
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="ops/bench")
+    parser.add_argument("--fluxoscope", required=True)
+    parser.add_argument("--only", choices=["replay", "live"])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--v5", type=int, default=5_000_000)
+    parser.add_argument("--v9", type=int, default=3_000_000)
+    parser.add_argument("--live-seconds", type=float, default=6.0)
+    options = parser.parse_args()
+    if options.runs < 1 or min(options.v5, options.v9) < 1000:
+        parser.error("at least one run, and a thousand records")
+
+    # Ends by exceptions, so that what was started is stopped and the directory removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    directory = tempfile.mkdtemp(prefix="fluxoscope-bench-")
+    bench = Bench(directory, os.path.abspath(options.fluxoscope), options.runs)
+    try:
+        bench.write_configuration()
+        tables = []
+        if options.only != "live":
+            tables += replay.compare(bench, "v5", options.v5)
+            tables += replay.compare(bench, "v9", options.v9)
+        if options.only != "replay":
+            tables += live.compare(bench, options.live_seconds)
+    finally:
+        bench.stop_all()
+        shutil.rmtree(directory, ignore_errors=True)
+    say("done")
+    # The ratios are those of the first figure that a row has.
+    columns = [
+        "", "program", "records a second, none lost", "records a CPU second", "to nfacctd", "to nfcapd", "seconds",
+        "memory", "lost", "totals",
+    ]
+    print("| " + " | ".join(columns) + " |")
+    print("| " + " | ".join("---" for _ in columns) + " |")
+    for row in tables:
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()

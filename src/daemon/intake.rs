@@ -1,0 +1,210 @@
+//! What becomes of a datagram, or of a message that came over TCP: it goes into the journal, and, where things as they
+//! come are metered, on into the meter.
+//!
+//! A datagram that the journal has no room for waits a little and is then metered without it, or dropped. A message of
+//! a TCP connection is left where it is instead, and TCP holds up its sender: so none is ever dropped.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+use std::net::SocketAddr;
+
+use tracing::{error, warn};
+
+use super::receiver::Parts;
+use crate::counters;
+use crate::ids::{Position, Session};
+use crate::journal::{self, Durable, Reader, Refused};
+use crate::processor::{BadCheckpoint, Taken};
+use crate::receive::tcp::Offer;
+use crate::units::UnixMillis;
+
+/// How long datagrams wait for room in the journal's queue before they are metered without it. Meanwhile the
+/// kernel's socket buffer holds what comes.
+pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(200);
+
+/// How datagrams get from the journal into the meter.
+pub(super) enum Mode {
+    /// Not yet: the journals' tails are being committed.
+    JournalOnly,
+    /// Read back from the journal.
+    Backlog(Reader),
+    /// As they come.
+    Direct,
+}
+
+/// The journal and the processor, and how far each is.
+pub(super) struct Intake {
+    pub(super) parts: Parts,
+    pub(super) mode: Mode,
+    /// Everything before it is metered.
+    pub(super) metered: Position,
+    /// Frames lost by the journal that are accounted for.
+    pub(super) lost_frames: u64,
+    /// The instant of reception of what is taken in now.
+    pub(super) received: UnixMillis,
+    tally: Tally,
+}
+
+/// Datagrams and messages by what became of them, since they were last added to the counters.
+#[derive(Default)]
+struct Tally {
+    datagrams: u64,
+    octets: u64,
+    rejected: u64,
+    journalled: u64,
+    unjournalled: u64,
+    dropped: u64,
+}
+
+impl Intake {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            mode: Mode::JournalOnly,
+            metered: parts.from,
+            lost_frames: 0,
+            received: UnixMillis(0),
+            tally: Tally::default(),
+            parts,
+        }
+    }
+
+    /// This processor's counters.
+    pub(super) fn own(&self) -> &counters::Processor {
+        &self.parts.shared.counters.processors[self.parts.index]
+    }
+
+    /// Counts a datagram of somebody who is not allowed.
+    pub(super) fn reject(&mut self, payload: &[u8]) {
+        self.tally.datagrams += 1;
+        self.tally.octets += payload.len() as u64;
+        self.tally.rejected += 1;
+    }
+
+    /// Takes in a datagram.
+    pub(super) fn datagram(&mut self, source: SocketAddr, payload: &[u8]) -> Result<(), String> {
+        let before = self.parts.writer.end();
+        let kept = self.journal(source, payload).is_ok();
+        self.meter(None, source, payload, before, kept)
+    }
+
+    /// Takes in a message of a session, or the session's boundary, unless it has to wait.
+    pub(super) fn message(
+        &mut self,
+        session: Session,
+        source: SocketAddr,
+        payload: &[u8],
+    ) -> Result<Offer, String> {
+        let before = self.parts.writer.end();
+        let kept = match self.parts.writer.append_in(Some(session), self.received, source, payload) {
+            Ok(_) => true,
+            Err(Refused::Full) => {
+                self.parts.writer.hand_over();
+                return Ok(Offer::Later);
+            }
+            // Without the journal it must be metered at once.
+            Err(_) if matches!(self.mode, Mode::Direct) && self.parts.processor.has_room() => false,
+            Err(_) => return Ok(Offer::Later),
+        };
+        self.meter(Some(session), source, payload, before, kept)?;
+        Ok(Offer::Taken)
+    }
+
+    /// Meters what was journalled (`kept`) from `before` on, where things are metered as they come.
+    fn meter(
+        &mut self,
+        session: Option<Session>,
+        source: SocketAddr,
+        payload: &[u8],
+        before: Position,
+        kept: bool,
+    ) -> Result<(), String> {
+        // A session's boundary is no datagram.
+        let one = u64::from(session.is_none() || !payload.is_empty());
+        let Self { parts, mode, tally, .. } = self;
+        tally.datagrams += one;
+        tally.octets += payload.len() as u64;
+        tally.journalled += one * u64::from(kept);
+        let meter_now = matches!(mode, Mode::Direct);
+        if meter_now && parts.processor.has_room() {
+            let taken = parts.processor.feed_in(session, self.received, source.ip(), payload);
+            match taken.map_err(|e| bad_checkpoint(&e))? {
+                Taken::Yes => tally.unjournalled += one * u64::from(!kept),
+                Taken::Rejected => {
+                    // A reload took its exporter away in the middle of the batch.
+                    tally.rejected += one;
+                    tally.journalled -= one * u64::from(kept);
+                }
+            }
+            self.metered = parts.writer.end();
+        } else if !kept {
+            tally.dropped += one;
+        } else if meter_now {
+            // The usage table is full: the journal holds the rest until the ledger takes usage again.
+            warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
+            parts.processor.publish_gauges();
+            self.own().usage.failures.fetch_add(1, Relaxed);
+            self.account_for_lost(true);
+            let reader = Reader::open(&self.parts.directory, before).map_err(|error| error.to_string())?;
+            self.mode = Mode::Backlog(reader);
+        }
+        Ok(())
+    }
+
+    /// Adds what became of things to the counters.
+    pub(super) fn publish(&mut self) {
+        let tally = core::mem::take(&mut self.tally);
+        let own = self.own();
+        let pairs: [(&AtomicU64, u64); 6] = [
+            (&own.datagrams, tally.datagrams),
+            (&own.octets, tally.octets),
+            (&own.rejected, tally.rejected),
+            (&own.journalled, tally.journalled),
+            (&own.unjournalled, tally.unjournalled),
+            (&own.dropped, tally.dropped),
+        ];
+        for (counter, n) in pairs {
+            if n > 0 {
+                counter.fetch_add(n, Relaxed);
+            }
+        }
+    }
+
+    /// Counts the frames that the journal lost since the last call: metered all the same, or gone. To be called before
+    /// the mode changes, since that decides which. True: some are gone.
+    pub(super) fn account_for_lost(&mut self, were_metered: bool) -> bool {
+        let frames = self.parts.durable.lost().frames - self.lost_frames;
+        if frames == 0 {
+            return false;
+        }
+        self.lost_frames += frames;
+        let own = self.own();
+        own.journalled.fetch_sub(frames, Relaxed);
+        let counter = if were_metered { &own.unjournalled } else { &own.dropped };
+        counter.fetch_add(frames, Relaxed);
+        if were_metered {
+            error!(frames, "The journal could not be written; these datagrams have no replay protection.");
+        } else {
+            error!(frames, "The journal could not be written; these datagrams are lost.");
+        }
+        !were_metered
+    }
+
+    /// Puts a datagram into the journal, waiting a little for room.
+    fn journal(&mut self, source: SocketAddr, payload: &[u8]) -> Result<(), Refused> {
+        let (writer, durable): (&mut journal::Writer, &Durable) =
+            (&mut self.parts.writer, &self.parts.durable);
+        match writer.append(self.received, source, payload) {
+            Ok(_) => Ok(()),
+            Err(Refused::Full) => {
+                writer.hand_over();
+                durable.wait_until(writer.end(), QUEUE_WAIT);
+                writer.append(self.received, source, payload).map(|_| ())
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+}
+
+pub(super) fn bad_checkpoint(error: &BadCheckpoint) -> String {
+    error.to_string()
+}

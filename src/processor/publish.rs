@@ -1,0 +1,109 @@
+//! What a processor tells of itself: counters grow by what happened since the last drain, gauges say what there is.
+
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{Expired, ExporterState, StreamProcessor};
+use crate::usage::FlushTotals;
+use crate::{counters, decode};
+
+impl StreamProcessor {
+    /// Adds what happened since the last drain to the processor's counters.
+    pub(super) fn publish(&self, totals: &FlushTotals) {
+        let own = &self.counters.processors[self.index];
+        own.decoded.fetch_add(totals.datagrams - totals.malformed - totals.duplicates, Relaxed);
+        own.malformed.fetch_add(totals.malformed, Relaxed);
+        own.duplicates.fetch_add(totals.duplicates, Relaxed);
+        own.records.fetch_add(totals.records, Relaxed);
+        own.raw_octets.fetch_add(totals.raw_octets, Relaxed);
+        own.metered_records.fetch_add(totals.metered_records, Relaxed);
+        own.metered_octets.fetch_add(totals.metered_octets, Relaxed);
+        own.expired_records.fetch_add(totals.expired_records, Relaxed);
+        own.expired_octets.fetch_add(totals.expired_octets, Relaxed);
+        own.not_volume.fetch_add(totals.not_volume, Relaxed);
+        own.duplicate_observations.fetch_add(totals.duplicate_observations, Relaxed);
+        own.duplicate_observation_octets.fetch_add(totals.duplicate_observation_octets, Relaxed);
+        self.publish_gauges();
+    }
+
+    /// Says how full the tables are. Cheap enough for once a second.
+    pub fn publish_gauges(&self) {
+        let own = &self.counters.processors[self.index];
+        let held = self.held();
+        own.held.store(held.records + held.sets, Relaxed);
+        let exporters = self.states.len() as u64;
+        let limits = &self.config.decode;
+        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
+        own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
+        own.holds.limit.store(exporters * limits.hold_octets as u64, Relaxed);
+        own.holds.set_current(held.set_octets);
+        own.held_records.set_current(held.record_octets);
+        own.usage.set_current(self.usage_rows() as u64);
+    }
+}
+
+impl ExporterState {
+    /// Publishes the exporter's counters: what happened since the last drain. The memory counts on over restarts, but
+    /// a counter that jumps by a lifetime with the first datagram after one is a peak on every graph.
+    pub(super) fn publish(&self) {
+        let (now, then) = (self.memory.decoder.counts(), &self.drained);
+        let to = &self.entry.counters;
+        let add = |to: &AtomicU64, now: u64, then: u64| to.fetch_add(now.saturating_sub(then), Relaxed);
+        add(&to.records, now.records, then.records);
+        add(&to.options_records, now.options_records, then.options_records);
+        add(&to.raw_octets, now.raw_octets, then.raw_octets);
+        add(&to.malformed, now.malformed, then.malformed);
+        const { assert!(counters::MALFORMED_KINDS_MAX >= decode::ErrorKind::COUNT) };
+        let kinds = now.malformed_by_kind.iter().zip(then.malformed_by_kind);
+        for (to, (&now, then)) in to.malformed_by_kind.iter().zip(kinds) {
+            add(to, now, then);
+        }
+        add(&to.duplicates, now.duplicates, then.duplicates);
+        add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
+        add(&to.clock_behind, now.clock_behind, then.clock_behind);
+        to.lost.store(now.lost, Relaxed);
+        // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
+        add(&to.lost_told, now.lost, then.lost);
+        add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
+        let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
+        to.held.store(held as u64, Relaxed);
+        let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
+        add(&to.flow_samples, now.flow_samples, then.flow_samples);
+        add(&to.counter_samples, now.counter_samples, then.counter_samples);
+        add(&to.discard_notifications, now.discard_notifications, then.discard_notifications);
+        add(&to.skipped_formats, now.skipped_formats, then.skipped_formats);
+        add(&to.samples_lost, now.samples_lost, then.samples_lost);
+        add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
+        add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
+        add(&to.other_agents, now.other_agents, then.other_agents);
+    }
+}
+
+/// Publishes what decoding refused of one exporter since the last drain. Its memory counts on over restarts and leaves
+/// with a reload, so a sum over memories would jump and fall.
+pub(super) fn publish_refusals(own: &counters::Processor, now: &decode::Counts, then: &decode::Counts) {
+    own.implausible.fetch_add(now.implausible - then.implausible, Relaxed);
+    own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
+}
+
+pub(super) fn add_difference(
+    totals: &mut FlushTotals,
+    now: &decode::Counts,
+    then: &decode::Counts,
+    expired_now: Expired,
+    expired_then: Expired,
+) {
+    totals.records += now.records - then.records;
+    totals.options_records += now.options_records - then.options_records;
+    // What several exporters claim may exceed what any one of them can.
+    totals.raw_octets = totals.raw_octets.saturating_add(now.raw_octets - then.raw_octets);
+    totals.raw_packets = totals.raw_packets.saturating_add(now.raw_packets - then.raw_packets);
+    totals.not_volume += now.not_volume - then.not_volume;
+    // A set that waited in vain for its template counts as one record: nobody knows how many it held.
+    totals.expired_records += now.expired_sets - then.expired_sets;
+    totals.expired_octets = totals.expired_octets.saturating_add(now.expired_octets - then.expired_octets);
+    totals.expired_records += expired_now.records - expired_then.records;
+    totals.expired_octets = totals.expired_octets.saturating_add(expired_now.octets - expired_then.octets);
+    // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
+    totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
+}
