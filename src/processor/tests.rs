@@ -140,7 +140,7 @@ fn an_exporter_whose_clock_is_wrong_shows() {
 #[test]
 fn what_waits_is_released_under_the_number_of_this_run() {
     let require = SamplingPolicy { require: true, ..SamplingPolicy::default() };
-    let (mut before, _) = processor(&[exporter(1, require.clone()), exporter(2, require.clone())]);
+    let (mut before, _) = processor(&[exporter(1, require.clone()), exporter(2, require)]);
     feed(&mut before, 2, &v5(0));
     let drained = before.drain();
     assert_eq!((drained.usage.len(), before.held().records), (0, 1));
