@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_source_and_time_gives_back() {
         let mut limit = Limit::new();
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         let at = Duration::from_secs(100);
         limit.spend(address("2001:db8:1:2::3"), at, 4 << 20);
         assert!(!limit.admits(address("2001:db8:1:2:ffff::"), at));
