@@ -9,8 +9,10 @@
 //!   ledger stands where the flush begins. A repeated flush is an error, never a second addition.
 //! - **The books agree.** A flush whose usage is not what its totals say is refused, so the sum of usage equals the sum
 //!   of the sources' totals at all times.
-//! - **What is written once stays.** Names, configuration versions, tariff versions and invoices that are no drafts are
-//!   guarded by triggers in the schema, so that another program cannot change them by accident either.
+//! - **What is written once stays.** Names, configuration versions, tariff versions, entries of the books, closed periods
+//!   and invoices that are no drafts are guarded by triggers in the schema, so that another program cannot change them by
+//!   accident either.
+//! - **A closed bucket takes no more.** A flush puts what comes for it beside it ([`Ledger::for_each_late_usage`]).
 //! - **Integers only.** No number goes through floating point or a decimal type; sums over rows are put together in
 //!   128 bits from two exact halves.
 //! - **One daemon at a time** keeps a ledger ([`Ledger::keep`]); commands come and go beside it.
@@ -20,11 +22,15 @@
 //! The schema is in `schema/sqlite` and `schema/postgres`: the same tables, columns and migration names in both, which
 //! a test compares. Instants are integers since the epoch; text that is looked up is compared byte by byte.
 
+mod books;
 mod connection;
 mod documents;
 mod error;
 mod flush;
+mod issues;
 mod keeper;
+mod late;
+mod periods;
 pub mod records;
 mod registers;
 mod schema;
@@ -34,6 +40,8 @@ mod url;
 mod usage;
 
 pub use error::{Error, UrlError};
+pub use issues::{Ready, Step};
+pub use periods::Closed;
 pub use url::Url;
 pub use usage::UsageTotal;
 

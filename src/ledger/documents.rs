@@ -245,7 +245,7 @@ impl TariffRow {
 
 #[derive(Insertable)]
 #[diesel(table_name = schema::invoice)]
-struct NewInvoice<'a> {
+pub(super) struct NewInvoice<'a> {
     number: &'a str,
     period: &'a str,
     customer: &'a str,
@@ -257,7 +257,7 @@ struct NewInvoice<'a> {
 }
 
 impl<'a> NewInvoice<'a> {
-    fn of(invoice: &'a StoredInvoice) -> Self {
+    pub(super) fn of(invoice: &'a StoredInvoice) -> Self {
         Self {
             number: &invoice.number,
             period: &invoice.period,
@@ -272,7 +272,7 @@ impl<'a> NewInvoice<'a> {
 }
 
 #[derive(Queryable)]
-struct InvoiceRow {
+pub(super) struct InvoiceRow {
     number: String,
     period: String,
     customer: String,
@@ -284,7 +284,7 @@ struct InvoiceRow {
 }
 
 impl InvoiceRow {
-    fn into_invoice(self) -> StoredInvoice {
+    pub(super) fn into_invoice(self) -> StoredInvoice {
         let Self { number, period, customer, state, currency, gross_minor, document, sha256 } = self;
         StoredInvoice { number, period, customer, state, currency, gross_minor, document, sha256 }
     }

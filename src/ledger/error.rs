@@ -73,6 +73,20 @@ pub enum Error {
         #[source]
         source: DatabaseError,
     },
+    /// An invoice that was delivered would be made void.
+    #[error("invoice {0} was delivered; `fluxoscope invoice credit {0}` takes it back")]
+    Delivered(String),
+    /// A document could not be made.
+    #[error("{number}: {message}")]
+    Document {
+        /// Its number, or that of its draft.
+        number: String,
+        /// Why.
+        message: String,
+    },
+    /// A draft is gone, or is another one by now.
+    #[error("{0} has been made again or removed meanwhile")]
+    DraftChanged(String),
     /// The file cannot be made.
     #[error("cannot create the ledger {path}")]
     File {
@@ -105,6 +119,17 @@ pub enum Error {
         url: String,
         /// What is known of the other one.
         by: String,
+    },
+    /// There is no invoice of that number.
+    #[error("there is no invoice `{0}`")]
+    NoInvoice(String),
+    /// What is to be taken back is no final invoice.
+    #[error("{number} is {state}; only a final invoice can be taken back")]
+    NotFinal {
+        /// Its number.
+        number: String,
+        /// Its state.
+        state: String,
     },
     /// A newer program made this ledger.
     #[error(

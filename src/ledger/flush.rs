@@ -149,6 +149,23 @@ macro_rules! put_checkpoints {
     };
 }
 
+/// Up to which bucket which customer's usage is closed, where that concerns any of these rows (by bucket, ascending). It
+/// is read inside the flush's transaction, so that no closing can come between.
+macro_rules! closed {
+    ($connection:expr, $usage:expr) => {{
+        use schema::closed::dsl as d;
+        let newest: QueryResult<Option<i64>> =
+            d::closed.select(diesel::dsl::max(d::until)).first($connection);
+        match (newest, $usage.first()) {
+            (Ok(Some(newest)), Some(first)) if first.bucket < newest => {
+                d::closed.select((d::customer, d::until)).load::<(i64, i64)>($connection)
+            }
+            (Ok(_), _) => Ok(Vec::new()),
+            (Err(error), _) => Err(error),
+        }
+    }};
+}
+
 impl Ledger {
     /// Commits `flush`: moves each source from where it stands, adds the totals, adds the usage to the rows that are
     /// there, replaces the checkpoints. In one transaction; after an error nothing of it is there.
@@ -179,8 +196,12 @@ impl Ledger {
                 begun = Some(asked.elapsed());
                 transaction = Some(diesel::select(txid_current()).get_result::<i64>(c)?);
                 advance_sources!(c, &advances);
+                let (usage, late) = super::late::split(&closed!(c, &usage)?, &usage);
                 for batch in usage.chunks(POSTGRES_BATCH_ROWS) {
                     upsert_postgres(c, batch)?;
+                }
+                for statement in super::late::upserts(&late) {
+                    diesel::sql_query(statement).execute(c)?;
                 }
                 put_checkpoints!(c, &flush.checkpoints);
                 Ok(())
@@ -188,12 +209,16 @@ impl Ledger {
             Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
                 begun = Some(asked.elapsed());
                 advance_sources!(c, &advances);
+                let (usage, late) = super::late::split(&closed!(c, &usage)?, &usage);
                 let (batches, rest) = usage.as_chunks::<SQLITE_BATCH_ROWS>();
                 for batch in batches {
                     UpsertUsage(batch).execute(c)?;
                 }
                 for row in rest {
                     UpsertUsage(core::array::from_ref(row)).execute(c)?;
+                }
+                for statement in super::late::upserts(&late) {
+                    diesel::sql_query(statement).execute(c)?;
                 }
                 put_checkpoints!(c, &flush.checkpoints);
                 Ok(())

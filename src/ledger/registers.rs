@@ -34,7 +34,7 @@ macro_rules! find_source {
 
 impl NameKind {
     /// As stored.
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Class => "class",
             Self::Customer => "customer",

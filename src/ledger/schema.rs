@@ -116,4 +116,99 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    account (number) {
+        number -> BigInt,
+        kind -> Text,
+        name -> Text,
+    }
+}
+
+diesel::table! {
+    entry (seq) {
+        seq -> BigInt,
+        kind -> Text,
+        key -> Text,
+        day -> Text,
+        reference -> Text,
+        digest -> Text,
+        at -> BigInt,
+        made_by -> Text,
+        postings -> BigInt,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    posting (entry, line) {
+        entry -> BigInt,
+        line -> BigInt,
+        account -> BigInt,
+        commodity -> Text,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    closed (customer) {
+        customer -> BigInt,
+        until -> BigInt,
+    }
+}
+
+diesel::table! {
+    closure (customer, period) {
+        customer -> BigInt,
+        period -> Text,
+        from_bucket -> BigInt,
+        until_bucket -> BigInt,
+        tariff -> Text,
+        tariff_version -> BigInt,
+        root -> Text,
+        entry -> BigInt,
+    }
+}
+
+diesel::table! {
+    late_usage (carried, bucket, customer, link, direction, class, family, exporter, rate_numerator, rate_denominator, rate_source) {
+        carried -> BigInt,
+        bucket -> BigInt,
+        customer -> BigInt,
+        link -> Integer,
+        direction -> Integer,
+        class -> Integer,
+        family -> Integer,
+        exporter -> Integer,
+        rate_numerator -> BigInt,
+        rate_denominator -> BigInt,
+        rate_source -> Integer,
+        octets -> BigInt,
+        packets -> BigInt,
+        flows -> BigInt,
+        squares_low -> BigInt,
+        squares_high -> BigInt,
+    }
+}
+
+diesel::table! {
+    issue (number) {
+        number -> Text,
+        series -> Text,
+        place -> BigInt,
+        kind -> Text,
+        corrects -> Text,
+        entry -> BigInt,
+    }
+}
+
+diesel::table! {
+    delivery (number) {
+        number -> Text,
+        at -> BigInt,
+        made_by -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
+diesel::allow_tables_to_appear_in_same_query!(posting, account);

@@ -1,6 +1,8 @@
 //! Every test runs on both dialects: SQLite always, PostgreSQL where `FLUXOSCOPE_TEST_POSTGRES` names a server on which
 //! databases may be made (`postgres://user@host:port/postgres`). Each has a database of its own.
 
+mod attacks;
+mod books;
 mod documents;
 mod flush;
 mod opening;

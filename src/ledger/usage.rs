@@ -84,7 +84,7 @@ impl StoredUsage {
         })
     }
 
-    fn into_row(self) -> Result<UsageRow, Error> {
+    pub(super) fn into_row(self) -> Result<UsageRow, Error> {
         let sum = |number| stored::<u64>(number, "a sum of usage");
         Ok(UsageRow {
             key: UsageKey {

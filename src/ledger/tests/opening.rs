@@ -129,7 +129,7 @@ fn a_ledger_is_reopened_as_it_was() {
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
         ledger.commit_flush(&flush(source, 0, 5, &[row(1, 16, 100)])).unwrap();
         let before = everything(&mut ledger);
-        assert_eq!(ledger.schema_version().unwrap(), "0002");
+        assert_eq!(ledger.schema_version().unwrap(), "0010");
         assert_eq!(ledger.url(), &place.url);
         drop(ledger);
         assert_eq!(everything(&mut place.open()), before);
@@ -145,7 +145,7 @@ fn another_schema_is_refused() {
         sql(&mut ledger, "INSERT INTO __diesel_schema_migrations (version) VALUES ('0999')").unwrap();
         for error in [Ledger::open(&place.url).unwrap_err(), Ledger::open_existing(&place.url).unwrap_err()] {
             assert!(
-                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0002"),
+                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0010"),
                 "{error}"
             );
         }
@@ -161,22 +161,25 @@ fn another_schema_is_refused() {
 #[test]
 fn an_older_ledger_is_migrated() {
     on_each(|place| {
-        let mut ledger = place.open();
-        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-        let mut first = flush(source, 0, 5, &[row(1, 16, 100)]);
-        let chunks = ChunkChanges { whole: true, ..ChunkChanges::default() };
-        let remembered = Remembered { state: vec![1, 2, 3], chunks };
-        let (scope, exporter) = (CheckpointScope::Live, "192.0.2.1".to_owned());
-        first.checkpoints = vec![Checkpoint { scope, exporter, remembered }];
-        ledger.commit_flush(&first).unwrap();
-        let before = everything(&mut ledger);
-        sql(&mut ledger, "DROP TABLE hold_chunk").unwrap();
-        sql(&mut ledger, "DELETE FROM __diesel_schema_migrations WHERE version = '0002'").unwrap();
-        drop(ledger);
+        let first = match place.is_sqlite() {
+            true => include_str!("../../../schema/sqlite/0001_ledger/up.sql"),
+            false => include_str!("../../../schema/postgres/0001_ledger/up.sql"),
+        };
+        let mut db = connection::Db::create(&place.url).unwrap();
+        let versions = "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, \
+            run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+            INSERT INTO __diesel_schema_migrations (version) VALUES ('0001'); \
+            INSERT INTO usage VALUES (300, 16, 1, 1, 0, 1, 1, 1000, 1, 1, 100, 1, 1, 200, 300)";
+        for script in [first, versions] {
+            with_connection!(&mut db, c => c.batch_execute(script)).unwrap();
+        }
+        drop(db);
         assert!(
             matches!(Ledger::open_existing(&place.url), Err(Error::Older { found, .. }) if found == "0001")
         );
-        assert_eq!(everything(&mut place.open()), before);
+        let usage = all_usage(&mut place.open());
+        assert_eq!((usage.len(), usage[0].sums.octets), (1, 100));
+        Ledger::open_existing(&place.url).unwrap();
     });
 }
 
@@ -188,7 +191,7 @@ fn many_may_create_at_once() {
                 scope.spawn(|| {
                     loop {
                         match Ledger::open(&place.url) {
-                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0002"),
+                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0010"),
                             Err(error) => assert!(error.is_transient(), "{error:?}"),
                         }
                     }
@@ -289,11 +292,19 @@ fn the_dialects_declare_the_same_tables() {
     assert_eq!(
         sqlite.keys().map(String::as_str).collect::<Vec<_>>(),
         [
+            "account",
             "checkpoint",
+            "closed",
+            "closure",
             "config_version",
+            "delivery",
+            "entry",
             "hold_chunk",
             "invoice",
+            "issue",
+            "late_usage",
             "name",
+            "posting",
             "source",
             "source_total",
             "tariff_version",

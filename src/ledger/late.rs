@@ -1,0 +1,154 @@
+//! Usage that comes after its period was closed.
+//!
+//! A closed bucket takes no more. What comes for it is kept apart, under the first bucket of the customer's open period,
+//! in which it is going to be invoiced: as an adjustment that names the period that it is of. A flush looks at what is
+//! closed inside its own transaction, so a closing either comes before all of it or after all of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
+
+use super::Ledger;
+use super::connection::Db;
+use super::error::Error;
+use super::schema;
+use super::usage::StoredUsage;
+use crate::usage::{BucketStart, UsageRow};
+
+/// The customer that stands for all those that have no row of their own in `closed`.
+pub(super) const EVERYBODY_ELSE: i64 = 0;
+
+/// Rows of one statement.
+const BATCH: usize = 64;
+
+/// A row that came late, with the first bucket of the period that was open then.
+pub(super) type Late = (i64, StoredUsage);
+
+/// Takes the rows of closed buckets out of `usage`. `closed` is by customer, and empty where nothing is closed that
+/// concerns these rows.
+pub(super) fn split<'a>(
+    closed: &[(i64, i64)],
+    usage: &'a [StoredUsage],
+) -> (Cow<'a, [StoredUsage]>, Vec<Late>) {
+    if closed.is_empty() {
+        return (Cow::Borrowed(usage), Vec::new());
+    }
+    let closed: HashMap<i64, i64> = closed.iter().copied().collect();
+    let others = closed.get(&EVERYBODY_ELSE).copied();
+    let (mut open, mut late) = (Vec::with_capacity(usage.len()), Vec::new());
+    for row in usage {
+        match closed.get(&row.customer).copied().or(others) {
+            Some(until) if row.bucket < until => late.push((until, *row)),
+            _ => open.push(*row),
+        }
+    }
+    (Cow::Owned(open), late)
+}
+
+/// The statements that add late rows to those that are there. All values are integers.
+pub(super) fn upserts(late: &[Late]) -> impl Iterator<Item = String> {
+    late.chunks(BATCH).map(|rows| {
+        let values: Vec<String> = rows
+            .iter()
+            .map(|(carried, row)| {
+                format!(
+                    "({carried}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
+                    row.bucket,
+                    row.customer,
+                    row.link,
+                    row.direction,
+                    row.class,
+                    row.family,
+                    row.exporter,
+                    row.rate_numerator,
+                    row.rate_denominator,
+                    row.rate_source,
+                    row.octets,
+                    row.packets,
+                    row.flows,
+                    row.squares_low,
+                    row.squares_high,
+                )
+            })
+            .collect();
+        let most = i64::MAX;
+        let sums: Vec<String> = ["octets", "packets", "flows", "squares_low", "squares_high"]
+            .iter()
+            .map(|sum| {
+                format!(
+                    "{sum} = CASE WHEN late_usage.{sum} > {most} - excluded.{sum} THEN {most} \
+                     ELSE late_usage.{sum} + excluded.{sum} END"
+                )
+            })
+            .collect();
+        let key = "carried, bucket, customer, link, direction, class, family, exporter, \
+            rate_numerator, rate_denominator, rate_source";
+        format!(
+            "INSERT INTO late_usage ({key}, octets, packets, flows, squares_low, squares_high) VALUES {} \
+             ON CONFLICT ({key}) DO UPDATE SET {}",
+            values.join(", "),
+            sums.join(", ")
+        )
+    })
+}
+
+impl Ledger {
+    /// Shows `visit` the usage that came late and is carried into a period that begins in `[from, to)`: first bucket of
+    /// that period, and row, in this order.
+    ///
+    /// # Errors
+    /// What the database says; `visit` may have seen rows before.
+    pub fn for_each_late_usage(
+        &mut self,
+        from: BucketStart,
+        to: BucketStart,
+        visit: &mut dyn FnMut(BucketStart, UsageRow),
+    ) -> Result<(), Error> {
+        use schema::late_usage::dsl as l;
+        self.run("read late usage", |db| {
+            let query = l::late_usage
+                .filter(l::carried.ge(from.0))
+                .filter(l::carried.lt(to.0))
+                .order((l::carried, l::bucket, l::customer, l::link, l::direction, l::class, l::family))
+                .then_order_by((l::exporter, l::rate_numerator, l::rate_denominator, l::rate_source))
+                .select((
+                    l::carried,
+                    (
+                        l::bucket,
+                        l::customer,
+                        l::link,
+                        l::direction,
+                        l::class,
+                        l::family,
+                        l::exporter,
+                        l::rate_numerator,
+                        l::rate_denominator,
+                        l::rate_source,
+                        l::octets,
+                        l::packets,
+                        l::flows,
+                        l::squares_low,
+                        l::squares_high,
+                    ),
+                ));
+            match db {
+                #[cfg(feature = "postgres")]
+                Db::Postgres(c) => {
+                    for row in query.load_iter::<Late, diesel::pg::PgRowByRowLoadingMode>(c)? {
+                        let (carried, row) = row?;
+                        visit(BucketStart(carried), row.into_row()?);
+                    }
+                }
+                Db::Sqlite(c) => {
+                    for row in query.load_iter::<Late, DefaultLoadingMode>(c)? {
+                        let (carried, row) = row?;
+                        visit(BucketStart(carried), row.into_row()?);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! Closing periods: up to which bucket usage takes no more, and what it was then.
+//!
+//! Closing has two steps. [`Ledger::close`] moves the bounds, in one short transaction; from then on the usage before them
+//! never changes. [`Ledger::seal`] enters what it was, once somebody has had the time to read it all. A program that ends
+//! between the two leaves a period that is closed and not sealed, and the next one goes on from there.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+
+use super::Ledger;
+use super::books::{accounts, enter};
+use super::connection::{with_connection, write_transaction};
+use super::error::Error;
+use super::late::EVERYBODY_ELSE;
+use super::records::books::{Actor, Closure, EntryKind, NewEntry, digest};
+use super::registers::stored;
+use super::schema;
+use crate::usage::BucketStart;
+
+/// Up to which bucket usage is closed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Closed {
+    of: HashMap<u32, BucketStart>,
+    /// Of all others.
+    others: Option<BucketStart>,
+}
+
+impl Closed {
+    /// The first bucket of `customer` that still takes usage; `None` where all do.
+    #[must_use]
+    pub fn until(&self, customer: u32) -> Option<BucketStart> {
+        self.of.get(&customer).copied().or(self.others)
+    }
+
+    /// Before it nobody's buckets take usage any more; `None` where nothing is closed for all.
+    #[must_use]
+    pub fn everybody(&self) -> Option<BucketStart> {
+        let others = self.others?;
+        Some(self.of.values().copied().fold(others, BucketStart::min))
+    }
+}
+
+impl Ledger {
+    /// Closes the usage of customers up to a bucket, and that of all others (where `None` is named) too. What is closed
+    /// further already stays so.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn close(&mut self, bounds: &[(Option<u32>, BucketStart)]) -> Result<(), Error> {
+        use schema::closed::dsl as d;
+        self.run("close a period", |db| {
+            write_transaction!(db, c => {
+                let mut known: HashMap<i64, i64> =
+                    d::closed.select((d::customer, d::until)).load::<(i64, i64)>(c)?.into_iter().collect();
+                // Those that are named first: a bound for all others must not hold for them in between.
+                let (others, named): (Vec<_>, Vec<_>) = bounds.iter().partition(|(customer, _)| customer.is_none());
+                for (customer, until) in named.into_iter().chain(others) {
+                    let customer = customer.map_or(EVERYBODY_ELSE, i64::from);
+                    match known.get(&customer).copied() {
+                        Some(before) if before >= until.0 => {}
+                        Some(_) => {
+                            diesel::update(d::closed.find(customer)).set(d::until.eq(until.0)).execute(c)?;
+                        }
+                        None if known.get(&EVERYBODY_ELSE).is_some_and(|others| *others > until.0) => {}
+                        None => {
+                            diesel::insert_into(d::closed)
+                                .values((d::customer.eq(customer), d::until.eq(until.0)))
+                                .execute(c)?;
+                            known.insert(customer, until.0);
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// What is closed.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn closed(&mut self) -> Result<Closed, Error> {
+        use schema::closed::dsl as d;
+        let rows: Vec<(i64, i64)> = self.run("read what is closed", |db| {
+            Ok(with_connection!(db, c => d::closed.select((d::customer, d::until)).load(c))?)
+        })?;
+        let mut closed = Closed::default();
+        for (customer, until) in rows {
+            if customer == EVERYBODY_ELSE {
+                closed.others = Some(BucketStart(until));
+            } else {
+                closed.of.insert(stored(customer, "a customer")?, BucketStart(until));
+            }
+        }
+        Ok(closed)
+    }
+
+    /// Seals closed periods of the name `period`, with one entry for all of them. Those that are sealed already stay as
+    /// they are. The number of those that were not.
+    ///
+    /// # Errors
+    /// What the database says: a period that is not closed is refused by the schema.
+    pub fn seal(
+        &mut self,
+        period: &str,
+        day: &str,
+        closures: &[Closure],
+        actor: Actor<'_>,
+    ) -> Result<usize, Error> {
+        use schema::closure::dsl as k;
+        self.run("seal a period", |db| {
+            write_transaction!(db, c => {
+                let sealed: HashSet<i64> = k::closure
+                    .filter(k::period.eq(period))
+                    .select(k::customer)
+                    .load::<i64>(c)?
+                    .into_iter()
+                    .collect();
+                let new: Vec<&Closure> = closures
+                    .iter()
+                    .filter(|closure| !sealed.contains(&i64::from(closure.customer)))
+                    .collect();
+                if new.is_empty() {
+                    return Ok(0);
+                }
+                let before: i64 = schema::entry::table
+                    .filter(schema::entry::kind.eq(EntryKind::Close.as_str()))
+                    .filter(schema::entry::reference.eq(period))
+                    .count()
+                    .get_result(c)?;
+                let lines: String = new.iter().map(|closure| closure.line()).collect();
+                let entry = NewEntry {
+                    kind: EntryKind::Close,
+                    key: format!("close/{period}/{}", before + 1),
+                    day: day.to_owned(),
+                    reference: period.to_owned(),
+                    digest: digest(&lines),
+                    at: actor.at,
+                    by: actor.by.to_owned(),
+                    postings: Vec::new(),
+                };
+                let entry = enter!(c, &mut accounts!(c)?, &entry);
+                for closure in &new {
+                    diesel::insert_into(k::closure)
+                        .values((
+                            k::customer.eq(i64::from(closure.customer)),
+                            k::period.eq(&closure.period),
+                            k::from_bucket.eq(closure.from.0),
+                            k::until_bucket.eq(closure.until.0),
+                            k::tariff.eq(&closure.tariff),
+                            k::tariff_version.eq(closure.tariff_version),
+                            k::root.eq(&closure.root),
+                            k::entry.eq(i64::try_from(entry).unwrap_or(i64::MAX)),
+                        ))
+                        .execute(c)?;
+                }
+                Ok(new.len())
+            })
+        })
+    }
+
+    /// The sealed periods (of one name, or all) with the number of the entry that sealed them, by entry and customer.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn closures(&mut self, period: Option<&str>) -> Result<Vec<(u64, Closure)>, Error> {
+        use schema::closure::dsl as k;
+        let rows: Vec<ClosureRow> = self.run("read closed periods", |db| {
+            Ok(with_connection!(db, c => {
+                let mut query = k::closure.order((k::entry, k::customer)).into_boxed();
+                if let Some(period) = period {
+                    query = query.filter(k::period.eq(period));
+                }
+                query.load(c)
+            })?)
+        })?;
+        rows.into_iter().map(ClosureRow::into_closure).collect()
+    }
+}
+
+/// A row of `closure`.
+#[derive(Queryable)]
+struct ClosureRow {
+    customer: i64,
+    period: String,
+    from: i64,
+    until: i64,
+    tariff: String,
+    tariff_version: i64,
+    root: String,
+    entry: i64,
+}
+
+impl ClosureRow {
+    fn into_closure(self) -> Result<(u64, Closure), Error> {
+        let Self { customer, period, from, until, tariff, tariff_version, root, entry } = self;
+        let closure = Closure {
+            customer: stored(customer, "a customer")?,
+            period,
+            from: BucketStart(from),
+            until: BucketStart(until),
+            tariff,
+            tariff_version,
+            root,
+        };
+        Ok((stored(entry, "an entry's number")?, closure))
+    }
+}

@@ -1,0 +1,269 @@
+//! What the books are made of: accounts, postings, entries with their hashes, closed periods, issued invoices.
+
+use sha2::{Digest, Sha256};
+
+use crate::usage::BucketStart;
+
+/// The hash that the first entry goes on from.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The commodity of octets as they are billed: scaled by their sampling rates, rounded once a posting.
+pub const OCTETS: &str = "OCTET";
+/// The commodity of octets as exporters counted them.
+pub const RAW_OCTETS: &str = "RAWOCTET";
+
+/// Largest amount of one posting; what is more goes into several.
+const AMOUNT_MAX: i128 = 1 << 62;
+
+/// What kind of account it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum AccountKind {
+    /// Octets that a customer used.
+    Customer,
+    /// Octets that an exporter reported; negative.
+    Exporter,
+    /// Charges by currency; negative.
+    Income,
+    /// What a customer owes.
+    Receivable,
+    /// Octets under one of the reserved names.
+    Reserved,
+    /// Tax that is owed to the state; negative.
+    Tax,
+}
+
+impl AccountKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Customer, Self::Exporter, Self::Income, Self::Receivable, Self::Reserved, Self::Tax];
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Exporter => "exporter",
+            Self::Income => "income",
+            Self::Receivable => "receivable",
+            Self::Reserved => "reserved",
+            Self::Tax => "tax",
+        }
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Account {
+    /// What kind of account it is.
+    pub kind: AccountKind,
+    /// Whose, or of what.
+    pub name: String,
+}
+
+impl Account {
+    /// The account of this kind and name.
+    #[must_use]
+    pub fn new(kind: AccountKind, name: &str) -> Self {
+        Self { kind, name: name.to_owned() }
+    }
+}
+
+/// A leg of an entry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Posting {
+    /// The account.
+    pub account: Account,
+    /// ISO 4217 code, [`OCTETS`] or [`RAW_OCTETS`].
+    pub commodity: String,
+    /// Minor units or octets; not zero. What comes in is positive.
+    pub amount: i64,
+}
+
+/// Adds the postings of an amount of any size: none for zero, several where it is beyond 62 bits (which only exporters
+/// that lie can reach).
+pub fn post(postings: &mut Vec<Posting>, account: &Account, commodity: &str, mut amount: i128) {
+    while amount != 0 {
+        let part = amount.clamp(-AMOUNT_MAX, AMOUNT_MAX);
+        postings.push(Posting {
+            account: account.clone(),
+            commodity: commodity.to_owned(),
+            amount: i64::try_from(part).expect("at most 2^62"),
+        });
+        amount -= part;
+    }
+}
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EntryKind {
+    /// A period was closed. No postings.
+    Close,
+    /// A credit note.
+    Credit,
+    /// An invoice became final.
+    Invoice,
+    /// Octets of a day that came after their period was closed.
+    Late,
+    /// Octets of a day, by exporter.
+    Octets,
+    /// An invoice was withdrawn before it was delivered.
+    Void,
+}
+
+impl EntryKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Close, Self::Credit, Self::Invoice, Self::Late, Self::Octets, Self::Void];
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Credit => "credit",
+            Self::Invoice => "invoice",
+            Self::Late => "late",
+            Self::Octets => "octets",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// What is entered into the books.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewEntry {
+    /// What it is about.
+    pub kind: EntryKind,
+    /// What it is the entry of: there is never a second one.
+    pub key: String,
+    /// The day it counts for, `YYYY-MM-DD`.
+    pub day: String,
+    /// The document or period that it is about; empty where there is none.
+    pub reference: String,
+    /// SHA-256 of that document, or of what was closed; empty where there is none.
+    pub digest: String,
+    /// When it was made, milliseconds since the epoch.
+    pub at: i64,
+    /// By whom.
+    pub by: String,
+    /// Its postings. They balance in each commodity.
+    pub postings: Vec<Posting>,
+}
+
+impl NewEntry {
+    /// The hash of the entry under number `seq`, going on from `prev`: SHA-256, in hex, over
+    ///
+    /// ```text
+    /// prev LF seq LF kind LF key LF day LF reference LF digest LF at LF by LF
+    /// kind-of-account TAB name TAB commodity TAB amount LF        (a line a posting)
+    /// ```
+    ///
+    /// with tab, line feed and backslash in a text as `\t`, `\n` and `\\`.
+    #[must_use]
+    pub fn hash(&self, seq: u64, prev: &str) -> String {
+        let escaped = |text: &str| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n");
+        let mut hash = Sha256::new();
+        let (seq, at) = (seq.to_string(), self.at.to_string());
+        let head = [
+            prev,
+            &seq,
+            self.kind.as_str(),
+            &self.key,
+            &self.day,
+            &self.reference,
+            &self.digest,
+            &at,
+            &self.by,
+        ];
+        for text in head {
+            hash.update(escaped(text).as_bytes());
+            hash.update(b"\n");
+        }
+        for Posting { account, commodity, amount } in &self.postings {
+            let (kind, name) = (account.kind.as_str(), escaped(&account.name));
+            hash.update(format!("{kind}\t{name}\t{commodity}\t{amount}\n").as_bytes());
+        }
+        hex(&hash.finalize())
+    }
+}
+
+/// SHA-256 of a text, in hex.
+#[must_use]
+pub fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use core::fmt::Write;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+/// An entry of the books.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// Its number, from 1 without gaps.
+    pub seq: u64,
+    /// What was entered.
+    pub entry: NewEntry,
+    /// The hash of the entry before; [`GENESIS`] of the first.
+    pub prev: String,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// A customer's period as it was closed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Closure {
+    /// The customer's number.
+    pub customer: u32,
+    /// `YYYY-MM`.
+    pub period: String,
+    /// First bucket.
+    pub from: BucketStart,
+    /// First bucket of the next period.
+    pub until: BucketStart,
+    /// The tariff that held; empty where the customer has none.
+    pub tariff: String,
+    /// Its version; 0 where it has none.
+    pub tariff_version: i64,
+    /// SHA-256 over the usage that was closed.
+    pub root: String,
+}
+
+impl Closure {
+    /// The line that stands for it in the digest of the closing entry.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { customer, period, from, until, tariff, tariff_version, root } = self;
+        format!("{customer}\t{period}\t{}\t{}\t{tariff}\t{tariff_version}\t{root}\n", from.0, until.0)
+    }
+}
+
+/// An invoice or credit note that has a number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Issue {
+    /// Its number: series and place.
+    pub number: String,
+    /// The series.
+    pub series: String,
+    /// Its place in the series, from 1.
+    pub place: u64,
+    /// True for a credit note.
+    pub is_credit: bool,
+    /// The invoice that it takes back (credit note) or takes the place of; empty where there is none.
+    pub corrects: String,
+    /// The number of its entry.
+    pub entry: u64,
+}
+
+/// Who does something, and when: it is kept with what was done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Actor<'a> {
+    /// Who.
+    pub by: &'a str,
+    /// When, milliseconds since the epoch.
+    pub at: i64,
+}
