@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
 //! found a difference.
 
+pub mod audit;
 pub mod billing;
 pub mod billing_ledger;
 pub mod customer;
@@ -10,7 +11,10 @@ pub mod demo;
 pub mod double_counting;
 pub mod generate;
 pub mod invoice;
+pub mod issue;
+pub mod late;
 pub mod output;
+pub mod period;
 pub mod replay;
 pub mod run;
 pub mod tariff;
@@ -69,6 +73,16 @@ enum Verb {
     /// Invoices: make a month's, list, show and export them
     #[command(subcommand)]
     Invoice(billing::InvoiceVerb),
+    /// Periods: close one, so that its usage does not change any more
+    #[command(subcommand)]
+    Period(period::PeriodVerb),
+    /// Prove the invariants of the books on this ledger; exit 3 where one does not hold
+    Audit(audit::AuditArgs),
+    /// The books: export them
+    #[command(subcommand)]
+    Ledger(audit::LedgerVerb),
+    /// Rate a customer's final invoices again: credit notes, and others in their place
+    Rerate(issue::RerateArgs),
     /// Write export traffic of known totals for this configuration
     Generate(generate::GenerateArgs),
     /// Print an MRTG configuration for this agent
@@ -185,6 +199,10 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),
+        Verb::Period(verb) => period::run(verb, cli, out),
+        Verb::Audit(args) => audit::run(args, cli, out),
+        Verb::Ledger(verb) => audit::ledger(verb, cli, out),
+        Verb::Rerate(args) => issue::rerate(args, cli, out),
         Verb::Generate(args) => generate::run(args, &cli.config()?),
         Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
         Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),

@@ -8,11 +8,14 @@
 //! [`run`] makes the invoices of a period for all customers.
 #![deny(clippy::float_arithmetic)]
 
+pub mod adjust;
 pub mod collect;
 pub mod csv;
 pub mod html;
+pub mod issue;
 pub mod json;
 pub mod kinds;
+pub mod plaintext_accounting;
 pub mod run;
 
 #[cfg(test)]
@@ -214,6 +217,8 @@ pub struct Invoice {
     pub quality: Quality,
     /// Volumes, charged or not.
     pub volumes: Vec<VolumeLine>,
+    /// When it was issued, what it corrects, what came late.
+    pub issuance: issue::Issuance,
 }
 
 /// The number of a draft.
@@ -260,6 +265,7 @@ pub fn draft(
         gross: totals.gross,
         quality: quality(&usage.volume(|_| true)),
         volumes: volumes(tariff, usage),
+        issuance: issue::Issuance::default(),
     })
 }
 

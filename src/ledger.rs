@@ -41,7 +41,7 @@ mod usage;
 
 pub use error::{Error, UrlError};
 pub use issues::{Ready, Step};
-pub use periods::Closed;
+pub use periods::{Closed, Part};
 pub use url::Url;
 pub use usage::UsageTotal;
 

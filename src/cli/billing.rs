@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::output::{self, Cell, Format};
 use super::tariff::Activation;
-use super::{Cli, Failure, billing_ledger, invoice, tariff};
+use super::{Cli, Failure, billing_ledger, invoice, issue, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::Seller;
@@ -96,6 +96,24 @@ pub enum InvoiceVerb {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Make drafts final: numbered, in the books, never changed again. Closes their period first
+    Finalize(issue::FinalizeArgs),
+    /// Withdraw a final invoice that was not delivered; its number stays
+    Void {
+        /// Its number
+        number: String,
+        /// Who does it, and of which date
+        #[command(flatten)]
+        doing: issue::Doing,
+    },
+    /// Take a final invoice back with a credit note
+    Credit {
+        /// Its number
+        number: String,
+        /// Who does it, and of which date
+        #[command(flatten)]
+        doing: issue::Doing,
+    },
     /// Write DIR/YYYY-MM-CUSTOMER.EXT for every invoice of a period
     Export {
         /// The month in which the period begins, YYYY-MM
@@ -180,7 +198,7 @@ fn versions_table(out: &mut dyn Write, format: Format, versions: &[TariffVersion
 }
 
 /// The name of who runs the command.
-fn user() -> String {
+pub(super) fn user() -> String {
     #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     named.unwrap_or_else(|| "unknown".to_owned())
@@ -233,6 +251,9 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
             let listed = billing_ledger::invoice_list(&mut cli.ledger()?, *period, customer.as_deref())?;
             texts(out, *format, &invoice::COLUMNS, invoice::rows(&listed))
         }
+        InvoiceVerb::Finalize(args) => issue::finalize(args, cli, out),
+        InvoiceVerb::Void { number, doing } => issue::void(number, doing, cli, out),
+        InvoiceVerb::Credit { number, doing } => issue::credit(number, doing, cli, out),
         InvoiceVerb::Show { number, format } => print(&mut cli.ledger()?, number, *format, out),
         InvoiceVerb::Export { period, format, out: directory } => {
             let formats: Vec<invoice::Format> = if format.is_empty() {
@@ -240,8 +261,11 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
             } else {
                 format.iter().map(|&document| document.into()).collect()
             };
-            let files = billing_ledger::invoice_export(&mut cli.ledger()?, *period, &formats, directory)
-                .map_err(failure)?;
+            let mut ledger = cli.ledger()?;
+            // Before there are files: one that was written may have been sent.
+            issue::delivered(&mut ledger, *period)?;
+            let files =
+                billing_ledger::invoice_export(&mut ledger, *period, &formats, directory).map_err(failure)?;
             for file in &files {
                 writeln!(out, "{}", file.display())?;
             }
@@ -274,12 +298,10 @@ pub(super) fn make(
     customer: Option<&str>,
     dry_run: bool,
 ) -> Result<Made, Failure> {
-    let seller = seller(config);
     let (network, now) = (&config.network, UnixMillis(daemon::now_ms()));
-    let outcome =
-        billing_ledger::invoice_run(ledger, network, seller.as_ref(), period, customer, dry_run, now)
-            .map_err(failure)?;
-    let mut failed = Vec::new();
+    let wanted = billing_ledger::Wanted { network, seller: seller(config), period, customer, now };
+    let billing_ledger::Made { outcome, mut failed } =
+        billing_ledger::invoice_run(ledger, &wanted, dry_run).map_err(failure)?;
     for problem in &outcome.problems {
         match problem.reason {
             Reason::NoTariff { .. } => eprintln!("warning: {problem}"),
@@ -293,7 +315,7 @@ pub(super) fn make(
 }
 
 /// Who invoices, as configured; nobody where the section is empty.
-fn seller(config: &Config) -> Option<Seller> {
+pub(super) fn seller(config: &Config) -> Option<Seller> {
     let section = &config.invoice;
     if section.seller.is_empty() {
         return None;
@@ -391,7 +413,7 @@ pub(super) fn check_all(config: &Config, out: &mut dyn Write) -> Result<String, 
 }
 
 /// Rows that are texts already.
-fn texts<const N: usize>(
+pub(super) fn texts<const N: usize>(
     out: &mut dyn Write,
     format: Format,
     columns: &[&str; N],

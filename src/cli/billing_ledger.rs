@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
+use super::late;
+use super::period::Spans;
 use super::tariff::{self as tariffs, Activation};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
@@ -101,32 +103,78 @@ pub fn retroactive_warning(ledger: &mut Ledger, activated: &TariffVersion) -> an
     )))
 }
 
-/// `invoice run`: the drafts of a period, kept in the ledger unless it is a dry run, and what could not be invoiced.
-/// Drafts of former runs that are not made again are gone; a run that fails leaves them.
-/// `network` is the configuration of `now`; what the ledger keeps of former ones still says of what kind a link was.
+/// What invoices are made of.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The configuration of `now`; what the ledger keeps of former ones still says of what kind a link was.
+    pub network: &'a Network,
+    /// Who sends the invoices.
+    pub seller: Option<Seller>,
+    /// The period.
+    pub period: Period,
+    /// Only this customer.
+    pub customer: Option<&'a str>,
+    /// The instant of the making.
+    pub now: UnixMillis,
+}
+
+/// What was made.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Drafts, and customers that could not be invoiced.
+    pub outcome: Outcome,
+    /// Late usage that could not be charged, in words; its customer has no draft.
+    pub failed: Vec<String>,
+}
+
+/// The drafts of a period, with what came late and is carried into it. Keeps nothing.
 ///
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
-pub fn invoice_run(
-    ledger: &mut Ledger,
-    network: &Network,
-    seller: Option<&Seller>,
-    period: Period,
-    customer: Option<&str>,
-    dry_run: bool,
-    now: UnixMillis,
-) -> anyhow::Result<Outcome> {
+pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<Made> {
+    let Wanted { network, seller, period, customer, now } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
-    let kinds = link_kinds(ledger, network, now)?;
-    let inputs =
-        Inputs { network, kinds: &kinds, tariffs: &tariffs, names: &names, seller, period, customer };
-    let outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
+    let kinds = link_kinds(ledger, network, *now)?;
+    let seller = seller.as_ref();
+    let inputs = Inputs {
+        network,
+        kinds: &kinds,
+        tariffs: &tariffs,
+        names: &names,
+        seller,
+        period: *period,
+        customer: *customer,
+    };
+    let mut outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
+    let spans = Spans::new(tariffs.clone(), network);
+    let failed = late::adjust(ledger, &inputs, &mut outcome, |name, period| spans.of(name, period).0)?;
+    Ok(Made { outcome, failed })
+}
+
+/// `invoice run`: the drafts of a period, kept in the ledger unless it is a dry run, and what could not be invoiced.
+/// Drafts of former runs that are not made again are gone; a run that fails leaves them. A customer whose invoice of the
+/// period is final has no draft.
+///
+/// # Errors
+/// As [`invoice_make`].
+pub fn invoice_run(ledger: &mut Ledger, wanted: &Wanted<'_>, dry_run: bool) -> anyhow::Result<Made> {
+    let mut made = invoice_make(ledger, wanted)?;
+    let (period, customer) = (wanted.period.to_string(), wanted.customer);
+    let credits: BTreeSet<String> =
+        ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
+    let finals: BTreeSet<String> = ledger
+        .invoices(Some(&period), customer)?
+        .into_iter()
+        .filter(|stored| stored.state == State::Final.as_str() && !credits.contains(&stored.number))
+        .map(|stored| stored.customer)
+        .collect();
+    made.outcome.invoices.retain(|invoice| !finals.contains(&invoice.customer.name));
     if !dry_run {
-        let drafts: Vec<StoredInvoice> = outcome.invoices.iter().map(stored).collect();
-        ledger.replace_drafts(&period.to_string(), customer, &drafts)?;
+        let drafts: Vec<StoredInvoice> = made.outcome.invoices.iter().map(stored).collect();
+        ledger.replace_drafts(&period, customer, &drafts)?;
     }
-    Ok(outcome)
+    Ok(made)
 }
 
 /// `invoice list`: by period, customer and number.
@@ -236,7 +284,18 @@ mod tests {
 
     /// The run of March at `now`, in the seconds of the epoch.
     fn made(ledger: &mut Ledger, network: &Network, now: i64) -> anyhow::Result<Outcome> {
-        invoice_run(ledger, network, None, march(), None, false, UnixMillis::from_seconds(now))
+        run_of(ledger, network, None, false, UnixMillis::from_seconds(now))
+    }
+
+    fn run_of(
+        ledger: &mut Ledger,
+        network: &Network,
+        customer: Option<&str>,
+        dry_run: bool,
+        now: UnixMillis,
+    ) -> anyhow::Result<Outcome> {
+        let wanted = Wanted { network, seller: None, period: march(), customer, now };
+        Ok(invoice_run(ledger, &wanted, dry_run)?.outcome)
     }
 
     /// A ledger in which campus has 12000 GB of March.
@@ -290,7 +349,7 @@ mod tests {
 
         let march = march();
         let mut made = |only: Option<&str>, dry_run| {
-            invoice_run(&mut ledger, &network, None, march, only, dry_run, UnixMillis(0)).expect("runs")
+            run_of(&mut ledger, &network, only, dry_run, UnixMillis(0)).expect("runs")
         };
         let outcome = made(None, true);
         assert_eq!(outcome, made(Some("campus"), false));
@@ -319,13 +378,12 @@ mod tests {
         let before = drafts(&mut ledger);
         assert_eq!(before.len(), 1);
 
-        let unknown =
-            invoice_run(&mut ledger, &network(), None, march(), Some("nobody"), false, UnixMillis(0));
+        let unknown = run_of(&mut ledger, &network(), Some("nobody"), false, UnixMillis(0));
         assert!(unknown.is_err());
         assert_eq!(drafts(&mut ledger), before, "a failed run");
         let mut without = network();
         without.customers[0].tariff = None;
-        let dry = invoice_run(&mut ledger, &without, None, march(), None, true, UnixMillis(0));
+        let dry = run_of(&mut ledger, &without, None, true, UnixMillis(0));
         assert!(dry.expect("runs").invoices.is_empty());
         assert_eq!(drafts(&mut ledger), before, "a dry run");
 

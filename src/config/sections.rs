@@ -70,8 +70,12 @@ impl Default for Ledger {
 }
 
 /// `[invoice]`: who invoices.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Invoice {
+    /// What the numbers of invoices and credit notes begin with.
+    pub series: String,
+    /// Days from the date of an invoice to that up to which it is to be paid.
+    pub due_days: u16,
     /// The seller's name.
     pub seller: String,
     /// Lines of the seller's postal address.
@@ -80,6 +84,19 @@ pub struct Invoice {
     pub tax_number: String,
     /// Lines printed at the foot of each invoice: bank account, terms of payment.
     pub footer: Vec<String>,
+}
+
+impl Default for Invoice {
+    fn default() -> Self {
+        Self {
+            series: "INV-".to_owned(),
+            due_days: 30,
+            seller: String::new(),
+            address: Vec::new(),
+            tax_number: String::new(),
+            footer: Vec::new(),
+        }
+    }
 }
 
 /// Overwrites `field` where `found` is something.
@@ -316,9 +333,23 @@ pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -
     section
 }
 
+/// A series of invoice numbers: what they begin with.
+fn series(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if text.chars().all(is_plain) && text.len() <= 32 && !text.starts_with("DRAFT") {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no beginning of invoice numbers; letters, digits, `-`, `_`, `.` and `/` may be in it"
+    ))
+}
+
 /// `[invoice]`.
 pub(super) fn invoice(table: &Table<'_>) -> Invoice {
     let mut section = Invoice::default();
+    set(&mut section.series, table.get("series").and_then(|value| value.parse("a series", series)));
+    let days = table.get("due_days").and_then(|value| value.integer("`due_days`", 0..=u64::from(u16::MAX)));
+    set(&mut section.due_days, days.and_then(|days| u16::try_from(days).ok()));
     set(&mut section.seller, text(table, "seller"));
     set(&mut section.address, lines(table, "address"));
     set(&mut section.tax_number, text(table, "tax_number"));

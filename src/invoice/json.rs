@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::issue::{Adjustment, Issuance};
 use super::{Invoice, Line, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine};
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
@@ -30,6 +31,14 @@ pub enum Error {
 struct Document {
     number: String,
     state: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    issued: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    due: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    credits: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    replaces: Option<String>,
     customer: String,
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -45,6 +54,16 @@ struct Document {
     taxes: Vec<TaxPart>,
     quality: QualityPart,
     volumes: Vec<VolumePart>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    adjustments: Vec<AdjustmentPart>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct AdjustmentPart {
+    line: usize,
+    period: String,
+    tariff: TariffPart,
+    usage_root: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -156,6 +175,10 @@ fn document(invoice: &Invoice) -> Document {
     Document {
         number: of.number,
         state: of.state.as_str().to_owned(),
+        issued: of.issuance.date.map(|date| date.to_string()),
+        due: of.issuance.due.map(|date| date.to_string()),
+        credits: of.issuance.credits,
+        replaces: of.issuance.replaces,
         customer: of.customer.name,
         address: of.customer.address,
         seller: of.seller.map(|Seller { name, address, tax_number, footer }| SellerPart {
@@ -182,7 +205,28 @@ fn document(invoice: &Invoice) -> Document {
         taxes: of.taxes.into_iter().map(tax_part).collect(),
         quality: quality_part(of.quality),
         volumes: of.volumes.into_iter().map(volume_part).collect(),
+        adjustments: of.issuance.adjustments.into_iter().map(adjustment_part).collect(),
     }
+}
+
+fn adjustment_part(adjustment: Adjustment) -> AdjustmentPart {
+    let TariffRef { id, version, sha256 } = adjustment.tariff;
+    AdjustmentPart {
+        line: adjustment.line,
+        period: adjustment.period.to_string(),
+        tariff: TariffPart { id, version, sha256 },
+        usage_root: adjustment.usage_root,
+    }
+}
+
+fn adjustment(part: AdjustmentPart) -> Result<Adjustment, Error> {
+    let TariffPart { id, version, sha256 } = part.tariff;
+    Ok(Adjustment {
+        line: part.line,
+        period: part.period.parse().map_err(|_| Error::Part("adjustments.period"))?,
+        tariff: TariffRef { id, version, sha256 },
+        usage_root: part.usage_root,
+    })
 }
 
 fn line_part(line: Line) -> LinePart {
@@ -239,6 +283,15 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
     let money = |text: &str, part| Money::parse(text, currency).map_err(|_| Error::Part(part));
     let state = State::ALL.into_iter().find(|state| state.as_str() == document.state);
     let (period, span) = period(&document.period)?;
+    let day =
+        |text: Option<String>, part| text.map(|text| text.parse().map_err(|_| Error::Part(part))).transpose();
+    let issuance = Issuance {
+        date: day(document.issued, "issued")?,
+        due: day(document.due, "due")?,
+        credits: document.credits,
+        replaces: document.replaces,
+        adjustments: document.adjustments.into_iter().map(adjustment).collect::<Result<_, _>>()?,
+    };
     Ok(Invoice {
         number: document.number,
         state: state.ok_or(Error::Part("state"))?,
@@ -266,6 +319,7 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
         taxes: document.taxes.into_iter().map(|part| tax(part, currency)).collect::<Result<_, _>>()?,
         quality: quality(document.quality)?,
         volumes: document.volumes.into_iter().map(volume).collect::<Result<_, _>>()?,
+        issuance,
     })
 }
 

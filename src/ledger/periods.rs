@@ -207,3 +207,81 @@ impl ClosureRow {
         Ok((stored(entry, "an entry's number")?, closure))
     }
 }
+
+/// Whose usage of which buckets is hashed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// The customer's number.
+    pub customer: u32,
+    /// First bucket.
+    pub from: BucketStart,
+    /// First bucket after the last one.
+    pub until: BucketStart,
+}
+
+impl Ledger {
+    /// SHA-256 over the usage of each part, in hex, in one reading of the ledger: a line a row, in the order of the key,
+    /// with the numbers of the ledger,
+    ///
+    /// ```text
+    /// bucket link direction class family exporter numerator denominator source octets packets flows low high LF
+    /// ```
+    ///
+    /// apart by tabs. A customer is there once at most. `progress` is told the bucket that is being read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn usage_roots(
+        &mut self,
+        parts: &[Part],
+        progress: &mut dyn FnMut(BucketStart),
+    ) -> Result<Vec<String>, Error> {
+        use core::fmt::Write;
+        use sha2::{Digest, Sha256};
+        let places: HashMap<u32, usize> = parts.iter().map(|part| part.customer).zip(0..).collect();
+        let mut hashes = vec![Sha256::new(); parts.len()];
+        let mut line = String::new();
+        let mut bucket = None;
+        let (from, to) =
+            (parts.iter().map(|part| part.from).min(), parts.iter().map(|part| part.until).max());
+        if from.is_some() {
+            let customer = match parts {
+                [only] => Some(crate::ids::CustomerId(only.customer)),
+                _ => None,
+            };
+            self.for_each_usage(&super::records::UsageFilter { from, to, customer }, &mut |row| {
+                let (key, sums) = (&row.key, &row.sums);
+                let Some(&at) = places.get(&key.customer.0) else { return };
+                if key.bucket < parts[at].from || key.bucket >= parts[at].until {
+                    return;
+                }
+                if bucket != Some(key.bucket) {
+                    bucket = Some(key.bucket);
+                    progress(key.bucket);
+                }
+                line.clear();
+                writeln!(
+                    line,
+                    "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+                    key.bucket.0,
+                    key.link.0,
+                    key.direction as u8,
+                    key.class.0,
+                    key.family as u8,
+                    key.exporter.0,
+                    key.rate.numerator(),
+                    key.rate.denominator(),
+                    key.rate.source() as u8,
+                    sums.octets,
+                    sums.packets,
+                    sums.flows,
+                    sums.squares_low,
+                    sums.squares_high,
+                )
+                .expect("writing to a string does not fail");
+                hashes[at].update(line.as_bytes());
+            })?;
+        }
+        Ok(hashes.into_iter().map(|hash| super::records::books::hex(&hash.finalize())).collect())
+    }
+}
