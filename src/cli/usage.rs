@@ -140,7 +140,7 @@ pub fn run(args: &UsageArgs, ledger: &mut Ledger, out: &mut dyn Write) -> Result
     let names = Names::load(ledger)?;
     let mut groups: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
     let mut last: Option<(Vec<u64>, Vec<String>)> = None;
-    ledger.for_each_usage(&filter, &mut |row| {
+    let mut add = |row: UsageRow| {
         // Rows come sorted, so most have the key of the one before: its text is made once.
         let plain: Vec<u64> = args.by.iter().map(|key| plain_key(*key, &row)).collect();
         if last.as_ref().is_none_or(|(known, _)| *known != plain) {
@@ -151,6 +151,14 @@ pub fn run(args: &UsageArgs, ledger: &mut Ledger, out: &mut dyn Write) -> Result
         match groups.get_mut(text) {
             Some(sums) => sums.add(&row),
             None => groups.entry(text.clone()).or_default().add(&row),
+        }
+    };
+    ledger.for_each_usage(&filter, &mut add)?;
+    // What came after its period was closed was used all the same.
+    ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+        let bucket = row.key.bucket;
+        if filter.from.is_none_or(|from| bucket >= from) && filter.to.is_none_or(|to| bucket < to) {
+            add(row);
         }
     })?;
     let mut columns: Vec<&str> = args.by.iter().map(|key| key_name(*key)).collect();

@@ -184,7 +184,7 @@ impl Ledger {
         })
     }
 
-    /// Raw sums of the buckets in `[from, to)` (all of them, where left out) by customer, link, direction and sampling
+    /// Raw sums of the buckets in `[from, to)` (all of them, where left out), of usage in time and late, by customer, link, direction and sampling
     /// rate, in that order. Exact also where a sum is beyond 64 bits.
     ///
     /// # Errors
@@ -201,16 +201,21 @@ impl Ledger {
                  CAST(sum({column} & 4294967295) AS BIGINT) AS {column}_low"
             )
         };
+        let key = "customer, link, direction, rate_numerator, rate_denominator, rate_source";
+        let part = |table: &str| {
+            format!(
+                "SELECT {key}, octets, packets, flows FROM {table} WHERE bucket >= {} AND bucket < {}",
+                from.map_or(i64::MIN + 1, |bucket| bucket.0),
+                to.map_or(i64::MAX, |bucket| bucket.0),
+            )
+        };
         let query = format!(
-            "SELECT customer, link, direction, rate_numerator, rate_denominator, rate_source, {}, {}, {} FROM usage \
-             WHERE bucket >= {} AND bucket < {} \
-             GROUP BY customer, link, direction, rate_numerator, rate_denominator, rate_source \
-             ORDER BY customer, link, direction, rate_numerator, rate_denominator, rate_source",
+            "SELECT {key}, {}, {}, {} FROM ({} UNION ALL {}) AS both_kinds GROUP BY {key} ORDER BY {key}",
             halves("octets"),
             halves("packets"),
             halves("flows"),
-            from.map_or(i64::MIN + 1, |bucket| bucket.0),
-            to.map_or(i64::MAX, |bucket| bucket.0),
+            part("usage"),
+            part("late_usage"),
         );
         let rows: Vec<TotalRow> =
             self.run("add up usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).load(c))?))?;

@@ -16,7 +16,7 @@ const VOCABULARY: [&str; 10] =
 const PLAIN_DATA: [&str; 2] = ["classify::rules", "ledger::records"];
 
 /// What each module may import besides vocabulary, and why. Whatever is not here is not allowed.
-const IMPORTS: [(&str, &[&str], &str); 19] = [
+const IMPORTS: [(&str, &[&str], &str); 20] = [
     ("receive", &[], "the way in: knows nobody"),
     ("journal", &[], "keeps datagrams, whatever is in them"),
     ("decode", &[], "a stage: datagrams in, records and announcements out, both vocabulary"),
@@ -26,6 +26,7 @@ const IMPORTS: [(&str, &[&str], &str); 19] = [
     ("ledger", &[], "commits plain data, whoever made it"),
     ("rate", &[], "pure: usage and a tariff in, charges out"),
     ("invoice", &["rate"], "documents are made of what rating gives"),
+    ("audit", &["invoice", "ledger"], "compares what a ledger holds with itself"),
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
     (
         "commit",
@@ -73,6 +74,7 @@ const IMPORTS: [(&str, &[&str], &str); 19] = [
     (
         "cli",
         &[
+            "audit",
             "claims",
             "config",
             "daemon",

@@ -1,0 +1,402 @@
+//! The audit: the invariants of the books, each by name with its figures, proved on what a ledger holds.
+//!
+//! It reads everything and changes nothing. What it compares was written apart from each other: totals of flushes against
+//! usage rows, usage against postings, documents against postings, hashes against what they are of. While a daemon
+//! commits, usage and totals that are read one after the other may differ by a flush; those are read again until nothing
+//! was committed in between.
+//!
+//! Two invariants are not seen in a ledger: that the parts of a flow sum to the flow (the totals of octets and packets
+//! that a flush states are those of its records, so a lost part shows there), and that no input makes a decoder fail.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use crate::invoice::issue::postings;
+use crate::invoice::{Invoice, json};
+use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::books::{
+    AccountKind, Closure, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
+};
+use crate::ledger::{Error, Ledger, Part};
+use crate::usage::BucketStart;
+
+/// How often figures are read again that changed meanwhile.
+const READINGS: usize = 20;
+/// Differences of a check that are told one by one.
+const DIFFERENCES_MAX: usize = 100;
+
+/// What became of one invariant.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// What was counted or added up.
+    pub figures: Vec<(&'static str, i128)>,
+    /// What differs, in words; empty where it holds.
+    pub differences: Vec<String>,
+    /// How many more differ.
+    pub more: usize,
+}
+
+impl Check {
+    fn new(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    fn figure(&mut self, name: &'static str, value: impl Into<i128>) {
+        self.figures.push((name, value.into()));
+    }
+
+    fn differs(&mut self, what: String) {
+        if self.differences.len() < DIFFERENCES_MAX {
+            self.differences.push(what);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Tells where two numbers that should be the same are not.
+    fn same(&mut self, what: &str, found: i128, expected: i128) {
+        if found != expected {
+            self.differs(format!("{what}: {found}, expected {expected}"));
+        }
+    }
+
+    /// True where nothing differs.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// All checks, in the order of the invariants.
+///
+/// # Errors
+/// What the ledger says.
+pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
+    let (records, usage, raw) = usage(ledger)?;
+    let (chain, balance, books) = entries(ledger)?;
+    let conservation = conservation(ledger, &books, raw)?;
+    let invoices = ledger.invoices(None, None)?;
+    let issues = ledger.issues()?;
+    let closed = closed(ledger, &books)?;
+    let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
+    let numbers = numbers(&invoices, &issues);
+    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain])
+}
+
+/// Octets and packets, raw.
+#[derive(Default)]
+struct Metered {
+    octets: i128,
+    packets: i128,
+}
+
+/// Records and raw octets by their fate; usage against what flushes said. And all raw octets that were metered.
+fn usage(ledger: &mut Ledger) -> Result<(Check, Check, i128), Error> {
+    let mut readings = 0;
+    loop {
+        let before = ledger.data_version()?;
+        let sources = ledger.sources()?;
+        let mut used = Metered::default();
+        for total in ledger.usage_totals(None, None)? {
+            used.octets += total.octets;
+            used.packets += total.packets;
+        }
+        let mut late = 0_i128;
+        ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+            late += i128::from(row.sums.octets);
+        })?;
+        readings += 1;
+        if ledger.data_version()? != before && readings < READINGS {
+            continue;
+        }
+        let mut records = Check::new("records");
+        let (mut decoded, mut waiting) = (0_i128, 0_i128);
+        let mut metered = Metered::default();
+        for source in &sources {
+            let t = &source.totals;
+            let rest = |all: u64, fates: &[u64]| {
+                i128::from(all) - fates.iter().map(|n| i128::from(*n)).sum::<i128>()
+            };
+            let held = rest(
+                t.records,
+                &[t.metered_records, t.expired_records, t.not_volume, t.duplicate_observations],
+            );
+            let held_octets =
+                rest(t.raw_octets, &[t.metered_octets, t.expired_octets, t.duplicate_observation_octets]);
+            for (what, left) in [("records", held), ("octets", held_octets)] {
+                if left < 0 {
+                    records
+                        .differs(format!("source {}: {} {what} more than were decoded", source.id.0, -left));
+                }
+            }
+            if t.malformed + t.duplicates > t.datagrams {
+                records.differs(format!(
+                    "source {}: more malformed and duplicate datagrams than came",
+                    source.id.0
+                ));
+            }
+            decoded += i128::from(t.records);
+            waiting += held;
+            metered.octets += i128::from(t.metered_octets);
+            metered.packets += i128::from(t.metered_packets);
+        }
+        records.figure("sources", sources.len() as i128);
+        records.figure("decoded", decoded);
+        records.figure("held", waiting);
+        let mut check = Check::new("usage");
+        check.figure("octets", used.octets);
+        check.figure("late_octets", late);
+        check.figure("octets_of_flushes", metered.octets);
+        check.figure("packets_of_flushes", metered.packets);
+        // A sum that has reached the end of its range says nothing more.
+        let most = i128::from(i64::MAX);
+        if sources.iter().all(|source| i128::from(source.totals.metered_octets) < most) {
+            check.same("octets of usage", used.octets, metered.octets);
+            check.same("packets of usage", used.packets, metered.packets);
+        }
+        return Ok((records, check, metered.octets));
+    }
+}
+
+/// What the books say, as far as other checks ask for it.
+#[derive(Default)]
+struct Books {
+    /// Kind, reference, digest and day of each entry that is no entry of octets, with its postings.
+    entries: HashMap<u64, Entry>,
+    /// Raw octets by exporter.
+    exporters: BTreeMap<String, i128>,
+}
+
+/// The chain of hashes, and the balance of each entry and of all.
+fn entries(ledger: &mut Ledger) -> Result<(Check, Check, Books), Error> {
+    let (mut chain, mut balance) = (Check::new("chain"), Check::new("balance"));
+    let mut books = Books::default();
+    let mut prev = GENESIS.to_owned();
+    let mut next = 1;
+    let mut legs = 0_i128;
+    let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+    ledger.for_each_entry(&mut |entry| {
+        let seq = entry.seq;
+        if seq != next {
+            chain.differs(format!("entry {next} is missing"));
+        }
+        next = seq + 1;
+        if entry.prev != prev {
+            chain.differs(format!("entry {seq} does not go on from the one before"));
+        }
+        if entry.entry.hash(seq, &entry.prev) != entry.hash {
+            chain.differs(format!("entry {seq} has been changed: its hash is another"));
+        }
+        prev.clone_from(&entry.hash);
+        let mut own: BTreeMap<&str, i128> = BTreeMap::new();
+        for Posting { account, commodity, amount } in &entry.entry.postings {
+            *own.entry(commodity).or_default() += i128::from(*amount);
+            legs += 1;
+            if account.kind == AccountKind::Exporter && commodity == RAW_OCTETS {
+                *books.exporters.entry(account.name.clone()).or_default() -= i128::from(*amount);
+            }
+        }
+        for (commodity, sum) in own {
+            if sum != 0 {
+                balance.differs(format!("entry {seq} does not balance: {sum} {commodity} too much"));
+            }
+            *sums.entry(commodity.to_owned()).or_default() += sum;
+        }
+        if !matches!(entry.entry.kind, EntryKind::Octets | EntryKind::Late) {
+            books.entries.insert(seq, entry);
+        }
+        Ok(())
+    })?;
+    chain.figure("entries", i128::from(next) - 1);
+    balance.figure("postings", legs);
+    balance.figure("commodities", sums.len() as i128);
+    let unsealed = ledger.unsealed_postings()?;
+    if unsealed > 0 {
+        balance.differs(format!("{unsealed} postings belong to no entry"));
+    }
+    Ok((chain, balance, books))
+}
+
+/// Octets: what exporters reported is what the books have of them, but for days that are not entered yet; and never less.
+fn conservation(ledger: &mut Ledger, books: &Books, metered: i128) -> Result<Check, Error> {
+    let mut check = Check::new("octets");
+    let entered: i128 = books.exporters.values().sum();
+    check.figure("exporters", books.exporters.len() as i128);
+    check.figure("entered", entered);
+    check.figure("not_entered_yet", metered - entered);
+    if entered > metered {
+        check.differs(format!("the books have {} octets more than were metered", entered - metered));
+    }
+    // What is closed and sealed for all is entered.
+    let sealed = ledger.closures(None)?;
+    if let Some(first) = ledger.closed()?.everybody()
+        && !sealed.is_empty()
+    {
+        check.figure("closed_for_all_until", first.0);
+    }
+    Ok(check)
+}
+
+/// Closed periods: their usage has the hash that it had; their entry has theirs.
+fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
+    let mut check = Check::new("closed");
+    let closures = ledger.closures(None)?;
+    let mut periods: BTreeMap<&str, Vec<&Closure>> = BTreeMap::new();
+    let mut by_entry: BTreeMap<u64, String> = BTreeMap::new();
+    for (entry, closure) in &closures {
+        periods.entry(&closure.period).or_default().push(closure);
+        by_entry.entry(*entry).or_default().push_str(&closure.line());
+    }
+    for (period, closures) in &periods {
+        let parts: Vec<Part> = closures
+            .iter()
+            .map(|closure| Part { customer: closure.customer, from: closure.from, until: closure.until })
+            .collect();
+        let roots = ledger.usage_roots(&parts, &mut |_| {})?;
+        for (closure, root) in closures.iter().zip(roots) {
+            if closure.root != root {
+                check.differs(format!(
+                    "usage of customer {} in {period} has changed since it was closed",
+                    closure.customer
+                ));
+            }
+        }
+    }
+    for (seq, lines) in by_entry {
+        if books.entries.get(&seq).is_none_or(|entry| entry.entry.digest != digest(&lines)) {
+            check.differs(format!("entry {seq} closed other periods than those that name it"));
+        }
+    }
+    let closing = books.entries.values().filter(|entry| entry.entry.kind == EntryKind::Close);
+    let named: BTreeSet<u64> = closures.iter().map(|(entry, _)| *entry).collect();
+    for entry in closing.filter(|entry| !named.contains(&entry.seq)) {
+        check.differs(format!("what entry {} closed is gone", entry.seq));
+    }
+    check.figure("periods", periods.len() as i128);
+    check.figure("customers_periods", closures.len() as i128);
+    Ok(check)
+}
+
+/// Each document adds up, has its hash, is in the books with what it says, and names a tariff version that is kept.
+fn documents(
+    ledger: &mut Ledger,
+    invoices: &[StoredInvoice],
+    issues: &[Issue],
+    books: &Books,
+) -> Result<(Check, Check), Error> {
+    let (mut check, mut tariffs) = (Check::new("invoices"), Check::new("tariffs"));
+    let versions = ledger.tariff_versions(None)?;
+    for version in &versions {
+        if hex(&Sha256::digest(version.toml.as_bytes())) != version.sha256 {
+            tariffs
+                .differs(format!("version {} of tariff `{}` has been changed", version.version, version.id));
+        }
+    }
+    let issues: HashMap<&str, &Issue> = issues.iter().map(|issue| (issue.number.as_str(), issue)).collect();
+    let (mut lines, mut finals, mut gross) = (0_i128, 0_i128, BTreeMap::<&str, i128>::new());
+    for stored in invoices {
+        let number = &stored.number;
+        if hex(&Sha256::digest(stored.document.as_bytes())) != stored.sha256 {
+            check.differs(format!("the document of {number} has been changed"));
+            continue;
+        }
+        let invoice = match json::read(&stored.document) {
+            Ok(invoice) => invoice,
+            Err(error) => {
+                check.differs(format!("{number}: {error}"));
+                continue;
+            }
+        };
+        lines += invoice.lines.len() as i128;
+        check.same(&format!("gross of {number}"), invoice.gross.minor().into(), stored.gross_minor.into());
+        if stored.state == "draft" {
+            continue;
+        }
+        finals += 1;
+        *gross.entry(invoice.currency.code()).or_default() += i128::from(invoice.gross.minor());
+        posted(&mut check, stored, &invoice, issues.get(number.as_str()).copied(), books);
+        let known = |version: &&crate::ledger::records::TariffVersion| {
+            version.id == invoice.tariff.id
+                && version.version == invoice.tariff.version
+                && version.sha256 == invoice.tariff.sha256
+        };
+        if versions.iter().find(known).is_none() {
+            tariffs.differs(format!("{number} names a tariff version that is not kept"));
+        }
+    }
+    check.figure("invoices", invoices.len() as i128);
+    check.figure("lines", lines);
+    check.figure("issued", finals);
+    tariffs.figure("versions", versions.len() as i128);
+    Ok((check, tariffs))
+}
+
+/// The entry of an issued document has its hash and its amounts; its state is what the books say.
+fn posted(
+    check: &mut Check,
+    stored: &StoredInvoice,
+    invoice: &Invoice,
+    issue: Option<&Issue>,
+    books: &Books,
+) {
+    let number = &stored.number;
+    let Some(issue) = issue else {
+        return check.differs(format!("{number} is {} and was never issued", stored.state));
+    };
+    let Some(entry) = books.entries.get(&issue.entry) else {
+        return check.differs(format!("{number} is not in the books"));
+    };
+    if entry.entry.digest != stored.sha256 {
+        check.differs(format!("entry {} is of another document than {number}", entry.seq));
+    }
+    let sums = |postings: &[Posting]| {
+        let mut sums = BTreeMap::new();
+        for Posting { account, commodity, amount } in postings {
+            *sums.entry((account.clone(), commodity.clone())).or_insert(0_i128) += i128::from(*amount);
+        }
+        sums
+    };
+    if sums(&entry.entry.postings) != sums(&postings(invoice)) {
+        check.differs(format!("entry {} has other amounts than {number}", entry.seq));
+    }
+    let void = books
+        .entries
+        .values()
+        .any(|entry| entry.entry.kind == EntryKind::Void && entry.entry.reference == *number);
+    if void != (stored.state == "void") {
+        check.differs(format!("{number} is {}, and the books say otherwise", stored.state));
+    }
+}
+
+/// Numbers have no gaps, and what was credited was credited once.
+fn numbers(invoices: &[StoredInvoice], issues: &[Issue]) -> Check {
+    let mut check = Check::new("numbers");
+    let mut next: BTreeMap<&str, u64> = BTreeMap::new();
+    for issue in issues {
+        let expected = next.entry(&issue.series).or_insert(1);
+        if issue.place != *expected {
+            check.differs(format!("{}{expected:06} is missing", issue.series));
+        }
+        *expected = issue.place + 1;
+        if issue.number != format!("{}{:06}", issue.series, issue.place) {
+            check.differs(format!("{} is at place {} of its series", issue.number, issue.place));
+        }
+    }
+    let credited: BTreeSet<&str> =
+        issues.iter().filter(|issue| issue.is_credit).map(|issue| issue.corrects.as_str()).collect();
+    for invoice in invoices {
+        if (invoice.state == "credited") != credited.contains(invoice.number.as_str()) {
+            check.differs(format!(
+                "{} is {}, and its credit note says otherwise",
+                invoice.number, invoice.state
+            ));
+        }
+    }
+    check.figure("series", next.len() as i128);
+    check.figure("numbers", issues.len() as i128);
+    check.figure("credit_notes", credited.len() as i128);
+    check
+}

@@ -1,0 +1,352 @@
+//! `invoice finalize`, `void`, `credit`, and `rerate`: what makes an invoice final, and what takes it back.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use clap::Args;
+use jiff::civil::Date;
+
+use super::output::{self, Cell, Format};
+use super::period::{self, Planned};
+use super::{Cli, Failure, billing, billing_ledger, invoice as documents};
+use crate::config::Config;
+use crate::daemon;
+use crate::invoice::issue::{credit_note, finalized, postings};
+use crate::invoice::{Invoice, State, stored};
+use crate::ledger::records::books::{Actor, Issue};
+use crate::ledger::records::{NameKind, StoredInvoice};
+use crate::ledger::{Ledger, Ready, Step};
+use crate::period::Period;
+use crate::units::UnixMillis;
+
+/// Invoices that become final in one transaction.
+const BATCH: usize = 100;
+
+/// Who does it, and of which date.
+#[derive(Args, Debug)]
+pub struct Doing {
+    /// The date on the document [default: today, in UTC]
+    #[arg(long)]
+    date: Option<Date>,
+    /// Who does it [default: the user's name]
+    #[arg(long)]
+    by: Option<String>,
+    /// How rows are printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Doing {
+    fn by(&self) -> String {
+        self.by.clone().unwrap_or_else(billing::user)
+    }
+
+    fn date(&self, now: i64) -> Date {
+        self.date.unwrap_or_else(|| {
+            let now = jiff::Timestamp::from_millisecond(now).expect("the clock is of this era");
+            jiff::tz::Offset::UTC.to_datetime(now).date()
+        })
+    }
+}
+
+/// `invoice finalize`.
+#[derive(Args, Debug)]
+pub struct FinalizeArgs {
+    /// Numbers of drafts [default: all of the period]
+    numbers: Vec<String>,
+    /// The month in which the period begins, YYYY-MM
+    #[arg(long, required_unless_present = "numbers")]
+    period: Option<Period>,
+    /// Only this customer's
+    #[arg(long)]
+    customer: Option<String>,
+    #[command(flatten)]
+    doing: Doing,
+}
+
+/// `rerate`.
+#[derive(Args, Debug)]
+pub struct RerateArgs {
+    /// The customer
+    #[arg(long)]
+    customer: String,
+    /// The month in which the first period begins, YYYY-MM
+    #[arg(long)]
+    from: Period,
+    /// The month in which the last period begins [default: the first]
+    #[arg(long)]
+    to: Option<Period>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    doing: Doing,
+}
+
+/// The series, and the days up to payment, as configured.
+struct Terms<'a> {
+    series: &'a str,
+    due_days: i64,
+}
+
+impl<'a> Terms<'a> {
+    fn of(config: &'a Config) -> Self {
+        Self { series: &config.invoice.series, due_days: config.invoice.due_days.into() }
+    }
+
+    fn due(&self, date: Date) -> Option<Date> {
+        date.checked_add(jiff::Span::new().days(self.due_days)).ok()
+    }
+}
+
+/// `invoice finalize`: drafts get their numbers and go into the books. Their periods are closed first; a draft that is
+/// not what closed usage gives is refused, and has to be made again. Those that are final already are left alone, so that
+/// a command that was interrupted is repeated.
+///
+/// # Errors
+/// When one could not be made final; the others are.
+pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+    let (by, now) = (args.doing.by(), daemon::now_ms());
+    let actor = Actor { by: &by, at: now };
+    let (drafts, is_done) = selected(&mut ledger, args)?;
+    if drafts.is_empty() && !is_done {
+        let hint = args.period.map_or_else(String::new, |period| {
+            format!("; make them with `fluxoscope invoice run --period {period}`")
+        });
+        return Err(Failure::said(format!("there are no drafts{hint}")));
+    }
+    let mut opened = Vec::new();
+    for draft in drafts {
+        let invoice = documents::open(&draft)?;
+        opened.push((draft, invoice));
+    }
+    let periods: BTreeSet<Period> = opened.iter().map(|(_, invoice)| invoice.period).collect();
+    let (date, terms) = (args.doing.date(now), Terms::of(&config));
+    let (mut issued, mut failed) = (Vec::new(), Vec::new());
+    for period in periods {
+        let of_period = opened.iter().filter(|(_, invoice)| invoice.period == period);
+        let drafts: Vec<&(StoredInvoice, Invoice)> = of_period.collect();
+        close(&mut ledger, period, &drafts, actor)?;
+        let current = current(&mut ledger, &config, period, args.customer.as_deref(), &mut failed)?;
+        let (ready, stale): (Vec<_>, Vec<_>) =
+            drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
+        failed.extend(stale.iter().map(|(draft, invoice)| {
+            format!(
+                "{}: usage or configuration have changed since it was made; \
+                 make it again with `fluxoscope invoice run --period {period} --customer '{}'`",
+                draft.number, invoice.customer.name
+            )
+        }));
+        let bar = period::progress_bar(ready.len() as u64, "invoices");
+        for batch in ready.chunks(BATCH) {
+            let steps: Vec<Step<'_>> = batch.iter().map(|(draft, _)| Step::Final(draft)).collect();
+            issued.extend(ledger.issue(terms.series, &steps, actor, &mut |_, draft, number| {
+                let draft = documents::open(draft).map_err(|error| error.to_string())?;
+                Ok(ready_of(&finalized(&draft, number, date, terms.due(date), None)))
+            })?);
+            bar.inc(batch.len() as u64);
+        }
+        bar.finish_and_clear();
+    }
+    print(&mut ledger, &issued, args.doing.format, out)?;
+    if failed.is_empty() { Ok(()) } else { Err(Failure::said(failed.join("\n"))) }
+}
+
+/// The drafts that are meant, and whether there are invoices beyond drafts among what was named.
+fn selected(ledger: &mut Ledger, args: &FinalizeArgs) -> Result<(Vec<StoredInvoice>, bool), Failure> {
+    let is_draft = |stored: &StoredInvoice| stored.state == State::Draft.as_str();
+    let mut all = Vec::new();
+    if let Some(period) = args.period {
+        all = ledger.invoices(Some(&period.to_string()), args.customer.as_deref())?;
+        all.retain(|stored| args.numbers.is_empty() || args.numbers.contains(&stored.number));
+    } else {
+        for number in &args.numbers {
+            all.push(ledger.invoice(number)?.ok_or_else(|| documents::Error::NoInvoice(number.clone()))?);
+        }
+    }
+    let is_done = all.iter().any(|stored| !is_draft(stored));
+    all.retain(is_draft);
+    Ok((all, is_done))
+}
+
+/// Closes the period for those who have drafts, and seals it.
+fn close(
+    ledger: &mut Ledger,
+    period: Period,
+    drafts: &[&(StoredInvoice, Invoice)],
+    actor: Actor<'_>,
+) -> Result<(), Failure> {
+    let names: Vec<&str> = drafts.iter().map(|(draft, _)| draft.customer.as_str()).collect();
+    let numbers = ledger.intern(NameKind::Customer, &names)?;
+    let planned: Vec<Planned> = drafts
+        .iter()
+        .zip(numbers)
+        .map(|((_, invoice), customer)| Planned {
+            customer,
+            span: invoice.span,
+            tariff: Some((invoice.tariff.id.clone(), invoice.tariff.version)),
+        })
+        .collect();
+    period::close(ledger, period, &planned, false, actor)?;
+    period::seal(ledger, period, &planned, actor)?;
+    Ok(())
+}
+
+/// The hashes of the drafts that a run gives now.
+fn current(
+    ledger: &mut Ledger,
+    config: &Config,
+    period: Period,
+    customer: Option<&str>,
+    failed: &mut Vec<String>,
+) -> Result<BTreeSet<String>, Failure> {
+    let made = billing_ledger::invoice_make(ledger, &made_from(config, period, customer))
+        .map_err(Failure::Failed)?;
+    failed.extend(made.failed);
+    Ok(made.outcome.invoices.iter().map(|invoice| stored(invoice).sha256).collect())
+}
+
+fn made_from<'a>(
+    config: &'a Config,
+    period: Period,
+    customer: Option<&'a str>,
+) -> billing_ledger::Wanted<'a> {
+    let now = UnixMillis(daemon::now_ms());
+    billing_ledger::Wanted {
+        network: &config.network,
+        seller: billing::seller(config),
+        period,
+        customer,
+        now,
+    }
+}
+
+/// A document and what it means for the books.
+fn ready_of(invoice: &Invoice) -> Ready {
+    let day = invoice.issuance.date.map_or_else(|| invoice.span.end_day.to_string(), |date| date.to_string());
+    Ready { invoice: stored(invoice), day, postings: postings(invoice) }
+}
+
+/// `invoice void NUMBER`.
+///
+/// # Errors
+/// When it is not final, was delivered, or the ledger cannot be used.
+pub(super) fn void(number: &str, doing: &Doing, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut ledger = cli.ledger()?;
+    ledger.void(number, Actor { by: &doing.by(), at: daemon::now_ms() })?;
+    rows(&mut ledger, &[number.to_owned()], doing.format, out)
+}
+
+/// `invoice credit NUMBER`: a credit note over all of it.
+///
+/// # Errors
+/// When it is not final, or the ledger cannot be used.
+pub(super) fn credit(number: &str, doing: &Doing, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+    let now = daemon::now_ms();
+    let (by, date) = (doing.by(), doing.date(now));
+    let series = &config.invoice.series;
+    let issued =
+        ledger.issue(series, &[Step::Credit(number)], Actor { by: &by, at: now }, &mut |_, of, number| {
+            note(of, number, date)
+        })?;
+    print(&mut ledger, &issued, doing.format, out)
+}
+
+/// The credit note of a stored invoice.
+fn note(of: &StoredInvoice, number: &str, date: Date) -> Result<Ready, String> {
+    let invoice = documents::open(of).map_err(|error| error.to_string())?;
+    let note = credit_note(&invoice, number, date).map_err(|error| error.to_string())?;
+    Ok(ready_of(&note))
+}
+
+/// `rerate`: rates the final invoices of a customer again, from usage and by what is active and configured now. Where
+/// the amounts differ, a credit note takes the invoice back and another takes its place, in one step.
+///
+/// # Errors
+/// When an invoice cannot be made, or the ledger cannot be used.
+pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+    let now = daemon::now_ms();
+    let (by, date, terms) = (args.doing.by(), args.doing.date(now), Terms::of(&config));
+    let actor = Actor { by: &by, at: now };
+    let last = args.to.unwrap_or(args.from);
+    let credits: BTreeSet<String> =
+        ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
+    let mut changed = Vec::new();
+    for old in ledger.invoices(None, Some(&args.customer))? {
+        let of: Period = old.period.parse()?;
+        let is_meant = old.state == State::Final.as_str() && !credits.contains(&old.number);
+        if !is_meant || of < args.from || of > last {
+            continue;
+        }
+        let before = documents::open(&old)?;
+        let made = billing_ledger::invoice_make(&mut ledger, &made_from(&config, of, Some(&args.customer)))
+            .map_err(Failure::Failed)?;
+        if !made.failed.is_empty() || !made.outcome.problems.is_empty() {
+            let problems = made.outcome.problems.iter().map(ToString::to_string);
+            return Err(Failure::said(
+                made.failed.into_iter().chain(problems).collect::<Vec<_>>().join("\n"),
+            ));
+        }
+        let after = made.outcome.invoices.into_iter().next();
+        let amounts = |invoice: &Invoice| {
+            let lines = invoice.lines.iter().map(|line| (line.charge.clone(), line.amount));
+            (lines.collect::<Vec<_>>(), invoice.gross, invoice.taxes.clone())
+        };
+        if after.as_ref().is_some_and(|after| amounts(after) == amounts(&before)) {
+            continue;
+        }
+        let gross = after.as_ref().map(|invoice| invoice.gross.to_string()).unwrap_or_default();
+        let difference = vec![
+            old.number.clone().into(),
+            old.period.clone().into(),
+            Cell::Text(before.gross.to_string()),
+            Cell::Text(gross),
+        ];
+        changed.push(difference);
+        if args.dry_run {
+            continue;
+        }
+        let draft = after.as_ref().map(stored);
+        let mut steps = vec![Step::Credit(&old.number)];
+        steps.extend(draft.as_ref().map(|draft| Step::Instead(draft, &old.number)));
+        ledger.issue(terms.series, &steps, actor, &mut |step, of, number| match step {
+            Step::Credit(_) => note(of, number, date),
+            Step::Final(_) | Step::Instead(..) => {
+                let draft = documents::open(of).map_err(|error| error.to_string())?;
+                Ok(ready_of(&finalized(&draft, number, date, terms.due(date), Some(&old.number))))
+            }
+        })?;
+    }
+    Ok(output::rows(out, args.doing.format, &["number", "period", "gross_before", "gross_after"], &changed)?)
+}
+
+/// The rows of what was issued.
+fn print(ledger: &mut Ledger, issued: &[Issue], format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let numbers: Vec<String> = issued.iter().map(|issue| issue.number.clone()).collect();
+    rows(ledger, &numbers, format, out)
+}
+
+fn rows(ledger: &mut Ledger, numbers: &[String], format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut invoices = Vec::new();
+    for number in numbers {
+        invoices.extend(ledger.invoice(number)?);
+    }
+    billing::texts(out, format, &documents::COLUMNS, documents::rows(&invoices))
+}
+
+/// When documents leave the house: the final ones among them are delivered now.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) fn delivered(ledger: &mut Ledger, period: Period) -> Result<(), Failure> {
+    let invoices = ledger.invoices(Some(&period.to_string()), None)?;
+    let is_final = |stored: &&StoredInvoice| stored.state == State::Final.as_str();
+    let numbers: Vec<&str> = invoices.iter().filter(is_final).map(|stored| stored.number.as_str()).collect();
+    if !numbers.is_empty() {
+        ledger.deliver(&numbers, Actor { by: &billing::user(), at: daemon::now_ms() })?;
+    }
+    Ok(())
+}

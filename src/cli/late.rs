@@ -1,0 +1,205 @@
+//! Late usage in an invoice run: what came for closed periods is charged with the period that was open then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::invoice::adjust;
+use crate::invoice::run::{Inputs, Outcome, run};
+use crate::ledger::Ledger;
+use crate::ledger::records::books::digest;
+use crate::period::{Period, Span};
+use crate::rate::tariff::Tariff;
+use crate::usage::{BucketStart, UsageRow};
+
+/// A customer's late rows, with the first bucket of the period that each is carried into.
+type Rows = Vec<(BucketStart, UsageRow)>;
+
+/// Adds to the drafts of `outcome` what came late and is carried into their period. What cannot be charged is told in
+/// words, and its customer has no draft then.
+///
+/// # Errors
+/// What the ledger says.
+pub fn adjust(
+    ledger: &mut Ledger,
+    inputs: &Inputs<'_>,
+    outcome: &mut Outcome,
+    span_of: impl Fn(&str, Period) -> Span,
+) -> anyhow::Result<Vec<String>> {
+    let mut failed = Vec::new();
+    for (number, rows) in carried(ledger, inputs, &span_of)? {
+        let Some(name) = inputs.names.customers.get(&number) else { continue };
+        let span = span_of(name, inputs.period);
+        let position = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
+        let draft = position.map(|at| outcome.invoices.remove(at));
+        match customer(ledger, inputs, name, span, draft, &rows, &span_of)? {
+            Ok(draft) => {
+                let at = position.unwrap_or_else(|| {
+                    outcome.invoices.partition_point(|invoice| invoice.customer.name < *name)
+                });
+                outcome.invoices.insert(at, draft);
+            }
+            Err(why) => failed.push(format!("customer `{name}`: {why}")),
+        }
+    }
+    Ok(failed)
+}
+
+/// The late rows of those customers that have some carried into this period; those of former periods too.
+fn carried(
+    ledger: &mut Ledger,
+    inputs: &Inputs<'_>,
+    span_of: &impl Fn(&str, Period) -> Span,
+) -> anyhow::Result<BTreeMap<u32, Rows>> {
+    let all = (BucketStart(i64::MIN), BucketStart(i64::MAX));
+    let mut wanted = BTreeSet::new();
+    let mut bounds = BTreeMap::new();
+    ledger.for_each_late_usage(all.0, all.1, &mut |carried, row| {
+        let number = row.key.customer.0;
+        let Some(name) = inputs.names.customers.get(&number) else { return };
+        if number < crate::ids::CustomerId::FIRST.0 || inputs.customer.is_some_and(|only| only != name) {
+            return;
+        }
+        let (from, to) = *bounds.entry(number).or_insert_with(|| span_of(name, inputs.period).buckets());
+        if (from..to).contains(&carried) {
+            wanted.insert(number);
+        }
+    })?;
+    let mut found: BTreeMap<u32, Rows> = BTreeMap::new();
+    if !wanted.is_empty() {
+        ledger.for_each_late_usage(all.0, all.1, &mut |carried, row| {
+            if wanted.contains(&row.key.customer.0) {
+                found.entry(row.key.customer.0).or_default().push((carried, row));
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// One customer's draft with its adjustments.
+fn customer(
+    ledger: &mut Ledger,
+    inputs: &Inputs<'_>,
+    name: &str,
+    span: Span,
+    mut draft: Option<crate::invoice::Invoice>,
+    rows: &Rows,
+    span_of: &impl Fn(&str, Period) -> Span,
+) -> anyhow::Result<Result<crate::invoice::Invoice, String>> {
+    let (from, to) = span.buckets();
+    let mut periods: BTreeMap<Period, Vec<UsageRow>> = BTreeMap::new();
+    for (_, row) in rows.iter().filter(|(carried, _)| (from..to).contains(carried)) {
+        let Some(period) = period_of(row.key.bucket, |period| span_of(name, period)) else {
+            return Ok(Err("late usage is of no period".to_owned()));
+        };
+        periods.entry(period).or_default().push(*row);
+    }
+    for (period, late) in periods {
+        let bounds = span_of(name, period).buckets();
+        let is_of = |row: &UsageRow| (bounds.0..bounds.1).contains(&row.key.bucket);
+        let before: Vec<UsageRow> =
+            rows.iter().filter(|(carried, row)| *carried < from && is_of(row)).map(|(_, row)| *row).collect();
+        let both: Vec<UsageRow> = before.iter().chain(&late).copied().collect();
+        let tariffs = pinned(ledger, inputs.tariffs, &period, name, inputs)?;
+        let mut rated = |late: Vec<UsageRow>| {
+            let inputs = Inputs { period, customer: Some(name), tariffs: &tariffs, ..*inputs };
+            run(&inputs, |filter, each| merged(ledger, filter, late, each))
+        };
+        let (mut without, mut with) = (rated(before)?, rated(both)?);
+        if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
+            return Ok(Err(format!("late usage of {period}: {}", problem.reason)));
+        }
+        let Some(with) = with.invoices.pop() else {
+            return Ok(Err(format!("late usage of {period} is of no invoice")));
+        };
+        let draft = draft.get_or_insert_with(|| adjust::empty(&with, inputs.period, span));
+        if with.currency != draft.currency {
+            return Ok(Err(format!(
+                "late usage of {period} is in {}, not {}",
+                with.currency, draft.currency
+            )));
+        }
+        let root = digest(&late.iter().map(|row| format!("{row:?}\n")).collect::<String>());
+        if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root) {
+            return Ok(Err(format!("late usage of {period}: {error}")));
+        }
+    }
+    Ok(draft.ok_or_else(|| "late usage is of no invoice".to_owned()))
+}
+
+/// The tariff versions that there were when the period was closed: of the customer's tariff none above the one that held.
+fn pinned(
+    ledger: &mut Ledger,
+    tariffs: &[Tariff],
+    period: &Period,
+    name: &str,
+    inputs: &Inputs<'_>,
+) -> anyhow::Result<Vec<Tariff>> {
+    let number = inputs.names.customer(name);
+    let closures = ledger.closures(Some(&period.to_string()))?;
+    let closure = closures.iter().map(|(_, closure)| closure);
+    let closure = closure.into_iter().find(|closure| number.is_some_and(|id| id.0 == closure.customer));
+    let is_later = |tariff: &Tariff| {
+        closure.is_some_and(|closure| {
+            closure.tariff_version > 0
+                && tariff.id == closure.tariff
+                && tariff.version > closure.tariff_version
+        })
+    };
+    Ok(tariffs.iter().filter(|tariff| !is_later(tariff)).cloned().collect())
+}
+
+/// Usage of the ledger, with late rows among it where they belong by bucket.
+fn merged(
+    ledger: &mut Ledger,
+    filter: &crate::ledger::records::UsageFilter,
+    mut late: Vec<UsageRow>,
+    each: &mut dyn FnMut(UsageRow),
+) -> Result<(), crate::ledger::Error> {
+    late.retain(|row| {
+        filter.from.is_none_or(|from| row.key.bucket >= from)
+            && filter.to.is_none_or(|to| row.key.bucket < to)
+    });
+    late.sort_by_key(|row| row.key);
+    let mut late = late.into_iter().peekable();
+    ledger.for_each_usage(filter, &mut |row| {
+        while let Some(earlier) = late.next_if(|late| late.key.bucket < row.key.bucket) {
+            each(earlier);
+        }
+        each(row);
+    })?;
+    late.for_each(each);
+    Ok(())
+}
+
+/// The period that a bucket belongs to: that of its month, or one beside it.
+fn period_of(bucket: BucketStart, span_of: impl Fn(Period) -> Span) -> Option<Period> {
+    let date = jiff::Timestamp::from_second(bucket.0).ok()?;
+    let date = jiff::tz::Offset::UTC.to_datetime(date).date().first_of_month();
+    let months = [-1, 0, 1].map(|n| date.checked_add(jiff::Span::new().months(n)).ok());
+    months.into_iter().flatten().find_map(|date| {
+        let period = Period::new(date.year(), date.month())?;
+        let (from, to) = span_of(period).buckets();
+        (from..to).contains(&bucket).then_some(period)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::period::{AnchorDay, Zone};
+
+    #[test]
+    fn a_bucket_is_of_the_period_whose_local_days_have_it() {
+        let zone = Zone::named("Europe/Amsterdam").expect("a zone");
+        let of = |text: &str, anchor: i64| {
+            let at: jiff::Timestamp = text.parse().expect("an instant");
+            let anchor = AnchorDay::new(anchor).expect("a day");
+            let period = period_of(BucketStart(at.as_second()), |period| period.span(&zone, anchor));
+            period.map(|period| period.to_string())
+        };
+        // Midnight in Amsterdam is 23:00 UTC in winter.
+        assert_eq!(of("2026-02-28T22:55:00Z", 1).as_deref(), Some("2026-02"));
+        assert_eq!(of("2026-02-28T23:00:00Z", 1).as_deref(), Some("2026-03"));
+        assert_eq!(of("2026-03-30T12:00:00Z", 31).as_deref(), Some("2026-02"));
+        assert_eq!(of("2026-03-31T12:00:00Z", 31).as_deref(), Some("2026-03"));
+    }
+}

@@ -1,0 +1,201 @@
+//! What came late: usage of a period that was closed and invoiced, charged with a later one.
+//!
+//! The charge is what the former period would have cost with it, less what it would have cost without it, by the tariff
+//! version that held then. So allowances, tiers and minimums of that period are counted once, and it makes no difference
+//! in how many parts usage came late, or in which order. Each charge that changes is a line; where none does, one line of
+//! zero says that something came.
+
+use super::issue::Adjustment;
+use super::{Invoice, Line, State, TaxLine, draft_number};
+use crate::money::{Error, Exact, Money, parse_decimal};
+use crate::period::{Period, Span};
+
+/// A draft over nothing, for a customer that has only late usage in a period. Party, currency and tariff are those of
+/// `like`.
+#[must_use]
+pub fn empty(like: &Invoice, period: Period, span: Span) -> Invoice {
+    let zero = Money::zero(like.currency);
+    Invoice {
+        number: draft_number(period, &like.customer.name),
+        state: State::Draft,
+        period,
+        span,
+        usage_root: crate::rate::parse::sha256_hex(b""),
+        lines: Vec::new(),
+        net: zero,
+        taxes: Vec::new(),
+        tax: zero,
+        gross: zero,
+        quality: super::Quality::default(),
+        volumes: Vec::new(),
+        ..like.clone()
+    }
+}
+
+/// Adds to `draft` what usage of `period` costs that came late: `with` is that period's invoice with it, `without` the one
+/// without (`None`: there would be none). `root` is the hash of the rows.
+///
+/// # Errors
+/// Other currencies, or an amount that has no room.
+pub fn apply(
+    draft: &mut Invoice,
+    period: Period,
+    without: Option<&Invoice>,
+    with: &Invoice,
+    root: &str,
+) -> Result<(), Error> {
+    let zero = Money::zero(draft.currency);
+    let of = |invoice: Option<&Invoice>, charge: &str| -> Result<Money, Error> {
+        let lines = invoice.into_iter().flat_map(|invoice| &invoice.lines);
+        Money::sum(draft.currency, lines.filter(|line| line.charge == charge).map(|line| line.amount))
+    };
+    let mut charges: Vec<&str> = Vec::new();
+    for line in without.into_iter().chain([with]).flat_map(|invoice| &invoice.lines) {
+        if !charges.contains(&line.charge.as_str()) {
+            charges.push(&line.charge);
+        }
+    }
+    let mut added: Vec<(String, Money)> = Vec::new();
+    for charge in charges {
+        let more = of(Some(with), charge)?.checked_sub(of(without, charge)?)?;
+        if more != zero {
+            added.push((charge.to_owned(), more));
+        }
+    }
+    if added.is_empty() {
+        added.push(("late".to_owned(), zero));
+    }
+    for (charge, amount) in added {
+        let like = with.lines.iter().find(|line| line.charge == charge);
+        let what = like.map_or_else(|| "nothing to charge".to_owned(), |line| line.description.clone());
+        let line = Line {
+            description: format!("Late usage of {period}: {what}"),
+            charge,
+            quantity: "1".to_owned(),
+            unit: "period".to_owned(),
+            price: amount.to_string(),
+            amount,
+            relative_error: "0.000000".to_owned(),
+        };
+        draft.lines.push(line);
+        draft.net = draft.net.checked_add(amount)?;
+        draft.issuance.adjustments.push(Adjustment {
+            line: draft.lines.len(),
+            period,
+            tariff: with.tariff.clone(),
+            usage_root: root.to_owned(),
+        });
+    }
+    let taxes = without.into_iter().chain([with]).flat_map(|invoice| invoice.taxes.clone());
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for TaxLine { category, percent, .. } in taxes {
+        let key = (category, percent);
+        if !seen.contains(&key) {
+            tax(draft, without, with, &key)?;
+            seen.push(key);
+        }
+    }
+    draft.tax = Money::sum(draft.currency, draft.taxes.iter().map(|tax| tax.amount))?;
+    draft.gross = draft.net.checked_add(draft.tax)?;
+    Ok(())
+}
+
+/// Adds the difference of one tax's base, and rounds that tax once again over all of it.
+fn tax(
+    draft: &mut Invoice,
+    without: Option<&Invoice>,
+    with: &Invoice,
+    (category, percent): &(String, String),
+) -> Result<(), Error> {
+    let is_it = |tax: &&TaxLine| tax.category == *category && tax.percent == *percent;
+    let base = |invoice: Option<&Invoice>| {
+        let taxes = invoice.into_iter().flat_map(|invoice| &invoice.taxes);
+        Money::sum(draft.currency, taxes.filter(is_it).map(|tax| tax.base))
+    };
+    let more = base(Some(with))?.checked_sub(base(without)?)?;
+    let known = draft.taxes.iter().position(|tax| is_it(&tax));
+    let at = known.unwrap_or_else(|| {
+        let zero = Money::zero(draft.currency);
+        let (category, percent) = (category.clone(), percent.clone());
+        draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero });
+        draft.taxes.len() - 1
+    });
+    let tax = &mut draft.taxes[at];
+    tax.base = tax.base.checked_add(more)?;
+    let rate = parse_decimal(&tax.percent).map_or_else(Exact::zero, Exact::from);
+    tax.amount = Money::round(&tax.base.exact().times(&rate).over(100), tax.base.currency())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Direction, Family};
+    use crate::invoice::{Party, draft, json};
+    use crate::rate::parse::parse;
+    use crate::rate::usage::{GroupKey, PeriodUsage};
+    use crate::units::SamplingRate;
+    use crate::usage::UsageSums;
+
+    /// Usage of so many GB of transit.
+    fn invoice(month: i8, gigabytes: u64) -> Invoice {
+        let tariff = parse("t", include_str!("../../tariffs/regional-isp.toml")).expect("good");
+        let mut usage = PeriodUsage::default();
+        let key = GroupKey {
+            link: "transit-a".into(),
+            link_kind: "upstream".into(),
+            direction: Direction::In,
+            traffic_class: "default".into(),
+            family: Family::V4,
+            exporter: "ce1".into(),
+        };
+        let sums = UsageSums { octets: gigabytes * 1_000_000_000, packets: 1, ..UsageSums::default() };
+        usage.add(key, &sums, SamplingRate::NOT_ANNOUNCED);
+        let party = Party { name: "campus".into(), ..Party::default() };
+        let period = Period::new(2026, month).expect("a month");
+        draft(party, None, period, &tariff, &usage, "0".repeat(64)).expect("rates")
+    }
+
+    /// Tiers: to 10000 GB 0.0430, above 0.0310. March had 9000 GB, and 3000 GB come late: 1000 in the first tier (43.00)
+    /// and 2000 in the second (62.00), 105.00 together. April has the port (150.00) and 100 GB (4.30). Net 259.30; 21 % of
+    /// it are 54.453, so 54.45.
+    #[test]
+    fn late_usage_costs_what_it_would_have_cost_in_time() {
+        let mut april = invoice(4, 100);
+        let march = Period::new(2026, 3).expect("a month");
+        apply(&mut april, march, Some(&invoice(3, 9000)), &invoice(3, 12_000), "root").expect("fits");
+        assert_eq!((april.net.to_string(), april.tax.to_string()), ("259.30".into(), "54.45".into()));
+        assert_eq!(april.gross.to_string(), "313.75");
+        let last = april.lines.last().expect("a line");
+        assert_eq!((last.amount.to_string().as_str(), last.charge.as_str()), ("105.00", "transit"));
+        assert!(last.description.starts_with("Late usage of 2026-03: "), "{}", last.description);
+        let adjustment = &april.issuance.adjustments[0];
+        assert_eq!((adjustment.line, adjustment.period), (april.lines.len(), march));
+        assert_eq!((adjustment.tariff.id.as_str(), adjustment.tariff.version), ("regional-isp", 1));
+        assert_eq!(json::read(&json::write(&april)).expect("adds up"), april);
+    }
+
+    /// The same 3000 GB in two parts: the parts' lines are what the whole's is.
+    #[test]
+    fn late_usage_costs_the_same_in_any_parts() {
+        let march = Period::new(2026, 3).expect("a month");
+        let mut april = invoice(4, 100);
+        for (before, after) in [(9000, 9500), (9500, 12_000)] {
+            apply(&mut april, march, Some(&invoice(3, before)), &invoice(3, after), "root").expect("fits");
+        }
+        assert_eq!(april.gross.to_string(), "313.75");
+        assert_eq!(april.issuance.adjustments.len(), 2);
+    }
+
+    #[test]
+    fn late_usage_that_costs_nothing_is_visible() {
+        let march = invoice(3, 50);
+        let mut only = empty(&march, Period::new(2026, 4).expect("a month"), march.span);
+        apply(&mut only, march.period, Some(&march), &march, "root").expect("fits");
+        assert_eq!(
+            (only.lines.len(), only.gross.minor(), only.number.as_str()),
+            (1, 0, "DRAFT-2026-04-campus")
+        );
+        assert_eq!(json::read(&json::write(&only)).expect("adds up"), only);
+    }
+}
