@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::reader::Report;
+pub use self::sections::Contact;
 use self::sections::{Invoice, Ledger, Receive, UnknownExporters};
 use crate::classify::rules::Network;
 use crate::decode::Limits;
@@ -49,6 +50,8 @@ pub struct Config {
     pub snmp: Option<snmp::Config>,
     /// `[invoice]`.
     pub invoice: Invoice,
+    /// What electronic invoices say of customers (`einvoice` of `[[customer]]`), by name; those without are not here.
+    pub contacts: BTreeMap<String, Contact>,
     /// `[tariffs] directory`, relative paths already joined to the directory of the main file.
     pub tariffs: PathBuf,
     /// `[[exporter]]`.
@@ -119,6 +122,7 @@ impl Config {
             ledger: Ledger::default(),
             snmp: None,
             invoice: Invoice::default(),
+            contacts: BTreeMap::new(),
             tariffs: PathBuf::from("tariffs"),
             exporters: Vec::new(),
             network: Network::default(),
@@ -183,6 +187,7 @@ impl Config {
                     Err(error) => report.problem(&file.place, format!("cannot read `{shown}`: {error}"), ""),
                 }
             }
+            config.contacts = core::mem::take(&mut network.contacts);
             config.network = network.finish(&report);
         });
         let problems = report.into_problems();

@@ -17,6 +17,7 @@ pub mod json;
 pub mod kinds;
 pub mod plaintext_accounting;
 pub mod run;
+pub mod ubl;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::{Cli, Failure, billing_ledger, invoice, issue, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::Seller;
+use crate::invoice::issue::Contact;
 use crate::invoice::run::Reason;
 use crate::ledger::Ledger;
 use crate::ledger::records::TariffVersion;
@@ -137,6 +138,8 @@ pub enum Document {
     Csv,
     /// A page for reading and printing
     Html,
+    /// An electronic invoice (EN 16931, Peppol BIS 3), of what is issued; only where it is asked for
+    Ubl,
 }
 
 impl From<Document> for invoice::Format {
@@ -145,6 +148,7 @@ impl From<Document> for invoice::Format {
             Document::Json => Self::Json,
             Document::Csv => Self::Csv,
             Document::Html => Self::Html,
+            Document::Ubl => Self::Ubl,
         }
     }
 }
@@ -299,7 +303,14 @@ pub(super) fn make(
     dry_run: bool,
 ) -> Result<Made, Failure> {
     let (network, now) = (&config.network, UnixMillis(daemon::now_ms()));
-    let wanted = billing_ledger::Wanted { network, seller: seller(config), period, customer, now };
+    let wanted = billing_ledger::Wanted {
+        network,
+        seller: seller(config),
+        period,
+        customer,
+        contacts: contacts(config),
+        now,
+    };
     let billing_ledger::Made { outcome, mut failed } =
         billing_ledger::invoice_run(ledger, &wanted, dry_run).map_err(failure)?;
     for problem in &outcome.problems {
@@ -312,6 +323,21 @@ pub(super) fn make(
         invoices: outcome.invoices.iter().map(crate::invoice::stored).collect(),
         failed: (!failed.is_empty()).then(|| failed.join("\n")),
     })
+}
+
+/// What electronic invoices say of the parties, as configured.
+pub(super) fn contacts(config: &Config) -> billing_ledger::Contacts {
+    let contact = |of: &crate::config::Contact| Contact {
+        city: of.city.clone(),
+        postcode: of.postcode.clone(),
+        country: of.country.clone(),
+        tax_number: of.tax_number.clone(),
+        endpoint: of.endpoint.clone(),
+        reference: of.reference.clone(),
+        iban: of.iban.clone(),
+    };
+    let customers = config.contacts.iter().map(|(name, of)| (name.clone(), contact(of)));
+    billing_ledger::Contacts { seller: contact(&config.invoice.einvoice), customers: customers.collect() }
 }
 
 /// Who invoices, as configured; nobody where the section is empty.
@@ -342,7 +368,7 @@ pub(super) fn print(
     match format {
         Format::Table => invoice::print(&shown, out)?,
         Format::Csv => out.write_all(crate::invoice::csv::write(&shown).as_bytes())?,
-        Format::Json => writeln!(out, "{}", stored.document.trim_end())?,
+        Format::Json => write!(out, "{}", invoice::document(&stored, &shown))?,
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tariffs and invoices between the ledger and the logic of [`super::tariff`] and [`super::invoice`]: thin functions,
 //! one a verb, on an open ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use super::period::Spans;
 use super::tariff::{self as tariffs, Activation};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
+use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
@@ -114,8 +115,19 @@ pub struct Wanted<'a> {
     pub period: Period,
     /// Only this customer.
     pub customer: Option<&'a str>,
+    /// What electronic invoices say of the seller and of customers.
+    pub contacts: Contacts,
     /// The instant of the making.
     pub now: UnixMillis,
+}
+
+/// What electronic invoices say of parties.
+#[derive(Clone, Debug, Default)]
+pub struct Contacts {
+    /// Of the seller.
+    pub seller: Contact,
+    /// Of customers, by name.
+    pub customers: BTreeMap<String, Contact>,
 }
 
 /// What was made.
@@ -132,7 +144,7 @@ pub struct Made {
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
 pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<Made> {
-    let Wanted { network, seller, period, customer, now } = wanted;
+    let Wanted { network, seller, period, customer, contacts, now } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
     let kinds = link_kinds(ledger, network, *now)?;
@@ -149,6 +161,10 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     let mut outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
     let spans = Spans::new(tariffs.clone(), network);
     let failed = late::adjust(ledger, &inputs, &mut outcome, |name, period| spans.of(name, period).0)?;
+    for invoice in &mut outcome.invoices {
+        invoice.issuance.seller = contacts.seller.clone();
+        invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
+    }
     Ok(Made { outcome, failed })
 }
 
@@ -294,7 +310,8 @@ mod tests {
         dry_run: bool,
         now: UnixMillis,
     ) -> anyhow::Result<Outcome> {
-        let wanted = Wanted { network, seller: None, period: march(), customer, now };
+        let contacts = Contacts::default();
+        let wanted = Wanted { network, seller: None, period: march(), customer, contacts, now };
         Ok(invoice_run(ledger, &wanted, dry_run)?.outcome)
     }
 

@@ -1,9 +1,10 @@
 //! The logic of `fluxoscope invoice ...`, on plain data: rows to print, an invoice as text, exported files.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::invoice::{self, Invoice, csv, html, json};
+use crate::invoice::{self, Invoice, State, csv, html, json, ubl};
 use crate::ledger::records::StoredInvoice;
 use crate::money::{Currency, Money};
 use crate::rate::parse::sha256_hex;
@@ -25,6 +26,9 @@ pub enum Error {
         /// Why.
         source: json::Error,
     },
+    /// It has no form as an electronic invoice.
+    #[error(transparent)]
+    Ubl(#[from] ubl::Error),
     /// A file cannot be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -44,10 +48,12 @@ pub enum Format {
     Csv,
     /// A page for reading and printing.
     Html,
+    /// An electronic invoice.
+    Ubl,
 }
 
 impl Format {
-    /// All formats.
+    /// Those that every invoice has.
     pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Html];
 
     /// Its name on the command line, and the files' extension.
@@ -57,6 +63,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Html => "html",
+            Self::Ubl => "xml",
         }
     }
 
@@ -99,7 +106,22 @@ pub fn open(stored: &StoredInvoice) -> Result<Invoice, Error> {
     if sha256_hex(stored.document.as_bytes()) != stored.sha256 {
         return Err(Error::Changed(stored.number.clone()));
     }
-    json::read(&stored.document).map_err(|source| Error::Document { number: stored.number.clone(), source })
+    let mut invoice = json::read(&stored.document)
+        .map_err(|source| Error::Document { number: stored.number.clone(), source })?;
+    // What became of it since it was issued stands beside the document, which does not change.
+    if let Some(state) = State::ALL.into_iter().find(|state| state.as_str() == stored.state) {
+        invoice.state = state;
+    }
+    Ok(invoice)
+}
+
+/// The canonical document: as it is stored; of one that was credited or made void since, with that state in it.
+#[must_use]
+pub fn document(stored: &StoredInvoice, invoice: &Invoice) -> String {
+    match invoice.state {
+        State::Draft | State::Final => stored.document.clone(),
+        State::Credited | State::Void => json::write(invoice),
+    }
 }
 
 /// The content of an exported file.
@@ -109,7 +131,8 @@ pub fn open(stored: &StoredInvoice) -> Result<Invoice, Error> {
 pub fn render(stored: &StoredInvoice, format: Format) -> Result<String, Error> {
     let invoice = open(stored)?;
     Ok(match format {
-        Format::Json => stored.document.clone(),
+        Format::Json => document(stored, &invoice),
+        Format::Ubl => ubl::write(&invoice)?,
         Format::Csv => csv::write(&invoice),
         Format::Html => html::write(&invoice),
     })
@@ -127,10 +150,17 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
     };
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
     let mut files = Vec::new();
-    for stored in invoices {
+    let foremost = foremost(invoices)?;
+    for (at, stored) in invoices.iter().enumerate() {
         for &format in formats {
             let content = render(stored, format)?;
-            let path = dir.join(invoice::file_name(&stored.period, &stored.customer, format.as_str()));
+            let name = if foremost.contains(&at) {
+                invoice::file_name(&stored.period, &stored.customer, format.as_str())
+            } else {
+                let of = format!("{}-{}", stored.customer, stored.number);
+                invoice::file_name(&stored.period, &of, format.as_str())
+            };
+            let path = dir.join(name);
             let mut partial = path.clone().into_os_string();
             partial.push(".partial");
             std::fs::write(&partial, content).map_err(failed(&path))?;
@@ -139,6 +169,23 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
         }
     }
     Ok(files)
+}
+
+/// Of each customer's documents of a period, the position of the one whose file has the plain name: the final invoice, else
+/// the draft, else the last one.
+fn foremost(invoices: &[StoredInvoice]) -> Result<BTreeSet<usize>, Error> {
+    let mut best: BTreeMap<(&str, &str), (u8, usize)> = BTreeMap::new();
+    for (at, stored) in invoices.iter().enumerate() {
+        let invoice = open(stored)?;
+        let rank = match invoice.state {
+            State::Final if invoice.issuance.credits.is_none() => 2,
+            State::Draft => 1,
+            _ => 0,
+        };
+        let known = best.entry((&stored.period, &stored.customer)).or_insert((rank, at));
+        *known = (*known).max((rank, at));
+    }
+    Ok(best.into_values().map(|(_, at)| at).collect())
 }
 
 /// `invoice show NUMBER`: the invoice for a terminal.

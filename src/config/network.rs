@@ -3,13 +3,13 @@
 
 use core::hash::Hash;
 use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::reader::{Place, Report, Table, Value, nearest};
-use super::sections::{lines, word};
+use super::sections::{Contact, contact, lines, word};
 use super::value;
 use crate::classify::rules::{
     ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
@@ -82,6 +82,8 @@ pub(super) struct Builder {
     prefixes: Vec<Claim<Prefix>>,
     asns: Vec<Claim<Asn>>,
     customer_interfaces: Vec<Claim<InterfaceRef>>,
+    /// What electronic invoices say of customers.
+    pub(super) contacts: BTreeMap<String, Contact>,
 }
 
 /// The name in `table`, which must not be in `names` yet.
@@ -521,6 +523,12 @@ impl Builder {
             value.parse("the id of a tariff", |text| value::check_name(text).map(|()| text.to_owned()))
         });
         let address = lines(table, "address").unwrap_or_default();
+        let contact = table.section("einvoice", contact);
+        if let Some((name, _)) = &name
+            && contact != Contact::default()
+        {
+            self.contacts.insert(name.clone(), contact);
+        }
         self.network.customers.push(CustomerRule {
             name: name.map(|(name, _)| name).unwrap_or_default(),
             prefixes,

@@ -69,6 +69,25 @@ impl Default for Ledger {
     }
 }
 
+/// What electronic invoices say of a party.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Contact {
+    /// The city.
+    pub city: String,
+    /// The postal code.
+    pub postcode: String,
+    /// The country, two letters of ISO 3166.
+    pub country: String,
+    /// The number for value-added tax; the seller's is `tax_number` of `[invoice]`.
+    pub tax_number: String,
+    /// The electronic address: scheme and identifier.
+    pub endpoint: String,
+    /// What the customer wants to see on its invoices.
+    pub reference: String,
+    /// The account that is paid to.
+    pub iban: String,
+}
+
 /// `[invoice]`: who invoices.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Invoice {
@@ -84,6 +103,8 @@ pub struct Invoice {
     pub tax_number: String,
     /// Lines printed at the foot of each invoice: bank account, terms of payment.
     pub footer: Vec<String>,
+    /// What electronic invoices say of the seller besides.
+    pub einvoice: Contact,
 }
 
 impl Default for Invoice {
@@ -95,6 +116,7 @@ impl Default for Invoice {
             address: Vec::new(),
             tax_number: String::new(),
             footer: Vec::new(),
+            einvoice: Contact::default(),
         }
     }
 }
@@ -354,5 +376,31 @@ pub(super) fn invoice(table: &Table<'_>) -> Invoice {
     set(&mut section.address, lines(table, "address"));
     set(&mut section.tax_number, text(table, "tax_number"));
     set(&mut section.footer, lines(table, "footer"));
+    section.einvoice = table.section("einvoice", contact);
     section
+}
+
+/// `einvoice` in `[invoice]` and `[[customer]]`.
+pub(super) fn contact(table: &Table<'_>) -> Contact {
+    let country = |text: &str| {
+        if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Ok(text.to_owned());
+        }
+        Err(format!("`{text}` is no country of ISO 3166, such as \"NL\""))
+    };
+    let endpoint = |text: &str| match text.split_once(':') {
+        Some((scheme, id)) if scheme.len() == 4 && !id.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!(
+            "`{text}` is no electronic address: scheme and identifier, such as \"0106:12345678\""
+        )),
+    };
+    let mut contact = Contact::default();
+    set(&mut contact.city, text(table, "city"));
+    set(&mut contact.postcode, text(table, "postcode"));
+    set(&mut contact.country, table.get("country").and_then(|value| value.parse("a country", country)));
+    set(&mut contact.tax_number, text(table, "tax_number"));
+    set(&mut contact.endpoint, table.get("endpoint").and_then(|value| value.parse("an address", endpoint)));
+    set(&mut contact.reference, text(table, "reference"));
+    set(&mut contact.iban, text(table, "iban"));
+    contact
 }

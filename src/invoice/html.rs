@@ -67,6 +67,9 @@ pub fn write(invoice: &Invoice) -> String {
         invoice,
         title: match invoice.state {
             State::Draft => "Draft invoice",
+            State::Final | State::Credited | State::Void if invoice.issuance.credits.is_some() => {
+                "Credit note"
+            }
             State::Final | State::Credited | State::Void => "Invoice",
         },
         page_foot: css_string(&invoice.number),

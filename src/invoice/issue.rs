@@ -5,6 +5,7 @@
 //! void stands beside it. Its date is given by who issues it, so the same draft and date give the same bytes.
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::{Invoice, Line, State, TariffRef};
 use crate::ledger::records::books::{Account, AccountKind, Posting, post};
@@ -24,6 +25,45 @@ pub struct Issuance {
     pub replaces: Option<String>,
     /// What came late, by line.
     pub adjustments: Vec<Adjustment>,
+    /// What electronic invoices say of the seller.
+    pub seller: Contact,
+    /// What electronic invoices say of the customer.
+    pub buyer: Contact,
+}
+
+/// What electronic invoices say of a party besides its name and address. What is empty is not known.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Contact {
+    /// The city.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub city: String,
+    /// The postal code.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub postcode: String,
+    /// The country, two letters of ISO 3166.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub country: String,
+    /// The number for value-added tax.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tax_number: String,
+    /// The electronic address: scheme and identifier, `0106:12345678`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub endpoint: String,
+    /// What the customer wants to see on its invoices.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// The account that is paid to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub iban: String,
+}
+
+impl Contact {
+    /// True where nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A line for usage of a former period that came after that was closed.
@@ -56,7 +96,7 @@ pub fn finalized(
             due,
             credits: None,
             replaces: replaces.map(str::to_owned),
-            adjustments: draft.issuance.adjustments.clone(),
+            ..draft.issuance.clone()
         },
         ..draft.clone()
     }
@@ -71,10 +111,15 @@ pub fn credit_note(invoice: &Invoice, number: &str, date: Date) -> Result<Invoic
     let mut note = Invoice {
         number: number.to_owned(),
         state: State::Final,
-        issuance: Issuance { date: Some(date), credits: Some(invoice.number.clone()), ..Issuance::default() },
+        issuance: Issuance {
+            date: Some(date),
+            due: None,
+            credits: Some(invoice.number.clone()),
+            replaces: None,
+            ..invoice.issuance.clone()
+        },
         ..invoice.clone()
     };
-    note.issuance.adjustments.clone_from(&invoice.issuance.adjustments);
     for line in &mut note.lines {
         line.amount = opposite(line.amount)?;
         line.quantity = negated(&line.quantity);

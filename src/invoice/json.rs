@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::issue::{Adjustment, Issuance};
+use super::issue::{Adjustment, Contact, Issuance};
 use super::{Invoice, Line, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine};
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
@@ -56,6 +56,10 @@ struct Document {
     volumes: Vec<VolumePart>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     adjustments: Vec<AdjustmentPart>,
+    #[serde(skip_serializing_if = "Contact::is_empty", default)]
+    seller_contact: Contact,
+    #[serde(skip_serializing_if = "Contact::is_empty", default)]
+    customer_contact: Contact,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -206,6 +210,8 @@ fn document(invoice: &Invoice) -> Document {
         quality: quality_part(of.quality),
         volumes: of.volumes.into_iter().map(volume_part).collect(),
         adjustments: of.issuance.adjustments.into_iter().map(adjustment_part).collect(),
+        seller_contact: of.issuance.seller,
+        customer_contact: of.issuance.buyer,
     }
 }
 
@@ -291,6 +297,8 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
         credits: document.credits,
         replaces: document.replaces,
         adjustments: document.adjustments.into_iter().map(adjustment).collect::<Result<_, _>>()?,
+        seller: document.seller_contact,
+        buyer: document.customer_contact,
     };
     Ok(Invoice {
         number: document.number,

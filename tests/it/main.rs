@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod books;
 mod crash;
 mod differential;
 mod double_counting;
@@ -20,3 +21,4 @@ mod standby;
 mod support;
 mod tcp;
 mod tidy;
+mod ubl;

@@ -39,7 +39,7 @@ fn fix(ledger: &mut Ledger, invoice: &StoredInvoice) {
          SELECT coalesce(max(seq), 0) + 1, 'invoice', '{number}', '2026-07-31', '{number}', '{sha256}', 0, 'ann', 0, \
          coalesce(max(hash), '{}'), '{}' FROM entry",
         "0".repeat(64),
-        super::super::records::books::digest(number),
+        records::books::digest(number),
     );
     sql(ledger, &entry).unwrap();
     ledger.put_invoice(invoice).unwrap();

@@ -165,7 +165,7 @@ fn an_older_ledger_is_migrated() {
             true => include_str!("../../../schema/sqlite/0001_ledger/up.sql"),
             false => include_str!("../../../schema/postgres/0001_ledger/up.sql"),
         };
-        let mut db = connection::Db::create(&place.url).unwrap();
+        let mut db = Db::create(&place.url).unwrap();
         let versions = "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, \
             run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP); \
             INSERT INTO __diesel_schema_migrations (version) VALUES ('0001'); \

