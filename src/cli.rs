@@ -9,6 +9,7 @@ pub mod billing_ledger;
 pub mod customer;
 pub mod demo;
 pub mod double_counting;
+pub mod explain;
 pub mod generate;
 pub mod invoice;
 pub mod issue;

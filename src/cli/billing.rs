@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::output::{self, Cell, Format};
 use super::tariff::Activation;
-use super::{Cli, Failure, billing_ledger, invoice, issue, tariff};
+use super::{Cli, Failure, billing_ledger, explain, invoice, issue, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::Seller;
@@ -94,6 +94,16 @@ pub enum InvoiceVerb {
         /// Its number
         number: String,
         /// How it is printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// What a line is made of: usage down to its buckets, the tariff's clause, the arithmetic
+    Explain {
+        /// The invoice's number
+        number: String,
+        /// The line, from 1
+        line: usize,
+        /// How it is printed; csv: only the usage
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -255,6 +265,7 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
             let listed = billing_ledger::invoice_list(&mut cli.ledger()?, *period, customer.as_deref())?;
             texts(out, *format, &invoice::COLUMNS, invoice::rows(&listed))
         }
+        InvoiceVerb::Explain { number, line, format } => explain::run(number, *line, *format, cli, out),
         InvoiceVerb::Finalize(args) => issue::finalize(args, cli, out),
         InvoiceVerb::Void { number, doing } => issue::void(number, doing, cli, out),
         InvoiceVerb::Credit { number, doing } => issue::credit(number, doing, cli, out),

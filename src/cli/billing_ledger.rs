@@ -234,7 +234,11 @@ pub fn invoice_export(
 
 /// What the configuration versions say of links. A configuration that no daemon has stored yet is the newest of them,
 /// in force from now on.
-fn link_kinds(ledger: &mut Ledger, network: &Network, now: UnixMillis) -> anyhow::Result<LinkKinds> {
+pub(super) fn link_kinds(
+    ledger: &mut Ledger,
+    network: &Network,
+    now: UnixMillis,
+) -> anyhow::Result<LinkKinds> {
     let mut kinds = LinkKinds::default();
     let mut newest = None;
     for version in ledger.config_versions()? {
@@ -252,7 +256,7 @@ fn link_kinds(ledger: &mut Ledger, network: &Network, now: UnixMillis) -> anyhow
     Ok(kinds)
 }
 
-fn names(ledger: &mut Ledger) -> Result<Names, ledger::Error> {
+pub(super) fn names(ledger: &mut Ledger) -> Result<Names, ledger::Error> {
     Ok(Names {
         customers: ledger.names(NameKind::Customer)?.into_iter().collect(),
         links: ledger.names(NameKind::Link)?.into_iter().collect(),

@@ -117,13 +117,15 @@ impl Ledger {
                     .load::<i64>(c)?
                     .into_iter()
                     .collect();
-                let new: Vec<&Closure> = closures
+                let mut new: Vec<&Closure> = closures
                     .iter()
                     .filter(|closure| !sealed.contains(&i64::from(closure.customer)))
                     .collect();
                 if new.is_empty() {
                     return Ok(0);
                 }
+                // The order in which they are read again.
+                new.sort_by_key(|closure| closure.customer);
                 let before: i64 = schema::entry::table
                     .filter(schema::entry::kind.eq(EntryKind::Close.as_str()))
                     .filter(schema::entry::reference.eq(period))

@@ -197,6 +197,24 @@ fn a_month_from_usage_to_books_that_others_accept() {
         assert_eq!(invoice["issued"], "2026-08-02");
         assert_eq!(invoice["due"], "2026-09-01");
 
+        // The transit line down to its buckets: their octets are those of the invoice's volumes.
+        let explained: Value =
+            serde_json::from_str(&site.ok(&["invoice", "explain", "R-000002", "2", "--format", "json"]))
+                .unwrap();
+        assert!(explained["tariff"]["clause"].as_str().unwrap().contains("id = \"transit\""), "{explained}");
+        let octets = |rows: &Value| -> i128 {
+            let octets = |row: &Value| match &row["octets"] {
+                Value::String(text) => text.parse::<i128>().unwrap(),
+                number => number.as_i64().unwrap().into(),
+            };
+            rows.as_array().unwrap().iter().filter(|row| row["class"] == "transit").map(octets).sum()
+        };
+        assert_eq!(octets(&explained["usage"]), octets(&invoice["volumes"]));
+        assert!(octets(&explained["usage"]) > 0);
+        let port = site.ok(&["invoice", "explain", "R-000002", "1"]);
+        assert!(port.contains("1 period x 150.00 = 150") && port.contains("no usage"), "{port}");
+        assert_eq!(site.run(&["invoice", "explain", "R-000002", "9"]).status.code(), Some(1));
+
         // Void before it was delivered; a credit note after.
         site.ok(&["invoice", "void", "R-000001"]);
         site.ok(&["invoice", "run", "--period", "2026-07"]);

@@ -314,7 +314,7 @@ fn a_period_is_sealed_once_and_after_it_was_closed() {
         assert!(format!("{open:?}").contains("sealed after it was closed"), "{open:?}");
         ledger.close(&[(Some(16), BucketStart(600)), (Some(17), BucketStart(600))]).unwrap();
         assert_eq!(ledger.seal("2026-07", "2026-07-31", &[closure(16, 600)], ANN).unwrap(), 1);
-        let both = [closure(16, 600), closure(17, 600)];
+        let both = [closure(17, 600), closure(16, 600)];
         assert_eq!(ledger.seal("2026-07", "2026-07-31", &both, ANN).unwrap(), 1, "only the other one");
         assert_eq!(ledger.seal("2026-07", "2026-07-31", &both, ANN).unwrap(), 0);
         assert_eq!(ledger.closures(Some("2026-07")).unwrap(), [(1, closure(16, 600)), (2, closure(17, 600))]);
