@@ -9,7 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::output::{self, Cell, Format};
-use super::{Cli, Failure, billing_ledger, invoice as documents, tariff};
+use super::{Cli, Failure, billing_ledger, tariff};
 use crate::daemon;
 use crate::flow::Direction;
 use crate::ids::{ClassId, LinkId};

@@ -141,7 +141,7 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         let bar = period::progress_bar(ready.len() as u64, "invoices");
         for batch in ready.chunks(BATCH) {
             let steps: Vec<Step<'_>> = batch.iter().map(|(draft, _)| Step::Final(draft)).collect();
-            issued.extend(issue(&mut ledger, &steps, date, &terms, actor)?);
+            issued.extend(issue(&mut ledger, &steps, date, &terms, actor, &mut failed)?);
             bar.inc(batch.len() as u64);
         }
         bar.finish_and_clear();
@@ -158,6 +158,7 @@ fn issue(
     date: Date,
     terms: &Terms<'_>,
     actor: Actor<'_>,
+    failed: &mut Vec<String>,
 ) -> Result<Vec<Issue>, Failure> {
     let mut make = |_: &Step<'_>, draft: &StoredInvoice, number: &str| {
         let draft = documents::open(draft).map_err(|error| error.to_string())?;
@@ -170,7 +171,14 @@ fn issue(
     let mut issued = Vec::new();
     for step in steps {
         match ledger.issue(terms.series, core::slice::from_ref(step), actor, &mut make) {
-            Err(ledger::Error::DraftChanged(_)) => {}
+            Err(error @ ledger::Error::DraftChanged(_)) => {
+                // Gone: another command made it final. Still there: it was made again.
+                if let Step::Final(draft) = step
+                    && ledger.invoice(&draft.number)?.is_some()
+                {
+                    failed.push(error.to_string());
+                }
+            }
             result => issued.extend(result?),
         }
     }

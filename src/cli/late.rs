@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::invoice::adjust;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::ledger::Ledger;
-use crate::ledger::records::books::digest;
+use crate::ledger::records::books::{digest, push_usage_line};
 use crate::period::{Period, Span};
 use crate::rate::tariff::Tariff;
 use crate::usage::{BucketStart, UsageRow};
@@ -117,7 +117,9 @@ fn customer(
                 with.currency, draft.currency
             )));
         }
-        let root = digest(&late.iter().map(|row| format!("{row:?}\n")).collect::<String>());
+        let mut lines = String::new();
+        late.iter().for_each(|row| push_usage_line(&mut lines, row));
+        let root = digest(&lines);
         if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root) {
             return Ok(Err(format!("late usage of {period}: {error}")));
         }

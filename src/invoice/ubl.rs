@@ -308,3 +308,92 @@ fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category
     xml.put_with("cbc:PriceAmount", &format!("currencyID=\"{}\"", amount.currency()), &price);
     xml.end();
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::Date;
+
+    use super::*;
+    use crate::invoice::draft;
+    use crate::invoice::issue::{credit_note, finalized};
+    use crate::money::Currency;
+    use crate::period::Period;
+    use crate::rate::parse::parse;
+    use crate::rate::usage::PeriodUsage;
+
+    /// The port for 150.00, and 21 % of tax.
+    fn invoice() -> Invoice {
+        let tariff = parse("t", include_str!("../../tariffs/regional-isp.toml")).expect("good");
+        let period = Period::new(2026, 3).expect("a month");
+        let party = Party { name: "campus".into(), ..Party::default() };
+        let seller = Seller { name: "Net".into(), ..Seller::default() };
+        let usage = PeriodUsage::default();
+        let mut draft = draft(party, Some(seller), period, &tariff, &usage, String::new()).expect("rates");
+        draft.issuance.seller.country = "NL".into();
+        draft.issuance.buyer.country = "NL".into();
+        finalized(&draft, "R-1", Date::constant(2026, 4, 2), None, None)
+    }
+
+    /// Quantity and price of the first line, with that description of its amount.
+    fn line(quantity: &str, price: &str, minor: i64, is_credit: bool) -> (String, String) {
+        let mut invoice = invoice();
+        let eur = invoice.currency;
+        invoice.lines[0].quantity = quantity.into();
+        invoice.lines[0].price = price.into();
+        invoice.lines[0].amount = Money::new(minor, eur);
+        if is_credit {
+            invoice.issuance.credits = Some("R-0".into());
+        }
+        let text = write(&invoice).expect("has the form");
+        let inside = |tag: &str| {
+            let (_, rest) = text.split_once(tag).expect("there");
+            let (_, rest) = rest.split_once('>').expect("a tag ends");
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        (
+            inside(if is_credit { "<cbc:CreditedQuantity" } else { "<cbc:InvoicedQuantity" }),
+            inside("<cbc:PriceAmount"),
+        )
+    }
+
+    #[test]
+    fn quantity_times_price_is_the_amount() {
+        let of = |quantity: &str, price: &str| (quantity.to_owned(), price.to_owned());
+        assert_eq!(line("2.5", "0.0430", 11, false), of("2.5", "0.0430"), "0.1075, half up");
+        assert_eq!(line("2.5", "0.0430", 10, false), of("1", "0.10"), "not the product: one unit of it");
+        // A discount of 10 % on 435.79; late usage that lowers a charge.
+        assert_eq!(line("10", "435.79", -4358, false), of("-1", "43.58"));
+        assert_eq!(line("1", "-12.00", -1200, false), of("-1", "12.00"));
+        // A credit note has what it takes back in the document as negative.
+        assert_eq!(line("-2.5", "0.0430", -11, true), of("2.5", "0.0430"));
+        assert_eq!(line("1", "12.00", 1200, true), of("-1", "12.00"), "a discount, taken back");
+    }
+
+    #[test]
+    fn what_the_norm_has_no_room_for_is_refused() {
+        let said = |change: &dyn Fn(&mut Invoice)| {
+            let mut invoice = invoice();
+            change(&mut invoice);
+            write(&invoice).expect_err("refused").to_string()
+        };
+        assert!(said(&|invoice| invoice.state = State::Draft).contains("is a draft"));
+        assert!(said(&|invoice| invoice.seller = None).contains("needs a seller"));
+        assert!(said(&|invoice| invoice.issuance.buyer.country.clear()).contains("countries"));
+        let dinar = Currency::from_code("KWD").expect("a currency");
+        assert!(said(&|invoice| invoice.currency = dinar).contains("three places"));
+        assert!(said(&|invoice| invoice.taxes.push(invoice.taxes[0].clone())).contains("several tax rates"));
+    }
+
+    #[test]
+    fn a_credit_note_counts_what_is_given_back() {
+        let note = credit_note(&invoice(), "R-2", Date::constant(2026, 4, 3)).expect("fits");
+        let text = write(&note).expect("has the form");
+        assert!(text.contains("<cbc:PayableAmount currencyID=\"EUR\">181.50</cbc:PayableAmount>"), "{text}");
+        assert!(!text.contains(">-"), "{text}");
+    }
+
+    #[test]
+    fn text_is_escaped_and_has_no_control_characters() {
+        assert_eq!(escaped("a<b>&\"c\u{1}\u{7f}é"), "a&lt;b&gt;&amp;&quot;c  é");
+    }
+}

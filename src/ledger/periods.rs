@@ -13,7 +13,7 @@ use super::books::{accounts, enter};
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
 use super::late::EVERYBODY_ELSE;
-use super::records::books::{Actor, Closure, EntryKind, NewEntry, digest};
+use super::records::books::{Actor, Closure, EntryKind, NewEntry, digest, hex, push_usage_line};
 use super::registers::stored;
 use super::schema;
 use crate::usage::BucketStart;
@@ -222,14 +222,8 @@ pub struct Part {
 }
 
 impl Ledger {
-    /// SHA-256 over the usage of each part, in hex, in one reading of the ledger: a line a row, in the order of the key,
-    /// with the numbers of the ledger,
-    ///
-    /// ```text
-    /// bucket link direction class family exporter numerator denominator source octets packets flows low high LF
-    /// ```
-    ///
-    /// apart by tabs. A customer is there once at most. `progress` is told the bucket that is being read.
+    /// SHA-256 over the usage of each part, in hex, in one reading of the ledger: a line a row ([`push_usage_line`]), in the
+    /// order of the key. A customer is there once at most. `progress` is told the bucket that is being read.
     ///
     /// # Errors
     /// What the database says.
@@ -238,7 +232,6 @@ impl Ledger {
         parts: &[Part],
         progress: &mut dyn FnMut(BucketStart),
     ) -> Result<Vec<String>, Error> {
-        use core::fmt::Write;
         use sha2::{Digest, Sha256};
         let places: HashMap<u32, usize> = parts.iter().map(|part| part.customer).zip(0..).collect();
         let mut hashes = vec![Sha256::new(); parts.len()];
@@ -252,7 +245,7 @@ impl Ledger {
                 _ => None,
             };
             self.for_each_usage(&super::records::UsageFilter { from, to, customer }, &mut |row| {
-                let (key, sums) = (&row.key, &row.sums);
+                let key = &row.key;
                 let Some(&at) = places.get(&key.customer.0) else { return };
                 if key.bucket < parts[at].from || key.bucket >= parts[at].until {
                     return;
@@ -262,28 +255,10 @@ impl Ledger {
                     progress(key.bucket);
                 }
                 line.clear();
-                writeln!(
-                    line,
-                    "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
-                    key.bucket.0,
-                    key.link.0,
-                    key.direction as u8,
-                    key.class.0,
-                    key.family as u8,
-                    key.exporter.0,
-                    key.rate.numerator(),
-                    key.rate.denominator(),
-                    key.rate.source() as u8,
-                    sums.octets,
-                    sums.packets,
-                    sums.flows,
-                    sums.squares_low,
-                    sums.squares_high,
-                )
-                .expect("writing to a string does not fail");
+                push_usage_line(&mut line, &row);
                 hashes[at].update(line.as_bytes());
             })?;
         }
-        Ok(hashes.into_iter().map(|hash| super::records::books::hex(&hash.finalize())).collect())
+        Ok(hashes.into_iter().map(|hash| hex(&hash.finalize())).collect())
     }
 }

@@ -280,6 +280,32 @@ fn late_usage_is_charged_in_the_next_period_and_names_its_own() {
     }
 }
 
+/// Two captures come late, in either order: what is charged and what the books have of each
+/// customer is the same.
+#[test]
+fn any_order_of_late_usage_gives_the_same_books() {
+    let outcome = |dialect: Dialect, first: u64, second: u64| {
+        let site = metered(dialect);
+        site.ok(&["invoice", "run", "--period", "2026-07"]);
+        site.ok(&["period", "close", "--period", "2026-07"]);
+        site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
+        for seed in [first, second] {
+            site.ok(&["replay", &capture(&site, seed, 1500)]);
+        }
+        site.ok(&["invoice", "run", "--period", "2026-08"]);
+        site.ok(&["period", "close", "--period", "2026-07"]);
+        audited(&site);
+        exported(&site);
+        let show = |number: &str| site.ok(&["invoice", "show", number, "--format", "json"]);
+        let documents = [show("DRAFT-2026-08-campus"), show("DRAFT-2026-08-Aalen; tøwn")];
+        let octets = ["OCTET", "RAWOCTET"].map(|unit| hledger(&site, "expenses:octets:customer", unit));
+        (documents, octets)
+    };
+    for dialect in dialects() {
+        assert_eq!(outcome(dialect, 2, 3), outcome(dialect, 3, 2));
+    }
+}
+
 #[test]
 fn a_wrong_tariff_is_rated_again_with_a_credit_note() {
     for dialect in dialects() {

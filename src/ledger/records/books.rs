@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::usage::BucketStart;
+use crate::usage::{BucketStart, UsageRow};
 
 /// The hash that the first entry goes on from.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -185,6 +185,37 @@ impl NewEntry {
         }
         hex(&hash.finalize())
     }
+}
+
+/// Adds the line that stands for a usage row in the hashes of closed and of late usage: the numbers of the ledger,
+///
+/// ```text
+/// bucket link direction class family exporter numerator denominator source octets packets flows low high LF
+/// ```
+///
+/// apart by tabs.
+pub fn push_usage_line(text: &mut String, row: &UsageRow) {
+    use core::fmt::Write;
+    let (key, sums) = (&row.key, &row.sums);
+    writeln!(
+        text,
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+        key.bucket.0,
+        key.link.0,
+        key.direction as u8,
+        key.class.0,
+        key.family as u8,
+        key.exporter.0,
+        key.rate.numerator(),
+        key.rate.denominator(),
+        key.rate.source() as u8,
+        sums.octets,
+        sums.packets,
+        sums.flows,
+        sums.squares_low,
+        sums.squares_high,
+    )
+    .expect("writing to a string does not fail");
 }
 
 /// SHA-256 of a text, in hex.
