@@ -452,6 +452,7 @@ fn what_was_tampered_with_is_found() {
             state.join("ledger.sqlite").to_str().unwrap(),
         )
         .unwrap();
+        let script = format!("PRAGMA foreign_keys = OFF; {script}");
         diesel::connection::SimpleConnection::batch_execute(&mut connection, &script).expect(&script);
         drop(connection);
         let output = site.run(&["audit", "--format", "json"]);
