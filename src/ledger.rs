@@ -34,6 +34,7 @@ mod periods;
 pub mod records;
 mod registers;
 mod schema;
+mod series;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -65,6 +66,8 @@ pub struct Ledger {
     lost: bool,
     /// A commit whose answer was lost with the connection.
     in_doubt: Option<flush::InDoubt>,
+    /// Numbers of series.
+    series: series::Numbers,
     /// Where this process is the ledger's one daemon.
     keeper: Option<keeper::Keeper>,
     /// How long the last flush waited for others to finish writing.
@@ -99,7 +102,8 @@ impl Ledger {
     }
 
     fn new(url: &Url, db: Db) -> Self {
-        Self { url: url.clone(), db, lost: false, in_doubt: None, keeper: None, lock_wait: Duration::ZERO }
+        let (series, lock_wait) = (series::Numbers::default(), Duration::ZERO);
+        Self { url: url.clone(), db, lost: false, in_doubt: None, series, keeper: None, lock_wait }
     }
 
     /// Where it is.
@@ -143,6 +147,7 @@ impl Ledger {
                 self.keeper = Some(again);
             }
             self.db = db;
+            self.series.forget();
             self.lost = false;
         }
         work(&mut self.db).map_err(|error| {

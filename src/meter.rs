@@ -13,7 +13,7 @@ mod table;
 
 use split::{PARTS_MAX, Span, Window};
 use squares::PacketSizes;
-use table::{Addition, Table};
+use table::{Key, Table};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
@@ -61,8 +61,6 @@ pub struct Meter {
     rows_max: usize,
     sizes: PacketSizes,
     table: Table,
-    /// What a chunk adds. Kept for its memory.
-    staged: Vec<Addition>,
     /// The bucket in which the last flow that was looked at ended.
     window: Window,
     /// Added to the table, refused or not.
@@ -82,7 +80,6 @@ impl Meter {
             rows_max: config.rows_max,
             sizes: PacketSizes { min: config.packet_octets_min, max: config.packet_octets_max },
             table: Table::new(),
-            staged: Vec::with_capacity(CHUNK + PARTS_MAX),
             window: Window::of(0),
             octets: 0,
             packets: 0,
@@ -111,8 +108,7 @@ impl Meter {
             self.octets += octets;
             self.packets += packets;
             self.records += counted;
-            self.table.add(&self.staged);
-            self.staged.clear();
+            self.table.settle();
         }
     }
 
@@ -137,32 +133,32 @@ impl Meter {
     /// Octets in the table, not scaled.
     #[must_use]
     pub fn pending_octets(&self) -> u64 {
-        bounded(self.octets - self.table.refused.octets)
+        bounded(self.octets - self.table.refused().octets)
     }
 
     /// Packets in the table, not scaled.
     #[must_use]
     pub fn pending_packets(&self) -> u64 {
-        bounded(self.packets - self.table.refused.packets)
+        bounded(self.packets - self.table.refused().packets)
     }
 
     /// Records in the table.
     #[must_use]
     pub fn pending_records(&self) -> u64 {
-        self.records.saturating_sub(self.table.refused.flows)
+        self.records.saturating_sub(self.table.refused().flows)
     }
 
     /// Records since the start that were not believed: their row would hold more than any exporter can have seen.
     #[must_use]
     pub fn refused_records(&self) -> u64 {
-        self.refused_records + self.table.refused.flows
+        self.refused_records + self.table.refused().flows
     }
 
     /// Moves all rows to the end of `rows`, sorted by key, none twice. The table is empty then.
     pub fn drain(&mut self, rows: &mut Vec<UsageRow>) {
         self.table.drain(rows);
         (self.octets, self.packets, self.records) = (0, 0, 0);
-        self.refused_records += core::mem::take(&mut self.table.refused).flows;
+        self.refused_records += self.table.take_refused().flows;
     }
 
     /// Puts the parts of one record on the stage.
@@ -172,28 +168,27 @@ impl Meter {
         // An unsampled sum has no variance, whatever its squares.
         let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
         let whole = UsageSums { octets, packets, flows: 1, squares_low: low, squares_high: high };
+        let key = self.table.key(record, classified);
         if self.window.holds(record.start, record.end) {
-            let addition = self.table.addition(self.window.bucket, record, classified, whole);
-            self.staged.push(addition);
+            self.table.stage(self.window.bucket, key, &whole);
         } else {
-            self.stage_elsewhere(record, classified, whole);
+            self.stage_elsewhere(record, key, &whole);
         }
     }
 
     /// The same for a record that is not in the window: it moves there.
     #[inline(never)]
-    fn stage_elsewhere(&mut self, record: &FlowRecord, classified: &Classified, whole: UsageSums) {
+    fn stage_elsewhere(&mut self, record: &FlowRecord, key: Key, whole: &UsageSums) {
         let span = Span::of(self.rule, record.start, record.end);
         self.window = Window::of(span.last());
-        let addition = self.table.addition(span.first, record, classified, whole);
         if span.parts == 1 {
-            self.staged.push(addition);
+            self.table.stage(span.first, key, whole);
         } else {
-            self.stage_parts(&addition, &span, &whole);
+            self.stage_parts(key, &span, whole);
         }
     }
 
-    fn stage_parts(&mut self, like: &Addition, span: &Span, whole: &UsageSums) {
+    fn stage_parts(&mut self, key: Key, span: &Span, whole: &UsageSums) {
         let mut parts = [[0; PARTS_MAX]; 4];
         let [octets, packets, low, high] = &mut parts;
         span.split(whole.octets, octets);
@@ -211,8 +206,7 @@ impl Meter {
                 squares_high: high[n],
             };
             if sums != UsageSums::default() {
-                let part = self.table.addition_in(bucket, like, sums);
-                self.staged.push(part);
+                self.table.stage(bucket, key, &sums);
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
@@ -157,20 +157,11 @@ impl Ledger {
     /// # Errors
     /// What the database says.
     pub fn next_bucket(&mut self, kind: EntryKind, from: i64) -> Result<Option<i64>, Error> {
-        use diesel::dsl::min;
-        let first: Option<i64> = self.run("read usage", |db| {
-            Ok(with_connection!(db, c => match kind {
-                EntryKind::Late => schema::late_usage::table
-                    .filter(schema::late_usage::bucket.ge(from))
-                    .select(min(schema::late_usage::bucket))
-                    .first(c),
-                _ => schema::usage::table
-                    .filter(schema::usage::bucket.ge(from))
-                    .select(min(schema::usage::bucket))
-                    .first(c),
-            })?)
-        })?;
-        Ok(first)
+        let table = if kind == EntryKind::Late { "late_usage_row" } else { "usage_row" };
+        let query = format!("SELECT min(bucket) AS bucket FROM {table} WHERE bucket >= {from}");
+        let First { bucket } = self
+            .run("read usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).get_result(c))?))?;
+        Ok(bucket)
     }
 
     /// Enters the octets of the day that begins at `day` (seconds; a midnight in UTC), as far as they are not entered
@@ -277,6 +268,12 @@ impl Ledger {
         })?;
         stored(count, "a count")
     }
+}
+
+#[derive(QueryableByName)]
+struct First {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    bucket: Option<i64>,
 }
 
 #[derive(QueryableByName)]

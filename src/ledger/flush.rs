@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::LoadConnection;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel::sql_types::{BigInt, Bool};
 use diesel::sqlite::Sqlite;
 use diesel::upsert::excluded;
 
@@ -15,7 +15,7 @@ use super::error::Error;
 use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, Remembered};
 use super::registers::{storable, stored};
 use super::schema;
-use super::usage::StoredUsage;
+use super::series::{Numbers, Row, Rows};
 use crate::ids::Position;
 
 /// Rows of one statement on PostgreSQL. Columns go as arrays, so their number is not bounded by that of parameters.
@@ -109,6 +109,43 @@ macro_rules! advance_sources {
     };
 }
 
+/// Gives each series of the flush its number: the one it has, or a new one.
+macro_rules! number_series {
+    ($connection:expr, $rows:expr) => {
+        for (series, number) in $rows.unknown() {
+            use schema::usage_series::dsl as s;
+            let stored: Option<i64> = s::usage_series
+                .filter(s::link.eq(series.link))
+                .filter(s::direction.eq(series.direction))
+                .filter(s::class.eq(series.class))
+                .filter(s::family.eq(series.family))
+                .filter(s::exporter.eq(series.exporter))
+                .filter(s::rate_numerator.eq(series.rate_numerator))
+                .filter(s::rate_denominator.eq(series.rate_denominator))
+                .filter(s::rate_source.eq(series.rate_source))
+                .select(s::id)
+                .first($connection)
+                .optional()?;
+            *number = Some(match stored {
+                Some(stored) => stored,
+                None => diesel::insert_into(s::usage_series)
+                    .values((
+                        s::link.eq(series.link),
+                        s::direction.eq(series.direction),
+                        s::class.eq(series.class),
+                        s::family.eq(series.family),
+                        s::exporter.eq(series.exporter),
+                        s::rate_numerator.eq(series.rate_numerator),
+                        s::rate_denominator.eq(series.rate_denominator),
+                        s::rate_source.eq(series.rate_source),
+                    ))
+                    .returning(s::id)
+                    .get_result($connection)?,
+            });
+        }
+    };
+}
+
 /// Replaces checkpoints, and those chunks of theirs that changed.
 macro_rules! put_checkpoints {
     ($connection:expr, $checkpoints:expr) => {
@@ -157,7 +194,7 @@ macro_rules! closed {
         let newest: QueryResult<Option<i64>> =
             d::closed.select(diesel::dsl::max(d::until)).first($connection);
         match (newest, $usage.first()) {
-            (Ok(Some(newest)), Some(first)) if first.bucket < newest => {
+            (Ok(Some(newest)), Some(Row([first, ..]))) if *first < newest => {
                 d::closed.select((d::customer, d::until)).load::<(i64, i64)>($connection)
             }
             (Ok(_), _) => Ok(Vec::new()),
@@ -178,7 +215,7 @@ impl Ledger {
     /// usage is not what its totals say, [`Error::Range`] and [`Error::Unsorted`] where it cannot be stored as it is.
     /// A sum that does not fit into 63 bits is refused by the database; only sums of squares stop there.
     pub fn commit_flush(&mut self, flush: &Flush) -> Result<(), Error> {
-        let usage = checked_usage(flush)?;
+        let mut usage = checked_usage(flush, &self.series)?;
         let advances = flush.advances.iter().map(StoredAdvance::new).collect::<Result<Vec<_>, _>>()?;
         if self.arrived_before(flush)? {
             return Ok(());
@@ -196,8 +233,10 @@ impl Ledger {
                 begun = Some(asked.elapsed());
                 transaction = Some(diesel::select(txid_current()).get_result::<i64>(c)?);
                 advance_sources!(c, &advances);
-                let (usage, late) = super::late::split(&closed!(c, &usage)?, &usage);
-                for batch in usage.chunks(POSTGRES_BATCH_ROWS) {
+                number_series!(c, usage);
+                let rows = usage.number();
+                let (rows, late) = super::late::split(&closed!(c, rows)?, rows);
+                for batch in rows.chunks(POSTGRES_BATCH_ROWS) {
                     upsert_postgres(c, batch)?;
                 }
                 for statement in super::late::upserts(&late) {
@@ -209,8 +248,10 @@ impl Ledger {
             Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
                 begun = Some(asked.elapsed());
                 advance_sources!(c, &advances);
-                let (usage, late) = super::late::split(&closed!(c, &usage)?, &usage);
-                let (batches, rest) = usage.as_chunks::<SQLITE_BATCH_ROWS>();
+                number_series!(c, usage);
+                let rows = usage.number();
+                let (rows, late) = super::late::split(&closed!(c, rows)?, rows);
+                let (batches, rest) = rows.as_chunks::<SQLITE_BATCH_ROWS>();
                 for batch in batches {
                     UpsertUsage(batch).execute(c)?;
                 }
@@ -228,6 +269,9 @@ impl Ledger {
         if result.is_err() && self.lost {
             self.in_doubt =
                 transaction.map(|transaction| InDoubt { transaction, advances: flush.advances.clone() });
+        }
+        if result.is_ok() {
+            self.series.remember(&usage);
         }
         result
     }
@@ -316,7 +360,7 @@ impl CheckpointScope {
 }
 
 /// The rows as they are stored, once it is certain that they are what the totals say.
-fn checked_usage(flush: &Flush) -> Result<Vec<StoredUsage>, Error> {
+fn checked_usage(flush: &Flush, known: &Numbers) -> Result<Rows, Error> {
     let (mut octets, mut packets) = (0_u128, 0_u128);
     for row in &flush.usage {
         octets += u128::from(row.sums.octets);
@@ -332,7 +376,7 @@ fn checked_usage(flush: &Flush) -> Result<Vec<StoredUsage>, Error> {
     if !flush.usage.is_sorted_by(|a, b| a.key < b.key) {
         return Err(Error::Unsorted);
     }
-    flush.usage.iter().map(StoredUsage::new).collect()
+    Rows::new(&flush.usage, known)
 }
 
 /// An advance in the types of the database.
@@ -384,8 +428,8 @@ diesel::define_sql_function! {
     fn txid_status(transaction: BigInt) -> Nullable<Text>;
 }
 
-const INSERT: &str = "INSERT INTO usage (bucket, customer, link, direction, class, family, exporter, \
-    rate_numerator, rate_denominator, rate_source, octets, packets, flows, squares_low, squares_high) ";
+const INSERT: &str = "INSERT INTO usage_row \
+    (bucket, customer, series, octets, packets, flows, squares_low, squares_high) ";
 
 /// A total that stops at the end of its range. Only an exporter that lies gets there; a flush that could not be
 /// committed for it would stop everybody's accounting.
@@ -397,21 +441,20 @@ fn saturating(column: &str, more: i64) -> diesel::expression::SqlLiteral<BigInt>
 /// Sums add up, and stop at the end of their range: only an exporter that lies gets there, and it must not be able to
 /// stop the accounting of others (SQLite would store a float, which a STRICT table refuses).
 /// Sums of squares stop at the end of their range, as they do in the meter.
-const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, link, direction, class, family, exporter, \
-    rate_numerator, rate_denominator, rate_source) DO UPDATE SET \
-    octets = CASE WHEN usage.octets > 9223372036854775807 - excluded.octets \
-        THEN 9223372036854775807 ELSE usage.octets + excluded.octets END, \
-    packets = CASE WHEN usage.packets > 9223372036854775807 - excluded.packets \
-        THEN 9223372036854775807 ELSE usage.packets + excluded.packets END, \
-    flows = usage.flows + excluded.flows, \
-    squares_low = CASE WHEN usage.squares_low > 9223372036854775807 - excluded.squares_low \
-        THEN 9223372036854775807 ELSE usage.squares_low + excluded.squares_low END, \
-    squares_high = CASE WHEN usage.squares_high > 9223372036854775807 - excluded.squares_high \
-        THEN 9223372036854775807 ELSE usage.squares_high + excluded.squares_high END";
+const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, series) DO UPDATE SET \
+    octets = CASE WHEN usage_row.octets > 9223372036854775807 - excluded.octets \
+        THEN 9223372036854775807 ELSE usage_row.octets + excluded.octets END, \
+    packets = CASE WHEN usage_row.packets > 9223372036854775807 - excluded.packets \
+        THEN 9223372036854775807 ELSE usage_row.packets + excluded.packets END, \
+    flows = usage_row.flows + excluded.flows, \
+    squares_low = CASE WHEN usage_row.squares_low > 9223372036854775807 - excluded.squares_low \
+        THEN 9223372036854775807 ELSE usage_row.squares_low + excluded.squares_low END, \
+    squares_high = CASE WHEN usage_row.squares_high > 9223372036854775807 - excluded.squares_high \
+        THEN 9223372036854775807 ELSE usage_row.squares_high + excluded.squares_high END";
 
 /// The upsert of `N` rows on SQLite. A query type of its own, because diesel prepares `sql_query` anew each time, while
 /// a query with a static id is prepared once a connection: the number of rows is part of the type.
-struct UpsertUsage<'a, const N: usize>(&'a [StoredUsage; N]);
+struct UpsertUsage<'a, const N: usize>(&'a [Row; N]);
 
 impl<const N: usize> QueryId for UpsertUsage<'_, N> {
     type QueryId = UpsertUsage<'static, N>;
@@ -422,27 +465,17 @@ impl<const N: usize> QueryFragment<Sqlite> for UpsertUsage<'_, N> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(INSERT);
         out.push_sql("VALUES ");
-        for (at, row) in self.0.iter().enumerate() {
-            out.push_sql(if at == 0 { "(" } else { ", (" });
-            out.push_bind_param::<BigInt, _>(&row.bucket)?;
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(&row.customer)?;
-            for number in [&row.link, &row.direction, &row.class, &row.family, &row.exporter] {
-                out.push_sql(", ");
-                out.push_bind_param::<Integer, _>(number)?;
-            }
-            for number in [&row.rate_numerator, &row.rate_denominator] {
-                out.push_sql(", ");
+        for (at, Row(columns)) in self.0.iter().enumerate() {
+            for (column, number) in columns.iter().enumerate() {
+                out.push_sql(match (at, column) {
+                    (0, 0) => "(",
+                    (_, 0) => "), (",
+                    _ => ", ",
+                });
                 out.push_bind_param::<BigInt, _>(number)?;
             }
-            out.push_sql(", ");
-            out.push_bind_param::<Integer, _>(&row.rate_source)?;
-            for number in [&row.octets, &row.packets, &row.flows, &row.squares_low, &row.squares_high] {
-                out.push_sql(", ");
-                out.push_bind_param::<BigInt, _>(number)?;
-            }
-            out.push_sql(")");
         }
+        out.push_sql(")");
         out.push_sql(ACCUMULATE);
         Ok(())
     }
@@ -452,28 +485,18 @@ impl<C: LoadConnection<Backend = Sqlite>, const N: usize> RunQueryDsl<C> for Ups
 
 /// The upsert of many rows on PostgreSQL: one array a column.
 #[cfg(feature = "postgres")]
-fn upsert_postgres(connection: &mut PgConnection, rows: &[StoredUsage]) -> Result<(), Error> {
+fn upsert_postgres(connection: &mut PgConnection, rows: &[Row]) -> Result<(), Error> {
     use diesel::sql_types::Array;
-    let big = |column: fn(&StoredUsage) -> i64| rows.iter().map(column).collect::<Vec<i64>>();
-    let small = |column: fn(&StoredUsage) -> i32| rows.iter().map(column).collect::<Vec<i32>>();
-    diesel::sql_query(format!(
-        "{INSERT} SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15){ACCUMULATE}"
-    ))
-    .bind::<Array<BigInt>, _>(big(|row| row.bucket))
-    .bind::<Array<BigInt>, _>(big(|row| row.customer))
-    .bind::<Array<Integer>, _>(small(|row| row.link))
-    .bind::<Array<Integer>, _>(small(|row| row.direction))
-    .bind::<Array<Integer>, _>(small(|row| row.class))
-    .bind::<Array<Integer>, _>(small(|row| row.family))
-    .bind::<Array<Integer>, _>(small(|row| row.exporter))
-    .bind::<Array<BigInt>, _>(big(|row| row.rate_numerator))
-    .bind::<Array<BigInt>, _>(big(|row| row.rate_denominator))
-    .bind::<Array<Integer>, _>(small(|row| row.rate_source))
-    .bind::<Array<BigInt>, _>(big(|row| row.octets))
-    .bind::<Array<BigInt>, _>(big(|row| row.packets))
-    .bind::<Array<BigInt>, _>(big(|row| row.flows))
-    .bind::<Array<BigInt>, _>(big(|row| row.squares_low))
-    .bind::<Array<BigInt>, _>(big(|row| row.squares_high))
-    .execute(connection)?;
+    let column = |number: usize| rows.iter().map(|Row(columns)| columns[number]).collect::<Vec<i64>>();
+    diesel::sql_query(format!("{INSERT} SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8){ACCUMULATE}"))
+        .bind::<Array<BigInt>, _>(column(0))
+        .bind::<Array<BigInt>, _>(column(1))
+        .bind::<Array<BigInt>, _>(column(2))
+        .bind::<Array<BigInt>, _>(column(3))
+        .bind::<Array<BigInt>, _>(column(4))
+        .bind::<Array<BigInt>, _>(column(5))
+        .bind::<Array<BigInt>, _>(column(6))
+        .bind::<Array<BigInt>, _>(column(7))
+        .execute(connection)?;
     Ok(())
 }

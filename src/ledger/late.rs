@@ -14,6 +14,7 @@ use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
 use super::schema;
+use super::series::Row;
 use super::usage::StoredUsage;
 use crate::usage::{BucketStart, UsageRow};
 
@@ -24,23 +25,21 @@ pub(super) const EVERYBODY_ELSE: i64 = 0;
 const BATCH: usize = 64;
 
 /// A row that came late, with the first bucket of the period that was open then.
-pub(super) type Late = (i64, StoredUsage);
+pub(super) type Late = (i64, Row);
 
-/// Takes the rows of closed buckets out of `usage`. `closed` is by customer, and empty where nothing is closed that
+/// Takes the rows of closed buckets out of `rows`. `closed` is by customer, and empty where nothing is closed that
 /// concerns these rows.
-pub(super) fn split<'a>(
-    closed: &[(i64, i64)],
-    usage: &'a [StoredUsage],
-) -> (Cow<'a, [StoredUsage]>, Vec<Late>) {
+pub(super) fn split<'a>(closed: &[(i64, i64)], rows: &'a [Row]) -> (Cow<'a, [Row]>, Vec<Late>) {
     if closed.is_empty() {
-        return (Cow::Borrowed(usage), Vec::new());
+        return (Cow::Borrowed(rows), Vec::new());
     }
     let closed: HashMap<i64, i64> = closed.iter().copied().collect();
     let others = closed.get(&EVERYBODY_ELSE).copied();
-    let (mut open, mut late) = (Vec::with_capacity(usage.len()), Vec::new());
-    for row in usage {
-        match closed.get(&row.customer).copied().or(others) {
-            Some(until) if row.bucket < until => late.push((until, *row)),
+    let (mut open, mut late) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let Row([bucket, customer, ..]) = row;
+        match closed.get(customer).copied().or(others) {
+            Some(until) if *bucket < until => late.push((until, *row)),
             _ => open.push(*row),
         }
     }
@@ -52,25 +51,9 @@ pub(super) fn upserts(late: &[Late]) -> impl Iterator<Item = String> {
     late.chunks(BATCH).map(|rows| {
         let values: Vec<String> = rows
             .iter()
-            .map(|(carried, row)| {
-                format!(
-                    "({carried}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
-                    row.bucket,
-                    row.customer,
-                    row.link,
-                    row.direction,
-                    row.class,
-                    row.family,
-                    row.exporter,
-                    row.rate_numerator,
-                    row.rate_denominator,
-                    row.rate_source,
-                    row.octets,
-                    row.packets,
-                    row.flows,
-                    row.squares_low,
-                    row.squares_high,
-                )
+            .map(|(carried, Row(columns))| {
+                let columns = columns.map(|number| number.to_string());
+                format!("({carried}, {})", columns.join(", "))
             })
             .collect();
         let most = i64::MAX;
@@ -78,15 +61,14 @@ pub(super) fn upserts(late: &[Late]) -> impl Iterator<Item = String> {
             .iter()
             .map(|sum| {
                 format!(
-                    "{sum} = CASE WHEN late_usage.{sum} > {most} - excluded.{sum} THEN {most} \
-                     ELSE late_usage.{sum} + excluded.{sum} END"
+                    "{sum} = CASE WHEN late_usage_row.{sum} > {most} - excluded.{sum} THEN {most} \
+                     ELSE late_usage_row.{sum} + excluded.{sum} END"
                 )
             })
             .collect();
-        let key = "carried, bucket, customer, link, direction, class, family, exporter, \
-            rate_numerator, rate_denominator, rate_source";
+        let key = "carried, bucket, customer, series";
         format!(
-            "INSERT INTO late_usage ({key}, octets, packets, flows, squares_low, squares_high) VALUES {} \
+            "INSERT INTO late_usage_row ({key}, octets, packets, flows, squares_low, squares_high) VALUES {} \
              ON CONFLICT ({key}) DO UPDATE SET {}",
             values.join(", "),
             sums.join(", ")
@@ -136,13 +118,13 @@ impl Ledger {
             match db {
                 #[cfg(feature = "postgres")]
                 Db::Postgres(c) => {
-                    for row in query.load_iter::<Late, diesel::pg::PgRowByRowLoadingMode>(c)? {
+                    for row in query.load_iter::<(i64, StoredUsage), diesel::pg::PgRowByRowLoadingMode>(c)? {
                         let (carried, row) = row?;
                         visit(BucketStart(carried), row.into_row()?);
                     }
                 }
                 Db::Sqlite(c) => {
-                    for row in query.load_iter::<Late, DefaultLoadingMode>(c)? {
+                    for row in query.load_iter::<(i64, StoredUsage), DefaultLoadingMode>(c)? {
                         let (carried, row) = row?;
                         visit(BucketStart(carried), row.into_row()?);
                     }

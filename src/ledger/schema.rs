@@ -66,6 +66,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    usage_series (id) {
+        id -> BigInt,
+        link -> Integer,
+        direction -> Integer,
+        class -> Integer,
+        family -> Integer,
+        exporter -> Integer,
+        rate_numerator -> BigInt,
+        rate_denominator -> BigInt,
+        rate_source -> Integer,
+    }
+}
+
+diesel::table! {
     checkpoint (scope, exporter) {
         scope -> BigInt,
         exporter -> Text,

@@ -10,12 +10,12 @@ use super::Ledger;
 use super::connection::{Db, with_connection};
 use super::error::Error;
 use super::records::UsageFilter;
-use super::registers::{storable, stored};
+use super::registers::stored;
 use super::schema;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::units::SamplingRate;
-use crate::usage::{BUCKET_SECONDS, BucketStart, UsageKey, UsageRow, UsageSums, rate_from_stored};
+use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums, rate_from_stored};
 
 /// Raw sums over buckets, classes, families and exporters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,54 +36,27 @@ pub struct UsageTotal {
     pub flows: i128,
 }
 
-/// A row of `usage`.
+/// A row of the view `usage`.
 #[derive(Clone, Copy, Queryable)]
 pub(super) struct StoredUsage {
-    pub(super) bucket: i64,
-    pub(super) customer: i64,
-    pub(super) link: i32,
-    pub(super) direction: i32,
-    pub(super) class: i32,
-    pub(super) family: i32,
-    pub(super) exporter: i32,
-    pub(super) rate_numerator: i64,
-    pub(super) rate_denominator: i64,
-    pub(super) rate_source: i32,
-    pub(super) octets: i64,
-    pub(super) packets: i64,
-    pub(super) flows: i64,
-    pub(super) squares_low: i64,
-    pub(super) squares_high: i64,
+    bucket: i64,
+    customer: i64,
+    link: i32,
+    direction: i32,
+    class: i32,
+    family: i32,
+    exporter: i32,
+    rate_numerator: i64,
+    rate_denominator: i64,
+    rate_source: i32,
+    octets: i64,
+    packets: i64,
+    flows: i64,
+    squares_low: i64,
+    squares_high: i64,
 }
 
 impl StoredUsage {
-    /// The row as it is stored.
-    pub(super) fn new(row: &UsageRow) -> Result<Self, Error> {
-        let UsageRow { key, sums } = row;
-        // Months are found by their buckets; one that is between two would belong to none.
-        if key.bucket.0.rem_euclid(BUCKET_SECONDS) != 0 {
-            return Err(Error::Range("a bucket that does not begin at a multiple of 300 seconds"));
-        }
-        let square = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX);
-        Ok(Self {
-            bucket: key.bucket.0,
-            customer: i64::from(key.customer.0),
-            link: i32::from(key.link.0),
-            direction: key.direction as i32,
-            class: i32::from(key.class.0),
-            family: key.family as i32,
-            exporter: i32::from(key.exporter.0),
-            rate_numerator: i64::from(key.rate.numerator()),
-            rate_denominator: i64::from(key.rate.denominator()),
-            rate_source: key.rate.source() as i32,
-            octets: storable(sums.octets, "octets of more than 63 bits")?,
-            packets: storable(sums.packets, "packets of more than 63 bits")?,
-            flows: storable(sums.flows, "flows of more than 63 bits")?,
-            squares_low: square(sums.squares_low),
-            squares_high: square(sums.squares_high),
-        })
-    }
-
     pub(super) fn into_row(self) -> Result<UsageRow, Error> {
         let sum = |number| stored::<u64>(number, "a sum of usage");
         Ok(UsageRow {
@@ -123,11 +96,19 @@ fn rate(numerator: i64, denominator: i64, source: i32) -> Result<SamplingRate, E
         .ok_or_else(|| Error::Damaged(format!("a sampling rate is {numerator}/{denominator} from {source}")))
 }
 
-/// The columns in the order of [`StoredUsage`], and of the key.
-const COLUMNS: &str = "usage.bucket, usage.customer, usage.link, usage.direction, usage.class, usage.family, \
-    usage.exporter, usage.rate_numerator, usage.rate_denominator, usage.rate_source";
+/// The columns in the order of [`StoredUsage`].
+const COLUMNS: &str = "usage_row.bucket, usage_row.customer, usage_series.link, usage_series.direction, \
+    usage_series.class, usage_series.family, usage_series.exporter, usage_series.rate_numerator, \
+    usage_series.rate_denominator, usage_series.rate_source, usage_row.octets, usage_row.packets, usage_row.flows, \
+    usage_row.squares_low, usage_row.squares_high";
 
-/// The rows of a filter, in the order of the key.
+/// How a row finds its series: one whose series is missing is an error when it is read, not nothing.
+const SERIES: &str = "LEFT JOIN usage_series ON usage_series.id = usage_row.series";
+
+/// The order in which rows are stored.
+const ORDER: &str = "usage_row.bucket, usage_row.customer, usage_row.series";
+
+/// The rows of a filter, by bucket and customer.
 ///
 /// A customer's rows are scattered over all buckets. An index by customer would make every flush slower; instead the
 /// query goes from one bucket that there is to the next and looks the customer up in each.
@@ -135,22 +116,45 @@ fn usage_query(filter: &UsageFilter) -> String {
     let UsageFilter { from, to, customer } = *filter;
     let from = from.map_or(i64::MIN + 1, |bucket| bucket.0);
     let to = to.map_or(i64::MAX, |bucket| bucket.0);
-    let sums = "usage.octets, usage.packets, usage.flows, usage.squares_low, usage.squares_high";
     match customer {
         None => format!(
-            "SELECT {COLUMNS}, {sums} FROM usage WHERE usage.bucket >= {from} AND usage.bucket < {to} ORDER BY {COLUMNS}"
+            "SELECT {COLUMNS} FROM usage_row {SERIES} \
+             WHERE usage_row.bucket >= {from} AND usage_row.bucket < {to} ORDER BY {ORDER}"
         ),
         Some(customer) => format!(
             "WITH RECURSIVE present(bucket) AS ( \
-                 SELECT min(usage.bucket) FROM usage WHERE usage.bucket >= {from} AND usage.bucket < {to} \
+                 SELECT min(usage_row.bucket) FROM usage_row \
+                 WHERE usage_row.bucket >= {from} AND usage_row.bucket < {to} \
                  UNION ALL \
-                 SELECT (SELECT min(usage.bucket) FROM usage \
-                         WHERE usage.bucket > present.bucket AND usage.bucket < {to}) \
+                 SELECT (SELECT min(usage_row.bucket) FROM usage_row \
+                         WHERE usage_row.bucket > present.bucket AND usage_row.bucket < {to}) \
                  FROM present WHERE present.bucket IS NOT NULL) \
-             SELECT {COLUMNS}, {sums} FROM present CROSS JOIN usage \
-             WHERE usage.bucket = present.bucket AND usage.customer = {customer} ORDER BY {COLUMNS}",
+             SELECT {COLUMNS} FROM present CROSS JOIN usage_row {SERIES} \
+             WHERE usage_row.bucket = present.bucket AND usage_row.customer = {customer} ORDER BY {ORDER}",
             customer = customer.0
         ),
+    }
+}
+
+/// Puts rows that come by bucket and customer into the order of their keys.
+struct InOrder<'a> {
+    /// Of one customer in one bucket.
+    waiting: Vec<UsageRow>,
+    visit: &'a mut dyn FnMut(UsageRow),
+}
+
+impl InOrder<'_> {
+    fn push(&mut self, row: UsageRow) {
+        let of = |row: &UsageRow| (row.key.bucket, row.key.customer);
+        if self.waiting.last().is_some_and(|last| of(last) != of(&row)) {
+            self.pass_on();
+        }
+        self.waiting.push(row);
+    }
+
+    fn pass_on(&mut self) {
+        self.waiting.sort_unstable_by_key(|row| row.key);
+        self.waiting.drain(..).for_each(&mut *self.visit);
     }
 }
 
@@ -167,19 +171,21 @@ impl Ledger {
     ) -> Result<(), Error> {
         self.run("read usage", |db| {
             let query = sql::<<schema::usage::table as AsQuery>::SqlType>(&usage_query(filter));
+            let mut rows = InOrder { waiting: Vec::new(), visit };
             match db {
                 #[cfg(feature = "postgres")]
                 Db::Postgres(c) => {
                     for row in query.load_iter::<StoredUsage, diesel::pg::PgRowByRowLoadingMode>(c)? {
-                        visit(row?.into_row()?);
+                        rows.push(row?.into_row()?);
                     }
                 }
                 Db::Sqlite(c) => {
                     for row in query.load_iter::<StoredUsage, DefaultLoadingMode>(c)? {
-                        visit(row?.into_row()?);
+                        rows.push(row?.into_row()?);
                     }
                 }
             }
+            rows.pass_on();
             Ok(())
         })
     }

@@ -428,8 +428,8 @@ fn what_was_tampered_with_is_found() {
     std::fs::copy(state.join("ledger.sqlite"), site.path("saved/ledger.sqlite")).unwrap();
     // By somebody who takes the triggers away first.
     for (check, script) in [
-        ("usage", "UPDATE usage SET octets = octets + 1 WHERE rowid_is_any"),
-        ("closed", "UPDATE usage SET octets = octets + 1 WHERE rowid_is_any"),
+        ("usage", "UPDATE usage_row SET octets = octets + 1 WHERE rowid_is_any"),
+        ("closed", "UPDATE usage_row SET octets = octets + 1 WHERE rowid_is_any"),
         ("chain", "DROP TRIGGER entry_update; UPDATE entry SET day = '2026-01-01' WHERE seq = 2"),
         ("chain", "DROP TRIGGER posting_update; UPDATE posting SET amount = amount * 2 WHERE entry = 2"),
         ("chain", "DROP TRIGGER entry_delete; DELETE FROM entry WHERE seq = 2"),
@@ -445,7 +445,8 @@ fn what_was_tampered_with_is_found() {
         ("closed", "DROP TRIGGER closure_update; UPDATE closure SET tariff_version = 9"),
         ("closed", "DROP TRIGGER closure_delete; DELETE FROM closure"),
     ] {
-        let script = script.replace("WHERE rowid_is_any", "WHERE bucket = (SELECT max(bucket) FROM usage)");
+        let script =
+            script.replace("WHERE rowid_is_any", "WHERE bucket = (SELECT max(bucket) FROM usage_row)");
         let _ = std::fs::remove_file(state.join("ledger.sqlite-wal"));
         std::fs::copy(site.path("saved/ledger.sqlite"), state.join("ledger.sqlite")).unwrap();
         let mut connection = <diesel::SqliteConnection as diesel::Connection>::establish(

@@ -168,27 +168,25 @@ FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('a closed period is never chan
 
 -- Usage of closed buckets that came late. `carried` is the bucket up to which its customer was closed when it came: the
 -- first of the period that it is invoiced in.
-CREATE TABLE late_usage (
+CREATE TABLE late_usage_row (
     carried BIGINT NOT NULL,
     bucket BIGINT NOT NULL,
     customer BIGINT NOT NULL,
-    link INTEGER NOT NULL,
-    direction INTEGER NOT NULL,
-    class INTEGER NOT NULL,
-    family INTEGER NOT NULL,
-    exporter INTEGER NOT NULL,
-    rate_numerator BIGINT NOT NULL,
-    rate_denominator BIGINT NOT NULL,
-    rate_source INTEGER NOT NULL,
+    -- A number of usage_series.
+    series BIGINT NOT NULL,
     octets BIGINT NOT NULL,
     packets BIGINT NOT NULL,
     flows BIGINT NOT NULL,
     squares_low BIGINT NOT NULL,
     squares_high BIGINT NOT NULL,
     CHECK (bucket < carried),
-    PRIMARY KEY (carried, bucket, customer, link, direction, class, family, exporter,
-                 rate_numerator, rate_denominator, rate_source)
+    PRIMARY KEY (carried, bucket, customer, series)
 );
+
+CREATE VIEW late_usage AS
+SELECT carried, bucket, customer, link, direction, class, family, exporter, rate_numerator, rate_denominator, rate_source,
+    octets, packets, flows, squares_low, squares_high
+FROM late_usage_row LEFT JOIN usage_series ON usage_series.id = late_usage_row.series;
 
 CREATE FUNCTION late_usage_checked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -197,22 +195,22 @@ BEGIN
     END IF;
     IF TG_OP = 'UPDATE' THEN
         IF NEW.carried <> OLD.carried OR NEW.bucket <> OLD.bucket OR NEW.customer <> OLD.customer
-            OR NEW.octets < OLD.octets OR NEW.packets < OLD.packets THEN
+            OR NEW.series <> OLD.series OR NEW.octets < OLD.octets OR NEW.packets < OLD.packets THEN
             PERFORM ledger_refusal('late usage only grows, and in the open period');
         END IF;
     END IF;
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER late_usage_insert BEFORE INSERT OR UPDATE ON late_usage
+CREATE TRIGGER late_usage_row_insert BEFORE INSERT OR UPDATE ON late_usage_row
 FOR EACH ROW EXECUTE FUNCTION late_usage_checked();
-CREATE TRIGGER late_usage_delete BEFORE DELETE ON late_usage
+CREATE TRIGGER late_usage_row_delete BEFORE DELETE ON late_usage_row
 FOR EACH ROW EXECUTE FUNCTION ledger_refuse('usage is never forgotten');
-CREATE TRIGGER late_usage_truncate BEFORE TRUNCATE ON late_usage
+CREATE TRIGGER late_usage_row_truncate BEFORE TRUNCATE ON late_usage_row
 FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('usage is never forgotten');
-CREATE TRIGGER usage_delete BEFORE DELETE ON usage
+CREATE TRIGGER usage_row_delete BEFORE DELETE ON usage_row
 FOR EACH ROW EXECUTE FUNCTION ledger_refuse('usage is never forgotten');
-CREATE TRIGGER usage_truncate BEFORE TRUNCATE ON usage
+CREATE TRIGGER usage_row_truncate BEFORE TRUNCATE ON usage_row
 FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('usage is never forgotten');
 
 -- An invoice or credit note that has a number.

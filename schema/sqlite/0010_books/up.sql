@@ -140,41 +140,39 @@ BEGIN SELECT RAISE(ABORT, 'a closed period is never changed'); END;
 
 -- Usage of closed buckets that came late. `carried` is the bucket up to which its customer was closed when it came: the
 -- first of the period that it is invoiced in.
-CREATE TABLE late_usage (
+CREATE TABLE late_usage_row (
     carried INTEGER NOT NULL,
     bucket INTEGER NOT NULL,
     customer INTEGER NOT NULL,
-    link INTEGER NOT NULL,
-    direction INTEGER NOT NULL,
-    class INTEGER NOT NULL,
-    family INTEGER NOT NULL,
-    exporter INTEGER NOT NULL,
-    rate_numerator INTEGER NOT NULL,
-    rate_denominator INTEGER NOT NULL,
-    rate_source INTEGER NOT NULL,
+    -- A number of usage_series.
+    series INTEGER NOT NULL,
     octets INTEGER NOT NULL,
     packets INTEGER NOT NULL,
     flows INTEGER NOT NULL,
     squares_low INTEGER NOT NULL,
     squares_high INTEGER NOT NULL,
     CHECK (bucket < carried),
-    PRIMARY KEY (carried, bucket, customer, link, direction, class, family, exporter,
-                 rate_numerator, rate_denominator, rate_source)
+    PRIMARY KEY (carried, bucket, customer, series)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TRIGGER late_usage_insert BEFORE INSERT ON late_usage
+CREATE VIEW late_usage AS
+SELECT carried, bucket, customer, link, direction, class, family, exporter, rate_numerator, rate_denominator, rate_source,
+    octets, packets, flows, squares_low, squares_high
+FROM late_usage_row LEFT JOIN usage_series ON usage_series.id = late_usage_row.series;
+
+CREATE TRIGGER late_usage_row_insert BEFORE INSERT ON late_usage_row
 WHEN NEW.carried IS NOT coalesce((SELECT until FROM closed WHERE customer = NEW.customer),
     (SELECT until FROM closed WHERE customer = 0))
 BEGIN SELECT RAISE(ABORT, 'late usage is carried into the open period'); END;
-CREATE TRIGGER late_usage_update BEFORE UPDATE ON late_usage
+CREATE TRIGGER late_usage_row_update BEFORE UPDATE ON late_usage_row
 WHEN NEW.carried <> OLD.carried OR NEW.bucket <> OLD.bucket OR NEW.customer <> OLD.customer
-    OR NEW.octets < OLD.octets OR NEW.packets < OLD.packets
+    OR NEW.series <> OLD.series OR NEW.octets < OLD.octets OR NEW.packets < OLD.packets
     OR NEW.carried IS NOT coalesce((SELECT until FROM closed WHERE customer = NEW.customer),
         (SELECT until FROM closed WHERE customer = 0))
 BEGIN SELECT RAISE(ABORT, 'late usage only grows, and in the open period'); END;
-CREATE TRIGGER late_usage_delete BEFORE DELETE ON late_usage
+CREATE TRIGGER late_usage_row_delete BEFORE DELETE ON late_usage_row
 BEGIN SELECT RAISE(ABORT, 'usage is never forgotten'); END;
-CREATE TRIGGER usage_delete BEFORE DELETE ON usage
+CREATE TRIGGER usage_row_delete BEFORE DELETE ON usage_row
 BEGIN SELECT RAISE(ABORT, 'usage is never forgotten'); END;
 
 -- An invoice or credit note that has a number.

@@ -145,7 +145,7 @@ fn drafts_of_a_scope_are_replaced_together_or_not_at_all() {
 /// The statements that would rewrite history, by dialect, and what the schema says to each.
 #[test]
 fn the_schema_itself_refuses_to_rewrite_history() {
-    const BOTH: [(&str, &str); 14] = [
+    const BOTH: [(&str, &str); 16] = [
         ("UPDATE name SET name = 'x' WHERE number = 16", "never changed"),
         ("DELETE FROM name", "never changed"),
         ("UPDATE source SET position = position - 1", "only moves forward"),
@@ -155,6 +155,8 @@ fn the_schema_itself_refuses_to_rewrite_history() {
         ("DELETE FROM config_version", "never changed"),
         ("INSERT INTO config_version VALUES (5, 'x', 'x', 9999)", "without gaps"),
         ("INSERT INTO config_version VALUES (3, 'x', 'x', 1)", "before its predecessor"),
+        ("UPDATE usage_series SET link = 9", "never changed"),
+        ("DELETE FROM usage_series", "never changed"),
         ("UPDATE tariff_version SET toml = 'x'", "never changed"),
         ("DELETE FROM tariff_version", "never changed"),
         ("UPDATE invoice SET gross_minor = 0 WHERE number = 'fixed'", "no draft"),
@@ -162,7 +164,13 @@ fn the_schema_itself_refuses_to_rewrite_history() {
         ("DELETE FROM invoice WHERE number = 'fixed'", "no draft"),
     ];
     // REPLACE deletes what is in its way, and fires no trigger for it.
-    const SQLITE: [(&str, &str); 11] = [
+    const SQLITE: [(&str, &str); 13] = [
+        ("REPLACE INTO usage_series VALUES (1, 9, 9, 9, 9, 9, 9, 9, 9)", "never changed"),
+        (
+            "REPLACE INTO usage_series SELECT 9, link, direction, class, family, exporter, rate_numerator, \
+          rate_denominator, rate_source FROM usage_series",
+            "never changed",
+        ),
         ("INSERT OR REPLACE INTO name VALUES ('customer', 16, 'x')", "never changed"),
         ("INSERT OR REPLACE INTO name VALUES ('customer', 99, 'campus')", "never changed"),
         ("REPLACE INTO source VALUES (1, 'journal', 'x', 0, 0, 0)", "never replaced"),
@@ -172,10 +180,11 @@ fn the_schema_itself_refuses_to_rewrite_history() {
         ("REPLACE INTO invoice VALUES ('fixed', 'x', 'x', 'draft', 'EUR', 0, 'x', 'x')", "no draft"),
         ("UPDATE OR REPLACE invoice SET number = 'fixed' WHERE number = 'draft'", "no draft"),
         ("UPDATE OR REPLACE tariff_version SET version = 2", "never changed"),
-        ("INSERT INTO usage SELECT 0, 16, 0, 0, 0, 0, 0, 1, 1, 0, 'x', 0, 0, 0, 0", "cannot store TEXT"),
+        ("INSERT INTO usage_row SELECT 0, 16, 0, 'x', 0, 0, 0, 0", "cannot store TEXT"),
         ("INSERT INTO source_total (source) VALUES (77)", "NOT NULL"),
     ];
-    const POSTGRES: [(&str, &str); 5] = [
+    const POSTGRES: [(&str, &str); 6] = [
+        ("TRUNCATE usage_series", "never changed"),
         ("TRUNCATE name", "never changed"),
         ("TRUNCATE source CASCADE", "never forgotten"),
         ("TRUNCATE config_version", "never changed"),
@@ -186,7 +195,7 @@ fn the_schema_itself_refuses_to_rewrite_history() {
         let mut ledger = place.open();
         ledger.intern(NameKind::Customer, &["campus"]).unwrap();
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-        ledger.commit_flush(&flush(source, 0, 10, &[])).unwrap();
+        ledger.commit_flush(&flush(source, 0, 10, &[row(1, 16, 100)])).unwrap();
         ledger.put_config_version(&config("a", 1000)).unwrap();
         ledger.put_config_version(&config("b", 1000)).unwrap();
         ledger.put_tariff_version(&tariff("t", 1, "aa")).unwrap();

@@ -203,7 +203,7 @@ fn a_transaction_that_is_cut_off_never_was() {
         let before = everything(&mut ledger);
         let mut crashing = place.open();
         sql(&mut crashing, if place.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" }).unwrap();
-        sql(&mut crashing, "UPDATE source SET position = 20; UPDATE usage SET octets = 5").unwrap();
+        sql(&mut crashing, "UPDATE source SET position = 20; UPDATE usage_row SET octets = 5").unwrap();
         drop(crashing);
         assert_eq!(everything(&mut ledger), before);
         drop(ledger);
@@ -368,7 +368,7 @@ fn a_commit_without_an_answer_is_neither_lost_nor_doubled() {
                 other.commit_flush(&unanswered).unwrap();
                 let Db::Postgres(c) = &mut other.db else { panic!("not PostgreSQL") };
                 // The one that wrote the row; other tests use the server's numbers, too.
-                diesel::dsl::sql::<BigInt>("SELECT xmin::text::bigint FROM usage").get_result(c).unwrap()
+                diesel::dsl::sql::<BigInt>("SELECT xmin::text::bigint FROM usage_row").get_result(c).unwrap()
             } else {
                 aborted
             };

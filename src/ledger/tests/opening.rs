@@ -127,7 +127,9 @@ fn a_ledger_is_reopened_as_it_was() {
     on_each(|place| {
         let mut ledger = place.open();
         let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-        ledger.commit_flush(&flush(source, 0, 5, &[row(1, 16, 100)])).unwrap();
+        ledger
+            .commit_flush(&flush(source, 0, 5, &[row(1, 16, 100), row(1, 17, 300), row(2, 16, 500)]))
+            .unwrap();
         let before = everything(&mut ledger);
         assert_eq!(ledger.schema_version().unwrap(), "0010");
         assert_eq!(ledger.url(), &place.url);
@@ -206,7 +208,7 @@ fn a_file_is_private_and_durable() {
     let place = Place::sqlite();
     let mut ledger = place.open();
     let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-    ledger.commit_flush(&flush(source, 0, 5, &[row(1, 16, 100)])).unwrap();
+    ledger.commit_flush(&flush(source, 0, 5, &[row(1, 16, 100), row(1, 17, 300), row(2, 16, 500)])).unwrap();
     let path = place.url.path().unwrap();
     for suffix in ["", "-wal", "-shm"] {
         let file = format!("{}{suffix}", path.display());
@@ -302,13 +304,15 @@ fn the_dialects_declare_the_same_tables() {
             "hold_chunk",
             "invoice",
             "issue",
-            "late_usage",
+            "late_usage_row",
             "name",
             "posting",
             "source",
             "source_total",
             "tariff_version",
-            "usage"
+            "usage",
+            "usage_row",
+            "usage_series"
         ]
     );
     assert_eq!(sqlite["usage"].len(), 15);

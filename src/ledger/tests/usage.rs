@@ -173,3 +173,38 @@ proptest! {
         });
     }
 }
+
+/// A flush that fails takes the numbers of its new series with it; others may get them.
+#[test]
+fn a_flush_that_failed_leaves_no_series() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+        let of_link = |link: u16, octets| UsageRow {
+            key: UsageKey { link: LinkId(link), ..key(1, 16) },
+            ..row(1, 16, octets)
+        };
+        let too_far = ChunkChanges { written: vec![(u64::MAX, Vec::new())], ..ChunkChanges::default() };
+        let remembered = Remembered { state: vec![1], chunks: too_far };
+        let (scope, exporter) = (CheckpointScope::Live, "192.0.2.1".to_owned());
+        let mut failing = flush(source, 0, 1, &[of_link(7, 100)]);
+        failing.checkpoints = vec![Checkpoint { scope, exporter, remembered }];
+        assert!(matches!(ledger.commit_flush(&failing), Err(Error::Range(_))));
+        place.open().commit_flush(&flush(source, 0, 1, &[of_link(8, 300)])).unwrap();
+        ledger.commit_flush(&flush(source, 1, 2, &[of_link(7, 500), of_link(8, 700)])).unwrap();
+        assert_eq!(
+            all_usage(&mut ledger).iter().map(|row| (row.key.link.0, row.sums.octets)).collect::<Vec<_>>(),
+            [(7, 500), (8, 1000)]
+        );
+    });
+}
+
+#[test]
+fn a_row_whose_series_is_missing_is_an_error() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        sql(&mut ledger, "INSERT INTO usage_row VALUES (300, 16, 77, 1, 1, 1, 0, 0)").unwrap();
+        assert!(ledger.for_each_usage(&UsageFilter::default(), &mut |row| panic!("{row:?}")).is_err());
+        assert!(ledger.usage_totals(None, None).is_err());
+    });
+}
