@@ -77,7 +77,8 @@ pub fn retroactive_warning(ledger: &mut Ledger, activated: &TariffVersion) -> an
     };
     let Some(taken) = version::retroactive(&versions, new) else { return Ok(None) };
     let holds = |period| {
-        version::applicable(&versions, &new.id, period).is_ok_and(|(tariff, _)| tariff.version == new.version)
+        version::parts(&versions, &new.id, period, version::Days::default(), None)
+            .is_ok_and(|parts| parts.iter().any(|(tariff, _)| tariff.version == new.version))
     };
     let mut periods = BTreeSet::new();
     for draft in ledger.invoices(None, None)?.iter().filter(|stored| stored.state == State::Draft.as_str()) {
