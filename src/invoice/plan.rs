@@ -149,6 +149,9 @@ fn planned<'a>(
                 let assigned = assigned_in(inputs, &rule.name, before, span);
                 // Before its tariff began, nothing can be left of it.
                 planned.before = parts_of(inputs, rule, assigned, before, bands).unwrap_or_default();
+                // What is left of another tariff's allowance is not this one's.
+                let own = planned.parts.first().map(|part| part.tariff.id.clone());
+                planned.before.retain(|part| Some(&part.tariff.id) == own.as_ref());
             }
         }
     }
@@ -229,3 +232,6 @@ fn overlaps(validity: Validity, span: &Span) -> bool {
     });
     begins && ends_later
 }
+
+#[cfg(test)]
+mod tests;
