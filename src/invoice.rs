@@ -9,6 +9,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod adjust;
+pub mod assign;
 pub mod collect;
 pub mod csv;
 pub mod html;
@@ -16,6 +17,7 @@ pub mod issue;
 pub mod json;
 pub mod kinds;
 pub mod plaintext_accounting;
+pub mod plan;
 pub mod run;
 pub mod ubl;
 
@@ -24,13 +26,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::flow::Direction;
 use crate::ledger::records::StoredInvoice;
 use crate::money::{Currency, Exact, Money};
 use crate::period::{Period, Span};
 use crate::rate::tariff::Tariff;
 use crate::rate::usage::{PeriodUsage, Volume, scaled};
-use crate::rate::{self, Charge};
+use crate::rate::{self, Charge, Part, Term};
 use crate::usage::millionths;
 
 /// Digits after the point in printed quantities, at most. A gigabyte's are exact with 9; what has more (GiB, sampling
@@ -105,6 +109,60 @@ pub struct Line {
     pub amount: Money,
     /// Standard error over estimate of the volume, six places; zero where nothing was sampled.
     pub relative_error: String,
+    /// What is needed to work it out again.
+    pub detail: Detail,
+}
+
+/// What of a tariff and of usage a line is. It is in the document as it is here, what is empty left out.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Detail {
+    /// What of the charge it is: `volume`, `allowance`, `percentile`, ... ([`rate::LineKind`]).
+    pub kind: String,
+    /// The line of the tariff file where its clause begins; 0 where it has none.
+    pub clause: usize,
+    /// The part of the period that it is about: its position among [`Invoice::parts`].
+    pub part: usize,
+    /// The band; empty where the price is not by band.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub band: String,
+    /// The position of the tier, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<usize>,
+    /// The tariff classes whose usage it covers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// Which directions, in the words of tariffs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub direction: String,
+    /// How the volume of the charge was estimated; `None` where nothing was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+    /// Share of a percentile's samples that were there, six places; empty for others.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub coverage: String,
+}
+
+/// How a volume was estimated from samples. Decimal strings, in the unit of the line.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The estimate.
+    pub estimate: String,
+    /// Its standard error, by the upper bound of the variance.
+    pub standard_error: String,
+    /// What is billed, before allowances.
+    pub billed: String,
+    /// `estimate`, `lower-bound` or `insensitive`.
+    pub basis: String,
+}
+
+/// A part of the period, and the tariff version that it was rated by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PartRef {
+    /// What it covers.
+    pub span: Span,
+    /// The tariff version.
+    pub tariff: TariffRef,
 }
 
 /// Tax of one category.
@@ -200,8 +258,10 @@ pub struct Invoice {
     pub span: Span,
     /// In which zone the period begins and ends.
     pub zone: String,
-    /// The tariff version.
+    /// The tariff version; the last one where there are several.
     pub tariff: TariffRef,
+    /// The parts, where a change of tariff splits the period; empty where it is whole.
+    pub parts: Vec<PartRef>,
     /// SHA-256 over the usage rows it was made from.
     pub usage_root: String,
     /// The lines.
@@ -228,10 +288,10 @@ pub fn draft_number(period: Period, customer: &str) -> String {
     format!("DRAFT-{period}-{customer}")
 }
 
-/// Makes a draft.
+/// Makes a draft of a whole period, of someone who always was a customer.
 ///
 /// # Errors
-/// An amount beyond 64 bits.
+/// [`rate::Error`].
 pub fn draft(
     customer: Party,
     seller: Option<Seller>,
@@ -240,45 +300,91 @@ pub fn draft(
     usage: &PeriodUsage,
     usage_root: String,
 ) -> Result<Invoice, rate::Error> {
-    let charges = rate::rate(tariff, usage)?;
-    let totals = rate::total(tariff, &charges)?;
-    let taxes = totals.taxes.into_iter().map(|tax| TaxLine {
+    let own = tariff.for_customer(&customer.name);
+    let part = Part { tariff: &own, usage, term: Term::whole(&own, period) };
+    draft_of_parts(customer, seller, period, &[part], usage_root)
+}
+
+/// Makes a draft of the parts of a period.
+///
+/// # Errors
+/// [`rate::Error`].
+pub fn draft_of_parts(
+    customer: Party,
+    seller: Option<Seller>,
+    period: Period,
+    parts: &[Part<'_>],
+    usage_root: String,
+) -> Result<Invoice, rate::Error> {
+    let rated = rate::rate_period(parts)?;
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Err(rate::Error::Nothing) };
+    let taxes = rated.totals.taxes.into_iter().map(|tax| TaxLine {
         category: tax.category,
         percent: tax.percent.to_string(),
         base: tax.base,
         amount: tax.amount,
     });
+    let mut all = Volume::default();
+    for part in parts {
+        all.merge(&part.usage.volume(|_| true));
+    }
+    let (begin, end) = (first.term.span, last.term.span);
+    let reference = |part: &Part<'_>| TariffRef {
+        id: part.tariff.id.clone(),
+        version: part.tariff.version,
+        sha256: part.tariff.sha256.clone(),
+    };
+    let part_ref = |part: &Part<'_>| PartRef { span: part.term.span, tariff: reference(part) };
     Ok(Invoice {
         number: draft_number(period, &customer.name),
         state: State::Draft,
         customer,
         seller,
-        currency: tariff.currency,
+        currency: first.tariff.currency,
         period,
-        span: tariff.span(period),
-        zone: tariff.zone.name().to_owned(),
-        tariff: TariffRef { id: tariff.id.clone(), version: tariff.version, sha256: tariff.sha256.clone() },
+        span: Span { first_day: begin.first_day, end_day: end.end_day, from: begin.from, to: end.to },
+        zone: first.tariff.zone.name().to_owned(),
+        tariff: reference(last),
+        parts: if parts.len() > 1 { parts.iter().map(part_ref).collect() } else { Vec::new() },
         usage_root,
-        lines: charges.into_iter().map(line).collect(),
-        net: totals.net,
+        lines: rated.charges.into_iter().map(line).collect(),
+        net: rated.totals.net,
         taxes: taxes.collect(),
-        tax: totals.tax,
-        gross: totals.gross,
-        quality: quality(&usage.volume(|_| true)),
-        volumes: volumes(tariff, usage),
+        tax: rated.totals.tax,
+        gross: rated.totals.gross,
+        quality: quality(&all),
+        volumes: volumes(parts),
         issuance: issue::Issuance::default(),
     })
 }
 
 fn line(charge: Charge) -> Line {
+    let places = |quantity: &Exact| quantity.to_decimal_string(QUANTITY_PLACES);
+    let detail = Detail {
+        kind: charge.kind.as_str().to_owned(),
+        clause: charge.clause,
+        part: charge.part,
+        band: charge.band.unwrap_or_default(),
+        tier: charge.tier,
+        classes: charge.classes,
+        direction: charge.direction.to_owned(),
+        estimate: charge.estimate.map(|estimate| Estimate {
+            estimate: places(&estimate.estimate),
+            standard_error: places(&estimate.standard_error),
+            billed: places(&estimate.billed),
+            basis: estimate.basis.as_str().to_owned(),
+        }),
+        coverage: charge.coverage.map(millionths).unwrap_or_default(),
+    };
     Line {
-        quantity: charge.quantity.to_decimal_string(QUANTITY_PLACES),
+        quantity: places(&charge.quantity),
         charge: charge.charge,
         description: charge.description,
-        unit: charge.unit.to_owned(),
+        unit: charge.unit,
         price: charge.price.to_string(),
         amount: charge.amount,
         relative_error: millionths(charge.relative_error),
+        detail,
     }
 }
 
@@ -315,18 +421,22 @@ fn share(part: &Exact, whole: &Exact) -> String {
     millionths(u128::try_from(share.rounded(6)).unwrap_or_default())
 }
 
-fn volumes(tariff: &Tariff, usage: &PeriodUsage) -> Vec<VolumeLine> {
-    let mut sums: BTreeMap<(&str, &str, Direction, usize), Volume> = BTreeMap::new();
-    for (key, volume) in &usage.groups {
-        let at = (key.link.as_str(), key.link_kind.as_str(), key.direction, tariff.class_of(key));
-        sums.entry(at).or_default().merge(volume);
+fn volumes(parts: &[Part<'_>]) -> Vec<VolumeLine> {
+    let mut sums: BTreeMap<(&str, &str, Direction, usize, &str), Volume> = BTreeMap::new();
+    for part in parts {
+        for (key, volume) in &part.usage.groups {
+            let class = part.tariff.class_of(key);
+            let name = part.tariff.classes.get(class).map_or("", |class| class.name.as_str());
+            let at = (key.link.as_str(), key.link_kind.as_str(), key.direction, class, name);
+            sums.entry(at).or_default().merge(volume);
+        }
     }
     sums.into_iter()
-        .map(|((link, kind, direction, class), volume)| VolumeLine {
+        .map(|((link, kind, direction, _, class), volume)| VolumeLine {
             link: link.to_owned(),
             kind: kind.to_owned(),
             direction: direction.as_str().to_owned(),
-            class: tariff.classes.get(class).map(|class| class.name.clone()).unwrap_or_default(),
+            class: class.to_owned(),
             octets: volume.octets.rounded(),
             packets: volume.packets.rounded(),
             relative_error: millionths(volume.relative_error_millionths()),

@@ -286,6 +286,13 @@ impl Exact {
         BigInt::from_biguint(self.numerator.sign(), magnitude)
     }
 
+    /// The least whole number that is not below it.
+    #[must_use]
+    pub fn rounded_up(&self) -> BigInt {
+        let whole = &self.numerator / &self.denominator;
+        if self.is_positive() && &whole * &self.denominator < self.numerator { whole + 1 } else { whole }
+    }
+
     /// The number as a decimal string, rounded half away from zero to exactly `places`.
     #[must_use]
     pub fn to_fixed_string(&self, places: u32) -> String {
@@ -463,6 +470,13 @@ mod tests {
         assert!(ratio(1, 3) > ratio(333_333_333, 1_000_000_000));
         assert!(ratio(1, 9).is_positive() && !Exact::zero().is_positive() && !ratio(-1, 9).is_positive());
         assert_eq!(Money::new(150, currency("EUR")).exact(), ratio(3, 2));
+    }
+
+    #[test]
+    fn whole_numbers_are_reached_from_below() {
+        for (n, d, up) in [(0, 3, 0), (1, 3, 1), (3, 3, 1), (4, 3, 2), (6, 3, 2), (-1, 3, 0), (-4, 3, -1)] {
+            assert_eq!(ratio(n, d).rounded_up(), BigInt::from(up), "{n}/{d}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@
 use core::fmt;
 use core::str::FromStr;
 
-use jiff::civil::Date;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::units::UnixMillis;
@@ -61,12 +62,19 @@ impl Period {
     }
 
     /// The month after it.
-    const fn following(self) -> Self {
+    #[must_use]
+    pub const fn following(self) -> Self {
         if self.month == 12 {
             Self { year: self.year + 1, month: 1 }
         } else {
             Self { year: self.year, month: self.month + 1 }
         }
+    }
+
+    /// The month before it; `None` before the first.
+    #[must_use]
+    pub fn preceding(self) -> Option<Self> {
+        if self.month == 1 { Self::new(self.year - 1, 12) } else { Self::new(self.year, self.month - 1) }
     }
 
     /// The local date on which the period starts: the anchor day, or the month's last day where that is earlier.
@@ -164,6 +172,28 @@ impl Zone {
         let start = day.to_zoned(self.zone.clone()).expect("years 1970 to 9999 are within jiff's range");
         UnixMillis::from_seconds(start.timestamp().as_second())
     }
+
+    /// The local time of an instant.
+    #[must_use]
+    pub fn local(&self, instant: UnixMillis) -> DateTime {
+        let timestamp = Timestamp::from_second(instant.seconds()).unwrap_or_default();
+        self.zone.to_datetime(timestamp)
+    }
+
+    /// An instant, from the start of `day` on, at which the zone's offset is no multiple of a bucket, so that local
+    /// times of whole buckets are not told by its clocks; `None` where there is none.
+    #[must_use]
+    pub fn uneven_from(&self, day: Date) -> Option<UnixMillis> {
+        let is_uneven = |offset: jiff::tz::Offset| i64::from(offset.seconds()) % BUCKET_SECONDS != 0;
+        let start = self.start_of(day);
+        let timestamp = Timestamp::from_second(start.seconds()).ok()?;
+        if is_uneven(self.zone.to_offset(timestamp)) {
+            return Some(start);
+        }
+        // The rules of today's zones repeat every year; a hundred changes are fifty years of them.
+        let later = self.zone.following(timestamp).take(100).find(|change| is_uneven(change.offset()))?;
+        Some(UnixMillis::from_seconds(later.timestamp().as_second()))
+    }
 }
 
 /// What a period covers: half-open, in local dates and in instants.
@@ -202,7 +232,7 @@ fn bucket_at_or_after(instant: UnixMillis) -> BucketStart {
 /// An instant in RFC 3339, in UTC, to the second: `2026-02-28T23:00:00Z`.
 #[must_use]
 pub fn rfc3339(instant: UnixMillis) -> String {
-    match jiff::Timestamp::from_second(instant.seconds()) {
+    match Timestamp::from_second(instant.seconds()) {
         Ok(timestamp) => timestamp.to_string(),
         Err(_) => format!("{}s", instant.seconds()),
     }
@@ -212,7 +242,7 @@ pub fn rfc3339(instant: UnixMillis) -> String {
 /// other instant.
 #[must_use]
 pub fn utc_date(instant: UnixMillis) -> Option<Date> {
-    let timestamp = jiff::Timestamp::from_millisecond(instant.0).ok()?;
+    let timestamp = Timestamp::from_millisecond(instant.0).ok()?;
     let at = jiff::tz::Offset::UTC.to_datetime(timestamp);
     (at.time() == jiff::civil::Time::midnight()).then(|| at.date())
 }

@@ -1,58 +1,66 @@
 //! Rating: what a period's usage costs by a tariff. Pure: no I/O, no clock, no rounding but the one of each line.
 //!
-//! Every charge of the tariff becomes at least one line, every tier that the volume reaches a line of its own. A
-//! line's amount is its exact quantity times its price, rounded once; the net amount is the sum of the lines as they
-//! stand, tax is rounded once for its category, and gross is net plus tax. So the amounts printed on an invoice always
-//! add up, to the cent. A line's printed quantity times its price gives its amount too, unless the exact quantity has
-//! more than the nine digits after the point that are printed (GiB; sampling rates that are not whole numbers): the
+//! A period is rated in [`Part`]s: one where one tariff version holds for all of it, more where the tariff or its
+//! version changes inside ([`term`]). Every charge of a part's tariff becomes at least one line, every tier (and band)
+//! that the volume reaches a line of its own. A line's amount is its exact quantity times its price, rounded once; the
+//! net amount is the sum of the lines as they stand, tax is rounded once for its category and rate, and gross is net
+//! plus tax. So the amounts printed on an invoice always add up, to the cent. A line's printed quantity times its price
+//! gives its amount too, unless the exact quantity has more than the nine digits after the point that are printed: the
 //! amount then comes from the exact quantity, and can be the rounding next to that of the product.
 //!
-//! Rating is monotone: more volume never costs less, because prices are not negative and each tier's part of the
-//! volume only grows.
+//! Rating by flat and graduated tiers is monotone: more volume never costs less. Volume tiers are not, and contracts
+//! that have them mean it so: all of the volume at the price of the tier that it reaches.
 #![deny(clippy::float_arithmetic)]
 
+pub mod band;
+pub mod class;
+pub mod error_bound;
+mod fixed;
+pub mod line;
 pub mod parse;
+pub mod percentile;
 pub mod tariff;
+pub mod term;
 pub mod tier;
 pub mod usage;
 pub mod version;
+pub mod volume;
+pub mod words;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
-use self::tariff::{ChargeKind, ChargeRule, Tariff, VolumeRule};
-use self::usage::{PeriodUsage, Volume};
-use crate::money::{Exact, Money};
+pub use self::line::{Basis, Charge, Estimate, LineKind};
+use self::tariff::{ChargeKind, Tariff};
+pub use self::term::{Presence, Term};
+use self::usage::PeriodUsage;
+use crate::money::{Currency, Exact, Money};
 
-/// A rated charge: what becomes a line of an invoice.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Charge {
-    /// The id of the tariff's charge.
-    pub charge: String,
-    /// What it is, in words.
-    pub description: String,
-    /// How much, in units; exact.
-    pub quantity: Exact,
-    /// The unit.
-    pub unit: &'static str,
-    /// The price of a unit.
-    pub price: Decimal,
-    /// Quantity times price, rounded once.
-    pub amount: Money,
-    /// Standard error over estimate of the whole volume that the charge is about, in millionths; the lines of its
-    /// tiers share it. 0 where nothing was sampled.
-    pub relative_error: u128,
+/// A part of a period: the tariff that holds in it, as it is for the customer ([`Tariff::for_customer`]), what was
+/// used, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The tariff.
+    pub tariff: &'a Tariff,
+    /// The usage.
+    pub usage: &'a PeriodUsage,
+    /// The time.
+    pub term: Term,
 }
 
-/// Tax of one category.
+/// Tax of one category and rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaxAmount {
     /// The category.
     pub category: String,
     /// Percent.
     pub percent: Decimal,
+    /// Why there is none; may be empty.
+    pub exemption_reason: String,
     /// What it is a percentage of.
     pub base: Money,
     /// How much, rounded once.
@@ -64,7 +72,7 @@ pub struct TaxAmount {
 pub struct Totals {
     /// The sum of the charges.
     pub net: Money,
-    /// Tax by category.
+    /// Tax by category and rate.
     pub taxes: Vec<TaxAmount>,
     /// All tax.
     pub tax: Money,
@@ -72,139 +80,185 @@ pub struct Totals {
     pub gross: Money,
 }
 
-/// Why usage cannot be rated: only because an amount has no room in 64 bits.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("charge `{charge}` of tariff `{tariff}` cannot be rated")]
-pub struct Error {
-    /// The tariff's id.
-    pub tariff: String,
-    /// The charge's id, or `total`.
-    pub charge: String,
-    /// Why.
-    pub source: crate::money::Error,
+/// A rated period.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rated {
+    /// The lines, in the order of parts and, in each, of the tariff's charges.
+    pub charges: Vec<Charge>,
+    /// What they come to.
+    pub totals: Totals,
 }
 
-/// Rates a period's usage. The lines come in the order of the tariff's charges.
-///
-/// # Errors
-/// An amount beyond 64 bits of minor units.
-pub fn rate(tariff: &Tariff, usage: &PeriodUsage) -> Result<Vec<Charge>, Error> {
-    let mut charges = Vec::new();
-    for rule in &tariff.charges {
-        match &rule.kind {
-            ChargeKind::Volume(volume) => rate_volume(tariff, rule, volume, usage, &mut charges)?,
-            ChargeKind::Recurring { amount } => charges.push(once(&rule.id, &rule.description, *amount)),
-        }
+/// Why usage cannot be rated.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// An amount has no room in 64 bits.
+    #[error("charge `{charge}` of tariff `{tariff}` cannot be rated")]
+    Amount {
+        /// The tariff's id.
+        tariff: String,
+        /// The charge's id, or `total`.
+        charge: String,
+        /// Why.
+        source: crate::money::Error,
+    },
+    /// The volume is known less surely than the tariff asks for.
+    #[error(
+        "charge `{charge}` of tariff `{tariff}`: the volume was estimated with a relative standard error of \
+         {relative_error}, so that its interval is wider than the {most} to either side that `max_half_width` allows"
+    )]
+    TooUncertain {
+        /// The tariff's id.
+        tariff: String,
+        /// The charge's id.
+        charge: String,
+        /// Standard error over estimate, six places.
+        relative_error: String,
+        /// The widest interval, as a share of the estimate.
+        most: Decimal,
+    },
+    /// A percentile of flows that were sampled.
+    #[error(
+        "charge `{charge}` of tariff `{tariff}`: the flows were sampled, and a percentile of sampled flows is too high; \
+         take it from interface counters (source = \"snmp\")"
+    )]
+    SampledPercentile {
+        /// The tariff's id.
+        tariff: String,
+        /// The charge's id.
+        charge: String,
+    },
+    /// A percentile of nothing.
+    #[error(
+        "charge `{charge}` of tariff `{tariff}`: there are no samples of interface counters in the period"
+    )]
+    NoSamples {
+        /// The tariff's id.
+        tariff: String,
+        /// The charge's id.
+        charge: String,
+    },
+    /// Too many samples are missing.
+    #[error(
+        "charge `{charge}` of tariff `{tariff}`: a share of {coverage} of the samples is there, less than the \
+         {least} of `min_coverage`"
+    )]
+    Coverage {
+        /// The tariff's id.
+        tariff: String,
+        /// The charge's id.
+        charge: String,
+        /// The share, six places.
+        coverage: String,
+        /// What the tariff asks for.
+        least: Decimal,
+    },
+    /// The parts of a period are in two currencies.
+    #[error("the tariff changes from {0} to {1} inside the period; an invoice has one currency")]
+    Currencies(Currency, Currency),
+    /// There is no part.
+    #[error("no tariff holds in the period")]
+    Nothing,
+}
+
+impl Error {
+    fn amount(tariff: &Tariff, charge: &str, source: crate::money::Error) -> Self {
+        Self::Amount { tariff: tariff.id.clone(), charge: charge.to_owned(), source }
     }
-    if let Some(minimum) = tariff.minimum {
-        let net = net(tariff, &charges)?;
-        if net.minor() < minimum.minor() {
-            let missing = minimum.checked_sub(net).map_err(|source| failed(tariff, MINIMUM, source))?;
-            let description = format!("Minimum charge of {minimum} {}", minimum.currency());
-            charges.push(once(MINIMUM, &description, missing));
-        }
-    }
-    Ok(charges)
 }
 
 /// The charge id of the line that lifts an invoice to the tariff's minimum; no charge of a tariff may have it.
 pub const MINIMUM: &str = "minimum";
 
-/// Adds the charges up.
+/// Rates the parts of a period and adds them up.
 ///
 /// # Errors
-/// A sum beyond 64 bits of minor units.
-pub fn total(tariff: &Tariff, charges: &[Charge]) -> Result<Totals, Error> {
-    let net = net(tariff, charges)?;
-    let out_of_range = |source| failed(tariff, "total", source);
-    let percent = Exact::from(tariff.tax.percent);
-    let tax = Money::round(&net.exact().times(&percent).over(100), tariff.currency).map_err(out_of_range)?;
-    let gross = net.checked_add(tax).map_err(out_of_range)?;
-    let taxes = vec![TaxAmount {
-        category: tariff.tax.category.clone(),
-        percent: tariff.tax.percent,
-        base: net,
-        amount: tax,
-    }];
-    Ok(Totals { net, taxes, tax, gross })
+/// [`Error`].
+pub fn rate_period(parts: &[Part<'_>]) -> Result<Rated, Error> {
+    let currency = parts.first().ok_or(Error::Nothing)?.tariff.currency;
+    let mut charges = Vec::new();
+    let mut bases: Vec<(&tariff::Tax, Money)> = Vec::new();
+    for part in parts {
+        if part.tariff.currency != currency {
+            return Err(Error::Currencies(currency, part.tariff.currency));
+        }
+        let rated = rate(part)?;
+        let net = sum(part.tariff, currency, rated.iter().map(|line| line.amount))?;
+        let tax = &part.tariff.tax;
+        match bases.iter_mut().find(|(known, _)| *known == tax) {
+            Some((_, base)) => *base = sum(part.tariff, currency, [*base, net])?,
+            None => bases.push((tax, net)),
+        }
+        charges.extend(rated);
+    }
+    let tariff = parts[0].tariff;
+    let taxes: Vec<TaxAmount> =
+        bases.into_iter().map(|(tax, base)| tax_of(tariff, tax, base)).collect::<Result<_, _>>()?;
+    let net = sum(tariff, currency, charges.iter().map(|line| line.amount))?;
+    let tax = sum(tariff, currency, taxes.iter().map(|tax| tax.amount))?;
+    let gross = sum(tariff, currency, [net, tax])?;
+    Ok(Rated { charges, totals: Totals { net, taxes, tax, gross } })
 }
 
-fn net(tariff: &Tariff, charges: &[Charge]) -> Result<Money, Error> {
-    Money::sum(tariff.currency, charges.iter().map(|charge| charge.amount))
-        .map_err(|source| failed(tariff, "total", source))
+/// Rates one part. The lines come in the order of the tariff's charges.
+///
+/// # Errors
+/// [`Error`].
+pub fn rate(part: &Part<'_>) -> Result<Vec<Charge>, Error> {
+    let mut charges = Vec::new();
+    for rule in &part.tariff.charges {
+        match &rule.kind {
+            ChargeKind::Volume(of) => charges.extend(volume::charge(part, rule, of)?),
+            ChargeKind::Percentile(of) => charges.extend(percentile::charge(part, rule, of)?),
+            ChargeKind::Recurring { amount, quantity, proration } => {
+                charges.extend(fixed::recurring(part, rule, (*quantity, *amount), *proration)?);
+            }
+            ChargeKind::OneOff { amount, quantity, when } => {
+                charges.extend(fixed::one_off(part, rule, (*quantity, *amount), *when)?);
+            }
+        }
+    }
+    fixed::finish(part, &mut charges)?;
+    Ok(charges)
 }
 
-fn failed(tariff: &Tariff, charge: &str, source: crate::money::Error) -> Error {
-    Error { tariff: tariff.id.clone(), charge: charge.to_owned(), source }
+/// What is left of the allowances of a period's parts and rolls over into the next period, in units by charge.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
+pub fn left_over(parts: &[Part<'_>]) -> Result<BTreeMap<String, Exact>, Error> {
+    let mut left: BTreeMap<String, Exact> = BTreeMap::new();
+    for part in parts.iter().filter(|part| part.term.is_present()) {
+        for rule in &part.tariff.charges {
+            if let ChargeKind::Volume(of) = &rule.kind {
+                let more = volume::left_over(part, rule, of)?;
+                if more.is_positive() {
+                    let sum = left.entry(rule.id.clone()).or_insert_with(Exact::zero);
+                    *sum = sum.plus(&more);
+                }
+            }
+        }
+    }
+    Ok(left)
 }
 
-/// The line of something that is charged once.
-fn once(id: &str, description: &str, amount: Money) -> Charge {
-    let price = Decimal::from_i128_with_scale(amount.minor().into(), amount.currency().exponent().into());
-    Charge {
-        charge: id.to_owned(),
-        description: description.to_owned(),
-        quantity: Exact::whole(1),
-        unit: "period",
-        price,
+fn tax_of(tariff: &Tariff, tax: &tariff::Tax, base: Money) -> Result<TaxAmount, Error> {
+    let exact = base.exact().times(&Exact::from(tax.percent)).over(100);
+    let amount =
+        Money::round(&exact, base.currency()).map_err(|source| Error::amount(tariff, "total", source))?;
+    Ok(TaxAmount {
+        category: tax.category.clone(),
+        percent: tax.percent,
+        exemption_reason: tax.exemption_reason.clone(),
+        base,
         amount,
-        relative_error: 0,
-    }
+    })
 }
 
-/// The volume that a charge is about.
-#[must_use]
-pub fn volume_of(tariff: &Tariff, rule: &VolumeRule, usage: &PeriodUsage) -> Volume {
-    usage.volume(|key| rule.direction.includes(key.direction) && rule.classes.contains(&tariff.class_of(key)))
-}
-
-fn rate_volume(
+fn sum(
     tariff: &Tariff,
-    rule: &ChargeRule,
-    volume_rule: &VolumeRule,
-    usage: &PeriodUsage,
-    charges: &mut Vec<Charge>,
-) -> Result<(), Error> {
-    let volume = volume_of(tariff, volume_rule, usage);
-    let relative_error = volume.relative_error_millionths();
-    let mut quantity = tariff.unit.of_octets(&volume.exact_octets());
-    let mut push = |description: String, quantity: Exact, price: Decimal| -> Result<(), Error> {
-        let amount = Money::round(&quantity.times(&Exact::from(price)), tariff.currency)
-            .map_err(|source| failed(tariff, &rule.id, source))?;
-        charges.push(Charge {
-            charge: rule.id.clone(),
-            description,
-            quantity,
-            unit: tariff.unit.as_str(),
-            price,
-            amount,
-            relative_error,
-        });
-        Ok(())
-    };
-    if let Some(allowance) = volume_rule.allowance {
-        let free = quantity.clone().least(Exact::from(allowance));
-        quantity = quantity.minus(&free);
-        let description = format!("{}: {allowance} {} included", rule.description, tariff.unit.as_str());
-        push(description, free, Decimal::ZERO)?;
-    }
-    let tiered = volume_rule.tiers.len() > 1;
-    for slice in tier::slices(&quantity, &volume_rule.tiers) {
-        let description = if tiered {
-            format!("{}: {}", rule.description, tier_in_words(&slice, tariff.unit.as_str()))
-        } else {
-            rule.description.clone()
-        };
-        push(description, slice.quantity, slice.price)?;
-    }
-    Ok(())
-}
-
-fn tier_in_words(slice: &tier::Slice, unit: &str) -> String {
-    match (slice.from.is_zero(), slice.up_to) {
-        (true, Some(up_to)) => format!("up to {up_to} {unit}"),
-        (false, Some(up_to)) => format!("{} to {up_to} {unit}", slice.from),
-        (true, None) => "all".to_owned(),
-        (false, None) => format!("above {} {unit}", slice.from),
-    }
+    currency: Currency,
+    amounts: impl IntoIterator<Item = Money>,
+) -> Result<Money, Error> {
+    Money::sum(currency, amounts).map_err(|source| Error::amount(tariff, "total", source))
 }

@@ -163,6 +163,17 @@ pub struct CustomerRule {
     pub address: Vec<String>,
 }
 
+/// From when on a customer has a tariff. Before the first of these it has the one that its own section names.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct TariffAssignment {
+    /// The customer's name.
+    pub customer: String,
+    /// The tariff's id.
+    pub tariff: String,
+    /// From this date on: a midnight in UTC, read as a day of the tariff's zone.
+    pub from: UnixMillis,
+}
+
 /// All of it. `serde_json` writes the fields in this order, so the text of a version is canonical.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Network {
@@ -174,6 +185,9 @@ pub struct Network {
     pub classes: Vec<ClassRule>,
     /// Customers.
     pub customers: Vec<CustomerRule>,
+    /// Changes of customers' tariffs with dates, in the order of customers and dates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<TariffAssignment>,
 }
 
 /// A prefix that holds an address, and whose it is.

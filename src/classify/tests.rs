@@ -112,6 +112,7 @@ fn network() -> Network {
             CustomerRule { interfaces: vec![interface("ce1", 11)], ..customer("port", vec![]) },
             CustomerRule { asns: vec![Asn(64_500)], ..customer("asn", vec![]) },
         ],
+        assignments: vec![],
     }
 }
 

@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
 use super::late;
-use super::period::Spans;
 use super::tariff::{self as tariffs, Activation};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
+use crate::invoice::plan::covered;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
@@ -80,7 +80,8 @@ pub fn retroactive_warning(ledger: &mut Ledger, activated: &TariffVersion) -> an
     };
     let Some(taken) = version::retroactive(&versions, new) else { return Ok(None) };
     let holds = |period| {
-        version::applicable(&versions, &new.id, period).is_ok_and(|(tariff, _)| tariff.version == new.version)
+        version::parts(&versions, &new.id, period, version::Days::default(), None)
+            .is_ok_and(|parts| parts.iter().any(|(tariff, _)| tariff.version == new.version))
     };
     let mut periods = BTreeSet::new();
     for draft in ledger.invoices(None, None)?.iter().filter(|stored| stored.state == State::Draft.as_str()) {
@@ -159,8 +160,8 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
         customer: *customer,
     };
     let mut outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
-    let spans = Spans::new(tariffs.clone(), network);
-    let failed = late::adjust(ledger, &inputs, &mut outcome, |name, period| spans.of(name, period).0)?;
+    let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
+    let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
     for invoice in &mut outcome.invoices {
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::period::rfc3339;
 use crate::rate::tariff::Tariff;
 use crate::rate::usage::GroupKey;
 use crate::units::UnixMillis;
-use crate::usage::{BucketStart, Scaled, UsageRow};
+use crate::usage::{BUCKET_SECONDS, BucketStart, Scaled, UsageRow};
 
 /// Columns of the usage behind a line.
 const COLUMNS: [&str; 8] =
@@ -36,6 +36,8 @@ struct Scope {
     classes: Vec<String>,
     /// `in`, `out`, or another word for both.
     direction: String,
+    /// The band; empty: all.
+    band: String,
 }
 
 /// Explains a line.
@@ -149,7 +151,8 @@ fn scope(stored: &StoredInvoice, line: usize, clause: &str) -> Option<Scope> {
     let document: Value = serde_json::from_str(&stored.document).ok()?;
     let detail = &document["lines"][line - 1]["detail"];
     if let (Some(classes), Some(direction)) = (words(detail.get("classes")), detail["direction"].as_str()) {
-        return Some(Scope { classes, direction: direction.to_owned() });
+        let band = detail["band"].as_str().unwrap_or_default().to_owned();
+        return Some(Scope { classes, direction: direction.to_owned(), band });
     }
     let table: toml::Table = clause.parse().ok()?;
     let charge = table.get("charge")?.as_array()?.first()?.clone();
@@ -161,7 +164,8 @@ fn scope(stored: &StoredInvoice, line: usize, clause: &str) -> Option<Scope> {
         .get("class")
         .and_then(toml::Value::as_array)
         .map(|classes| classes.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect());
-    Some(Scope { classes: classes.unwrap_or_default(), direction: text("direction").unwrap_or_default() })
+    let direction = text("direction").unwrap_or_default();
+    Some(Scope { classes: classes.unwrap_or_default(), direction, band: String::new() })
 }
 
 /// The usage that the line is about, a row for each bucket, link, direction, class, exporter and rate.
@@ -180,7 +184,13 @@ fn usage(
     let (from, to) = invoice.span.buckets();
     let mut sums: BTreeMap<[String; 6], (i128, Scaled)> = BTreeMap::new();
     let mut add = |row: UsageRow| {
-        let key = key(&row, &names, kinds, invoice.span.to);
+        let start = row.key.bucket;
+        let band = tariff.bands.of_buckets(&tariff.zone, start, BucketStart(start.0 + BUCKET_SECONDS));
+        let band = usize::from(band.first().copied().unwrap_or(0));
+        if !scope.band.is_empty() && tariff.bands.name(band) != scope.band {
+            return;
+        }
+        let key = GroupKey { band, ..key(&row, &names, kinds, invoice.span.to) };
         let class = tariff.classes.get(tariff.class_of(&key)).map_or("", |class| class.name.as_str());
         let is_direction = match scope.direction.as_str() {
             "in" => key.direction == Direction::In,
@@ -244,6 +254,7 @@ fn key(row: &UsageRow, names: &Names, kinds: &LinkKinds, end: UnixMillis) -> Gro
         name(&names.classes, key.class.0.into())
     };
     GroupKey {
+        band: 0,
         link_kind: kinds.kind(&link, end).unwrap_or_default().to_owned(),
         link,
         direction: key.direction,

@@ -7,10 +7,12 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Cell, Format};
-use super::{Cli, Failure, billing, tariff};
+use super::{Cli, Failure, billing, billing_ledger, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::ids::CustomerId;
+use crate::invoice::kinds::LinkKinds;
+use crate::invoice::plan::covered;
 use crate::ledger::records::NameKind;
 use crate::ledger::records::books::{Actor, Closure, EntryKind};
 use crate::ledger::{Ledger, Part};
@@ -84,8 +86,8 @@ fn count(n: usize) -> Cell {
 /// Which instants a period covers for whom.
 pub(super) struct Spans {
     tariffs: Vec<Tariff>,
-    /// The tariff's id by customer.
-    of: BTreeMap<String, String>,
+    /// What the configuration versions say, of customers' tariffs too.
+    kinds: LinkKinds,
 }
 
 impl Spans {
@@ -94,31 +96,15 @@ impl Spans {
     /// # Errors
     /// A stored tariff that is not understood, or what the ledger says.
     pub(super) fn load(ledger: &mut Ledger, config: &Config) -> Result<Self, Failure> {
-        let tariffs = tariff::understand(&ledger.tariff_versions(None)?)
-            .map_err(|error| Failure::Failed(error.into()))?;
-        Ok(Self::new(tariffs, &config.network))
+        let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
+        let now = UnixMillis(daemon::now_ms());
+        let kinds = billing_ledger::link_kinds(ledger, &config.network, now).map_err(Failure::Failed)?;
+        Ok(Self { tariffs, kinds })
     }
 
-    /// From understood tariffs.
-    pub(super) fn new(tariffs: Vec<Tariff>, network: &crate::classify::rules::Network) -> Self {
-        let of = network.customers.iter().filter_map(|rule| Some((rule.name.clone(), rule.tariff.clone()?)));
-        Self { tariffs, of: of.collect() }
-    }
-
-    /// The span of a customer's period, and the tariff version that holds: the UTC month where there is no tariff.
+    /// The span of a customer's period, and the tariff version that holds at its end: the UTC month where there is none.
     pub(super) fn of(&self, customer: &str, period: Period) -> (Span, Option<&Tariff>) {
-        let versions = || {
-            let id = self.of.get(customer);
-            self.tariffs.iter().filter(move |tariff| id.is_some_and(|id| *id == tariff.id))
-        };
-        let span = |tariff: &Tariff| period.span(&tariff.zone, tariff.anchor);
-        let held = versions()
-            .filter(|tariff| tariff.effective <= span(tariff).first_day)
-            .max_by_key(|tariff| (tariff.effective, tariff.version));
-        match held.or_else(|| versions().min_by_key(|tariff| tariff.effective)) {
-            Some(tariff) => (span(tariff), held),
-            None => (utc_month(period), None),
-        }
+        covered(&self.kinds, &self.tariffs, customer, period)
     }
 }
 

@@ -7,8 +7,9 @@ use crate::diagnostic::FileProblems;
 use crate::ledger::records::TariffVersion;
 use crate::period::rfc3339;
 use crate::rate::parse::parse;
-use crate::rate::tariff::{ChargeKind, Tariff};
+use crate::rate::tariff::Tariff;
 use crate::rate::version;
+use crate::rate::words;
 use crate::units::UnixMillis;
 
 /// Why a tariff file or version is not to be had.
@@ -87,21 +88,8 @@ pub fn describe(tariff: &Tariff, out: &mut dyn Write) -> std::io::Result<()> {
         tariff.anchor.day(),
         tariff.zone.name()
     )?;
-    for rule in &tariff.charges {
-        match &rule.kind {
-            ChargeKind::Volume(volume) => {
-                let prices: Vec<String> = volume.tiers.iter().map(|tier| tier.price.to_string()).collect();
-                let (unit, direction) = (tariff.unit.as_str(), volume.direction.describe());
-                let classes: Vec<&str> =
-                    volume.classes.iter().map(|&at| tariff.classes[at].name.as_str()).collect();
-                let (prices, classes) = (prices.join(" then "), classes.join(", "));
-                writeln!(out, "  {}: {prices} a {unit}, {direction}, of {classes}", rule.id)?;
-            }
-            ChargeKind::Recurring { amount } => writeln!(out, "  {}: {amount} a period", rule.id)?,
-        }
-    }
-    if let Some(minimum) = tariff.minimum {
-        writeln!(out, "  minimum: {minimum} a period")?;
+    for line in words::clauses(tariff) {
+        writeln!(out, "  {line}")?;
     }
     for class in tariff.free_classes() {
         writeln!(out, "  free of charge: {class}")?;
@@ -273,7 +261,7 @@ mod tests {
             check("regional-isp.toml"),
             "regional-isp version 1, effective 2026-01-01, EUR, periods from day 1 in Europe/Amsterdam\n  \
              port: 150.00 a period\n  \
-             transit: 0.0430 then 0.0310 then 0.0215 a GB, in and out, of transit\n  \
+             transit: 0.0430 up to 10000 GB then 0.0310 up to 50000 GB then 0.0215 a GB, in and out, of transit\n  \
              free of charge: peering\n  \
              tax: 21 % (S)\n"
         );

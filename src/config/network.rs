@@ -13,11 +13,12 @@ use super::sections::{Contact, contact, lines, word};
 use super::value;
 use crate::classify::rules::{
     ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
-    Network, Prefix, Validity,
+    Network, Prefix, TariffAssignment, Validity,
 };
 use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ids::CustomerId;
+use crate::period::utc_date;
 use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// A customer file to be read.
@@ -522,15 +523,15 @@ impl Builder {
         let tariff = table.get("tariff").and_then(|value| {
             value.parse("the id of a tariff", |text| value::check_name(text).map(|()| text.to_owned()))
         });
+        let name = name.map(|(name, _)| name).unwrap_or_default();
+        self.assignments(table, &name);
         let address = lines(table, "address").unwrap_or_default();
         let contact = table.section("einvoice", contact);
-        if let Some((name, _)) = &name
-            && contact != Contact::default()
-        {
+        if !name.is_empty() && contact != Contact::default() {
             self.contacts.insert(name.clone(), contact);
         }
         self.network.customers.push(CustomerRule {
-            name: name.map(|(name, _)| name).unwrap_or_default(),
+            name,
             prefixes,
             asns,
             interfaces,
@@ -538,6 +539,40 @@ impl Builder {
             tariff,
             address,
         });
+    }
+
+    /// `tariffs`: from when on a customer has which tariff.
+    fn assignments(&mut self, table: &Table<'_>, customer: &str) {
+        let Some(value) = table.get("tariffs") else { return };
+        let mut before: Option<UnixMillis> = None;
+        for item in value.list("a list: [ { tariff = \"NAME\", valid_from = 2026-09-01 }, ... ]") {
+            let Some(inner) = item.table("a table: { tariff = \"NAME\", valid_from = 2026-09-01 }") else {
+                continue;
+            };
+            let tariff = inner.require("tariff", "the id of a tariff").and_then(|value| {
+                value.parse("the id of a tariff", |text| value::check_name(text).map(|()| text.to_owned()))
+            });
+            let from = inner.require("valid_from", "a date").and_then(|value| {
+                let from = instant(value)?;
+                if utc_date(from).is_none() {
+                    value.problem("a tariff changes on a date, not at a time of day", "");
+                    return None;
+                }
+                if before.is_some_and(|before| from <= before) {
+                    value.problem("dates of tariffs ascend", "");
+                }
+                before = Some(from);
+                Some(from)
+            });
+            inner.finish();
+            if let Some((tariff, from)) = tariff.zip(from) {
+                self.network.assignments.push(TariffAssignment {
+                    customer: customer.to_owned(),
+                    tariff,
+                    from,
+                });
+            }
+        }
     }
 
     /// A customer's interface on a link would never be asked for: the other side of the flow decides there; and on a

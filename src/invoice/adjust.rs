@@ -6,7 +6,7 @@
 //! zero says that something came.
 
 use super::issue::Adjustment;
-use super::{Invoice, Line, State, TaxLine, draft_number};
+use super::{Detail, Invoice, Line, State, TaxLine, draft_number};
 use crate::money::{Error, Exact, Money, parse_decimal};
 use crate::period::{Period, Span};
 
@@ -28,6 +28,7 @@ pub fn empty(like: &Invoice, period: Period, span: Span) -> Invoice {
         gross: zero,
         quality: super::Quality::default(),
         volumes: Vec::new(),
+        parts: Vec::new(),
         ..like.clone()
     }
 }
@@ -76,6 +77,7 @@ pub fn apply(
             price: amount.to_string(),
             amount,
             relative_error: "0.000000".to_owned(),
+            detail: Detail { kind: "late".to_owned(), ..Detail::default() },
         };
         draft.lines.push(line);
         draft.net = draft.net.checked_add(amount)?;
@@ -142,6 +144,7 @@ mod tests {
         let tariff = parse("t", include_str!("../../tariffs/regional-isp.toml")).expect("good");
         let mut usage = PeriodUsage::default();
         let key = GroupKey {
+            band: 0,
             link: "transit-a".into(),
             link_kind: "upstream".into(),
             direction: Direction::In,

@@ -1,7 +1,8 @@
 //! Usage rows to each customer's usage of its period, and the hash that names those rows.
 //!
-//! Rows are read once, in the order of their buckets, for all customers; what is kept is a customer's sums by group
-//! and one bucket's rows, so that memory grows with customers and links and not with the length of the month.
+//! Rows are read once, in the order of their buckets, for all customers; what is kept is a customer's sums by part,
+//! band and group, and one bucket's rows, so that memory grows with customers and links and not with the length of the
+//! month. Only a tariff with a percentile of flows keeps every bucket, in 16 octets a link and tariff class.
 //!
 //! The usage root is the SHA-256 over one line a row, sorted by bucket and then by the line's bytes:
 //!
@@ -15,15 +16,18 @@
 
 use core::fmt::Write;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::kinds::LinkKinds;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
+use crate::rate::percentile::{Count, Links, Sample, SampleSource, Series};
+use crate::rate::tariff::{ChargeKind, PercentileRule, Tariff};
 use crate::rate::usage::{GroupKey, PeriodUsage, Volume};
 use crate::units::UnixMillis;
-use crate::usage::{BucketStart, UsageRow};
+use crate::usage::{BUCKET_SECONDS, BucketStart, UsageRow};
 
 /// The names behind the ledger's numbers.
 #[derive(Clone, Debug, Default)]
@@ -56,31 +60,159 @@ pub struct OutOfOrder {
     pub later: BucketStart,
 }
 
+/// Buckets of a customer that are collected together: a part of its period, or of the period before.
+#[derive(Clone, Debug)]
+pub struct Slot<'a> {
+    /// First bucket.
+    pub from: BucketStart,
+    /// First bucket after the last one.
+    pub to: BucketStart,
+    /// The band of each bucket; empty where there is one band.
+    pub bands: Arc<[u8]>,
+    /// The tariff, as it is for the customer; `None` where the usage is only counted.
+    pub tariff: Option<&'a Tariff>,
+    /// It belongs to the period before, for what is left of allowances; the root does not cover it.
+    pub is_before: bool,
+}
+
 /// A customer's usage and its root.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Collected {
-    /// The usage.
-    pub usage: PeriodUsage,
+    /// The usage of each slot, in their order.
+    pub slots: Vec<PeriodUsage>,
     /// SHA-256 over the rows, in hex.
     pub root: String,
     /// Links in it of which nobody knows the kind; their traffic cannot be priced.
     pub unknown_links: BTreeSet<String>,
 }
 
+impl Collected {
+    /// Octets of all slots, rounded half up.
+    #[must_use]
+    pub fn octets(&self) -> i128 {
+        let mut all = Volume::default();
+        for usage in &self.slots {
+            all.merge(&usage.volume(|_| true));
+        }
+        all.octets.rounded()
+    }
+
+    /// True where nothing was used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.iter().all(PeriodUsage::is_empty)
+    }
+}
+
 type Group = (LinkId, Direction, ClassId, Family, ExporterId);
 
+/// What is collected of a slot.
+struct Kept<'a> {
+    slot: Slot<'a>,
+    /// Where the period ends that the slot is a part of.
+    end: UnixMillis,
+    /// By band and group.
+    groups: BTreeMap<(u8, Group), Volume>,
+    /// The percentile charges of the tariff that are about flows.
+    percentiles: Vec<&'a PercentileRule>,
+    /// For each group that was seen, the position of its series, if it has one.
+    series_of: HashMap<Group, Option<usize>>,
+    series: Vec<Series>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(slot: Slot<'a>, end: UnixMillis) -> Self {
+        let of_flows = |kind: &'a ChargeKind| match kind {
+            ChargeKind::Percentile(rule) if rule.source == SampleSource::Flow => Some(rule),
+            _ => None,
+        };
+        let tariff = slot.tariff.filter(|_| !slot.is_before);
+        let percentiles =
+            tariff.map(|tariff| tariff.charges.iter().filter_map(|rule| of_flows(&rule.kind)).collect());
+        Self {
+            slot,
+            end,
+            groups: BTreeMap::new(),
+            percentiles: percentiles.unwrap_or_default(),
+            series_of: HashMap::new(),
+            series: Vec::new(),
+        }
+    }
+
+    /// The position of a bucket in the slot.
+    fn position(&self, bucket: BucketStart) -> usize {
+        usize::try_from((bucket.0 - self.slot.from.0) / BUCKET_SECONDS).unwrap_or(0)
+    }
+
+    fn add(&mut self, row: &UsageRow, group: Group, key_of: impl FnOnce() -> GroupKey) {
+        let at = self.position(row.key.bucket);
+        let band = self.slot.bands.get(at).copied().unwrap_or(0);
+        self.groups.entry((band, group)).or_default().add(&row.sums, row.key.rate);
+        if self.percentiles.is_empty() {
+            return;
+        }
+        let known = self.series_of.get(&group).copied();
+        let position = known.unwrap_or_else(|| {
+            let found = self.series_for(&key_of());
+            self.series_of.insert(group, found);
+            found
+        });
+        let Some(series) = position.and_then(|position| self.series.get_mut(position)) else { return };
+        series.is_sampled |= row.key.rate.is_sampled();
+        let Some(sample) = series.samples.get_mut(at) else { return };
+        let count = match row.key.direction {
+            Direction::In => &mut sample.inward,
+            Direction::Out => &mut sample.outward,
+            Direction::None => return,
+        };
+        // Rows have at most 2^62 octets; a sum that has no room would be none of a link.
+        *count = Count::octets(count.known().unwrap_or(0).saturating_add(row.sums.octets).min(u64::MAX - 1));
+    }
+
+    /// The series that a group is part of; `None` where no percentile is about its class.
+    fn series_for(&mut self, key: &GroupKey) -> Option<usize> {
+        let tariff = self.slot.tariff?;
+        let class = tariff.class_of(key);
+        if !self.percentiles.iter().any(|rule| rule.classes.contains(&class)) {
+            return None;
+        }
+        // Where links are only ever added up, they are so here.
+        let by_link = self.percentiles.iter().any(|rule| rule.links == Links::RankThenSum);
+        let link = if by_link { key.link.clone() } else { String::new() };
+        let exempt: Vec<String> = tariff
+            .charges
+            .iter()
+            .map(|rule| &rule.id)
+            .filter(|id| tariff.exempts(id, key))
+            .cloned()
+            .collect();
+        let same = |one: &Series| one.link == link && one.class == class && one.exempt == exempt;
+        if let Some(position) = self.series.iter().position(same) {
+            return Some(position);
+        }
+        let samples = vec![Sample::SILENT; self.position(self.slot.to)];
+        self.series.push(Series {
+            link,
+            class,
+            source: SampleSource::Flow,
+            is_sampled: false,
+            exempt,
+            samples,
+        });
+        Some(self.series.len() - 1)
+    }
+}
+
 #[derive(Default)]
-struct Customer {
-    from: BucketStart,
-    to: BucketStart,
-    groups: BTreeMap<Group, Volume>,
+struct Customer<'a> {
+    slots: Vec<Kept<'a>>,
     bucket: BucketStart,
     /// The lines of `bucket`, not yet hashed.
     lines: Vec<String>,
     hash: Sha256,
 }
 
-impl Customer {
+impl Customer<'_> {
     fn end_bucket(&mut self) {
         self.lines.sort_unstable();
         for line in self.lines.drain(..) {
@@ -91,21 +223,46 @@ impl Customer {
 
 /// Collects the usage of the customers that it was told to.
 #[derive(Default)]
-pub struct Collector {
-    customers: HashMap<CustomerId, Customer>,
+pub struct Collector<'a> {
+    customers: HashMap<CustomerId, Customer<'a>>,
+    kinds: Option<&'a LinkKinds>,
 }
 
-impl Collector {
+impl<'a> Collector<'a> {
+    /// Collects what classes of links of these kinds need.
+    #[must_use]
+    pub fn new(kinds: &'a LinkKinds) -> Self {
+        Self { customers: HashMap::new(), kinds: Some(kinds) }
+    }
+
     /// Collects `customer`'s usage of the buckets in `[from, to)`.
     pub fn expect(&mut self, customer: CustomerId, from: BucketStart, to: BucketStart) {
-        self.customers.insert(customer, Customer { from, to, bucket: from, ..Customer::default() });
+        let slot = Slot { from, to, bands: Arc::default(), tariff: None, is_before: false };
+        self.expect_slots(customer, vec![slot]);
+    }
+
+    /// Collects `customer`'s usage of slots, which do not overlap.
+    pub fn expect_slots(&mut self, customer: CustomerId, slots: Vec<Slot<'a>>) {
+        let first = slots.iter().map(|slot| slot.from).min().unwrap_or_default();
+        let ends = [false, true].map(|is_before| {
+            let own = slots.iter().filter(|slot| slot.is_before == is_before);
+            UnixMillis::from_seconds(own.map(|slot| slot.to.0).max().unwrap_or_default())
+        });
+        let keep = |slot: Slot<'a>| {
+            let end = ends[usize::from(slot.is_before)];
+            Kept::new(slot, end)
+        };
+        let slots = slots.into_iter().map(keep).collect();
+        self.customers.insert(customer, Customer { slots, bucket: first, ..Customer::default() });
     }
 
     /// First bucket that any customer wants, and first bucket after the last one.
     #[must_use]
     pub fn range(&self) -> Option<(BucketStart, BucketStart)> {
-        let from = self.customers.values().map(|customer| customer.from).min()?;
-        let to = self.customers.values().map(|customer| customer.to).max()?;
+        let slots =
+            || self.customers.values().flat_map(|customer| customer.slots.iter().map(|kept| &kept.slot));
+        let from = slots().map(|slot| slot.from).min()?;
+        let to = slots().map(|slot| slot.to).max()?;
         Some((from, to))
     }
 
@@ -116,9 +273,8 @@ impl Collector {
     pub fn add(&mut self, row: &UsageRow, names: &Names) -> Result<(), OutOfOrder> {
         let key = &row.key;
         let Some(customer) = self.customers.get_mut(&key.customer) else { return Ok(()) };
-        if key.bucket < customer.from || key.bucket >= customer.to {
-            return Ok(());
-        }
+        let holds = |kept: &Kept<'_>| kept.slot.from <= key.bucket && key.bucket < kept.slot.to;
+        let Some(position) = customer.slots.iter().position(holds) else { return Ok(()) };
         if key.bucket < customer.bucket {
             return Err(OutOfOrder { earlier: customer.bucket, later: key.bucket });
         }
@@ -126,30 +282,46 @@ impl Collector {
             customer.end_bucket();
             customer.bucket = key.bucket;
         }
-        customer.lines.push(line(row, names));
+        let kept = &mut customer.slots[position];
+        if !kept.slot.is_before {
+            customer.lines.push(line(row, names));
+        }
         let group = (key.link, key.direction, key.class, key.family, key.exporter);
-        customer.groups.entry(group).or_default().add(&row.sums, key.rate);
+        let (kinds, end) = (self.kinds, kept.end);
+        kept.add(row, group, || {
+            let mut key = named(&group, names);
+            if let Some(kind) = kinds.and_then(|kinds| kinds.kind(&key.link, end)) {
+                kind.clone_into(&mut key.link_kind);
+            }
+            key
+        });
         Ok(())
     }
 
     /// What each customer used; those that used nothing too. The kind of a link is that of the customer's period.
     #[must_use]
     pub fn finish(self, names: &Names, kinds: &LinkKinds) -> HashMap<CustomerId, Collected> {
-        let finish = |(id, mut customer): (CustomerId, Customer)| {
+        let finish = |(id, mut customer): (CustomerId, Customer<'a>)| {
             customer.end_bucket();
-            let end = UnixMillis::from_seconds(customer.to.0);
-            let (mut usage, mut unknown_links) = (PeriodUsage::default(), BTreeSet::new());
-            for (group, volume) in &customer.groups {
-                let mut key = named(group, names);
-                if group.0 != LinkId::NONE {
-                    match kinds.kind(&key.link, end) {
-                        Some(kind) => kind.clone_into(&mut key.link_kind),
-                        None => drop(unknown_links.insert(key.link.clone())),
+            let mut unknown_links = BTreeSet::new();
+            let mut slots = Vec::new();
+            for kept in customer.slots {
+                let band_of_bucket = Arc::clone(&kept.slot.bands);
+                let mut usage = PeriodUsage { band_of_bucket, series: kept.series, ..PeriodUsage::default() };
+                for ((band, group), volume) in &kept.groups {
+                    let mut key = named(group, names);
+                    key.band = usize::from(*band);
+                    if group.0 != LinkId::NONE {
+                        match kinds.kind(&key.link, kept.end) {
+                            Some(kind) => kind.clone_into(&mut key.link_kind),
+                            None => drop(unknown_links.insert(key.link.clone())),
+                        }
                     }
+                    usage.groups.entry(key).or_default().merge(volume);
                 }
-                usage.groups.entry(key).or_default().merge(volume);
+                slots.push(usage);
             }
-            (id, Collected { usage, root: hex(&customer.hash.finalize()), unknown_links })
+            (id, Collected { slots, root: hex(&customer.hash.finalize()), unknown_links })
         };
         self.customers.into_iter().map(finish).collect()
     }
@@ -185,6 +357,7 @@ fn named(group: &Group, names: &Names) -> GroupKey {
         traffic_class: class_name(names, class),
         family,
         exporter: name(&names.exporters, exporter.0.into()),
+        band: 0,
     }
 }
 

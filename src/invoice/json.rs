@@ -8,7 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::{Adjustment, Contact, Issuance};
-use super::{Invoice, Line, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine};
+use super::{
+    Detail, Invoice, Line, PartRef, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine,
+};
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
 use crate::units::UnixMillis;
@@ -46,6 +48,8 @@ struct Document {
     currency: String,
     period: PeriodPart,
     tariff: TariffPart,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    parts: Vec<SplitPart>,
     usage_root: String,
     lines: Vec<LinePart>,
     net: String,
@@ -106,6 +110,18 @@ struct LinePart {
     price: String,
     amount: String,
     relative_error: String,
+    #[serde(default)]
+    detail: Detail,
+}
+
+/// A part of a period that a change of tariff splits.
+#[derive(Deserialize, Serialize)]
+struct SplitPart {
+    from: String,
+    to: String,
+    first_day: String,
+    end_day: String,
+    tariff: TariffPart,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -200,7 +216,8 @@ fn document(invoice: &Invoice) -> Document {
             first_day: of.span.first_day.to_string(),
             end_day: of.span.end_day.to_string(),
         },
-        tariff: TariffPart { id: of.tariff.id, version: of.tariff.version, sha256: of.tariff.sha256 },
+        tariff: tariff_part(of.tariff),
+        parts: of.parts.into_iter().map(split_part).collect(),
         usage_root: of.usage_root,
         lines: of.lines.into_iter().map(line_part).collect(),
         net: of.net.to_string(),
@@ -216,11 +233,10 @@ fn document(invoice: &Invoice) -> Document {
 }
 
 fn adjustment_part(adjustment: Adjustment) -> AdjustmentPart {
-    let TariffRef { id, version, sha256 } = adjustment.tariff;
     AdjustmentPart {
         line: adjustment.line,
         period: adjustment.period.to_string(),
-        tariff: TariffPart { id, version, sha256 },
+        tariff: tariff_part(adjustment.tariff),
         usage_root: adjustment.usage_root,
     }
 }
@@ -235,6 +251,20 @@ fn adjustment(part: AdjustmentPart) -> Result<Adjustment, Error> {
     })
 }
 
+fn tariff_part(tariff: TariffRef) -> TariffPart {
+    TariffPart { id: tariff.id, version: tariff.version, sha256: tariff.sha256 }
+}
+
+fn split_part(part: PartRef) -> SplitPart {
+    SplitPart {
+        from: rfc3339(part.span.from),
+        to: rfc3339(part.span.to),
+        first_day: part.span.first_day.to_string(),
+        end_day: part.span.end_day.to_string(),
+        tariff: tariff_part(part.tariff),
+    }
+}
+
 fn line_part(line: Line) -> LinePart {
     LinePart {
         charge: line.charge,
@@ -244,6 +274,7 @@ fn line_part(line: Line) -> LinePart {
         price: line.price,
         amount: line.amount.to_string(),
         relative_error: line.relative_error,
+        detail: line.detail,
     }
 }
 
@@ -314,11 +345,8 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
         period,
         span,
         zone: document.period.timezone,
-        tariff: TariffRef {
-            id: document.tariff.id,
-            version: document.tariff.version,
-            sha256: document.tariff.sha256,
-        },
+        tariff: tariff(document.tariff),
+        parts: document.parts.into_iter().map(split).collect::<Result<_, _>>()?,
         usage_root: document.usage_root,
         net: money(&document.net, "net")?,
         tax: money(&document.tax, "tax")?,
@@ -331,12 +359,30 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
     })
 }
 
-fn period(part: &PeriodPart) -> Result<(Period, Span), Error> {
-    let instant = |text: &str, part| -> Result<UnixMillis, Error> {
-        let timestamp: jiff::Timestamp = text.parse().map_err(|_| Error::Part(part))?;
-        Ok(UnixMillis::from_seconds(timestamp.as_second()))
+fn tariff(part: TariffPart) -> TariffRef {
+    TariffRef { id: part.id, version: part.version, sha256: part.sha256 }
+}
+
+fn instant(text: &str, part: &'static str) -> Result<UnixMillis, Error> {
+    let timestamp: jiff::Timestamp = text.parse().map_err(|_| Error::Part(part))?;
+    Ok(UnixMillis::from_seconds(timestamp.as_second()))
+}
+
+fn day(text: &str, part: &'static str) -> Result<jiff::civil::Date, Error> {
+    text.parse().map_err(|_| Error::Part(part))
+}
+
+fn split(part: SplitPart) -> Result<PartRef, Error> {
+    let span = Span {
+        first_day: day(&part.first_day, "parts.first_day")?,
+        end_day: day(&part.end_day, "parts.end_day")?,
+        from: instant(&part.from, "parts.from")?,
+        to: instant(&part.to, "parts.to")?,
     };
-    let day = |text: &str, part| text.parse().map_err(|_| Error::Part(part));
+    Ok(PartRef { span, tariff: tariff(part.tariff) })
+}
+
+fn period(part: &PeriodPart) -> Result<(Period, Span), Error> {
     let span = Span {
         first_day: day(&part.first_day, "period.first_day")?,
         end_day: day(&part.end_day, "period.end_day")?,
@@ -355,6 +401,7 @@ fn line(part: LinePart, currency: Currency) -> Result<Line, Error> {
         unit: part.unit,
         price: part.price,
         relative_error: part.relative_error,
+        detail: part.detail,
     })
 }
 

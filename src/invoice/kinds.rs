@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use super::assign::Assignments;
 use crate::classify::rules::Network;
 use crate::units::UnixMillis;
 
@@ -21,6 +22,7 @@ use crate::units::UnixMillis;
 pub struct LinkKinds {
     /// Oldest first.
     versions: Vec<Version>,
+    assignments: Assignments,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,13 @@ impl LinkKinds {
     pub fn push(&mut self, valid_from: UnixMillis, network: &Network) {
         let kinds = network.links.iter().map(|link| (link.name.clone(), link.kind.clone())).collect();
         self.versions.push(Version { valid_from, kinds });
+        self.assignments.push(valid_from, network);
+    }
+
+    /// What the same versions say of the tariffs of customers.
+    #[must_use]
+    pub const fn assignments(&self) -> &Assignments {
+        &self.assignments
     }
 
     /// The kind of `link` in a period that ends before `end`; `None` where no version knows the link.

@@ -1,27 +1,31 @@
 //! An invoice run: the drafts of one period for all customers, or for one.
 //!
 //! Every customer with a tariff gets an invoice if it used anything in its period, or if the tariff charges
-//! something regardless of usage and it was a customer at any time of the period. A period is not prorated. What
-//! keeps a customer with usage from being invoiced is a [`Problem`] and never silence.
+//! something regardless of usage and it was a customer at any time of the period. What keeps a customer with usage from
+//! being invoiced is a [`Problem`] and never silence.
+//!
+//! A period is rated in parts where the customer's tariff or its version changes inside ([`plan`]).
 //!
 //! The dates of a customer are midnights in UTC where flows are attributed. For what is charged regardless of usage
 //! they are days of the tariff's zone: a customer up to the first of November owes nothing of the kind for November,
 //! also where November began an hour before that midnight, and if it used something in that hour, only the volume.
 //!
 //! The run reads usage once for all customers, over the span from the earliest to the latest of their periods
-//! (tariffs may differ in zone and anchor day), and gives the same invoices whenever it is repeated.
+//! (tariffs may differ in zone and anchor day; one whose allowance rolls over needs the period before, too), and gives
+//! the same invoices whenever it is repeated.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::collect::{Collected, Collector, Names, OutOfOrder};
 use super::kinds::LinkKinds;
-use super::{Invoice, Party, Seller, draft};
-use crate::classify::rules::{CustomerRule, Network, Validity};
-use crate::ids::CustomerId;
+use super::plan::{Planned, plan};
+use super::{Invoice, Party, Seller, draft_of_parts};
+use crate::classify::rules::Network;
 use crate::ledger::records::UsageFilter;
-use crate::period::{AnchorDay, Period, Span, Zone, utc_date};
+use crate::period::Period;
 use crate::rate::tariff::Tariff;
-use crate::rate::{self, version};
+use crate::rate::usage::PeriodUsage;
+use crate::rate::{self, Part, version};
 use crate::usage::UsageRow;
 
 /// What a run starts from.
@@ -110,17 +114,6 @@ pub enum Error<E: core::error::Error + 'static> {
     OutOfOrder(#[from] OutOfOrder),
 }
 
-/// What is planned for a customer.
-struct Planned<'a> {
-    id: Option<CustomerId>,
-    /// `None`: the configuration does not know it.
-    rule: Option<&'a CustomerRule>,
-    /// `None`: it has no tariff.
-    tariff: Option<Result<(&'a Tariff, Span), version::Error>>,
-    /// What is read of its usage.
-    span: Span,
-}
-
 /// Makes the drafts. `read` gives the rows of a filter, by bucket (the order of the ledger's primary key).
 ///
 /// # Errors
@@ -135,11 +128,10 @@ pub fn run<E: core::error::Error + 'static>(
     {
         return Err(Error::UnknownCustomer(name.to_owned()));
     }
-    let mut collector = Collector::default();
+    let mut collector = Collector::new(inputs.kinds);
     for planned in plan.values() {
         if let Some(id) = planned.id {
-            let (from, to) = planned.span.buckets();
-            collector.expect(id, from, to);
+            collector.expect_slots(id, planned.slots());
         }
     }
     if let Some((from, to)) = collector.range() {
@@ -158,6 +150,7 @@ pub fn run<E: core::error::Error + 'static>(
     let mut outcome = Outcome::default();
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id));
+        let used = used.unwrap_or_else(|| nothing(planned));
         match invoice(inputs, name, planned, used) {
             Ok(None) => {}
             Ok(Some(invoice)) => outcome.invoices.push(invoice),
@@ -167,31 +160,13 @@ pub fn run<E: core::error::Error + 'static>(
     Ok(outcome)
 }
 
-/// The customers of the configuration, and those that only the ledger knows, by name.
-fn plan<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a str, Planned<'a>> {
-    let utc = Zone::named("UTC").expect("UTC is in every database");
-    // Usage that belongs to no tariff is looked for in the UTC month.
-    let month = inputs.period.span(&utc, AnchorDay::FIRST);
-    let wanted = |name: &str| inputs.customer.is_none_or(|only| only == name);
-    let ids: BTreeMap<&str, CustomerId> =
-        inputs.names.customers.iter().map(|(&id, name)| (name.as_str(), CustomerId(id))).collect();
-    let mut plan = BTreeMap::new();
-    for rule in inputs.network.customers.iter().filter(|rule| wanted(&rule.name)) {
-        let tariff = rule.tariff.as_deref().map(|id| version::applicable(inputs.tariffs, id, inputs.period));
-        let span = match &tariff {
-            Some(Ok((_, span))) => *span,
-            _ => month,
-        };
-        let id = ids.get(rule.name.as_str()).copied();
-        plan.insert(rule.name.as_str(), Planned { id, rule: Some(rule), tariff, span });
+/// The usage of a customer that never had any.
+fn nothing(planned: &Planned<'_>) -> Collected {
+    Collected {
+        slots: planned.slots().iter().map(|_| PeriodUsage::default()).collect(),
+        root: rate::parse::sha256_hex(b""),
+        unknown_links: BTreeSet::new(),
     }
-    let known: HashSet<&str> = inputs.network.customers.iter().map(|rule| rule.name.as_str()).collect();
-    for (&name, &id) in
-        ids.iter().filter(|&(name, id)| wanted(name) && !known.contains(name) && *id >= CustomerId::FIRST)
-    {
-        plan.insert(name, Planned { id: Some(id), rule: None, tariff: None, span: month });
-    }
-    plan
 }
 
 /// The customer's draft; `None` where there is nothing to bill.
@@ -199,56 +174,35 @@ fn invoice(
     inputs: &Inputs<'_>,
     name: &str,
     planned: &Planned<'_>,
-    used: Option<Collected>,
+    used: Collected,
 ) -> Result<Option<Invoice>, Reason> {
-    // A customer without a number in the ledger has never had usage.
-    let Collected { usage, root, unknown_links } = used.unwrap_or_else(|| Collected {
-        usage: rate::usage::PeriodUsage::default(),
-        root: rate::parse::sha256_hex(b""),
-        unknown_links: BTreeSet::new(),
-    });
-    let octets = || usage.volume(|_| true).octets.rounded();
+    let is_empty = used.slots.iter().skip(planned.before.len()).all(PeriodUsage::is_empty);
     let Some(rule) = planned.rule else {
-        return if usage.is_empty() { Ok(None) } else { Err(Reason::NotConfigured { octets: octets() }) };
+        return if is_empty { Ok(None) } else { Err(Reason::NotConfigured { octets: used.octets() }) };
     };
-    let present = overlaps(rule.validity, &planned.span);
-    let (tariff, _) = match &planned.tariff {
-        None if usage.is_empty() => return Ok(None),
-        None => return Err(Reason::NoTariff { octets: octets() }),
+    match &planned.tariff {
+        None if is_empty => return Ok(None),
+        None => return Err(Reason::NoTariff { octets: used.octets() }),
         // Before its tariff began, a customer without usage owes nothing.
-        Some(Err(version::Error::TooEarly { .. })) if usage.is_empty() => return Ok(None),
-        Some(Err(_)) if usage.is_empty() && !present => return Ok(None),
+        Some(Err(version::Error::TooEarly { .. })) if is_empty => return Ok(None),
+        Some(Err(_)) if is_empty && !planned.is_present => return Ok(None),
         Some(Err(error)) => return Err(Reason::Tariff(error.clone())),
-        Some(Ok(found)) => *found,
-    };
-    if !unknown_links.is_empty() {
-        return Err(Reason::UnknownLinks { links: unknown_links });
+        Some(Ok(())) => {}
     }
-    if usage.is_empty() && !(present && tariff.has_recurring()) {
+    if !used.unknown_links.is_empty() {
+        return Err(Reason::UnknownLinks { links: used.unknown_links });
+    }
+    let mut slots = used.slots;
+    let mut own = slots.split_off(planned.before.len());
+    if let Some(first) = own.first_mut().filter(|_| !planned.before.is_empty()) {
+        first.carried = rate::left_over(&planned.before_parts(&slots))?;
+    }
+    let parts: Vec<Part<'_>> = planned.rated_parts(&own);
+    if parts.is_empty() {
         return Ok(None);
     }
-    let volume_only;
-    let tariff = if present {
-        tariff
-    } else {
-        volume_only = tariff.volume_only();
-        &volume_only
-    };
     let party = Party { name: name.to_owned(), address: rule.address.clone() };
-    draft(party, inputs.seller.cloned(), inputs.period, tariff, &usage, root)
-        .map(Some)
-        .map_err(Reason::Rating)
-}
-
-/// True where a customer is one at any time of the span; its dates are days of the span's zone.
-fn overlaps(validity: Validity, span: &Span) -> bool {
-    let begins = validity.from.is_none_or(|from| match utc_date(from) {
-        Some(day) => day < span.end_day,
-        None => from < span.to,
-    });
-    let ends_later = validity.to.is_none_or(|to| match utc_date(to) {
-        Some(day) => day > span.first_day,
-        None => to > span.from,
-    });
-    begins && ends_later
+    let draft = draft_of_parts(party, inputs.seller.cloned(), inputs.period, &parts, used.root)?;
+    let owes_nothing = draft.lines.iter().all(|line| line.amount.minor() == 0);
+    Ok((!is_empty || !owes_nothing).then_some(draft))
 }

@@ -1,9 +1,16 @@
 use proptest::prelude::*;
 
+mod adjusted;
+mod banded;
+mod examples;
+mod percentiles;
+mod sampled;
+mod split;
+
 use super::parse::parse;
-use super::tariff::{Tariff, Tier, glob};
+use super::tariff::{ChargeKind, Price, Tariff, Tier, glob};
 use super::usage::{GroupKey, PeriodUsage};
-use super::version::{self, Retroactive, applicable, may_follow, retroactive};
+use super::version::{self, Days, Retroactive, may_follow, on_day, parts, retroactive};
 use super::*;
 use crate::flow::{Direction, Family};
 use crate::period::Period;
@@ -27,6 +34,7 @@ fn key(link: &str, kind: &str, direction: Direction) -> GroupKey {
         traffic_class: "default".to_owned(),
         family: Family::V4,
         exporter: "gw".to_owned(),
+        band: 0,
     }
 }
 
@@ -48,14 +56,31 @@ fn octets(octets: u64) -> UsageSums {
     }
 }
 
-/// The lines as `charge quantity price amount`, then net, tax and gross.
-fn bill(tariff: &Tariff, usage: &PeriodUsage) -> (Vec<String>, [String; 3]) {
-    let charges = rate(tariff, usage).expect("rates");
-    let totals = total(tariff, &charges).expect("adds up");
-    let lines = charges.iter().map(|line| {
+/// All of March 2026, for someone who always was a customer.
+fn whole<'a>(tariff: &'a Tariff, usage: &'a PeriodUsage) -> Part<'a> {
+    Part { tariff, usage, term: Term::whole(tariff, "2026-03".parse().expect("a month")) }
+}
+
+fn charges(tariff: &Tariff, usage: &PeriodUsage) -> Vec<Charge> {
+    rate(&whole(tariff, usage)).expect("rates")
+}
+
+/// Lines as `charge quantity price amount`.
+fn shown(charges: &[Charge]) -> Vec<String> {
+    let line = |line: &Charge| {
         format!("{} {} {} {}", line.charge, line.quantity.to_decimal_string(9), line.price, line.amount)
-    });
-    (lines.collect(), [totals.net, totals.tax, totals.gross].map(|money| money.to_string()))
+    };
+    charges.iter().map(line).collect()
+}
+
+/// The lines as `charge quantity price amount`, then net, tax and gross.
+fn bill_parts(parts: &[Part<'_>]) -> (Vec<String>, [String; 3]) {
+    let Rated { charges, totals } = rate_period(parts).expect("rates");
+    (shown(&charges), [totals.net, totals.tax, totals.gross].map(|money| money.to_string()))
+}
+
+fn bill(tariff: &Tariff, usage: &PeriodUsage) -> (Vec<String>, [String; 3]) {
+    bill_parts(&[whole(tariff, usage)])
 }
 
 /// 1234.567890123 GB at 0.05 are 61.72839450615; 987.654321 at 0.02 are 19.75308642. 21 % of 81.48 are 17.1108.
@@ -91,7 +116,7 @@ fn graduated_tiers_a_port_and_free_peering_by_hand() {
     assert_eq!(totals, ["2090.92", "439.09", "2530.01"]);
     assert_eq!(tariff.free_classes().collect::<Vec<_>>(), ["peering"]);
     let descriptions: Vec<String> =
-        rate(&tariff, &usage).unwrap().into_iter().map(|line| line.description).collect();
+        charges(&tariff, &usage).into_iter().map(|line| line.description).collect();
     assert_eq!(
         descriptions[1..],
         [
@@ -166,7 +191,7 @@ fn lines_carry_the_sampling_error_of_their_volume() {
     let sums = UsageSums { octets: 7580, packets: 7, flows: 4, squares_low: 0, squares_high: 11_253_200 };
     usage.add(key("a", "upstream", Direction::In), &sums, one_in(1000, 1));
     usage.add(key("a", "upstream", Direction::Out), &octets(GB), unsampled());
-    let charges = rate(&tariff(TRANSIT), &usage).unwrap();
+    let charges = charges(&tariff(TRANSIT), &usage);
     assert_eq!((charges[0].relative_error, charges[1].relative_error), (442_335, 0));
     let volume = usage.volume(|_| true);
     assert_eq!(volume.sampled_octets(), Exact::whole(7_580_000));
@@ -178,8 +203,10 @@ fn an_amount_without_room_is_an_error_and_not_a_wrong_one() {
     let tariff = tariff(&TRANSIT.replace("\"0.05\"", "\"9999999999999999999999999999\""));
     let mut usage = PeriodUsage::default();
     usage.add(key("a", "upstream", Direction::In), &octets(u64::MAX), one_in(u64::from(u32::MAX), 1));
-    let error = rate(&tariff, &usage).unwrap_err();
-    assert_eq!((error.charge.as_str(), error.source), ("in", crate::money::Error::OutOfRange));
+    let Err(Error::Amount { charge, source, .. }) = rate(&whole(&tariff, &usage)) else {
+        panic!("an amount")
+    };
+    assert_eq!((charge.as_str(), source), ("in", crate::money::Error::OutOfRange));
 }
 
 #[test]
@@ -232,36 +259,58 @@ name = "all""#,
 }
 
 #[test]
-fn the_newest_version_that_holds_on_the_first_day_is_applied() {
+fn the_newest_version_that_holds_on_a_day_is_applied_and_splits_the_period() {
     let version = |version: i64, effective: &str| {
         tariff(
             &TRANSIT.replace("version = 1", &format!("version = {version}")).replace("2026-01-01", effective),
         )
     };
-    let versions = [version(1, "2026-01-01"), version(2, "2026-03-01"), version(3, "2026-03-01")];
-    let period = |text: &str| text.parse::<Period>().expect("a month");
-    let applied = |month: &str| {
-        applicable(&versions, "transit-per-gb", period(month)).map(|(tariff, _)| tariff.version)
+    let versions = [
+        version(1, "2026-01-01"),
+        version(2, "2026-03-01"),
+        version(3, "2026-03-01"),
+        version(4, "2026-05-10"),
+        version(5, "2026-05-31"),
+    ];
+    let id = "transit-per-gb";
+    let month = |text: &str| text.parse::<Period>().expect("a month");
+    let applied = |text: &str, days: Days, needed: Option<jiff::civil::Date>| {
+        parts(&versions, id, month(text), days, needed).map(|parts| {
+            let shown = parts.iter().map(|(tariff, span)| {
+                assert_eq!(
+                    (tariff.zone.start_of(span.first_day), tariff.zone.start_of(span.end_day)),
+                    (span.from, span.to)
+                );
+                format!("{} {}..{}", tariff.version, span.first_day, span.end_day)
+            });
+            shown.collect::<Vec<_>>().join(" ")
+        })
     };
-    assert_eq!(applied("2026-01"), Ok(1));
-    assert_eq!(applied("2026-02"), Ok(1));
-    assert_eq!(applied("2026-03"), Ok(3));
-    assert_eq!(applied("2027-12"), Ok(3));
-    assert!(matches!(applied("2025-12"), Err(version::Error::TooEarly { .. })));
+    let all = |text: &str| applied(text, Days::default(), None).expect("covered");
+    assert_eq!(all("2026-01"), "1 2026-01-01..2026-02-01");
+    assert_eq!(all("2026-03"), "3 2026-03-01..2026-04-01");
+    assert_eq!(all("2026-05"), "3 2026-05-01..2026-05-10 4 2026-05-10..2026-05-31 5 2026-05-31..2026-06-01");
+    assert_eq!(all("2027-12"), "5 2027-12-01..2028-01-01");
+    assert!(matches!(applied("2025-12", Days::default(), None), Err(version::Error::TooEarly { .. })));
+    let day = |month: i8, day: i8| Some(jiff::civil::date(2026, month, day));
+    let some_days = Days { from: day(5, 5), to: day(5, 20) };
     assert_eq!(
-        applicable(&versions, "other", period("2026-01")).unwrap_err(),
-        version::Error::Unknown("other".into())
+        applied("2026-05", some_days, None).expect("covered"),
+        "3 2026-05-05..2026-05-10 4 2026-05-10..2026-05-20"
     );
+    assert_eq!(applied("2026-06", some_days, None).expect("none"), "");
 
-    // A version that another program put inside a period is not passed over in silence.
-    let mut inside = version(4, "2026-03-01");
-    inside.effective = jiff::civil::date(2026, 5, 10);
-    let versions = [versions[0].clone(), inside];
-    assert!(matches!(
-        applicable(&versions, "transit-per-gb", period("2026-05")),
-        Err(version::Error::Inside { version: 4, .. })
-    ));
-    assert_eq!(applicable(&versions, "transit-per-gb", period("2026-06")).unwrap().0.version, 4);
+    // Nothing before the first version has to be covered for someone who was no customer yet.
+    let late = [version(1, "2026-01-10")];
+    let of_late = |needed| parts(&late, id, month("2026-01"), Days::default(), needed);
+    assert!(matches!(of_late(None), Err(version::Error::TooEarly { .. })));
+    assert!(matches!(of_late(day(1, 9)), Err(version::Error::TooEarly { .. })));
+    assert_eq!(of_late(day(1, 10)).expect("covered")[0].1.first_day, jiff::civil::date(2026, 1, 10));
+
+    let unknown = parts(&versions, "other", month("2026-01"), Days::default(), None).unwrap_err();
+    assert_eq!(unknown, version::Error::Unknown("other".into()));
+    assert_eq!(on_day(&versions, id, jiff::civil::date(2026, 5, 9)).map(|tariff| tariff.version), Some(3));
+    assert!(on_day(&versions, id, jiff::civil::date(2025, 12, 31)).is_none());
 }
 
 #[test]
@@ -328,7 +377,7 @@ fn with_tiers(tiers: &[(u32, u32)]) -> Tariff {
         .map(|(at, &(units, price))| {
             end += units;
             let up_to = (at + 1 < tiers.len()).then(|| Decimal::from(end));
-            Tier { up_to, price: Decimal::new(price.into(), 4) }
+            Tier { up_to, price: Price::All(Decimal::new(price.into(), 4)), block: None, fee: None }
         })
         .collect();
     tariff
@@ -362,8 +411,7 @@ fn oracle(rows: &[Row], tiers: &[(u32, u32)]) -> Vec<i128> {
 }
 
 fn volume_cents(tariff: &Tariff, usage: &PeriodUsage) -> Vec<i128> {
-    let charges = rate(tariff, usage).expect("rates");
-    charges[1..].iter().map(|line| line.amount.minor().into()).collect()
+    charges(tariff, usage)[1..].iter().map(|line| line.amount.minor().into()).collect()
 }
 
 proptest! {
@@ -406,8 +454,8 @@ proptest! {
     fn invoices_add_up(rows in rows(), tiers in tiers(), percent in 0..=10_000_i64) {
         let mut tariff = with_tiers(&tiers);
         tariff.tax.percent = Decimal::new(percent, 2);
-        let charges = rate(&tariff, &usage_of(&rows)).expect("rates");
-        let totals = total(&tariff, &charges).expect("adds up");
+        let usage = usage_of(&rows);
+        let Rated { charges, totals } = rate_period(&[whole(&tariff, &usage)]).expect("rates");
         let net: i64 = charges.iter().map(|line| line.amount.minor()).sum();
         prop_assert_eq!(totals.net.minor(), net);
         prop_assert_eq!(totals.tax.minor(), (net * percent * 2 + 10_000) / 20_000);

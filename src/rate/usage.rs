@@ -1,7 +1,9 @@
-//! What rating reads: one customer's usage of one period, grouped by everything that a tariff can ask for.
+//! What rating reads: one customer's usage of one part of a period, grouped by everything that a tariff can ask for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::percentile::Series;
 use crate::flow::{Direction, Family};
 use crate::money::Exact;
 use crate::units::SamplingRate;
@@ -22,6 +24,8 @@ pub struct GroupKey {
     pub family: Family,
     /// The exporter's name.
     pub exporter: String,
+    /// The position of the tariff's band; 0 where it has none.
+    pub band: usize,
 }
 
 /// Volume with its uncertainty and where its scaling came from. Sums are exact.
@@ -93,11 +97,17 @@ fn exact(sum: &Scaled) -> Exact {
     })
 }
 
-/// One customer's usage of one period.
+/// One customer's usage of one part of a period.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PeriodUsage {
     /// Volume by group.
     pub groups: BTreeMap<GroupKey, Volume>,
+    /// Samples of five minutes, for charges by percentile.
+    pub series: Vec<Series>,
+    /// The band of each bucket; empty where the tariff has no bands.
+    pub band_of_bucket: Arc<[u8]>,
+    /// Units that are left of the allowances of the period before, by charge.
+    pub carried: BTreeMap<String, Exact>,
 }
 
 impl PeriodUsage {

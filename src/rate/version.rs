@@ -1,9 +1,10 @@
-//! Which version of a tariff holds for a period, and which versions may follow each other.
+//! Which versions of a tariff hold in a period, and which versions may follow each other.
 //!
-//! The version with the newest effective date on or before the period's first day holds for all of the period; of
-//! two with the same date, the higher version. A tariff's effective date is the first day of one of its periods
-//! ([`super::parse`] refuses others), and its versions share zone and anchor day ([`may_follow`]), so that no period
-//! is cut by a change of version and no day falls between two periods.
+//! On a local day the version with the newest effective date up to that day holds; of two with the same date, the
+//! higher version. Where that changes inside a period, the period is split there ([`parts`]). The versions of a tariff
+//! share zone and anchor day ([`may_follow`]), so that no day falls between two periods.
+
+use jiff::civil::Date;
 
 use super::tariff::Tariff;
 use crate::period::{Period, Span};
@@ -22,22 +23,30 @@ pub enum Error {
         /// The period.
         period: Period,
         /// The date of the earliest version.
-        first: jiff::civil::Date,
+        first: Date,
     },
-    /// A version begins inside the period.
+    /// A customer changes between tariffs whose days do not begin together.
     #[error(
-        "version {version} of tariff `{id}` becomes effective on {effective}, inside the period {period}; \
-         a period cannot be split between versions yet"
+        "tariff `{before}` is followed by `{after}`, in another time zone; hours would be lost or billed twice"
     )]
-    Inside {
+    Zones {
         /// The tariff's id.
-        id: String,
-        /// The version.
-        version: i64,
-        /// Its date.
-        effective: jiff::civil::Date,
-        /// The period.
-        period: Period,
+        before: String,
+        /// The id of the one after it.
+        after: String,
+    },
+    /// A customer changes between tariffs on a day that leaves a gap between their periods.
+    #[error(
+        "tariff `{before}` is followed by `{after}` on {on}, and the two have different anchor days; \
+         change on a day on which a period of one of them begins"
+    )]
+    Anchors {
+        /// The tariff's id.
+        before: String,
+        /// The id of the one after it.
+        after: String,
+        /// When.
+        on: Date,
     },
     /// The version is there, with another content.
     #[error(
@@ -78,26 +87,71 @@ pub enum Error {
     },
 }
 
-/// The version of tariff `id`, among `versions` (of any tariffs), that holds for `period`, with what it covers.
+/// Local days, half-open; `None` for an open end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Days {
+    /// First day.
+    pub from: Option<Date>,
+    /// First day after it.
+    pub to: Option<Date>,
+}
+
+/// The version of tariff `id`, among `versions` (of any tariffs), that holds on a day.
+#[must_use]
+pub fn on_day<'a>(versions: &'a [Tariff], id: &str, day: Date) -> Option<&'a Tariff> {
+    versions
+        .iter()
+        .filter(|tariff| tariff.id == id && tariff.effective <= day)
+        .max_by_key(|tariff| (tariff.effective, tariff.version))
+}
+
+/// The versions of tariff `id`, among `versions` (of any tariffs), that hold in `period`, each with what it covers, as
+/// far as it is within `days` (those on which a customer has the tariff). Before `needed_from` (the customer's first
+/// day) nothing has to be covered.
 ///
 /// # Errors
-/// [`Error::Unknown`], [`Error::TooEarly`], [`Error::Inside`].
-pub fn applicable<'a>(versions: &'a [Tariff], id: &str, period: Period) -> Result<(&'a Tariff, Span), Error> {
+/// [`Error::Unknown`], [`Error::TooEarly`].
+pub fn parts<'a>(
+    versions: &'a [Tariff],
+    id: &str,
+    period: Period,
+    days: Days,
+    needed_from: Option<Date>,
+) -> Result<Vec<(&'a Tariff, Span)>, Error> {
     let of_id = || versions.iter().filter(|tariff| tariff.id == id);
-    let Some(first) = of_id().map(|tariff| tariff.effective).min() else {
+    let Some(any) = of_id().min_by_key(|tariff| tariff.effective) else {
         return Err(Error::Unknown(id.to_owned()));
     };
-    let chosen = of_id()
-        .filter(|tariff| tariff.effective <= tariff.span(period).first_day)
-        .max_by_key(|tariff| (tariff.effective, tariff.version));
-    let Some(chosen) = chosen else { return Err(Error::TooEarly { id: id.to_owned(), period, first }) };
-    let span = chosen.span(period);
-    let inside = |tariff: &&Tariff| span.first_day < tariff.effective && tariff.effective < span.end_day;
-    if let Some(other) = of_id().find(inside) {
-        let (version, effective) = (other.version, other.effective);
-        return Err(Error::Inside { id: id.to_owned(), version, effective, period });
+    let whole = any.span(period);
+    let from = days.from.map_or(whole.first_day, |day| day.max(whole.first_day));
+    let end = days.to.map_or(whole.end_day, |day| day.min(whole.end_day));
+    if from >= end {
+        return Ok(Vec::new());
     }
-    Ok((chosen, span))
+    let first = any.effective;
+    if first > needed_from.map_or(from, |day| day.max(from)) {
+        return Err(Error::TooEarly { id: id.to_owned(), period, first });
+    }
+    let mut cuts: Vec<Date> = of_id().map(|tariff| tariff.effective).collect();
+    cuts.push(from.max(first));
+    cuts.retain(|&day| from.max(first) <= day && day < end);
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut parts: Vec<(&Tariff, Span)> = Vec::new();
+    for (at, &day) in cuts.iter().enumerate() {
+        let next = cuts.get(at + 1).copied().unwrap_or(end);
+        let Some(holds) = on_day(versions, id, day) else { continue };
+        let zone = &holds.zone;
+        let span = Span { first_day: day, end_day: next, from: zone.start_of(day), to: zone.start_of(next) };
+        match parts.last_mut() {
+            // A version that another of the same date supersedes begins nothing.
+            Some((before, longer)) if before.version == holds.version => {
+                (longer.end_day, longer.to) = (span.end_day, span.to);
+            }
+            _ => parts.push((holds, span)),
+        }
+    }
+    Ok(parts)
 }
 
 /// Whether `new` may become active beside `active` (versions of any tariffs).
@@ -134,11 +188,11 @@ pub struct Retroactive {
     /// The active version with the newest effective date.
     pub newest: i64,
     /// That date.
-    pub newest_effective: jiff::civil::Date,
+    pub newest_effective: Date,
     /// The first day of the periods that the new version takes over.
-    pub from: jiff::civil::Date,
+    pub from: Date,
     /// The first day after them; `None`: all that follow.
-    pub until: Option<jiff::civil::Date>,
+    pub until: Option<Date>,
 }
 
 /// What `new` takes over from the `active` versions (of any tariffs): `None` where its effective date is after all of

@@ -22,11 +22,6 @@ impl Problems {
     pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
         self.0.push(Problem { message: message.into(), span, label: label.into() });
     }
-
-    /// Notes that something of the tariff language is not there yet.
-    pub(super) fn later(&mut self, span: Range<usize>, what: &str) {
-        self.add(span, format!("{what} is not supported yet"), "not supported yet");
-    }
 }
 
 /// A table, with its name in messages and its place.
@@ -35,13 +30,17 @@ pub(super) struct Section<'a> {
     pub(super) name: String,
     pub(super) span: Range<usize>,
     table: &'a DeTable<'a>,
+    /// What holds where `table` says nothing: the charge that an override changes.
+    base: Option<&'a DeTable<'a>>,
 }
 
 impl<'a> Section<'a> {
     /// The section that `value` is, if it is a table.
     pub(super) fn of(value: &'a Value<'a>, name: &str, problems: &mut Problems) -> Option<Self> {
         match value.get_ref() {
-            DeValue::Table(table) => Some(Self { name: name.to_owned(), span: value.span(), table }),
+            DeValue::Table(table) => {
+                Some(Self { name: name.to_owned(), span: value.span(), table, base: None })
+            }
             other => {
                 expected(name, "a table", other, value.span(), problems);
                 None
@@ -51,16 +50,20 @@ impl<'a> Section<'a> {
 
     /// The whole file.
     pub(super) fn root(root: &'a Spanned<DeTable<'a>>) -> Self {
-        Self { name: "the tariff".to_owned(), span: 0..0, table: root.get_ref() }
+        Self { name: "the tariff".to_owned(), span: 0..0, table: root.get_ref(), base: None }
     }
 
-    /// Notes every key that is not in `known`; those of `later` belong to the language, but are not there yet.
-    pub(super) fn only(&self, known: &[&str], later: &[&str], problems: &mut Problems) {
+    /// This section, with `base` for what it does not say.
+    pub(super) fn over(&self, base: &Self) -> Self {
+        Self { base: Some(base.table), ..self.clone() }
+    }
+
+    /// Notes every key that is not in `known`.
+    pub(super) fn only(&self, known: &[&str], problems: &mut Problems) {
         for (key, _) in self.table {
             let name = key.get_ref().as_ref();
-            if later.contains(&name) {
-                problems.later(key.span(), &format!("`{name}` in {}", self.name));
-            } else if !known.contains(&name) {
+            let is_of_override = self.base.is_some() && name == "charge";
+            if !is_of_override && !known.contains(&name) {
                 let message = format!("unknown key `{name}` in {}", self.name);
                 problems.add(key.span(), message, format!("expected one of: {}", known.join(", ")));
             }
@@ -69,12 +72,18 @@ impl<'a> Section<'a> {
 
     /// The value of a key that may be absent.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value<'a>> {
-        self.table.get(key)
+        let has = |key: &&str| self.table.contains_key(*key);
+        let is_shadowed = || match key {
+            "price" => ["tiers", "commit", "overage"].iter().any(has),
+            "tiers" | "commit" | "overage" => has(&"price"),
+            _ => false,
+        };
+        self.table.get(key).or_else(|| self.base.filter(|_| !is_shadowed())?.get(key))
     }
 
     /// The value of a key that must be there.
     pub(super) fn need(&self, key: &str, problems: &mut Problems) -> Option<&'a Value<'a>> {
-        let value = self.table.get(key);
+        let value = self.get(key);
         if value.is_none() {
             problems.add(
                 self.span.clone(),
@@ -148,6 +157,22 @@ pub(super) fn text<'a>(value: &'a Value<'a>, key: &str, problems: &mut Problems)
         expected(key, "a string", value.get_ref(), value.span(), problems);
     }
     text
+}
+
+/// One of a few words, by their names.
+pub(super) fn one_of<T: Copy>(
+    (name, span): (&str, Range<usize>),
+    what: &str,
+    known: &[T],
+    name_of: impl Fn(T) -> &'static str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let found = known.iter().copied().find(|&one| name_of(one) == name);
+    if found.is_none() {
+        let names: Vec<&str> = known.iter().map(|&one| name_of(one)).collect();
+        problems.add(span, format!("`{name}` is not {what}"), format!("expected {}", names.join(", ")));
+    }
+    found
 }
 
 /// An integer of 64 bits.

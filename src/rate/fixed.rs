@@ -1,0 +1,121 @@
+//! What is charged regardless of usage, and what changes the sum: recurring and one-off charges, discounts, the
+//! minimum, credits; in this order after the charges.
+
+use rust_decimal::Decimal;
+
+use super::line::{Charge, LineKind};
+use super::tariff::{ChargeRule, Minimum, Off, Proration, When};
+use super::{Error, MINIMUM, Part};
+use crate::money::{Exact, Money};
+
+/// The line of a recurring charge; none where the customer was not one.
+pub(super) fn recurring(
+    part: &Part<'_>,
+    rule: &ChargeRule,
+    (quantity, amount): (Decimal, Money),
+    proration: Option<Proration>,
+) -> Result<Option<Charge>, Error> {
+    let share = part.term.share(proration.unwrap_or(part.tariff.proration));
+    if !share.is_positive() {
+        return Ok(None);
+    }
+    let quantity = Exact::from(quantity).times(&share);
+    let mut line = Charge::of_amount(part, LineKind::Recurring, &rule.id, (quantity, amount))?;
+    line.description.clone_from(&rule.description);
+    line.clause = rule.line;
+    Ok(Some(line))
+}
+
+/// The line of a one-off charge; none where its day is not in the part, or the customer was not one on it.
+pub(super) fn one_off(
+    part: &Part<'_>,
+    rule: &ChargeRule,
+    (quantity, amount): (Decimal, Money),
+    when: When,
+) -> Result<Option<Charge>, Error> {
+    let is_due = match when {
+        When::On(day) => part.term.has_day(day, &part.tariff.zone),
+        When::Start => part.term.has_start(),
+    };
+    if !is_due {
+        return Ok(None);
+    }
+    let mut line = Charge::of_amount(part, LineKind::OneOff, &rule.id, (Exact::from(quantity), amount))?;
+    line.description.clone_from(&rule.description);
+    line.unit = "piece".to_owned();
+    line.clause = rule.line;
+    Ok(Some(line))
+}
+
+/// Adds discounts, the minimum and credits to the lines of a part's charges.
+pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), Error> {
+    let undiscounted = charges.clone();
+    for discount in &part.tariff.discounts {
+        let sum = sum_of(part, &undiscounted, &discount.on, &discount.id)?;
+        let wrong = |source| Error::amount(part.tariff, &discount.id, source);
+        let (amount, words) = match discount.off {
+            Off::Percent(percent) => {
+                let exact = sum.exact().times(&Exact::from(percent)).over(100);
+                let amount = Money::round(&exact, sum.currency()).map_err(wrong)?;
+                (amount, format!("{}, {percent} % of {sum} {}", discount.description, sum.currency()))
+            }
+            Off::Amount(amount) => {
+                let share = part.term.share(part.tariff.proration);
+                let own = Money::round(&amount.exact().times(&share), amount.currency()).map_err(wrong)?;
+                let most = if own.minor() > sum.minor() { sum } else { own };
+                (most, discount.description.clone())
+            }
+        };
+        if amount.minor() > 0 {
+            charges.push(taken_off(part, LineKind::Discount, &discount.id, (amount, words, discount.line))?);
+        }
+    }
+    if let Some(minimum) = &part.tariff.minimum
+        && let Some(line) = up_to_minimum(part, charges, minimum)?
+    {
+        charges.push(line);
+    }
+    for credit in
+        part.tariff.credits.iter().filter(|credit| part.term.has_day(credit.date, &part.tariff.zone))
+    {
+        let of = (credit.amount, credit.description.clone(), credit.line);
+        charges.push(taken_off(part, LineKind::Credit, &credit.id, of)?);
+    }
+    Ok(())
+}
+
+/// A line of minus one amount.
+fn taken_off(
+    part: &Part<'_>,
+    kind: LineKind,
+    id: &str,
+    (amount, words, clause): (Money, String, usize),
+) -> Result<Charge, Error> {
+    let mut line = Charge::of_amount(part, kind, id, (Exact::whole(-1), amount))?;
+    line.description = words;
+    line.unit = "piece".to_owned();
+    line.clause = clause;
+    Ok(line)
+}
+
+fn up_to_minimum(part: &Part<'_>, charges: &[Charge], minimum: &Minimum) -> Result<Option<Charge>, Error> {
+    let wrong = |source| Error::amount(part.tariff, MINIMUM, source);
+    let share = part.term.share(part.tariff.proration);
+    let least =
+        Money::round(&minimum.amount.exact().times(&share), minimum.amount.currency()).map_err(wrong)?;
+    let sum = sum_of(part, charges, &minimum.on, MINIMUM)?;
+    let missing = least.checked_sub(sum).map_err(wrong)?;
+    if missing.minor() <= 0 {
+        return Ok(None);
+    }
+    let mut line = Charge::of_amount(part, LineKind::Minimum, MINIMUM, (Exact::whole(1), missing))?;
+    line.description = format!("Minimum charge of {least} {}", least.currency());
+    Ok(Some(line))
+}
+
+/// The sum of the lines of these charges; of all where none is named.
+fn sum_of(part: &Part<'_>, charges: &[Charge], on: &[String], id: &str) -> Result<Money, Error> {
+    let chosen = charges.iter().filter(|line| on.is_empty() || on.contains(&line.charge));
+    Money::sum(part.tariff.currency, chosen.map(|line| line.amount))
+        .map_err(|source| Error::amount(part.tariff, id, source))
+}

@@ -1,0 +1,180 @@
+//! A rated charge: what becomes a line of an invoice, with everything that a person needs to work it out again.
+
+use rust_decimal::Decimal;
+
+use super::{Error, Part};
+use crate::money::{Exact, Money};
+use crate::period::Span;
+
+/// A rated charge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Charge {
+    /// The id of the tariff's charge, discount or credit; [`super::MINIMUM`] for the line that the minimum makes.
+    pub charge: String,
+    /// What it is, in words.
+    pub description: String,
+    /// How much, in units; exact. Negative where something is taken off.
+    pub quantity: Exact,
+    /// The unit.
+    pub unit: String,
+    /// The price of a unit; never negative.
+    pub price: Decimal,
+    /// Quantity times price, rounded once.
+    pub amount: Money,
+    /// Standard error over estimate of the whole volume that the charge is about, in millionths; the lines of its
+    /// tiers share it. 0 where nothing was sampled.
+    pub relative_error: u128,
+    /// What of the charge it is.
+    pub kind: LineKind,
+    /// How the whole volume of the charge was estimated; `None` where nothing was sampled.
+    pub estimate: Option<Estimate>,
+    /// The band, where the price is by band.
+    pub band: Option<String>,
+    /// The position of the tier, from 0.
+    pub tier: Option<usize>,
+    /// The part of the period that it is about: its position among them.
+    pub part: usize,
+    /// What the part covers.
+    pub span: Span,
+    /// The line of the tariff file where the clause begins, from 1; 0 where it has none.
+    pub clause: usize,
+    /// Names of the tariff classes whose usage it covers.
+    pub classes: Vec<String>,
+    /// Which directions of it, in the words of tariffs; empty where it is not about usage.
+    pub direction: &'static str,
+    /// Share of the samples of a percentile that were there, in millionths.
+    pub coverage: Option<u128>,
+}
+
+/// What of a charge a line is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum LineKind {
+    /// Volume in a tier.
+    Volume,
+    /// What of the volume is included.
+    Allowance,
+    /// What of it is paid by what was left in the period before.
+    Rollover,
+    /// The fee of a tier.
+    Fee,
+    /// What goes beyond the cap, taken off.
+    Cap,
+    /// A rate that is paid whether or not it was used.
+    Commit,
+    /// A percentile, or what of it is above the commit.
+    Percentile,
+    /// Once a period.
+    Recurring,
+    /// Once.
+    OneOff,
+    /// Taken off.
+    Discount,
+    /// What lifts the sum to the minimum.
+    Minimum,
+    /// Given back.
+    Credit,
+}
+
+impl LineKind {
+    /// Its name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Volume => "volume",
+            Self::Allowance => "allowance",
+            Self::Rollover => "rollover",
+            Self::Fee => "fee",
+            Self::Cap => "cap",
+            Self::Commit => "commit",
+            Self::Percentile => "percentile",
+            Self::Recurring => "recurring",
+            Self::OneOff => "one-off",
+            Self::Discount => "discount",
+            Self::Minimum => "minimum",
+            Self::Credit => "credit",
+        }
+    }
+}
+
+/// How a volume was estimated from samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The estimate, in units.
+    pub estimate: Exact,
+    /// Its standard error by the upper bound of the variance, in units; rounded down to the octet.
+    pub standard_error: Exact,
+    /// What is billed, in units, before allowances.
+    pub billed: Exact,
+    /// Which of the two it is.
+    pub basis: Basis,
+}
+
+/// What of an estimate is billed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Basis {
+    /// The estimate.
+    Estimate,
+    /// Its lower bound.
+    LowerBound,
+    /// The volume below which the charge does not depend on usage.
+    Insensitive,
+}
+
+impl Basis {
+    /// Its name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Estimate => "estimate",
+            Self::LowerBound => "lower-bound",
+            Self::Insensitive => "insensitive",
+        }
+    }
+}
+
+impl Charge {
+    /// A line of `quantity` times `price`, rounded once. What else it says is set afterwards.
+    ///
+    /// # Errors
+    /// An amount beyond 64 bits of minor units.
+    pub(super) fn new(
+        part: &Part<'_>,
+        kind: LineKind,
+        id: &str,
+        (quantity, price): (Exact, Decimal),
+    ) -> Result<Self, Error> {
+        let amount = Money::round(&quantity.times(&Exact::from(price)), part.tariff.currency)
+            .map_err(|source| Error::amount(part.tariff, id, source))?;
+        Ok(Self {
+            charge: id.to_owned(),
+            description: id.to_owned(),
+            quantity,
+            unit: "period".to_owned(),
+            price,
+            amount,
+            relative_error: 0,
+            kind,
+            estimate: None,
+            band: None,
+            tier: None,
+            part: part.term.number,
+            span: part.term.span,
+            clause: 0,
+            classes: Vec::new(),
+            direction: "",
+            coverage: None,
+        })
+    }
+
+    /// A line of so many amounts.
+    pub(super) fn of_amount(
+        part: &Part<'_>,
+        kind: LineKind,
+        id: &str,
+        (quantity, amount): (Exact, Money),
+    ) -> Result<Self, Error> {
+        let minor = i128::from(amount.minor());
+        let price = Decimal::from_i128_with_scale(minor, amount.currency().exponent().into());
+        Self::new(part, kind, id, (quantity, price))
+    }
+}

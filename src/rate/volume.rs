@@ -1,0 +1,315 @@
+//! Charges by volume: from groups of usage to lines, in this order: which usage it is about; the bound of what was
+//! sampled; allowances, spent on bands in their order; tiers over what is left of all bands together, each band's part
+//! of a tier being its share of the whole; fees; the cap.
+
+use rust_decimal::Decimal;
+
+use super::error_bound::{is_wider, lower_bound};
+use super::line::{Basis, Charge, Estimate, LineKind};
+use super::tariff::{ChargeDirection, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule};
+use super::tier::{Slice, slices};
+use super::usage::{GroupKey, PeriodUsage, Volume};
+use super::{Error, Part};
+use crate::flow::Direction;
+use crate::money::{Exact, Money};
+
+/// True where `charge` is about this usage, its direction aside.
+#[must_use]
+pub fn takes(tariff: &Tariff, charge: &str, rule: &VolumeRule, key: &GroupKey) -> bool {
+    rule.direction.includes(key.direction)
+        && rule.has_band(key.band)
+        && rule.classes.contains(&tariff.class_of(key))
+        && !tariff.exempts(charge, key)
+}
+
+/// The volume of a charge by band.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// By position of the band.
+    pub bands: Vec<Volume>,
+    /// All bands together.
+    pub total: Volume,
+}
+
+/// The volume that a charge is about.
+#[must_use]
+pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &PeriodUsage) -> Measured {
+    let of = |direction: Option<Direction>| {
+        let mut bands = vec![Volume::default(); tariff.bands.count()];
+        let mut total = Volume::default();
+        for (key, group) in &usage.groups {
+            if direction.is_none_or(|only| only == key.direction) && takes(tariff, &rule.id, volume, key) {
+                bands[key.band].merge(group);
+                total.merge(group);
+            }
+        }
+        Measured { bands, total }
+    };
+    if volume.direction != ChargeDirection::Max {
+        return of(None);
+    }
+    let (inward, outward) = (of(Some(Direction::In)), of(Some(Direction::Out)));
+    if outward.total.exact_octets() > inward.total.exact_octets() { outward } else { inward }
+}
+
+/// What is left of the allowance of a part: what rolls over.
+#[must_use]
+pub fn left_over(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Result<Exact, Error> {
+    let Some(allowance) = volume.allowance.as_ref().filter(|allowance| allowance.rollover) else {
+        return Ok(Exact::zero());
+    };
+    let own = Exact::from(allowance.quantity).times(&part.term.volume_share(part.tariff.proration));
+    let (billed, _) =
+        billed(part, rule, &measure(part.tariff, rule, volume, part.usage).total, &volume.sampled)?;
+    let left = own.minus(&part.tariff.unit.of_octets(&billed));
+    Ok(if left.is_positive() { left } else { Exact::zero() })
+}
+
+/// The octets of all bands that are billed, and how they were estimated.
+fn billed(
+    part: &Part<'_>,
+    rule: &ChargeRule,
+    total: &Volume,
+    sampled: &SampledRule,
+) -> Result<(Exact, Option<Estimate>), Error> {
+    let estimate = total.exact_octets();
+    if !total.sampled_octets().is_positive() {
+        return Ok((estimate, None));
+    }
+    let unit = part.tariff.unit;
+    let variance = total.variance.octets_squared();
+    let below = sampled.insensitive_below.map(|units| Exact::from(units).times(&Exact::whole(unit.octets())));
+    let is_below = |octets: &Exact| below.as_ref().is_some_and(|below| octets < below);
+    if let Some(share) = sampled.max_half_width
+        && !is_below(&estimate)
+        && is_wider(&estimate, variance, sampled.confidence, &Exact::from(share))
+    {
+        return Err(Error::TooUncertain {
+            tariff: part.tariff.id.clone(),
+            charge: rule.id.clone(),
+            relative_error: crate::usage::millionths(total.relative_error_millionths()),
+            most: share,
+        });
+    }
+    let (mut octets, mut basis) = (estimate.clone(), Basis::Estimate);
+    if sampled.lower {
+        (octets, basis) = (lower_bound(&estimate, variance, sampled.confidence), Basis::LowerBound);
+    }
+    if let Some(below) = below
+        && octets < below
+    {
+        (octets, basis) = (below, Basis::Insensitive);
+    }
+    let made = Estimate {
+        estimate: unit.of_octets(&estimate),
+        standard_error: unit.of_octets(&Exact::whole(total.variance.standard_error())),
+        billed: unit.of_octets(&octets),
+        basis,
+    };
+    Ok((octets, Some(made)))
+}
+
+/// Everything about a charge that its lines share.
+struct Maker<'a> {
+    part: &'a Part<'a>,
+    rule: &'a ChargeRule,
+    volume: &'a VolumeRule,
+    relative_error: u128,
+    estimate: Option<Estimate>,
+    lines: Vec<Charge>,
+}
+
+impl Maker<'_> {
+    fn push(
+        &mut self,
+        kind: LineKind,
+        words: &str,
+        of: (Exact, Decimal),
+        shape: impl FnOnce(&mut Charge),
+    ) -> Result<(), Error> {
+        let tariff = self.part.tariff;
+        let mut line = Charge::new(self.part, kind, &self.rule.id, of)?;
+        line.description = if words.is_empty() {
+            self.rule.description.clone()
+        } else {
+            format!("{}: {words}", self.rule.description)
+        };
+        line.unit = tariff.unit.as_str().to_owned();
+        line.relative_error = self.relative_error;
+        line.estimate.clone_from(&self.estimate);
+        line.clause = self.rule.line;
+        line.classes = self.volume.classes.iter().map(|&at| tariff.classes[at].name.clone()).collect();
+        line.direction = self.volume.direction.as_str();
+        shape(&mut line);
+        self.lines.push(line);
+        Ok(())
+    }
+
+    fn band_name(&self, band: usize) -> String {
+        self.part.tariff.bands.name(band).to_owned()
+    }
+
+    fn units(&self, quantity: &Exact) -> String {
+        format!("{} {}", quantity.to_decimal_string(3), self.part.tariff.unit.as_str())
+    }
+}
+
+/// The lines of a charge by volume.
+///
+/// # Errors
+/// [`Error`].
+pub(super) fn charge(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Result<Vec<Charge>, Error> {
+    let tariff = part.tariff;
+    let measured = measure(tariff, rule, volume, part.usage);
+    let (octets, estimate) = billed(part, rule, &measured.total, &volume.sampled)?;
+    let factor = octets.divided_by(&measured.total.exact_octets()).unwrap_or_else(Exact::zero);
+    let is_scaled = estimate.as_ref().is_some_and(|estimate| estimate.basis != Basis::Estimate);
+    let units = |volume: &Volume| {
+        let octets = volume.exact_octets();
+        tariff.unit.of_octets(&if is_scaled { octets.times(&factor) } else { octets })
+    };
+    let mut left: Vec<Exact> = measured.bands.iter().map(units).collect();
+    let relative_error = measured.total.relative_error_millionths();
+    let mut maker = Maker { part, rule, volume, relative_error, estimate, lines: Vec::new() };
+    let share = part.term.volume_share(tariff.proration);
+    if let Some(allowance) = &volume.allowance {
+        let own = Exact::from(allowance.quantity).times(&share);
+        let words = format!("{} included", maker.units(&own));
+        spend(&mut maker, LineKind::Allowance, &words, &mut left, own)?;
+        let carried =
+            part.usage.carried.get(&rule.id).filter(|_| allowance.rollover && part.term.number == 0);
+        if let Some(carried) = carried.filter(|carried| carried.is_positive()) {
+            let words = format!("{} left from the period before", maker.units(carried));
+            spend(&mut maker, LineKind::Rollover, &words, &mut left, carried.clone())?;
+        }
+    }
+    tiers(&mut maker, &left, &share)?;
+    cap(&mut maker)?;
+    Ok(maker.lines)
+}
+
+/// Spends `free` units on the bands, in the order of the allowance.
+fn spend(
+    maker: &mut Maker<'_>,
+    kind: LineKind,
+    words: &str,
+    left: &mut [Exact],
+    mut free: Exact,
+) -> Result<(), Error> {
+    let Some(allowance) = &maker.volume.allowance else { return Ok(()) };
+    let by_band = maker.volume.is_by_band();
+    let mut all = Exact::zero();
+    for &band in &allowance.spend_order {
+        let spent = left[band].clone().least(free.clone());
+        left[band] = left[band].minus(&spent);
+        free = free.minus(&spent);
+        if by_band && spent.is_positive() {
+            let name = maker.band_name(band);
+            let words = format!("{words}, {name}");
+            maker.push(kind, &words, (spent, Decimal::ZERO), |line| line.band = Some(name))?;
+        } else {
+            all = all.plus(&spent);
+        }
+    }
+    if by_band { Ok(()) } else { maker.push(kind, words, (all, Decimal::ZERO), |_| {}) }
+}
+
+/// A line for every band and tier, or for every tier where prices are the same in all bands.
+fn tiers(maker: &mut Maker<'_>, left: &[Exact], share: &Exact) -> Result<(), Error> {
+    let rule = maker.volume;
+    let total = left.iter().fold(Exact::zero(), |sum, band| sum.plus(band));
+    let slices = slices(&total, rule.mode, &rule.tiers, share);
+    let before = maker.lines.len();
+    if rule.is_by_band() {
+        for (band, volume) in left.iter().enumerate().filter(|(_, volume)| volume.is_positive()) {
+            let part_of_all = volume.divided_by(&total).unwrap_or_else(Exact::zero);
+            for slice in slices.iter().filter(|slice| slice.quantity.is_positive()) {
+                slice_line(maker, slice, slice.quantity.times(&part_of_all), Some(band))?;
+            }
+        }
+    } else {
+        for slice in &slices {
+            slice_line(maker, slice, slice.quantity.clone(), None)?;
+        }
+    }
+    if maker.lines.len() == before
+        && let Some(first) = slices.first()
+    {
+        let band = rule.bands.first().copied().unwrap_or(0);
+        slice_line(maker, first, Exact::zero(), Some(band))?;
+    }
+    if !maker.part.term.is_present() {
+        return Ok(());
+    }
+    for slice in &slices {
+        let Some(fee) = rule.tiers[slice.tier].fee else { continue };
+        let words = format!("{}, fee", tier_in_words(maker, slice));
+        let price = Decimal::from_i128_with_scale(fee.minor().into(), fee.currency().exponent().into());
+        maker.push(LineKind::Fee, &words, (share.clone(), price), |line| {
+            line.unit = "period".to_owned();
+            line.tier = Some(slice.tier);
+        })?;
+    }
+    Ok(())
+}
+
+fn slice_line(
+    maker: &mut Maker<'_>,
+    slice: &Slice,
+    quantity: Exact,
+    band: Option<usize>,
+) -> Result<(), Error> {
+    let tier: &Tier = &maker.volume.tiers[slice.tier];
+    let mut words = Vec::new();
+    if let Some(band) = band.filter(|_| maker.part.tariff.bands.are_there()) {
+        words.push(maker.band_name(band));
+    }
+    if maker.volume.tiers.len() > 1 {
+        words.push(tier_in_words(maker, slice));
+    }
+    let price = match (&tier.price, band) {
+        (Price::All(price), _) => *price,
+        (price, band) => price.in_band(band.unwrap_or(0)),
+    };
+    let mut unit = maker.part.tariff.unit.as_str().to_owned();
+    let mut quantity = quantity;
+    if let Some(block) = tier.block.filter(|_| maker.volume.mode == TierMode::Package) {
+        words.push(format!("{} in packages of {block}", maker.units(&quantity)));
+        let blocks = quantity.divided_by(&Exact::from(block)).unwrap_or_else(Exact::zero);
+        quantity = Exact::whole(blocks.rounded_up());
+        unit = "package".to_owned();
+    }
+    let name = band.filter(|_| maker.part.tariff.bands.are_there()).map(|band| maker.band_name(band));
+    maker.push(LineKind::Volume, &words.join(", "), (quantity, price), |line| {
+        line.unit = unit;
+        line.tier = Some(slice.tier);
+        line.band = name;
+    })
+}
+
+fn tier_in_words(maker: &Maker<'_>, slice: &Slice) -> String {
+    match (slice.from.is_positive(), &slice.up_to) {
+        (false, Some(up_to)) => format!("up to {}", maker.units(up_to)),
+        (true, Some(up_to)) => format!("{} to {}", slice.from.to_decimal_string(3), maker.units(up_to)),
+        (false, None) => "all".to_owned(),
+        (true, None) => format!("above {}", maker.units(&slice.from)),
+    }
+}
+
+/// Takes off what the lines come to beyond the cap.
+fn cap(maker: &mut Maker<'_>) -> Result<(), Error> {
+    let Some(cap) = maker.volume.cap else { return Ok(()) };
+    let (part, id) = (maker.part, maker.rule.id.as_str());
+    let wrong = |source| Error::amount(part.tariff, id, source);
+    let share = part.term.volume_share(part.tariff.proration);
+    let most = Money::round(&cap.exact().times(&share), cap.currency()).map_err(wrong)?;
+    let sum = Money::sum(cap.currency(), maker.lines.iter().map(|line| line.amount)).map_err(wrong)?;
+    let over = sum.checked_sub(most).map_err(wrong)?;
+    if over.minor() > 0 {
+        let price = Decimal::from_i128_with_scale(over.minor().into(), over.currency().exponent().into());
+        let words = format!("at most {most} {}", most.currency());
+        maker
+            .push(LineKind::Cap, &words, (Exact::whole(-1), price), |line| line.unit = "period".to_owned())?;
+    }
+    Ok(())
+}
