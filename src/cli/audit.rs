@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use super::output::{self, Cell, Format};
 use super::{Cli, Failure};
@@ -78,7 +79,10 @@ pub(super) fn run(args: &AuditArgs, cli: &Cli, out: &mut dyn Write) -> Result<()
             vec![check.name.into(), result.into(), Cell::Integer(differences), Cell::Text(figures(check))]
         })
         .collect();
-    output::rows(out, args.format, &["invariant", "result", "differences", "figures"], &rows)?;
+    match args.format {
+        Format::Json => writeln!(out, "{:#}", json(&checks))?,
+        format => output::rows(out, format, &["invariant", "result", "differences", "figures"], &rows)?,
+    }
     let mut text = String::new();
     for check in checks.iter().filter(|check| !check.holds()) {
         for difference in &check.differences {
@@ -89,6 +93,22 @@ pub(super) fn run(args: &AuditArgs, cli: &Cli, out: &mut dyn Write) -> Result<()
         }
     }
     if text.is_empty() { Ok(()) } else { Err(Failure::Difference(text)) }
+}
+
+/// The checks with their figures as numbers (as text beyond 64 bits), and what differs.
+fn json(checks: &[Check]) -> Value {
+    let number = |n: i128| i64::try_from(n).map_or_else(|_| Value::from(n.to_string()), Value::from);
+    let check = |check: &Check| {
+        let figures = check.figures.iter().map(|(name, n)| ((*name).to_owned(), number(*n)));
+        serde_json::json!({
+            "invariant": check.name,
+            "result": if check.holds() { "holds" } else { "differs" },
+            "figures": figures.collect::<serde_json::Map<_, _>>(),
+            "differences": check.differences,
+            "more_differences": check.more,
+        })
+    };
+    checks.iter().map(check).collect()
 }
 
 /// Does what the verb says.

@@ -383,13 +383,14 @@ pub(super) fn invoice(table: &Table<'_>) -> Invoice {
 /// `einvoice` in `[invoice]` and `[[customer]]`.
 pub(super) fn contact(table: &Table<'_>) -> Contact {
     let country = |text: &str| {
-        if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+        if text.is_empty() || text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
             return Ok(text.to_owned());
         }
         Err(format!("`{text}` is no country of ISO 3166, such as \"NL\""))
     };
     let endpoint = |text: &str| match text.split_once(':') {
         Some((scheme, id)) if scheme.len() == 4 && !id.is_empty() => Ok(text.to_owned()),
+        None if text.is_empty() => Ok(String::new()),
         _ => Err(format!(
             "`{text}` is no electronic address: scheme and identifier, such as \"0106:12345678\""
         )),

@@ -143,7 +143,6 @@ fn exported(site: &Site) {
 }
 
 /// A program beside the Python that has the validators, where there is one.
-#[expect(clippy::disallowed_methods, reason = "only the environment can say where it is")]
 pub(crate) fn python(program: &str) -> Option<std::path::PathBuf> {
     std::env::var_os("FLUXOSCOPE_TEST_PYTHON").map(|directory| Path::new(&directory).join(program))
 }
@@ -260,7 +259,8 @@ fn late_usage_is_charged_in_the_next_period_and_names_its_own() {
         let adjustments = drafts["adjustments"].as_array().unwrap();
         assert_eq!(adjustments[0]["period"], "2026-07");
         assert_eq!(adjustments[0]["tariff"]["id"], "regional-isp");
-        let line = &drafts["lines"][adjustments[0]["line"].as_u64().unwrap() as usize - 1];
+        let at = usize::try_from(adjustments[0]["line"].as_u64().unwrap()).unwrap();
+        let line = &drafts["lines"][at - 1];
         assert!(line["description"].as_str().unwrap().starts_with("Late usage of 2026-07"), "{line}");
         // What July would have cost with all of it, less what it did cost: another ledger, where nothing came late.
         let other = metered(dialect);
