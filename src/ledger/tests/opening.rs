@@ -356,6 +356,10 @@ fn the_databases_have_the_declared_tables() {
         for Column { table, column } in columns {
             tables.entry(table).or_default().push(column);
         }
+        // The view of late usage is that of usage, and where it is carried to.
+        let mut late = tables.remove("late_usage").unwrap();
+        assert_eq!(late.remove(0), "carried");
+        assert_eq!(late, tables["usage"]);
         assert_eq!(tables, declared("sqlite"));
     });
 }
