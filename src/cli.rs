@@ -19,6 +19,8 @@ pub mod period;
 pub mod replay;
 pub mod run;
 pub mod tariff;
+pub mod tariff_check;
+pub mod tariff_money;
 pub mod usage;
 
 use std::io::{self, IsTerminal, Write};

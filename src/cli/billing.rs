@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::output::{self, Cell, Format};
 use super::tariff::Activation;
-use super::{Cli, Failure, billing_ledger, explain, invoice, issue, tariff};
+use super::{Cli, Failure, billing_ledger, explain, invoice, issue, tariff, tariff_check, tariff_money};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::Seller;
@@ -18,6 +18,7 @@ use crate::invoice::run::Reason;
 use crate::ledger::Ledger;
 use crate::ledger::records::TariffVersion;
 use crate::period::Period;
+use crate::rate::tariff::Tariff;
 use crate::units::UnixMillis;
 
 /// Tariffs.
@@ -30,6 +31,36 @@ pub enum TariffVerb {
     },
     /// The newest active version of each tariff
     List {
+        /// How rows are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// What differs between two tariffs, in words and, on the usage of a period, in money
+    Diff {
+        /// The first: a file, or ID or ID@VERSION of an active one
+        before: String,
+        /// The second
+        after: String,
+        /// Rate the usage of this period by both, YYYY-MM
+        #[arg(long, value_name = "PERIOD")]
+        replay: Option<Period>,
+        /// Only this customer's, whatever tariff it has
+        #[arg(long, requires = "replay")]
+        customer: Option<String>,
+        /// How rows of money are printed; others than the table leave the words out
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// What those who have a tariff would pay by another version of it; nothing is kept
+    Simulate {
+        /// The version: a file, or ID or ID@VERSION of an active one
+        tariff: String,
+        /// The month in which the period begins, YYYY-MM
+        #[arg(long)]
+        period: Period,
+        /// Only this customer, whatever tariff it has
+        #[arg(long)]
+        customer: Option<String>,
         /// How rows are printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -187,6 +218,26 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
             let shown = billing_ledger::tariff_show(&mut cli.ledger()?, id, *version).map_err(failure)?;
             Ok(out.write_all(shown.toml.as_bytes())?)
         }
+        TariffVerb::Diff { before, after, replay, customer, format } => {
+            let (before, after) = (named(before, cli)?, named(after, cli)?);
+            if matches!(format, Format::Table) {
+                for line in crate::rate::words::difference(&before, &after) {
+                    writeln!(out, "{line}")?;
+                }
+            }
+            let Some(period) = replay else { return Ok(()) };
+            let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+            let mut ground = ground(&mut ledger, &config, *period, customer.as_deref());
+            let compared = ground.replay(&before, &after).map_err(failure)?;
+            print_compared(out, *format, &compared)
+        }
+        TariffVerb::Simulate { tariff, period, customer, format } => {
+            let supposed = named(tariff, cli)?;
+            let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+            let mut ground = ground(&mut ledger, &config, *period, customer.as_deref());
+            let compared = ground.simulate(&supposed).map_err(failure)?;
+            print_compared(out, *format, &compared)
+        }
         TariffVerb::Activate { file, by } => {
             let (_, mut ledger) = cli.ledger_created()?;
             let who = by.clone().unwrap_or_else(user);
@@ -198,6 +249,36 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
             versions_table(out, *format, &versions)
         }
     }
+}
+
+/// A tariff by file, or by `ID` or `ID@VERSION` in the ledger.
+fn named(text: &str, cli: &Cli) -> Result<Tariff, Failure> {
+    let active =
+        |id: &str| -> Result<Vec<TariffVersion>, Failure> { Ok(cli.ledger()?.tariff_versions(Some(id))?) };
+    tariff_money::named(text, active).map_err(|refused| match refused {
+        Failure::Failed(error) => failure(error),
+        other => other,
+    })
+}
+
+fn ground<'a>(
+    ledger: &'a mut Ledger,
+    config: &'a Config,
+    period: Period,
+    customer: Option<&'a str>,
+) -> tariff_money::Ground<'a> {
+    let now = UnixMillis(daemon::now_ms());
+    tariff_money::Ground { ledger, network: &config.network, period, customer, now }
+}
+
+/// What could not be rated goes to stderr and is a failure.
+fn print_compared(
+    out: &mut dyn Write,
+    format: Format,
+    compared: &tariff_money::Compared,
+) -> Result<(), Failure> {
+    texts(out, format, &tariff_money::COLUMNS, tariff_money::rows(&compared.priced))?;
+    if compared.problems.is_empty() { Ok(()) } else { Err(Failure::said(compared.problems.join("\n"))) }
 }
 
 /// A row a version; the version is a number.
@@ -411,7 +492,7 @@ pub(super) fn check_all(config: &Config, out: &mut dyn Write) -> Result<String, 
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
-    let (mut wrong, mut broken) = (String::new(), String::new());
+    let (mut wrong, mut broken, mut tariffs) = (String::new(), String::new(), Vec::new());
     let mut versions: BTreeMap<(String, i64), (&Path, String)> = BTreeMap::new();
     for file in &files {
         let (tariff, text) = match tariff::load(file) {
@@ -427,6 +508,7 @@ pub(super) fn check_all(config: &Config, out: &mut dyn Write) -> Result<String, 
             }
         };
         writeln!(out, "{}: {} version {}", file.display(), tariff.id, tariff.version)?;
+        tariffs.push(tariff.clone());
         match versions.entry((tariff.id, tariff.version)) {
             Entry::Vacant(free) => _ = free.insert((file, text)),
             Entry::Occupied(taken) if taken.get().1 != text => {
@@ -445,6 +527,9 @@ pub(super) fn check_all(config: &Config, out: &mut dyn Write) -> Result<String, 
         if !is_there && !broken.contains(&format!("\"{id}\"")) {
             wrong += &format!("error: tariff `{id}` of customer `{customer}` is in no file of {directory}\n");
         }
+    }
+    for gap in tariff_check::gaps(&config.network, &tariffs) {
+        wrong += &format!("error: {gap}\n");
     }
     Ok(wrong)
 }

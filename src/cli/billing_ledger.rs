@@ -233,7 +233,7 @@ pub fn invoice_export(
     Ok(documents::export(&invoices, formats, dir)?)
 }
 
-/// What the configuration versions say of links. A configuration that no daemon has stored yet is the newest of them,
+/// What the configuration versions say of links and of customers' tariffs. A configuration that no daemon has stored yet is the newest of them,
 /// in force from now on.
 pub(super) fn link_kinds(
     ledger: &mut Ledger,
@@ -384,6 +384,55 @@ mod tests {
         assert!(invoice_show(&mut ledger, "DRAFT-2026-03-nobody").is_err());
         let files = invoice_export(&mut ledger, march, &Format::ALL, dir.path()).expect("exports");
         assert!(files.iter().all(|file| file.is_file()) && files.len() == 3);
+    }
+
+    /// 12000 GB: 642.00 by the regional tariff; with its first tier at 0.0500 712.00; at 0.05 a GB 600.00.
+    #[test]
+    fn what_other_tariffs_would_cost_on_real_usage() {
+        use crate::cli::tariff_money::{Ground, named, rows};
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut ledger, network) = (metered(dir.path()), network());
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        made(&mut ledger, &network, 0).expect("runs");
+        let before = drafts(&mut ledger);
+        let text = std::fs::read_to_string(example()).expect("reads");
+        let file = dir.path().join("next.toml");
+        std::fs::write(&file, text.replace("version = 1", "version = 2").replace("0.0430", "0.0500"))
+            .expect("writes");
+        let mut tariff = |text: &str| {
+            named(text, |id| -> anyhow::Result<Vec<TariffVersion>> { Ok(ledger.tariff_versions(Some(id))?) })
+        };
+        let next = tariff(file.to_str().expect("UTF-8")).expect("a file");
+        let active = tariff("regional-isp@1").expect("active");
+        assert_eq!((next.version, active.version), (2, 1));
+        assert_eq!(tariff("regional-isp").expect("the newest"), active);
+        for wrong in ["regional-isp@2", "regional-isp@x", "other", "absent.toml"] {
+            assert!(tariff(wrong).is_err(), "{wrong}");
+        }
+        let per_gb = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/transit-per-gb.toml");
+        let per_gb = tariff(per_gb.to_str().expect("UTF-8")).expect("a file");
+
+        let mut ground = Ground {
+            ledger: &mut ledger,
+            network: &network,
+            period: march(),
+            customer: None,
+            now: UnixMillis(0),
+        };
+        let row = |before: &str, after: &str, difference: &str| {
+            vec![["campus", "EUR", before, after, difference].map(str::to_owned)]
+        };
+        let simulated = ground.simulate(&next).expect("runs");
+        assert_eq!(rows(&simulated.priced), row("642.00", "712.00", "70.00"));
+        assert_eq!(simulated.problems, [""; 0]);
+        assert_eq!(
+            rows(&ground.replay(&active, &per_gb).expect("runs").priced),
+            row("642.00", "600.00", "-42.00")
+        );
+        assert_eq!(ground.simulate(&per_gb).expect("runs").priced, [], "nobody has it");
+        ground.customer = Some("campus");
+        assert_eq!(rows(&ground.simulate(&per_gb).expect("runs").priced), row("642.00", "600.00", "-42.00"));
+        assert_eq!(drafts(&mut ledger), before, "nothing is kept");
     }
 
     fn drafts(ledger: &mut Ledger) -> Vec<(String, String)> {

@@ -88,6 +88,42 @@ fn check(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn a_customer_s_tariff_may_change_on_dates() {
+    let customer = |more: &str| format!("[[customer]]\nname = \"campus\"\ntariff = \"a\"\n{more}\n");
+    let dated = "tariffs = [ { tariff = \"b\", valid_from = 2026-02-01 }, { tariff = \"c\", valid_from = 2026-03-10 } ]";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f.toml");
+    let load = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Config::load(&file)
+    };
+    let network = load(&customer(dated)).unwrap().network;
+    assert_eq!(network.customers[0].tariff.as_deref(), Some("a"));
+    let shown: Vec<String> = network
+        .assignments
+        .iter()
+        .map(|change| {
+            format!("{} {} {}", change.customer, change.tariff, crate::period::rfc3339(change.from))
+        })
+        .collect();
+    assert_eq!(shown, ["campus b 2026-02-01T00:00:00Z", "campus c 2026-03-10T00:00:00Z"]);
+    // Configurations without dates are stored as they were.
+    let plain = load(&customer("")).unwrap().network;
+    assert!(!serde_json::to_string(&plain).unwrap().contains("assignments"));
+    for (wrong, said) in [
+        (dated.replace("2026-02-01", "2026-03-10"), "dates of tariffs ascend"),
+        (
+            dated.replace("2026-02-01", "2026-02-01T06:00:00Z"),
+            "a tariff changes on a date, not at a time of day",
+        ),
+        (dated.replace(", valid_from = 2026-02-01", ""), "valid_from"),
+    ] {
+        let error = load(&customer(&wrong)).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn the_example_is_read() {
     let config = parse(EXAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
     let listen: Vec<SocketAddr> = vec!["0.0.0.0:2055".parse().unwrap(), "[::1]:2055".parse().unwrap()];

@@ -40,6 +40,15 @@ impl LinkKinds {
         self.assignments.push(valid_from, network);
     }
 
+    /// The same kinds, with the tariffs of customers as `network` has them, for all time: to see what something else
+    /// would cost.
+    #[must_use]
+    pub fn supposing(mut self, network: &Network) -> Self {
+        self.assignments = Assignments::default();
+        self.assignments.push(UnixMillis(0), network);
+        self
+    }
+
     /// What the same versions say of the tariffs of customers.
     #[must_use]
     pub const fn assignments(&self) -> &Assignments {

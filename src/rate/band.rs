@@ -86,6 +86,37 @@ impl Bands {
         &self.names
     }
 
+    /// When a band is, in words: `mon-fri 08:00-20:00`; nothing where the tariff has no bands.
+    #[must_use]
+    pub fn when(&self, band: usize) -> String {
+        let Some(days) = self.are_there().then(|| self.cells.chunks(CELLS).collect::<Vec<_>>()) else {
+            return String::new();
+        };
+        let hours: Vec<String> = days.iter().map(|cells| hours_of(cells, band)).collect();
+        let (mut words, mut first) = (Vec::new(), 0);
+        while first < hours.len() {
+            // Holidays are no part of a range of weekdays.
+            let same = |day: &usize| *day < HOLIDAY && first < HOLIDAY && hours[*day] == hours[first];
+            let last = (first + 1..hours.len()).take_while(same).last().unwrap_or(first);
+            if !hours[first].is_empty() {
+                let days = if first == last {
+                    DAY_NAMES[first].to_owned()
+                } else {
+                    format!("{}-{}", DAY_NAMES[first], DAY_NAMES[last])
+                };
+                words.push(format!("{days} {}", hours[first]));
+            }
+            first = last + 1;
+        }
+        words.join(", ")
+    }
+
+    /// The days that are no weekdays.
+    #[must_use]
+    pub const fn holidays(&self) -> &Holidays {
+        &self.holidays
+    }
+
     /// The band at a local time.
     #[must_use]
     pub fn at(&self, local: DateTime) -> u8 {
@@ -108,4 +139,16 @@ impl Bands {
         let buckets = (to.0 - from.0).max(0) / BUCKET_SECONDS;
         (0..buckets).map(|n| self.at(zone.local(BucketStart(from.0 + n * BUCKET_SECONDS).start()))).collect()
     }
+}
+
+/// The hours of a band in a day: `08:00-20:00`, several joined by `and`.
+fn hours_of(cells: &[u8], band: usize) -> String {
+    let is_own = |at: usize| cells.get(at).is_some_and(|&cell| usize::from(cell) == band);
+    let time = |cell: usize| format!("{:02}:{:02}", cell * 5 / 60, cell * 5 % 60);
+    let begins = (0..cells.len()).filter(|&at| is_own(at) && (at == 0 || !is_own(at - 1)));
+    let ranges = begins.map(|from| {
+        let to = (from..=cells.len()).find(|&at| !is_own(at)).unwrap_or(cells.len());
+        format!("{}-{}", time(from), time(to))
+    });
+    ranges.collect::<Vec<_>>().join(" and ")
 }

@@ -6,6 +6,7 @@ mod examples;
 mod percentiles;
 mod sampled;
 mod split;
+mod wording;
 
 use super::parse::parse;
 use super::tariff::{ChargeKind, Price, Tariff, Tier, glob};

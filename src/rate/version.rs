@@ -48,6 +48,19 @@ pub enum Error {
         /// When.
         on: Date,
     },
+    /// A customer changes between tariffs of two currencies inside a period.
+    #[error(
+        "tariff `{before}` is followed by `{after}` on {on}, in another currency; \
+         change on a day on which a period of both begins"
+    )]
+    Currency {
+        /// The tariff's id.
+        before: String,
+        /// The id of the one after it.
+        after: String,
+        /// When.
+        on: Date,
+    },
     /// The version is there, with another content.
     #[error(
         "version {version} of tariff `{id}` is already active with another content; give the new one a new version"
@@ -152,6 +165,31 @@ pub fn parts<'a>(
         }
     }
     Ok(parts)
+}
+
+/// Whether a customer may change from one tariff to another on a day.
+///
+/// # Errors
+/// [`Error::Zones`], [`Error::Anchors`], [`Error::Currency`].
+pub fn may_change(before: &Tariff, after: &Tariff, on: Date) -> Result<(), Error> {
+    let begins = |tariff: &Tariff| {
+        // A period is named by the month it begins in.
+        Period::new(on.year(), on.month()).is_some_and(|period| period.first_day(tariff.anchor) == on)
+    };
+    let ids = || (before.id.clone(), after.id.clone());
+    if before.zone != after.zone {
+        let (before, after) = ids();
+        return Err(Error::Zones { before, after });
+    }
+    if before.anchor != after.anchor && !begins(before) && !begins(after) {
+        let (before, after) = ids();
+        return Err(Error::Anchors { before, after, on });
+    }
+    if before.currency != after.currency && !(begins(before) && begins(after)) {
+        let (before, after) = ids();
+        return Err(Error::Currency { before, after, on });
+    }
+    Ok(())
 }
 
 /// Whether `new` may become active beside `active` (versions of any tariffs).

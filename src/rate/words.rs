@@ -1,9 +1,93 @@
 //! What a tariff says, in words: one line a clause, for `tariff check` and for the difference of two versions.
 
 use super::tariff::{
-    Allowance, ChargeKind, ChargeRule, Off, PercentileRule, Price, Proration, Tariff, Tier, TierMode,
-    VolumeRule, When,
+    Allowance, ChargeKind, ChargeRule, ClassMatch, Off, PercentileRule, Price, Proration, Tariff, Tier,
+    TierMode, VolumeRule, When,
 };
+
+/// Everything that a tariff says, by what it is about: for the difference of two versions. Id, version and effective
+/// date are not in it.
+#[must_use]
+pub fn everything(tariff: &Tariff) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut say = |what: &str, text: String| all.push((what.to_owned(), text));
+    say("currency", tariff.currency.to_string());
+    say("timezone", tariff.zone.name().to_owned());
+    say("unit", tariff.unit.as_str().to_owned());
+    say("anchor day", tariff.anchor.day().to_string());
+    say("grace", format!("{} days", tariff.grace_days));
+    say("proration", if tariff.proration == Proration::None { "none" } else { "by seconds" }.to_owned());
+    for (at, class) in tariff.classes.iter().enumerate() {
+        say(&format!("class {}", class.name), format!("{} {}", at + 1, matches(&class.matches)));
+    }
+    for exemption in &tariff.exemptions {
+        let from =
+            if exemption.charges.is_empty() { "all charges".into() } else { exemption.charges.join(", ") };
+        say(&format!("exempt {}", exemption.name), format!("from {from}: {}", matches(&exemption.matches)));
+    }
+    if tariff.bands.are_there() {
+        for (band, name) in tariff.bands.names().iter().enumerate() {
+            say(&format!("band {name}"), tariff.bands.when(band));
+        }
+        let holidays = tariff.bands.holidays();
+        let yearly = holidays.yearly.iter().map(|(month, day)| format!("{month:02}-{day:02}"));
+        let once = holidays.dates.iter().map(ToString::to_string);
+        say("holidays", yearly.chain(once).collect::<Vec<_>>().join(", "));
+    }
+    for (n, clause) in clauses(tariff).into_iter().enumerate() {
+        let (what, text) = clause.split_once(": ").unwrap_or(("", &clause));
+        if !what.starts_with("bands") && !what.starts_with("exempt") {
+            // Two overrides may be for the same customer: the position tells them apart.
+            let what = if what.starts_with("for ") { format!("{what} ({n})") } else { what.to_owned() };
+            say(&what, text.to_owned());
+        }
+    }
+    for rule in &tariff.charges {
+        say(&format!("description of {}", rule.id), rule.description.clone());
+    }
+    let tax = &tariff.tax;
+    say(
+        "tax",
+        format!("{} % ({}) {}", tax.percent, tax.category, tax.exemption_reason).trim_end().to_owned(),
+    );
+    all
+}
+
+/// What differs between two tariffs: lines that begin with `-` are the first's, with `+` the second's. Empty where
+/// they say the same.
+#[must_use]
+pub fn difference(before: &Tariff, after: &Tariff) -> Vec<String> {
+    let (old, new) = (everything(before), everything(after));
+    let text = |of: &[(String, String)], what: &str| {
+        of.iter().find(|(known, _)| known == what).map(|(_, text)| text.clone())
+    };
+    let mut lines = Vec::new();
+    for (what, was) in &old {
+        let is = text(&new, what);
+        if is.as_ref() != Some(was) {
+            lines.push(format!("- {what}: {was}"));
+            lines.extend(is.map(|is| format!("+ {what}: {is}")));
+        }
+    }
+    let added = new.iter().filter(|(what, _)| text(&old, what).is_none());
+    lines.extend(added.map(|(what, is)| format!("+ {what}: {is}")));
+    lines
+}
+
+fn matches(of: &ClassMatch) -> String {
+    let families: Vec<String> = of.family.iter().map(|family| family.as_str().to_owned()).collect();
+    let parts = [
+        ("link", &of.link),
+        ("link kind", &of.link_kind),
+        ("traffic class", &of.traffic_class),
+        ("family", &families),
+        ("exporter", &of.exporter),
+    ];
+    let said = parts.iter().filter(|(_, patterns)| !patterns.is_empty());
+    let said: Vec<String> =
+        said.map(|(what, patterns)| format!("{what} {}", patterns.join(" or "))).collect();
+    if said.is_empty() { "everything".to_owned() } else { said.join(", ") }
+}
 
 /// The clauses of a tariff that cost or spare money, in the order of the file.
 #[must_use]
