@@ -324,3 +324,85 @@ fn a_period_is_sealed_once_and_after_it_was_closed() {
         assert_eq!(all[1].entry.key, "close/2026-07/2");
     });
 }
+
+/// Flushes, closings and entries in any sequence: what was flushed is in time or late, closed rows stay as they were, and
+/// the books have what was flushed of each customer.
+#[test]
+fn any_sequence_of_flushes_and_closings_conserves_octets() {
+    on_each(|place| {
+        for seed in 1..=3_u64 {
+            let (mut ledger, _) = named(place);
+            let source = ledger.source(SourceKind::Capture, &format!("of {seed}")).unwrap().id;
+            let mut state = seed;
+            // A linear congruential generator (Knuth's).
+            let mut below = |n: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % n
+            };
+            let mut position = 0;
+            for _ in 0..30 {
+                match below(4) {
+                    0 => {
+                        let bound = BucketStart(i64::try_from(below(600)).unwrap() * 300);
+                        let customer =
+                            [None, Some(16), Some(17), Some(3)][usize::try_from(below(4)).unwrap()];
+                        ledger.close(&[(customer, bound)]).unwrap();
+                    }
+                    1 => {
+                        let day = i64::try_from(below(3)).unwrap() * DAY;
+                        for kind in [EntryKind::Octets, EntryKind::Late] {
+                            ledger.enter_octets(kind, day, ANN).unwrap();
+                        }
+                    }
+                    _ => {
+                        let mut usage: Vec<UsageRow> = (0..=below(20))
+                            .map(|_| {
+                                let bucket = i64::try_from(below(600)).unwrap();
+                                row(bucket, [3, 16, 17][usize::try_from(below(3)).unwrap()], below(1000) + 1)
+                            })
+                            .collect();
+                        usage.sort_by_key(|row| row.key);
+                        usage.dedup_by_key(|row| row.key);
+                        let closed = ledger.closed().unwrap();
+                        let is_closed = |row: &UsageRow| {
+                            closed.until(row.key.customer.0).is_some_and(|until| row.key.bucket < until)
+                        };
+                        let before: Vec<UsageRow> =
+                            all_usage(&mut ledger).into_iter().filter(is_closed).collect();
+                        ledger.commit_flush(&flush(source, position, position + 1, &usage)).unwrap();
+                        position += 1;
+                        let after: Vec<UsageRow> =
+                            all_usage(&mut ledger).into_iter().filter(is_closed).collect();
+                        assert_eq!(after, before, "what is closed");
+                    }
+                }
+            }
+            let mut by_customer = std::collections::BTreeMap::<u32, i128>::new();
+            let mut add = |row: UsageRow| {
+                *by_customer.entry(row.key.customer.0).or_default() += i128::from(row.sums.octets);
+            };
+            all_usage(&mut ledger).into_iter().for_each(&mut add);
+            ledger
+                .for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| add(row))
+                .unwrap();
+            let flushed: u64 =
+                ledger.sources().unwrap().iter().map(|source| source.totals.metered_octets).sum();
+            assert_eq!(by_customer.values().sum::<i128>(), i128::from(flushed));
+            for day in 0..3 {
+                for kind in [EntryKind::Octets, EntryKind::Late] {
+                    ledger.enter_octets(kind, day * DAY, ANN).unwrap();
+                }
+            }
+            for (customer, kind, name) in [
+                (3, AccountKind::Reserved, "local"),
+                (16, AccountKind::Customer, "campus"),
+                (17, AccountKind::Customer, "town"),
+            ] {
+                let used = by_customer.get(&customer).copied().unwrap_or(0);
+                assert_eq!(balance(&mut ledger, kind, name, RAW_OCTETS), used, "{name}");
+                assert_eq!(balance(&mut ledger, kind, name, OCTETS), used * 1000, "{name}");
+            }
+            assert_eq!(balance(&mut ledger, AccountKind::Exporter, "ce1", RAW_OCTETS), -i128::from(flushed));
+        }
+    });
+}
