@@ -166,12 +166,18 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
     }
     xml.begin("cac:AccountingSupplierParty");
     let Seller { name, address, tax_number, .. } = seller;
-    let own = Contact { tax_number: tax_number.clone(), ..own.clone() };
+    let mut own = Contact { tax_number: tax_number.clone(), ..own.clone() };
+    let mut other = other.clone();
+    if tax.category == "O" {
+        // Not subject to the tax, and then without numbers for it (BR-O-02 to -04).
+        own.tax_number.clear();
+        other.tax_number.clear();
+    }
     party(&mut xml, name, address, &own);
     xml.end();
     xml.begin("cac:AccountingCustomerParty");
     let Party { name, address, .. } = &invoice.customer;
-    party(&mut xml, name, address, other);
+    party(&mut xml, name, address, &other);
     xml.end();
     if !own.iban.is_empty() {
         xml.begin("cac:PaymentMeans");

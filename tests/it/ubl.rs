@@ -36,6 +36,62 @@ address = ["2 College <Lane>"]
 einvoice = { city = "Leiden", postcode = "2311 EZ", country = "NL", tax_number = "NL987654321B01", endpoint = "0106:87654321", reference = "PO 77" }
 "#;
 
+/// A site whose customers have one of the shipped tariffs each, but for those that need interface counters.
+fn with_all_tariffs() -> Site {
+    let (head, _) = CONFIG.split_once("[[customer]]").unwrap();
+    let mut config = head.to_owned();
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| !std::fs::read_to_string(file).unwrap().contains("kind = \"percentile\""));
+    files.sort();
+    for (n, file) in (20..).zip(&files) {
+        let id = file.file_stem().unwrap().to_str().unwrap();
+        config.push_str(&format!(
+            "[[customer]]\nname = \"{id}\"\nprefixes = [\"{n}.0.0.0/8\"]\ntariff = \"{id}\"\n\
+             einvoice = {{ country = \"NL\", tax_number = \"NL987654321B01\", endpoint = \"0106:87654321\" }}\n"
+        ));
+    }
+    let site = Site::new(&config);
+    site.ok(&[
+        "generate",
+        "--records",
+        "4000",
+        "--start",
+        "2026-09-10",
+        "--span",
+        "900000",
+        "--out",
+        "a.pcap",
+    ]);
+    site.ok(&["replay", "a.pcap"]);
+    for file in &files {
+        site.ok(&["tariff", "activate", file.to_str().unwrap()]);
+    }
+    site
+}
+
+/// Discounts, fees, tiers, allowances; several currencies; tax, none of it, and reverse charge.
+#[test]
+fn every_kind_of_charge_and_tax_has_its_form() {
+    let site = with_all_tariffs();
+    let run: Vec<String> =
+        crate::support::rows(&site.ok(&["invoice", "run", "--period", "2026-09", "--format", "csv"]))
+            .iter()
+            .map(|row| row[0].to_owned())
+            .collect();
+    assert!(run.len() >= 6, "{run:?}");
+    site.ok(&dated(&["invoice", "finalize", "--period", "2026-09"]));
+    for n in 1..=run.len() {
+        site.ok(&dated(&["invoice", "credit", &format!("R-{n:06}")]));
+    }
+    let export = ["invoice", "export", "--period", "2026-09", "--format", "ubl", "--out", "out"];
+    let files: Vec<String> = site.ok(&export).lines().map(str::to_owned).collect();
+    assert_eq!(files.len(), 2 * run.len());
+    if let Some(broken) = broken_rules(&site, &files) {
+        assert_eq!(broken, "");
+    }
+}
+
 /// Reads files, and prints every rule that one of them breaks.
 const VALIDATOR: &str = r#"
 import os, sys, facturx
