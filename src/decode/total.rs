@@ -2,8 +2,10 @@
 //! difference from the last record of the same flow.
 //!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
-//! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over (elements 136, 233), the flow is forgotten. The
-//! table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
+//! started to count anew; and so does that of a flow that began when the last one on its key was over: exporters that
+//! end a flow at the active timeout (YAF) count what follows from 0, also where it comes to more than before. But a
+//! smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over
+//! (elements 136, 233), the flow is forgotten. The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
 
 use std::collections::HashMap;
@@ -13,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{Address, FlowRecord};
 use crate::units::UnixMillis;
+
+/// What the whole seconds of export times and the rounding of starts explain.
+const JITTER_MS: i64 = 2000;
 
 /// What makes a flow the same flow.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -58,8 +63,19 @@ impl Key {
 struct Total {
     octets: u64,
     packets: u64,
+    /// When the flow began, if the record said so.
+    start: Option<UnixMillis>,
     /// End of the flow as of that record.
     end: UnixMillis,
+}
+
+impl Total {
+    /// True where a flow that began at `start` is another one, which began when this one was over.
+    fn is_before(&self, start: Option<UnixMillis>) -> bool {
+        self.start
+            .zip(start)
+            .is_some_and(|(own, start)| start.since(own) > JITTER_MS && start.since(self.end) >= -JITTER_MS)
+    }
 }
 
 /// The totals of all flows of one exporter.
@@ -85,11 +101,12 @@ impl Totals {
         &mut self,
         key: Key,
         (octets, packets): (u64, u64),
-        end: UnixMillis,
+        (start, end): (Option<UnixMillis>, UnixMillis),
         over: bool,
         limit: usize,
     ) -> (u64, u64) {
         let before = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        let before = before.filter(|before| !before.is_before(start));
         if let Some(newer) = before
             && end <= newer.end
             && (octets < newer.octets || packets < newer.packets)
@@ -101,7 +118,7 @@ impl Totals {
         if over {
             self.young.remove(&key);
         } else {
-            self.keep(key, Total { octets, packets, end }, limit);
+            self.keep(key, Total { octets, packets, start, end }, limit);
         }
         match before {
             Some(before) if before.octets <= octets && before.packets <= packets => {
@@ -110,6 +127,7 @@ impl Totals {
             _ => (octets, packets),
         }
     }
+
     /// Makes a flow one of the younger generation; where that is full it becomes the older one.
     fn keep(&mut self, key: Key, total: Total, limit: usize) {
         if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
@@ -134,12 +152,12 @@ mod tests {
         let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
         for round in 0..50 {
             for n in 0..16 {
-                totals.advance(key(n), (1000, 10), UnixMillis(round), false, LIMIT);
+                totals.advance(key(n), (1000, 10), (None, UnixMillis(round)), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
             for n in 0..16 {
                 // Fewer octets at an earlier time.
-                totals.advance(key(n), (500, 5), UnixMillis(round - 1), false, LIMIT);
+                totals.advance(key(n), (500, 5), (None, UnixMillis(round - 1)), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
         }

@@ -39,10 +39,15 @@ impl Known {
 
     fn with_source(self, source: RateSource) -> Self {
         match self {
-            Self::Rate(rate) => Self::Rate(rate.with_source(source)),
+            Self::Rate(rate) => Self::Rate(learnt_from(rate, source)),
             other => other,
         }
     }
+}
+
+/// The same rate, learnt from `source`. That whole flows were selected stays marked.
+fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
+    if rate.source() == RateSource::FlowSelection { rate } else { rate.with_source(source) }
 }
 
 /// The grace time of a domain.
@@ -70,6 +75,8 @@ struct Domain {
     parts: Vec<Statement>,
     /// Statements about samplers.
     samplers: Vec<Statement>,
+    /// Its statements about the whole domain were found to be garbled, and say nothing.
+    garbled: bool,
     /// What `wide` and `parts` come to, worked out when they change.
     #[serde(skip)]
     rate: Option<Known>,
@@ -85,6 +92,9 @@ impl Domain {
     }
 
     fn work_out(&self) -> Known {
+        if self.garbled {
+            return Known::Nothing;
+        }
         if let Some(wide) = self.wide {
             return Known::from_statement(wide);
         }
@@ -142,9 +152,9 @@ impl Rates {
 
     /// Takes in an announcement; true where it changed what is known.
     pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
-        let Announcement { domain, sampler, rate, part } = *announcement;
+        let Announcement { domain, sampler, rate, part, garbled } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
-        let rate = rate.map(|rate| rate.with_source(source));
+        let rate = rate.map(|rate| learnt_from(rate, source));
         let domains = &self.domains;
         let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::statements).sum());
         let room = total < STATEMENTS_MAX;
@@ -152,6 +162,7 @@ impl Rates {
         let changed = self.find_or_add(domain).and_then(|domain| {
             let before = domain.statements();
             let changed = match (sampler, part) {
+                _ if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
                 (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
                 (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
