@@ -70,7 +70,8 @@ slots! {
         IpVersion = [60],
         FlowId = [148],
         EndReason = [136],
-        FirewallEvent = [233],
+        // The second one is what ASA firewalls had before there was a first one.
+        FirewallEvent = [233, 40005],
         ReverseOctets = [],
         ReversePackets = [],
         // 104 and 102 are what 315 and 409 were called before (and in NetFlow v9).

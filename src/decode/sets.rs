@@ -102,6 +102,9 @@ impl Work<'_> {
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
         let Some(template) = templates.get(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
+            if octets.is_empty() {
+                return; // No record waits.
+            }
             let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
             self.counts.expired(expired, self.hold);
             outcome.count(None);

@@ -45,6 +45,15 @@ impl Known {
     }
 }
 
+/// Who described a sampler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// Its domain, or domains that only send options.
+    Own,
+    /// Other domains that have records.
+    Neighbours,
+}
+
 /// The same rate, learnt from `source`. That whole flows were selected stays marked.
 fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
     if rate.source() == RateSource::FlowSelection { rate } else { rate.with_source(source) }
@@ -53,10 +62,10 @@ fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
 /// The grace time of a domain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 enum Grace {
-    /// No record without a sampler yet.
+    /// No record that waited for a rate yet.
     #[default]
     Unseen,
-    /// Since the first such record: its end, and when it was received.
+    /// Since the first record: its end, and when it was received.
     Since { record: UnixMillis, received: UnixMillis },
     /// Over.
     Over,
@@ -162,7 +171,7 @@ impl Rates {
         let changed = self.find_or_add(domain).and_then(|domain| {
             let before = domain.statements();
             let changed = match (sampler, part) {
-                _ if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
+                (None, _) if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
                 (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
                 (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
@@ -185,16 +194,22 @@ impl Rates {
     }
 
     /// The rate of a sampler: as its own domain describes it; otherwise as the exporter's other domains do, if there is
-    /// only one rate.
-    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> Known {
+    /// only one rate. Where one of those has records of its own, its sampler of that number need not be this domain's, which
+    /// may yet describe it: then this is [`Source::Neighbours`].
+    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> (Known, Source) {
         match self.find(domain).map_or(Known::Nothing, |domain| domain.sampler(sampler)) {
-            Known::Nothing => self
-                .domains
-                .iter()
-                .fold(Known::Nothing, |known, domain| known.and(domain.sampler(sampler)))
-                .with_source(RateSource::Exporter),
-            known => known,
+            Known::Nothing => {}
+            known => return (known, Source::Own),
         }
+        let (mut found, mut source) = (Known::Nothing, Source::Own);
+        for domain in &self.domains {
+            let known = domain.sampler(sampler);
+            if known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
+                source = Source::Neighbours;
+            }
+            found = found.and(known);
+        }
+        (found.with_source(RateSource::Exporter), source)
     }
 
     /// The rate that holds for a whole domain.
@@ -210,7 +225,7 @@ impl Rates {
             .with_source(RateSource::Exporter)
     }
 
-    /// Sees a record without sampler. True where the domain's grace time ends with it.
+    /// Sees a record. True where the domain's grace time ends with it.
     pub(super) fn seen(&mut self, domain: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
         let Some(domain) = self.find_or_add(domain) else { return false };
         match domain.grace {

@@ -233,6 +233,7 @@ fn selected_flows_are_scaled_and_marked() {
     let mut pipe = Pipe::of(&[ipfix(0, 1, &options), ipfix(1, 1, &[named(), data(5, 1000)])]);
     // In another domain, too, it stays marked.
     pipe.take(&ipfix(0, 2, &[named(), data(5, 100)]));
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
     assert_eq!(pipe.scaled(), (22_000, vec![RateSource::FlowSelection; 2]));
 }
 
@@ -456,6 +457,60 @@ fn old_protocols_wait_for_no_announcement() {
         (170 + 3 + 70, vec![S::NotAnnounced, S::NotAnnounced, S::NotAnnounced, S::Header, S::Header])
     );
     assert_eq!(pipe.sampling.held_records(), 0);
+}
+
+/// Two line cards have a sampler 5 each. Whose options come later must not be scaled by the other's.
+#[test]
+fn a_sampler_of_another_domain_that_has_records_is_believed_after_the_grace_time() {
+    let sampler = |id, n| Announcement { sampler: Some(5), ..wide(id, n) };
+    let policy = SamplingPolicy::default();
+    let run = |own: Option<u64>, config: &Config| {
+        let mut sampling = ExporterSampling::default();
+        let mut records = vec![record(2, SamplerRef::Named(5))];
+        sampling.announce(&[sampler(2, 1000)], &policy, &mut records);
+        sampling.scale(config, &policy, UnixMillis(0), &mut records, 0);
+        assert_eq!(records.len(), 1);
+        let from = records.len();
+        records.push(record(1, SamplerRef::Named(5)));
+        sampling.scale(config, &policy, UnixMillis(0), &mut records, from);
+        let waits = sampling.held_records();
+        if let Some(own) = own {
+            sampling.announce(&[sampler(1, own)], &policy, &mut records);
+        }
+        sampling.finish(&policy, &mut records);
+        (waits, records.last().map(|record| (record.rate.numerator(), record.rate.source())))
+    };
+    let config = Config::default();
+    assert_eq!(run(Some(100), &config), (1, Some((100, RateSource::Sampler))));
+    assert_eq!(run(None, &config), (1, Some((1000, RateSource::Exporter))));
+    // Without a grace time, or without room, it is believed at once.
+    for config in [Config { grace_ms: 0, ..config }, Config { hold_records: 0, ..config }] {
+        assert_eq!(run(None, &config), (0, Some((1000, RateSource::Exporter))));
+    }
+    // A domain that only sends options speaks for the others (Cisco IOS XE).
+    assert_eq!(
+        settle(&[sampler(6, 1000)], &policy, record(256, SamplerRef::Named(5))),
+        Some((1000, RateSource::Exporter))
+    );
+    let mut sampling = ExporterSampling::default();
+    let mut records = Vec::new();
+    sampling.announce(&[sampler(6, 1000)], &policy, &mut records);
+    records.push(record(256, SamplerRef::Named(5)));
+    sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
+    assert_eq!((records.len(), sampling.held_records()), (1, 0));
+}
+
+/// A record that tells of its own sampling what can be read in two ways.
+#[test]
+fn an_ambiguous_record_waits_for_the_operator() {
+    let fields = [(1, 4), (2, 4), (304, 2), (305, 4)];
+    let data = set(300, octets().u32(1000).u32(1).u16(3).u32(1));
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[set(2, template(300, &fields)), data])]);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 1));
+    pipe.policy.over = Some(rate(512, 1, RateSource::Override));
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (512_000, vec![RateSource::Override]));
 }
 
 #[test]

@@ -90,6 +90,11 @@ fn of_a_data_set_that_claims_too_much_the_records_that_are_wholly_there_are_take
     let [templates, head] = options;
     collector.take(&ipfix(0, 1, &[templates, head.u32(1).u32(50).u32(1)])).unwrap_err();
     assert_eq!((collector.out.announcements.len(), collector.counts().options_records), (1, 1));
+    // A set that ends with its header has none, and nothing waits.
+    let mut collector = Collector::default();
+    collector.take(&ipfix(0, 1, &[octets().u16(300).u16(20)])).unwrap_err();
+    collector.take(&ipfix(0, 1, &[set(301, octets())])).unwrap();
+    assert_eq!(collector.counts().held_sets, 0);
     // Where the template is not known yet, they wait for it.
     let mut collector = Collector::default();
     collector.take(&ipfix(0, 1, &[long(24)])).unwrap_err();
