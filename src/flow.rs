@@ -221,4 +221,7 @@ pub struct Announcement {
     /// The interface or line card that it is about, where it is not about the whole domain. The domain's rate is then
     /// what all its parts agree on; where they differ, it is ambiguous.
     pub part: Option<u64>,
+    /// True where the record contradicts itself: its exporter's options data is not what its template says, and nothing
+    /// that it states of whole domains is believed.
+    pub garbled: bool,
 }

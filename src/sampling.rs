@@ -5,7 +5,9 @@
 //! where they all agree; the operator's default. Never a silent 1, never 0:
 //!
 //! - A record that names a sampler which nobody has described waits for the description. A default does not stand in
-//!   for it: the exporter says that a rate exists, so any other number would be wrong.
+//!   for it: the exporter says that a rate exists, so any other number would be wrong. The description may come from
+//!   another domain of the exporter; but where that one has records, too, and so perhaps samplers of its own, it has to
+//!   last out the grace time of the record's domain, which may yet describe its own.
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
@@ -34,7 +36,7 @@ pub use hold::BadHold;
 
 use compact::Waiting;
 use hold::Hold;
-use rates::{Known, Rates};
+use rates::{Known, Rates, Source};
 
 /// `[sampling]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,9 +162,7 @@ impl ExporterSampling {
                 keep(records, at, &mut kept);
                 continue;
             }
-            if sampler.is_none() {
-                grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
-            }
+            grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
             match self.verdict(domain, sampler, policy) {
                 Verdict::Rate(rate) => {
                     last = Some((domain, sampler, rate));
@@ -301,8 +301,11 @@ impl ExporterSampling {
     fn verdict(&self, domain: u32, sampler: Option<u64>, policy: &SamplingPolicy) -> Verdict {
         if let Some(sampler) = sampler {
             return match self.rates.sampler(domain, sampler) {
-                Known::Rate(rate) => Verdict::Rate(rate),
-                Known::Nothing | Known::Ambiguous => Verdict::Wait(Waiting::Described),
+                (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(domain) => {
+                    Verdict::Wait(Waiting::Grace)
+                }
+                (Known::Rate(rate), _) => Verdict::Rate(rate),
+                (Known::Nothing | Known::Ambiguous, _) => Verdict::Wait(Waiting::Described),
             };
         }
         match self.rates.domain(domain) {
@@ -321,6 +324,15 @@ impl ExporterSampling {
             (_, Some(default)) => Some(default.with_source(RateSource::Default)),
             _ if policy.require => None,
             _ => Some(SamplingRate::NOT_ANNOUNCED),
+        }
+    }
+
+    /// What a record gets that has to leave before its domain's grace time is over.
+    fn early(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Option<SamplingRate> {
+        let SamplerRef::Named(sampler) = record.sampler else { return self.after_grace(policy) };
+        match self.rates.sampler(record.domain, sampler) {
+            (Known::Rate(rate), _) => Some(rate),
+            (Known::Nothing | Known::Ambiguous, _) => None,
         }
     }
 
@@ -369,7 +381,7 @@ impl ExporterSampling {
         self.crowded_out += 1;
         let rate = match self.verdict_on(&held.record, policy) {
             Verdict::Rate(rate) => Some(rate),
-            Verdict::Wait(Waiting::Grace) => self.after_grace(policy),
+            Verdict::Wait(Waiting::Grace) => self.early(&held.record, policy),
             Verdict::Wait(Waiting::Described) => None,
         };
         match rate {

@@ -120,6 +120,23 @@ impl Context {
         self.export.since(init) as u32
     }
 
+    /// True where an instant by that clock is the exporter's own word, and not made up from the export time.
+    pub(super) fn states<const N: usize>(&self, clock: Clock, row: &Row<'_, N>) -> bool {
+        let is_known = || {
+            self.uptime.is_some() || self.system_init.is_some() || row.number(Slot::SystemInit as usize) != 0
+        };
+        match clock {
+            Clock::Absent => false,
+            Clock::Uptime => is_known(),
+            _ => row.number(Slot::Start as usize) != 0,
+        }
+    }
+
+    /// No flow is said to begin before.
+    pub(super) fn oldest(&self) -> UnixMillis {
+        self.export.plus(-AGE_MS_MAX)
+    }
+
     /// Start and end of a record of v1, v5, v7 or v8, and whether they had to be moved.
     #[inline(always)]
     pub(super) fn uptimes(&self, first: u32, last: u32) -> (UnixMillis, UnixMillis, bool) {

@@ -126,7 +126,8 @@ impl Work<'_> {
             let (enterprise, element) = match element {
                 2 if n < scopes => (0, 10),
                 3 if n < scopes => (0, 141),
-                1 | 4 | 5 if n < scopes => (FieldSpec::OPAQUE, element),
+                5 if n < scopes => (0, 145),
+                1 | 4 if n < scopes => (FieldSpec::OPAQUE, element),
                 _ => (0, element),
             };
             FieldSpec { enterprise, element, length }

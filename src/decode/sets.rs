@@ -8,7 +8,7 @@ use super::template::{AnyPlan, Defined, Kind};
 use super::total::Key;
 use super::{Domain, Error, IMPLAUSIBLE, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
-use crate::units::{Octets, Packets};
+use crate::units::{Octets, Packets, UnixMillis};
 
 /// Octets of a set's header.
 const SET_HEADER: usize = 4;
@@ -59,11 +59,18 @@ impl Work<'_> {
             let (id, length) =
                 read::u16(data, at).zip(read::u16(data, at + 2)).expect("at least a set header is left");
             let next = at + usize::from(length);
-            if usize::from(length) < SET_HEADER || next > end {
+            let is_cut = next > end;
+            if usize::from(length) < SET_HEADER || is_cut && id < 256 {
                 outcome.fail(Error::SetLength { length, offset: at });
                 return outcome;
             }
-            let set = Piece { data, at: at + SET_HEADER, end: next };
+            let set = Piece { data, at: at + SET_HEADER, end: next.min(end) };
+            if is_cut {
+                // The last set claims more than there is. The records that are wholly there are as good as any.
+                outcome.fail(Error::SetLength { length, offset: at });
+                self.data_set(domain, context, id, set, &mut outcome);
+                return outcome;
+            }
             if id >= 256 {
                 self.data_set(domain, context, id, set, &mut outcome);
             } else {
@@ -95,6 +102,9 @@ impl Work<'_> {
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
         let Some(template) = templates.get(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
+            if octets.is_empty() {
+                return; // No record waits.
+            }
             let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
             self.counts.expired(expired, self.hold);
             outcome.count(None);
@@ -244,36 +254,40 @@ impl Work<'_> {
             [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
         {
             if !skip {
-                let flow = self.since_last(flow, counter, row, context.version, is_reverse);
+                let start = plan.states_start(context, row).then_some(flow.start);
+                let start = start.filter(|&start| start > context.oldest());
+                let flow = self.since_last(flow, counter, row, (context.version, is_reverse), start);
                 self.emit(flow, moved);
             }
         }
     }
 
-    /// Turns a running total into what was added since the last record of the flow.
+    /// Turns a running total into what was added since the last record of the flow. `start`: when it began, if the record
+    /// says so.
     fn since_last(
         &mut self,
         mut flow: FlowRecord,
         counter: Counter,
         row: &DataRow<'_>,
-        version: u16,
-        is_reverse: bool,
+        (version, is_reverse): (u16, bool),
+        start: Option<UnixMillis>,
     ) -> FlowRecord {
         use super::element::Slot;
         let Counter::Running { packets: total_packets } = counter else { return flow };
         if is_implausible(&flow) {
             return flow;
         }
-        // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on).
+        // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on). YAF has 0x1f
+        // for a flow of one packet, and marks what continues another flow in the highest bit.
         // Element 233: 2 flow deleted.
-        let over = matches!(row.number(Slot::EndReason as usize), 1 | 3 | 4 | 5)
+        let over = matches!(row.number(Slot::EndReason as usize) & 0x7f, 1 | 3 | 4 | 5 | 0x1f)
             || row.number(Slot::FirewallEvent as usize) == 2;
         let key = Key::new(version, &flow, row.number(Slot::FlowId as usize), is_reverse);
         let packets = if total_packets { flow.packets.as_u64() } else { 0 };
         let (octets, packets) = self.totals.advance(
             key,
             (flow.octets.as_u64(), packets),
-            flow.end,
+            (start, flow.end),
             over,
             self.limits.running_totals,
         );
@@ -305,7 +319,7 @@ impl Work<'_> {
         plan: &OptionsPlan,
         domain: u32,
         set: Piece<'_>,
-        system_init: &mut Option<crate::units::UnixMillis>,
+        system_init: &mut Option<UnixMillis>,
     ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {

@@ -39,19 +39,33 @@ impl Known {
 
     fn with_source(self, source: RateSource) -> Self {
         match self {
-            Self::Rate(rate) => Self::Rate(rate.with_source(source)),
+            Self::Rate(rate) => Self::Rate(learnt_from(rate, source)),
             other => other,
         }
     }
 }
 
+/// Who described a sampler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// Its domain, or domains that only send options.
+    Own,
+    /// Other domains that have records.
+    Neighbours,
+}
+
+/// The same rate, learnt from `source`. That whole flows were selected stays marked.
+fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
+    if rate.source() == RateSource::FlowSelection { rate } else { rate.with_source(source) }
+}
+
 /// The grace time of a domain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 enum Grace {
-    /// No record without a sampler yet.
+    /// No record that waited for a rate yet.
     #[default]
     Unseen,
-    /// Since the first such record: its end, and when it was received.
+    /// Since the first record: its end, and when it was received.
     Since { record: UnixMillis, received: UnixMillis },
     /// Over.
     Over,
@@ -70,6 +84,8 @@ struct Domain {
     parts: Vec<Statement>,
     /// Statements about samplers.
     samplers: Vec<Statement>,
+    /// Its statements about the whole domain were found to be garbled, and say nothing.
+    garbled: bool,
     /// What `wide` and `parts` come to, worked out when they change.
     #[serde(skip)]
     rate: Option<Known>,
@@ -85,6 +101,9 @@ impl Domain {
     }
 
     fn work_out(&self) -> Known {
+        if self.garbled {
+            return Known::Nothing;
+        }
         if let Some(wide) = self.wide {
             return Known::from_statement(wide);
         }
@@ -142,9 +161,9 @@ impl Rates {
 
     /// Takes in an announcement; true where it changed what is known.
     pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
-        let Announcement { domain, sampler, rate, part } = *announcement;
+        let Announcement { domain, sampler, rate, part, garbled } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
-        let rate = rate.map(|rate| rate.with_source(source));
+        let rate = rate.map(|rate| learnt_from(rate, source));
         let domains = &self.domains;
         let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::statements).sum());
         let room = total < STATEMENTS_MAX;
@@ -152,6 +171,7 @@ impl Rates {
         let changed = self.find_or_add(domain).and_then(|domain| {
             let before = domain.statements();
             let changed = match (sampler, part) {
+                (None, _) if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
                 (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
                 (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
@@ -174,16 +194,22 @@ impl Rates {
     }
 
     /// The rate of a sampler: as its own domain describes it; otherwise as the exporter's other domains do, if there is
-    /// only one rate.
-    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> Known {
+    /// only one rate. Where one of those has records of its own, its sampler of that number need not be this domain's, which
+    /// may yet describe it: then this is [`Source::Neighbours`].
+    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> (Known, Source) {
         match self.find(domain).map_or(Known::Nothing, |domain| domain.sampler(sampler)) {
-            Known::Nothing => self
-                .domains
-                .iter()
-                .fold(Known::Nothing, |known, domain| known.and(domain.sampler(sampler)))
-                .with_source(RateSource::Exporter),
-            known => known,
+            Known::Nothing => {}
+            known => return (known, Source::Own),
         }
+        let (mut found, mut source) = (Known::Nothing, Source::Own);
+        for domain in &self.domains {
+            let known = domain.sampler(sampler);
+            if known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
+                source = Source::Neighbours;
+            }
+            found = found.and(known);
+        }
+        (found.with_source(RateSource::Exporter), source)
     }
 
     /// The rate that holds for a whole domain.
@@ -199,7 +225,7 @@ impl Rates {
             .with_source(RateSource::Exporter)
     }
 
-    /// Sees a record without sampler. True where the domain's grace time ends with it.
+    /// Sees a record. True where the domain's grace time ends with it.
     pub(super) fn seen(&mut self, domain: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
         let Some(domain) = self.find_or_add(domain) else { return false };
         match domain.grace {
