@@ -68,7 +68,8 @@ pub struct Limits {
     pub domains: usize,
     /// Octets of data sets that wait for their template.
     pub hold_octets: usize,
-    /// How long a data set waits for its template.
+    /// How long a data set waits for its template. Twice the half an hour after which routers repeat them by default, so
+    /// that one lost template loses nothing.
     pub hold_ms: i64,
     /// Flow keys with a running total (element 85).
     pub running_totals: usize,
@@ -82,7 +83,7 @@ impl Default for Limits {
             template_fields: 512,
             domains: 256,
             hold_octets: 4 << 20,
-            hold_ms: 30 * 60 * 1000,
+            hold_ms: 60 * 60 * 1000,
             running_totals: 65_536,
         }
     }

@@ -18,8 +18,8 @@ use crate::units::UnixMillis;
 /// Gaps remembered for late datagrams.
 const GAPS_MAX: usize = 16;
 
-/// Datagrams in which a duplicate is recognised.
-const RECENT: usize = 16;
+/// Datagrams in which a duplicate is recognised. Paths that double datagrams deliver both within milliseconds.
+const RECENT: usize = 128;
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
@@ -297,21 +297,38 @@ impl Sequence {
     }
 }
 
-/// The last datagrams of a domain, by number and checksum.
+/// The last [`RECENT`] datagrams of a domain, by number and checksum.
+///
+/// Neither would do alone. Numbers come again: from exporters that start anew or number nothing, and from two that share
+/// a domain; what is new must not be taken for a duplicate. And among so many checksums one datagram in thirty million
+/// would look like another one, which is days at best; that it has the same number as well is not to be expected.
+///
+/// The order in which datagrams come does not matter. A duplicate that comes later than the window counts as a datagram
+/// of its own: nothing tells it from one of an exporter that counts anew.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Recent {
-    seen: [(u32, u32); RECENT],
+    /// Number and checksum side by side, in a ring. Grows to its size once.
+    seen: Vec<u64>,
+    /// The oldest, where the ring is full.
     at: u8,
 }
 
 impl Recent {
     /// True where the very datagram is among the last ones; otherwise it is one of them now.
     pub(super) fn contains_or_add(&mut self, number: u32, checksum: u32) -> bool {
-        if self.seen.contains(&(number, checksum)) {
+        let datagram = u64::from(number) << 32 | u64::from(checksum);
+        // All of them are compared: a loop without a way out becomes a few wide instructions.
+        if self.seen.iter().fold(false, |found, &seen| found | (seen == datagram)) {
             return true;
         }
-        self.seen[usize::from(self.at) % RECENT] = (number, checksum);
-        self.at = (self.at + 1) % 16;
+        if self.seen.len() < RECENT {
+            self.seen.reserve_exact(RECENT - self.seen.len());
+            self.seen.push(datagram);
+        } else {
+            let at = usize::from(self.at) % RECENT;
+            self.seen[at] = datagram;
+            self.at = u8::try_from((at + 1) % RECENT).expect("less than 256");
+        }
         false
     }
 }
