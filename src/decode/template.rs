@@ -28,8 +28,8 @@ pub(super) struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// An element that we never look at. Scope types of v9 (RFC 3954 6.1) are no element numbers.
-    pub(super) const OPAQUE: u32 = u32::MAX;
+    /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
+    pub(super) const SCOPE: u32 = u32::MAX;
 }
 
 /// What a template describes.
