@@ -29,10 +29,12 @@ impl ExporterDecoder {
             return Ok(Fate::Duplicate);
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
+        let (export, shift) = self.counts.export_time(stated, received, limits);
         let context = Context {
             version: 9,
             domain: id,
-            export: self.counts.export_time(stated, received),
+            export,
+            shift,
             uptime: Some(uptime),
             received,
             system_init: None,

@@ -4,14 +4,18 @@ use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan};
+use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::Key;
 use super::{Domain, Error, IMPLAUSIBLE, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
-use crate::units::{Octets, Packets};
+use crate::units::{Octets, Packets, UnixMillis};
 
 /// Octets of a set's header.
 const SET_HEADER: usize = 4;
+
+/// By how much an exporter may differ in what it says of the instant at which it started.
+const INIT_JITTER_MS: i64 = 60_000;
 
 /// What the sets of a datagram came to.
 #[derive(Debug)]
@@ -96,6 +100,7 @@ impl Work<'_> {
         let Some(template) = templates.get(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
             let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
+            self.counts.crowded_sets += expired.sets;
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
@@ -106,8 +111,12 @@ impl Work<'_> {
                 self.flows(plan, &context, set)
             }
             AnyPlan::Options(plan) => {
-                let (records, result) = self.options(plan, context.domain, set, system_init);
+                let mut started = None;
+                let (records, result) = self.options(plan, context.domain, set, &mut started);
                 outcome.options = outcome.options.saturating_add(records);
+                if let Some(started) = started {
+                    self.started(domain, context, started);
+                }
                 (records, result)
             }
         };
@@ -146,6 +155,31 @@ impl Work<'_> {
     pub(super) fn doubt_templates(&mut self, domain: &mut Domain) {
         domain.templates.doubt();
         let expired = self.hold.forget(domain.version, domain.id);
+        self.counts.expired(expired, self.hold);
+    }
+
+    /// The exporter says when it started. Where that is another run than the one it spoke of before, nothing that was
+    /// said in that one is used any more, although no number may have shown the restart.
+    fn started(&mut self, domain: &mut Domain, context: &Context, init: UnixMillis) {
+        let stated = context.export.plus(-context.shift);
+        let ran = Uptime::since(init, stated, context.received);
+        let before = domain.ran.replace(ran);
+        let was = domain.system_init.replace(init);
+        let is_other = was.zip(before).is_some_and(|(was, before)| {
+            // The same instant told again is the same run, wherever its clock has been set meanwhile.
+            init.since(was).abs() > INIT_JITTER_MS && ran.began_after(before)
+        });
+        // Over TCP a session's templates are of one run.
+        if !is_other || domain.session.is_some() || domain.sequence.is_shared() {
+            return;
+        }
+        // What came since is of the new run; the header's whole seconds may make that a second longer.
+        let begun = context.received.plus(-i64::from(ran.millis) - 1000);
+        if domain.templates.doubt_before(begun) {
+            self.counts.restarts += 1;
+            domain.sequence.start_anew();
+        }
+        let expired = self.hold.forget_before(domain.version, domain.id, begun);
         self.counts.expired(expired, self.hold);
     }
 
@@ -277,6 +311,7 @@ impl Work<'_> {
             over,
             self.limits.running_totals,
         );
+        self.counts.totals_forgotten = self.totals.forgotten();
         flow.octets = Octets::new(octets);
         if total_packets {
             flow.packets = Packets::new(packets);
@@ -305,7 +340,7 @@ impl Work<'_> {
         plan: &OptionsPlan,
         domain: u32,
         set: Piece<'_>,
-        system_init: &mut Option<crate::units::UnixMillis>,
+        started: &mut Option<UnixMillis>,
     ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {
@@ -320,7 +355,7 @@ impl Work<'_> {
             let row = places.row(set.data, at);
             self.counts.options_records += 1;
             self.out.announcements.extend(options::announcement(domain, &row));
-            *system_init = options::system_init(&row).or(*system_init);
+            *started = options::system_init(&row).or(*started);
             (at, count) = (next, count + 1);
         }
         (count, leftover(set, at))

@@ -121,6 +121,18 @@ impl Templates {
         self.templates.iter_mut().for_each(|template| template.defined = None);
     }
 
+    /// The same for those received before `begun`; later ones are of the new run. False: there were none.
+    pub(super) fn doubt_before(&mut self, begun: UnixMillis) -> bool {
+        let mut doubted = false;
+        for template in &mut self.templates {
+            if template.defined.is_some_and(|defined| defined < begun) {
+                template.defined = None;
+                doubted = true;
+            }
+        }
+        doubted
+    }
+
     /// Takes in a definition received at `now`; a new id only if there is `room`.
     pub(super) fn define(
         &mut self,

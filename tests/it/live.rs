@@ -221,6 +221,7 @@ fn contention(rows: &BTreeMap<String, BTreeMap<u32, String>>) {
         // One exporter, one processor.
         ("holds", 4 << 20),
         ("held records", 64 << 20),
+        ("running totals", 1 << 19),
     ];
     for (name, limit) in limits {
         assert_eq!(rows[name][&3], limit.to_string(), "{name}");
