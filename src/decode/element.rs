@@ -102,8 +102,17 @@ slots! {
         FlowSpacing = [397],
         SystemInit = [160],
         Domain = [149],
-        // What part of the exporter a statement is about, where it is not a whole domain.
-        Part = [10, 14, 252, 253, 141, 142, 145, 234, 235],
+        // What part of the exporter a statement is about, where it is not a whole domain. Each counts for itself.
+        Ingress = [10],
+        Egress = [14],
+        PhysicalIngress = [252],
+        PhysicalEgress = [253],
+        LineCard = [141],
+        Port = [142],
+        Template = [145],
+        // The same by scope types of v9, which are no elements.
+        Interface = [],
+        Cache = [],
     }
 }
 

@@ -17,8 +17,8 @@
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::flow::Announcement;
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::flow::{Announcement, Part};
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Fractions of a probability that is not 1/n are given in billionths.
 const BILLION: u64 = 1_000_000_000;
@@ -40,6 +40,9 @@ impl OptionsPlan {
         let mut places = [None; OPTION_SLOTS];
         for &(slot, elements) in OPTIONS {
             places[slot as usize] = element::find(fields, 0, elements, Width::Number);
+        }
+        for (slot, scope) in [(OptionSlot::Interface, 2), (OptionSlot::Cache, 4)] {
+            places[slot as usize] = element::find(fields, FieldSpec::SCOPE, &[scope], Width::Number);
         }
         Self { layout: Layout::new(fields, &places) }
     }
@@ -81,9 +84,34 @@ pub(super) fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announce
     // A statement about domain 5 may come in domain 0, which stands for the whole exporter.
     let scope = u32::try_from(number(OptionSlot::Domain)).unwrap_or_default();
     let domain = if scope == 0 { domain } else { scope };
-    let part = Some(number(OptionSlot::Part)).filter(|&part| part != 0 && sampler.is_none());
+    let part = if sampler.is_none() { part(row) } else { None };
     let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
     Some(Announcement { domain, sampler, rate, part, garbled })
+}
+
+/// The part that a record is about; 0 is none. An interface is more than what it belongs to, and a record can be
+/// traced to it. A pair of interfaces, or a physical one (which records need not name), is something else.
+fn part(row: &OptionsRow<'_>) -> Option<Part> {
+    let named = |slot: OptionSlot| Some(row.number(slot as usize)).filter(|&number| number != 0);
+    let other = |element, slot| named(slot).map(|number| Part::Other(element, number));
+    let pair = named(OptionSlot::Ingress).is_some() && named(OptionSlot::Egress).is_some();
+    let interface = |slot: OptionSlot, part: fn(IfIndex) -> Part| {
+        named(slot)
+            .filter(|_| !pair)
+            .and_then(|index| u32::try_from(index).ok())
+            .map(|index| part(IfIndex(index)))
+    };
+    interface(OptionSlot::Interface, Part::Interface)
+        .or_else(|| interface(OptionSlot::Ingress, Part::Ingress))
+        .or_else(|| interface(OptionSlot::Egress, Part::Egress))
+        .or_else(|| other(10, OptionSlot::Ingress))
+        .or_else(|| other(14, OptionSlot::Egress))
+        .or_else(|| other(252, OptionSlot::PhysicalIngress))
+        .or_else(|| other(253, OptionSlot::PhysicalEgress))
+        .or_else(|| other(142, OptionSlot::Port))
+        .or_else(|| other(141, OptionSlot::LineCard))
+        .or_else(|| other(145, OptionSlot::Template))
+        .or_else(|| other(4, OptionSlot::Cache))
 }
 
 /// What is said of how packets were picked; 0 where it is not said.

@@ -4,6 +4,7 @@ use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan};
+use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::Key;
 use super::{Domain, Error, IMPLAUSIBLE, Work, read};
@@ -12,6 +13,9 @@ use crate::units::{Octets, Packets, UnixMillis};
 
 /// Octets of a set's header.
 const SET_HEADER: usize = 4;
+
+/// By how much an exporter may differ in what it says of the instant at which it started.
+const INIT_JITTER_MS: i64 = 60_000;
 
 /// What the sets of a datagram came to.
 #[derive(Debug)]
@@ -106,6 +110,7 @@ impl Work<'_> {
                 return; // No record waits.
             }
             let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
+            self.counts.crowded_sets += expired.sets;
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
@@ -116,8 +121,12 @@ impl Work<'_> {
                 self.flows(plan, &context, set)
             }
             AnyPlan::Options(plan) => {
-                let (records, result) = self.options(plan, context.domain, set, system_init);
+                let mut started = None;
+                let (records, result) = self.options(plan, context.domain, set, &mut started);
                 outcome.options = outcome.options.saturating_add(records);
+                if let Some(started) = started {
+                    self.started(domain, context, started);
+                }
                 (records, result)
             }
         };
@@ -156,6 +165,31 @@ impl Work<'_> {
     pub(super) fn doubt_templates(&mut self, domain: &mut Domain) {
         domain.templates.doubt();
         let expired = self.hold.forget(domain.version, domain.id);
+        self.counts.expired(expired, self.hold);
+    }
+
+    /// The exporter says when it started. Where that is another run than the one it spoke of before, nothing that was
+    /// said in that one is used any more, although no number may have shown the restart.
+    fn started(&mut self, domain: &mut Domain, context: &Context, init: UnixMillis) {
+        let stated = context.export.plus(-context.shift);
+        let ran = Uptime::since(init, stated, context.received);
+        let before = domain.ran.replace(ran);
+        let was = domain.system_init.replace(init);
+        let is_other = was.zip(before).is_some_and(|(was, before)| {
+            // The same instant told again is the same run, wherever its clock has been set meanwhile.
+            init.since(was).abs() > INIT_JITTER_MS && ran.began_after(before)
+        });
+        // Over TCP a session's templates are of one run.
+        if !is_other || domain.session.is_some() || domain.sequence.is_shared() {
+            return;
+        }
+        // What came since is of the new run; the header's whole seconds may make that a second longer.
+        let begun = context.received.plus(-i64::from(ran.millis) - 1000);
+        if domain.templates.doubt_before(begun) {
+            self.counts.restarts += 1;
+            domain.sequence.start_anew();
+        }
+        let expired = self.hold.forget_before(domain.version, domain.id, begun);
         self.counts.expired(expired, self.hold);
     }
 
@@ -291,6 +325,7 @@ impl Work<'_> {
             over,
             self.limits.running_totals,
         );
+        self.counts.totals_forgotten = self.totals.forgotten();
         flow.octets = Octets::new(octets);
         if total_packets {
             flow.packets = Packets::new(packets);
@@ -319,7 +354,7 @@ impl Work<'_> {
         plan: &OptionsPlan,
         domain: u32,
         set: Piece<'_>,
-        system_init: &mut Option<UnixMillis>,
+        started: &mut Option<UnixMillis>,
     ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {
@@ -334,7 +369,7 @@ impl Work<'_> {
             let row = places.row(set.data, at);
             self.counts.options_records += 1;
             self.out.announcements.extend(options::announcement(domain, &row));
-            *system_init = options::system_init(&row).or(*system_init);
+            *started = options::system_init(&row).or(*started);
             (at, count) = (next, count + 1);
         }
         (count, leftover(set, at))

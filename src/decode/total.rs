@@ -102,6 +102,17 @@ impl Totals {
         self.forgotten
     }
 
+    /// Forgets the older generation, or the only one there is, because the flows of all exporters are too many. False:
+    /// there is none.
+    pub(super) fn give_way(&mut self) -> bool {
+        if self.old.is_empty() {
+            core::mem::swap(&mut self.old, &mut self.young);
+        }
+        let gone = core::mem::take(&mut self.old).len();
+        self.forgotten += gone as u64;
+        gone > 0
+    }
+
     /// Octets and packets since the last record of the flow. `over`: this is its last record.
     pub(super) fn advance(
         &mut self,

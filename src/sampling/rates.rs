@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::flow::Part;
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Domains remembered of one exporter.
 const DOMAINS_MAX: usize = 1024;
@@ -71,7 +72,19 @@ enum Grace {
     Over,
 }
 
-type Statement = (u64, Option<SamplingRate>);
+type Statement<K> = (K, Option<SamplingRate>);
+
+/// An interface where packets were looked at, and whether that was on their way out.
+pub(super) type Point = (IfIndex, bool);
+
+/// What is known of a domain as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    /// The domain-wide statement, or what all parts agree on.
+    rate: Known,
+    /// Interfaces have statements of their own that say something else.
+    by_interface: bool,
+}
 
 /// What is known of one observation domain. The lists are sorted by their numbers.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -80,15 +93,15 @@ struct Domain {
     grace: Grace,
     /// The domain-wide statement, if there was one.
     wide: Option<Option<SamplingRate>>,
-    /// Statements about interfaces and line cards.
-    parts: Vec<Statement>,
+    /// Statements about interfaces, line cards and the like.
+    parts: Vec<Statement<Part>>,
     /// Statements about samplers.
-    samplers: Vec<Statement>,
+    samplers: Vec<Statement<u64>>,
     /// Its statements about the whole domain were found to be garbled, and say nothing.
     garbled: bool,
     /// What `wide` and `parts` come to, worked out when they change.
     #[serde(skip)]
-    rate: Option<Known>,
+    rate: Option<Whole>,
 }
 
 impl Domain {
@@ -96,18 +109,38 @@ impl Domain {
         self.parts.len() + self.samplers.len()
     }
 
-    fn rate(&self) -> Known {
+    fn whole(&self) -> Whole {
         self.rate.unwrap_or_else(|| self.work_out())
     }
 
-    fn work_out(&self) -> Known {
+    fn work_out(&self) -> Whole {
         if self.garbled {
-            return Known::Nothing;
+            return Whole { rate: Known::Nothing, by_interface: false };
         }
-        if let Some(wide) = self.wide {
-            return Known::from_statement(wide);
+        let agreed = || {
+            let parts = self.parts.iter().map(|&(_, rate)| Known::from_statement(rate));
+            parts.fold(Known::Nothing, Known::and)
+        };
+        let rate = self.wide.map_or_else(agreed, Known::from_statement);
+        let by_interface = self
+            .parts
+            .iter()
+            .any(|&(part, own)| !matches!(part, Part::Other(..)) && Known::from_statement(own) != rate);
+        Whole { rate, by_interface }
+    }
+
+    /// The rate of records without a sampler that were observed at `point`: that of the interface, or of the domain.
+    fn at(&self, (interface, is_egress): Point) -> Known {
+        let whole = self.whole();
+        if !whole.by_interface {
+            return whole.rate;
         }
-        self.parts.iter().fold(Known::Nothing, |known, &(_, rate)| known.and(Known::from_statement(rate)))
+        let way = if is_egress { Part::Egress(interface) } else { Part::Ingress(interface) };
+        let own = |part: Part| self.parts.binary_search_by_key(&part, |&(part, _)| part).ok();
+        match own(way).or_else(|| own(Part::Interface(interface))) {
+            Some(at) => Known::from_statement(self.parts[at].1),
+            None => whole.rate,
+        }
     }
 
     fn sampler(&self, sampler: u64) -> Known {
@@ -130,7 +163,12 @@ pub(super) struct Rates {
 }
 
 /// Puts a statement into a list. True where it changed something; `None` where there is no `room` for a new one.
-fn state(list: &mut Vec<Statement>, id: u64, rate: Option<SamplingRate>, room: bool) -> Option<bool> {
+fn state<K: Copy + Ord>(
+    list: &mut Vec<Statement<K>>,
+    id: K,
+    rate: Option<SamplingRate>,
+    room: bool,
+) -> Option<bool> {
     match list.binary_search_by_key(&id, |&(id, _)| id) {
         Ok(at) => Some(core::mem::replace(&mut list[at].1, rate) != rate),
         Err(_) if !room => None,
@@ -212,16 +250,34 @@ impl Rates {
         (found.with_source(RateSource::Exporter), source)
     }
 
-    /// The rate that holds for a whole domain.
+    /// The rate that holds for a whole domain, if no interface has another one.
     pub(super) fn domain(&self, domain: u32) -> Known {
-        self.find(domain).map_or(Known::Nothing, Domain::rate)
+        match self.find(domain).map(Domain::whole) {
+            None => Known::Nothing,
+            Some(whole) if whole.by_interface => Known::Ambiguous,
+            Some(whole) => whole.rate,
+        }
     }
 
-    /// What all domains agree on.
-    pub(super) fn exporter(&self) -> Known {
+    /// True where records of a domain that name no sampler may have different rates.
+    pub(super) fn is_by_interface(&self, domain: u32) -> bool {
+        match self.find(domain).map(Domain::whole) {
+            Some(whole) if whole.by_interface || whole.rate != Known::Nothing => whole.by_interface,
+            // What other domains say may stand in for it.
+            _ => self.domains.iter().any(|domain| domain.whole().by_interface),
+        }
+    }
+
+    /// The rate of records of a domain that were observed at `point`.
+    pub(super) fn at(&self, domain: u32, point: Point) -> Known {
+        self.find(domain).map_or(Known::Nothing, |domain| domain.at(point))
+    }
+
+    /// What all domains agree on for such records: an interface has the same number in each.
+    pub(super) fn exporter(&self, point: Point) -> Known {
         self.domains
             .iter()
-            .fold(Known::Nothing, |known, domain| known.and(domain.rate()))
+            .fold(Known::Nothing, |known, domain| known.and(domain.at(point)))
             .with_source(RateSource::Exporter)
     }
 

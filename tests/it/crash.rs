@@ -131,7 +131,8 @@ fn settings(port: u16, processors: usize, flush: &str) -> String {
     format!(
         "[receive]\nlisten = [\"127.0.0.1:{port}\"]\nprocessors = {processors}\n\
          [ledger]\nurl = \"LEDGER\"\nflush = \"{flush}\"\n\
-         [journal]\nsegment = \"1MiB\"\nsync = \"5ms\"\n[meter]\nbucket = \"end\"\n"
+         [journal]\nsegment = \"1MiB\"\nsync = \"5ms\"\n\
+         [decode]\nclock_skew = \"36500d\"\n[meter]\nbucket = \"end\"\n"
     )
 }
 

@@ -88,7 +88,7 @@ impl Bench {
         let held = self.processor.held();
         assert_eq!(totals.records, totals.metered_records + totals.expired_records + held.records);
         assert_eq!(totals.raw_octets, totals.metered_octets + totals.expired_octets + self.held_volume());
-        assert_eq!(held.record_octets, self.processor.held_memory as u64);
+        assert_eq!(held.record_octets, self.processor.weight.records as u64);
     }
 }
 
@@ -103,7 +103,7 @@ fn two_hundred_exporters_stay_within_the_bound_and_nothing_is_lost() {
         for exporter in 0..200 {
             let template = if (exporter + round) % 3 == 0 { NAMED } else { UNNAMED };
             bench.feed(exporter, EXPORT_MS, &[data(template, EXPORT_MS, 24)]);
-            assert!(bench.processor.held_memory <= LIMIT);
+            assert!(bench.processor.weight.records <= LIMIT);
         }
         bench.drain();
         bench.nothing_is_lost();
@@ -126,7 +126,7 @@ fn two_hundred_exporters_stay_within_the_bound_and_nothing_is_lost() {
     bench.processor.expire(UnixMillis(EXPORT_MS + 3_600_000));
     bench.drain();
     bench.nothing_is_lost();
-    assert_eq!((bench.processor.held().records, bench.processor.held_memory), (0, 0));
+    assert_eq!((bench.processor.held().records, bench.processor.weight.records), (0, 0));
     assert!(bench.totals.expired_records > expired);
 }
 
@@ -146,7 +146,7 @@ fn who_floods_the_hold_pushes_out_nobody_else() {
     bench.feed(0, EXPORT_MS, &templates());
     for _ in 0..2000 {
         bench.feed(0, EXPORT_MS, &[data(NAMED, EXPORT_MS, 24)]);
-        assert!(bench.processor.held_memory <= LIMIT);
+        assert!(bench.processor.weight.records <= LIMIT);
     }
     bench.drain();
     assert!(bench.totals.expired_records > 0);
@@ -268,7 +268,7 @@ fn an_exporter_that_comes_back_has_its_records() {
     let configure = |accept| registry.configure(&[], accept, Arc::new(Versions::new(Vec::new())));
     configure(false);
     bench.processor.expire(UnixMillis(EXPORT_MS));
-    assert_eq!((bench.processor.states.len(), bench.processor.held_memory), (0, 0));
+    assert_eq!((bench.processor.states.len(), bench.processor.weight.records), (0, 0));
     configure(true);
     bench.feed(1, EXPORT_MS, &[data(NAMED, EXPORT_MS, 20)]);
     assert_eq!(bench.processor.held().records, 60);
@@ -320,7 +320,7 @@ fn a_flush_has_what_was_announced_for() {
     assert_eq!(bench.processor.held().records, 6000);
     bench.drain();
     bench.nothing_is_lost();
-    assert_eq!((bench.totals.metered_records, bench.processor.held_memory), (6000, 0));
+    assert_eq!((bench.totals.metered_records, bench.processor.weight.records), (6000, 0));
 }
 
 /// What every part of a checkpoint looks like, so that no change of the format goes by unnoticed.
