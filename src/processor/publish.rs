@@ -33,9 +33,9 @@ impl StreamProcessor {
         own.held.store(held.records + held.sets, Relaxed);
         let exporters = self.states.len() as u64;
         let limits = &self.config.decode;
-        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
+        own.templates.limit.store(exporters.saturating_mul(limits.templates as u64), Relaxed);
         own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
-        own.holds.limit.store(exporters * limits.hold_octets as u64, Relaxed);
+        own.holds.limit.store(exporters.saturating_mul(limits.hold_octets as u64), Relaxed);
         own.holds.set_current(held.set_octets);
         own.held_records.set_current(held.record_octets);
         own.usage.set_current(self.usage_rows() as u64);
