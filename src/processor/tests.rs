@@ -1,4 +1,5 @@
 mod holds;
+mod random;
 
 use core::net::{IpAddr, Ipv4Addr};
 
