@@ -52,10 +52,27 @@ pub enum Unreadable {
 /// Encodes a state.
 #[must_use]
 pub fn write<T: Serialize>(state: &T) -> Vec<u8> {
+    let written = postcard::to_extend(state, head());
+    summed(written.expect("no state has a part that cannot be serialised"))
+}
+
+/// A checkpoint with these octets as its state, whatever they are: to see what is made of those that are none.
+#[must_use]
+pub fn seal(state: &[u8]) -> Vec<u8> {
+    let mut written = head();
+    written.extend_from_slice(state);
+    summed(written)
+}
+
+/// What goes before a state, with room for the checksum.
+fn head() -> Vec<u8> {
     let mut head = vec![MARK[0], MARK[1], FORMAT];
     head.extend([0; CHECKSUM]);
-    let mut written =
-        postcard::to_extend(state, head).expect("no state has a part that cannot be serialised");
+    head
+}
+
+/// Fills in the checksum.
+fn summed(mut written: Vec<u8>) -> Vec<u8> {
     let (head, state) = written.split_at_mut(MARK.len() + 1 + CHECKSUM);
     head[MARK.len() + 1..].copy_from_slice(&crc32fast::hash(state).to_le_bytes());
     written
