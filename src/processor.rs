@@ -145,6 +145,9 @@ pub struct BadCheckpoint {
     pub reason: Unreadable,
 }
 
+/// Says whether an exporter is this processor's.
+type Ours = Box<dyn Fn(IpAddr) -> bool + Send>;
+
 /// Looks at a batch and at what classification found of it, an entry a record.
 pub type Observer = Box<dyn FnMut(&[FlowRecord], &[Classified]) + Send>;
 
@@ -163,6 +166,8 @@ pub struct StreamProcessor {
     parted: Vec<(String, Remembered)>,
     /// What all exporters together take.
     weight: Weight,
+    /// Whose states this processor takes up; nobody's before it is told.
+    ours: Option<Ours>,
     /// Records that had to leave for want of room since the last drain.
     crowded_out: u64,
     classified: Vec<Classified>,
@@ -200,6 +205,7 @@ impl StreamProcessor {
             released: Vec::new(),
             parted: Vec::new(),
             weight: Weight::default(),
+            ours: None,
             crowded_out: 0,
             classified: Vec::new(),
             observer: None,
@@ -347,27 +353,38 @@ impl StreamProcessor {
     ///
     /// # Errors
     /// See [`Self::feed`].
-    pub fn take_up_waiting(&mut self, ours: impl Fn(IpAddr) -> bool) -> Result<(), BadCheckpoint> {
+    pub fn take_up_waiting(
+        &mut self,
+        ours: impl Fn(IpAddr) -> bool + Send + 'static,
+    ) -> Result<(), BadCheckpoint> {
+        self.ours = Some(Box::new(ours));
         for address in self.registry.left() {
-            if !ours(address) || !self.registry.allows(address) {
-                continue;
-            }
-            let Some(left) = self.registry.take_state(address) else { continue };
-            let unreadable = |reason| BadCheckpoint { exporter: address, reason };
-            let waits = Memory::waits(&left).map_err(unreadable)?;
-            match if waits { self.registry.admit(address) } else { None } {
-                Some(entry) => {
-                    let mut memory = Memory::restore(left, entry.id).map_err(unreadable)?;
-                    let before = *memory.decoder.counts();
-                    let had_sessions = memory.decoder.end_all_sessions();
-                    self.begin(address, entry, memory);
-                    // What waited in a session has expired just now: the next drain tells the difference.
-                    let begun = self.states.get_mut(&address).expect("begun above");
-                    (begun.drained, begun.dirty) = (before, had_sessions);
-                }
-                None => self.registry.leave_state(address, left),
-            }
+            self.take_up(address, true)?;
         }
+        Ok(())
+    }
+
+    /// Takes up the state left for one exporter, where it is ours, allowed, and something waits in it. `is_start`: the
+    /// sessions in it are over.
+    fn take_up(&mut self, address: IpAddr, is_start: bool) -> Result<(), BadCheckpoint> {
+        if !self.ours.as_ref().is_some_and(|ours| ours(address)) || !self.registry.allows(address) {
+            return Ok(());
+        }
+        let Some(left) = self.registry.take_state(address) else { return Ok(()) };
+        let taken = Memory::waits(&left).and_then(|waits| {
+            let entry = if waits { self.registry.admit(address) } else { None };
+            entry.map(|entry| Ok((Memory::restore(left.clone(), entry.id)?, entry))).transpose()
+        });
+        let Ok(Some((mut memory, entry))) = taken else {
+            self.registry.leave_state(address, left);
+            return taken.map(drop).map_err(|reason| BadCheckpoint { exporter: address, reason });
+        };
+        let before = *memory.decoder.counts();
+        let had_sessions = is_start && memory.decoder.end_all_sessions();
+        self.begin(address, entry, memory);
+        // What waited in a session has expired just now: the next drain tells the difference.
+        let begun = self.states.get_mut(&address).expect("begun above");
+        (begun.drained, begun.dirty) = (before, had_sessions);
         Ok(())
     }
 
@@ -454,6 +471,11 @@ impl StreamProcessor {
                 false
             }
         });
+        // Who is allowed again is taken up, heard or not, as at a start. What cannot be read stays left, and is told when
+        // its exporter is heard.
+        for address in self.registry.left() {
+            let _ = self.take_up(address, false);
+        }
     }
 
     /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name.

@@ -129,6 +129,7 @@ impl ExporterSampling {
             return;
         }
         let mut grace_over = false;
+        let waited = self.hold.len();
         let mut kept = from;
         // The last answer that holds for every record of its domain and sampler.
         let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
@@ -179,6 +180,10 @@ impl ExporterSampling {
             }
         }
         records.truncate(kept);
+        if self.hold.len() > waited && self.policy.as_ref() != Some(policy) {
+            // What waits now waits by the word of this policy. Where an earlier one comes back, it has not seen them.
+            self.policy = None;
+        }
         if grace_over {
             self.release(policy, records);
         }

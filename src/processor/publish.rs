@@ -33,7 +33,7 @@ impl StreamProcessor {
         own.held.store(held.records + held.sets, Relaxed);
         let exporters = self.states.len() as u64;
         let limits = &self.config.decode;
-        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
+        own.templates.limit.store(exporters.saturating_mul(limits.templates as u64), Relaxed);
         own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
         self.publish_weight();
         own.usage.set_current(self.usage_rows() as u64);

@@ -1,4 +1,5 @@
 mod holds;
+mod random;
 mod room;
 
 use core::net::{IpAddr, Ipv4Addr};

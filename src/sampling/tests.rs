@@ -747,6 +747,22 @@ fn the_operator_maps_interfaces_to_rates() {
     }
 }
 
+/// A rate for all that is set, taken back, and set again: what came in between is freed as well.
+#[test]
+fn a_policy_that_comes_back_frees_what_came_meanwhile() {
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[named(), data(5, 10)])]);
+    let look = |pipe: &mut Pipe, over: bool| {
+        pipe.policy.over = over.then(|| rate(7, 1, RateSource::Override));
+        pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+        (pipe.settled.len(), pipe.sampling.held_records())
+    };
+    assert_eq!(look(&mut pipe, true), (1, 0));
+    assert_eq!(look(&mut pipe, false), (1, 0));
+    pipe.take(&ipfix(1, 1, &[data(5, 20)]));
+    // Nobody looked while the rate was taken back.
+    assert_eq!(look(&mut pipe, true), (2, 0));
+}
+
 #[test]
 fn a_map_that_comes_later_frees_what_waits_at_its_interfaces() {
     let mut pipe = Pipe::default();

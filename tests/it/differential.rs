@@ -22,7 +22,7 @@ use netflow_parser::variable_versions::v9::FlowSetBody as Body9;
 use netflow_parser::{NetflowPacket, NetflowParser};
 
 use crate::live_support::{Site, number, output};
-use crate::support::{Running, queued, until};
+use crate::support::{Running, free_port, queued, until};
 
 /// Of one capture: data records, packets and octets.
 type Figures = [u64; 3];
@@ -164,7 +164,7 @@ fn netflow_parser(capture: &Capture) -> Figures {
 /// nfcapd receives all captures of NetFlow and IPFIX, and nfdump prints what it stored: by source, flows, packets and
 /// octets, as scaled by the rates that nfcapd has understood.
 fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     std::fs::create_dir(directory).unwrap();
     let mut nfcapd = Running::start(
         Command::new("nfcapd")

@@ -11,6 +11,7 @@ use fluxoscope::units::UnixMillis;
 use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, said, v5};
+use crate::support::free_port;
 
 /// What softflowd exports of one capture, in one protocol, unsampled, is in the ledger to the octet.
 fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
@@ -155,10 +156,6 @@ fn table(port: u16, table: u32) -> BTreeMap<String, BTreeMap<u32, String>> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// In and out octets, in and out packets, by the first key.
 fn by_direction(rows: &[Value], key: &str) -> BTreeMap<String, [u64; 4]> {
     let mut sums: BTreeMap<String, [u64; 4]> = BTreeMap::new();
