@@ -31,7 +31,8 @@ pub struct GenerateArgs {
     /// Sampling rate that the exporters announce: 0 none (in sFlow: 1), 1 unsampled, N one of N packets
     #[arg(long, value_name = "N", default_value_t = 0)]
     sampling: u32,
-    /// When the first record is exported: RFC 3339, or a date (UTC) [default: 2026-01-15]
+    /// When the first record is exported: RFC 3339, or a date (UTC) [default: 2026-01-15]. A daemon that is sent to
+    /// believes dates that are no older than its `[decode] clock_skew`
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     start: Option<Timestamp>,
     /// Seconds that the export goes over, by the clocks of the exporters

@@ -141,7 +141,7 @@ const CUSTOMERS: &str = "[[customer]]\nname = \"one\"\nprefixes = [\"20.0.0.0/8\
 /// Protocols, and the network that their exporters are in.
 const PROTOCOLS: [(Protocol, u8); 3] = [(Protocol::V5, 21), (Protocol::V9, 22), (Protocol::Ipfix, 23)];
 
-/// Settings of a daemon that listens on `port`.
+/// Settings of a daemon that listens on `port`. What is sent has dates of its own, which must count however old they are.
 fn settings(port: u16, processors: usize, flush: &str) -> String {
     format!(
         "[receive]\nlisten = [\"127.0.0.1:{port}\"]\nprocessors = {processors}\n\
