@@ -218,7 +218,7 @@ impl World {
             sets = (sets.0 + counts.expired_sets, sets.1 + counts.expired_octets);
             if let Some(state) = self.processor.states.get(&exporter) {
                 assert_eq!(state.memory.sampling.held_records(), memory.sampling.held_records());
-                assert_eq!(state.memory.sampling.chunks(), memory.sampling.chunks());
+                assert_eq!(state.memory.sampling.held_octets(), memory.sampling.held_octets());
             }
         }
         let totals = &self.totals;
