@@ -110,6 +110,8 @@ slots! {
         LineCard = [141],
         Port = [142],
         Template = [145],
+        IngressVrf = [234],
+        EgressVrf = [235],
         // The same by scope types of v9, which are no elements.
         Interface = [],
         Cache = [],

@@ -111,6 +111,8 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
         .or_else(|| other(142, OptionSlot::Port))
         .or_else(|| other(141, OptionSlot::LineCard))
         .or_else(|| other(145, OptionSlot::Template))
+        .or_else(|| other(234, OptionSlot::IngressVrf))
+        .or_else(|| other(235, OptionSlot::EgressVrf))
         .or_else(|| other(4, OptionSlot::Cache))
 }
 
