@@ -296,12 +296,15 @@ pub fn snmp_message(input: &[u8]) {
 }
 
 /// What a ledger gives back as a checkpoint. It is the ledger's own, so what is checked is that damage is told, and
-/// that nothing is made of it but a state or an error.
+/// that nothing is made of it but a state or an error; also where its checksum is right.
 pub fn checkpoint(input: &[u8]) {
-    let left = Remembered { state: input.to_vec(), ..Remembered::default() };
-    let mut stream = restored(vec![(IpAddr::from([192, 0, 2, 1]), left)]);
-    if let Err(error) = stream.take_up_waiting(|_| true) {
-        assert!(error.to_string().starts_with("the checkpoint of exporter 192.0.2.1 "), "{error}");
+    let sealed = fluxoscope::processor::checkpoint::seal(input.get(7..).unwrap_or_default());
+    for state in [input.to_vec(), sealed] {
+        let left = Remembered { state, ..Remembered::default() };
+        let mut stream = restored(vec![(IpAddr::from([192, 0, 2, 1]), left)]);
+        if let Err(error) = stream.take_up_waiting(|_| true) {
+            assert!(error.to_string().starts_with("the checkpoint of exporter 192.0.2.1 "), "{error}");
+        }
     }
 }
 

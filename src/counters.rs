@@ -92,8 +92,12 @@ pub struct Processor {
     pub templates: Table,
     /// Rows in the usage table.
     pub usage: Table,
-    /// Octets of data sets that wait for their template.
+    /// Octets of memory that data sets waiting for their template take. A failure is a set that had to leave for want of
+    /// room.
     pub holds: Table,
+    /// Flows whose running total is remembered, over all exporters. A failure is one that was forgotten for want of
+    /// room: it counts whole once more.
+    pub running_totals: Table,
     /// Octets of memory that records waiting for a sampling rate take, over all exporters. A failure is a record that
     /// had to leave for want of room: let go before its grace time was over, or expired.
     pub held_records: Table,
@@ -148,6 +152,8 @@ pub struct Exporter {
     pub clock_ahead: AtomicU64,
     /// Datagrams whose export time was more than an hour before their reception: their usage is booked there.
     pub clock_behind: AtomicU64,
+    /// Datagrams whose export time was too long before their reception to be believed: that ruled.
+    pub clock_shifted: AtomicU64,
     /// Records and sets held now.
     pub held: AtomicU64,
     /// Records that waited in vain.
@@ -203,6 +209,7 @@ impl Exporter {
             lost_told: AtomicU64::new(0),
             clock_ahead: AtomicU64::new(0),
             clock_behind: AtomicU64::new(0),
+            clock_shifted: AtomicU64::new(0),
             held: AtomicU64::new(0),
             expired_records: AtomicU64::new(0),
             rate_numerator: AtomicU32::new(0),

@@ -38,7 +38,7 @@ use crate::ledger::{self, Ledger};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
 use crate::receive::{socket, tcp};
-use crate::setup::{self, InForce};
+use crate::setup;
 use crate::snmp;
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
@@ -95,10 +95,11 @@ pub enum Error {
     /// What decoding remembered cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
-    /// Journals without an identity, where another state directory has gone on with those that the ledger knows.
+    /// Journals without an identity, where the ledger knows journals of another one.
     #[error(
-        "the journals in {path} have no identity, and another state directory goes on with those that the ledger knows; \
-         move them away to begin with new ones"
+        "the journals in {path} came without an identity, and the ledger knows journals of another one: where they are \
+         the same, put back the lost `identity`, or what they hold would count twice; otherwise move them away to begin \
+         with new ones"
     )]
     OthersJournals {
         /// Where they are.
@@ -146,6 +147,8 @@ struct Shared {
     committed: Vec<AtomicU64>,
     /// By processor: flushes on their way to the ledger.
     in_flight: Vec<AtomicU64>,
+    /// The ledger's writer has ended: no flush gets there any more.
+    writer_ended: AtomicBool,
     /// Where export datagrams are taken.
     listening: Vec<SocketAddr>,
     /// Where TCP connections are taken.
@@ -241,6 +244,7 @@ pub fn run(
         flushed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         committed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         in_flight: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
+        writer_ended: AtomicBool::new(false),
         listening,
         listening_tcp,
         snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
@@ -299,7 +303,10 @@ pub fn run(
 
     let writer = {
         let (shared, journal) = (Arc::clone(&shared), config.journal.clone());
-        spawn("ledger", move || writer::run(committer, &waiting, &views, &journal, &shared, &events))
+        spawn("ledger", move || {
+            writer::run(committer, &waiting, &views, &journal, &shared, &events);
+            shared.writer_ended.store(true, Relaxed);
+        })
     };
     info!(processors = config.receive.processors, "Running.");
 
@@ -389,10 +396,14 @@ fn reload(
     let (answer, answered) = mpsc::channel();
     let registry = Arc::clone(registry);
     let put = move |committer: &mut Committer| {
-        let outcome: Result<InForce, Error> =
-            setup::put_in_force(&config, accepts_unknown(&config), committer.ledger(), &registry, now_ms())
-                .map_err(Error::from)
-                .and_then(|in_force| committer.show(&in_force).map(|()| in_force).map_err(Error::from));
+        let outcome =
+            setup::put_in_force(&config, accepts_unknown(&config), committer.ledger(), &registry, now_ms());
+        if let Ok(in_force) = &outcome
+            && let Err(error) = committer.show(in_force)
+        {
+            // It is in force all the same; names are shown with what is committed for them.
+            warn!(%error, "What the new configuration names could not be shown.");
+        }
         let _ = answer.send(outcome.map(|in_force| in_force.sha256).map_err(|e| e.to_string()));
     };
     requests
@@ -550,12 +561,14 @@ fn spawn_signals(events: &SyncSender<Event>, shared: &Arc<Shared>) -> io::Result
     // Not joined: it waits for signals until the process ends.
     spawn("signals", move || {
         for signal in signals.forever() {
-            let event = if signal == SIGHUP { Event::Reload(None) } else { Event::Stop };
-            if signal != SIGHUP {
-                // At once, also for who waits in the middle of a reload or of catching up.
-                shared.stopping.store(true, Relaxed);
+            if signal == SIGHUP {
+                // Where there is no room, reloads wait already; a signal to stop must not queue up behind this one.
+                let _ = events.try_send(Event::Reload(None));
+                continue;
             }
-            if events.send(event).is_err() {
+            // At once, also for who waits in the middle of a reload or of catching up.
+            shared.stopping.store(true, Relaxed);
+            if events.send(Event::Stop).is_err() {
                 return;
             }
         }

@@ -51,10 +51,11 @@ const IMPLAUSIBLE: u64 = 1 << 48;
 /// A domain that was silent for so long may give way to a new one.
 const DOMAIN_IDLE_MS: i64 = 3_600_000;
 
-/// How far an exporter's clock may be behind before it is counted.
+/// How far an exporter's clock may be behind before it is counted. What is counted still rules, up to a bound.
 const CLOCK_BEHIND_MS: i64 = 3_600_000;
 
-/// Bounds on what one exporter can make us remember.
+/// Bounds on what one exporter can make us remember, and two on what all of a processor can: those the processor keeps,
+/// by [`ExporterDecoder::let_oldest_set_go`] and [`ExporterDecoder::forget_totals`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Templates (data and options) over all domains.
@@ -68,10 +69,18 @@ pub struct Limits {
     pub domains: usize,
     /// Octets of data sets that wait for their template.
     pub hold_octets: usize,
-    /// How long a data set waits for its template.
+    /// How long a data set waits for its template. Twice the half an hour after which routers repeat them by default, so
+    /// that one lost template loses nothing.
     pub hold_ms: i64,
+    /// Octets of memory that such sets of all exporters of a processor may take.
+    pub hold_octets_all: usize,
     /// Flow keys with a running total (element 85).
     pub running_totals: usize,
+    /// Such keys of all exporters of a processor.
+    pub running_totals_all: usize,
+    /// How far an export time may lie before its reception. Beyond that it is a wrong clock, not a late datagram, and
+    /// the time of reception rules: all times move with it.
+    pub clock_skew_ms: i64,
 }
 
 impl Default for Limits {
@@ -82,8 +91,11 @@ impl Default for Limits {
             template_fields: 512,
             domains: 256,
             hold_octets: 4 << 20,
-            hold_ms: 30 * 60 * 1000,
+            hold_ms: 60 * 60 * 1000,
+            hold_octets_all: 64 << 20,
             running_totals: 65_536,
+            running_totals_all: 524_288,
+            clock_skew_ms: 365 * 24 * 60 * 60 * 1000,
         }
     }
 }
@@ -148,10 +160,16 @@ pub struct Counts {
     pub expired_sets: u64,
     /// Octets of their records.
     pub expired_octets: u64,
+    /// Of them, those that had to leave for want of room.
+    pub crowded_sets: u64,
+    /// Running totals forgotten for want of room: their flows count whole once more.
+    pub totals_forgotten: u64,
     /// Datagrams whose export time was after their reception; the time of reception ruled.
     pub clock_ahead: u64,
     /// Datagrams whose export time was more than an hour before their reception.
     pub clock_behind: u64,
+    /// Datagrams whose export time was further back than [`Limits::clock_skew_ms`]; the time of reception ruled.
+    pub clock_shifted: u64,
     /// Flows whose times had to be moved: into the hour before the export time, or start before end.
     pub clamped: u64,
     /// Templates there are now, data and options.
@@ -176,7 +194,10 @@ struct Domain {
     sequence: sequence::Sequence,
     recent: sequence::Recent,
     templates: template::Templates,
+    /// When the exporter started, as its options records say, by its own clock ...
     system_init: Option<UnixMillis>,
+    /// ... and for how long it had run when it said so.
+    ran: Option<sequence::Uptime>,
 }
 
 /// All that decoding remembers of one exporter.
@@ -333,6 +354,29 @@ impl ExporterDecoder {
         self.hold.sets()
     }
 
+    /// Octets of memory that these sets take.
+    #[must_use]
+    pub fn held_memory(&self) -> usize {
+        self.hold.cost()
+    }
+
+    /// Expires the oldest waiting set, because those of all exporters take too much room. False: none waits.
+    pub fn let_oldest_set_go(&mut self) -> bool {
+        let mut expired = hold::Expired::default();
+        let went = self.hold.drop_oldest(&mut expired);
+        self.counts.crowded_sets += expired.sets;
+        self.counts.expired(expired, &self.hold);
+        went
+    }
+
+    /// Forgets the older generation of running totals (all, where there is only one), because those of all exporters are
+    /// too many. False: there are none.
+    pub fn forget_totals(&mut self) -> bool {
+        let went = self.totals.give_way();
+        self.counts.totals_forgotten = self.totals.forgotten();
+        went
+    }
+
     /// Flows whose running total is remembered.
     #[must_use]
     pub fn running_totals(&self) -> usize {
@@ -346,7 +390,7 @@ impl ExporterDecoder {
         counts.template_refusals
             + counts.domain_refusals
             + counts.sflow.source_refusals
-            + self.totals.forgotten()
+            + counts.totals_forgotten
     }
 
     /// Splits what is remembered into the domain at `at` and the rest.
@@ -416,6 +460,7 @@ impl Domain {
             recent: sequence::Recent::default(),
             templates: template::Templates::default(),
             system_init: None,
+            ran: None,
         }
     }
 
@@ -433,16 +478,24 @@ impl Domain {
 }
 
 impl Counts {
-    /// Where the export time is after reception, reception rules. Both clock faults are counted.
-    fn export_time(&mut self, stated: UnixMillis, received: UnixMillis) -> UnixMillis {
-        if stated > received {
-            self.clock_ahead += 1;
-            return received;
+    /// The instant at which a datagram counts as exported, and by how many milliseconds that is later than what it
+    /// states. No exporter can know the future, so where the export time is after reception, reception rules; and where
+    /// it is too far before it. What a datagram says of other instants then moves with it. Clock faults are counted.
+    fn export_time(
+        &mut self,
+        stated: UnixMillis,
+        received: UnixMillis,
+        limits: &Limits,
+    ) -> (UnixMillis, i64) {
+        let behind = received.since(stated);
+        self.clock_ahead += u64::from(behind < 0);
+        self.clock_behind += u64::from(behind > CLOCK_BEHIND_MS);
+        if behind > limits.clock_skew_ms {
+            self.clock_shifted += 1;
+        } else if behind >= 0 {
+            return (stated, 0);
         }
-        if received.since(stated) > CLOCK_BEHIND_MS {
-            self.clock_behind += 1;
-        }
-        stated
+        (received, behind)
     }
 
     /// Counts what became of a datagram.

@@ -58,17 +58,24 @@ impl SamplingPolicy {
     #[must_use]
     pub fn ruling(&self, record: &FlowRecord) -> Option<SamplingRate> {
         if !self.interfaces.is_empty() {
-            let is_egress = match record.observed {
-                Observed::Unknown => self.at_egress,
-                Observed::Ingress => false,
-                Observed::Egress => true,
-            };
-            let interface = if is_egress { record.output } else { record.input };
+            let (interface, _) = self.observation_point(record);
             if let Ok(at) = self.interfaces.binary_search_by_key(&interface, |&(interface, _)| interface) {
                 return Some(self.interfaces[at].1.with_source(RateSource::Override));
             }
         }
         self.over.map(|rate| rate.with_source(RateSource::Override))
+    }
+
+    /// The interface where a record's packets were looked at, and whether that was on their way out.
+    #[inline]
+    #[must_use]
+    pub fn observation_point(&self, record: &FlowRecord) -> (IfIndex, bool) {
+        let is_egress = match record.observed {
+            Observed::Unknown => self.at_egress,
+            Observed::Ingress => false,
+            Observed::Egress => true,
+        };
+        (if is_egress { record.output } else { record.input }, is_egress)
     }
 }
 

@@ -209,6 +209,20 @@ impl FlowRecord {
     }
 }
 
+/// What part of an exporter an options record is about, where it is not about a whole domain.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Part {
+    /// An interface, whichever way packets pass it (v9 scope type 2).
+    Interface(IfIndex),
+    /// The packets that come in by an interface (element 10).
+    Ingress(IfIndex),
+    /// The packets that leave by an interface (element 14).
+    Egress(IfIndex),
+    /// Something that no record can be traced to: a line card, a port, a template, ... The number of the element (or of
+    /// the v9 scope type) that names it, because each of them counts for itself, and its number.
+    Other(u16, u64),
+}
+
 /// What one options record says of sampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Announcement {
@@ -218,7 +232,9 @@ pub struct Announcement {
     pub sampler: Option<u64>,
     /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
     pub rate: Option<SamplingRate>,
-    /// The interface or line card that it is about, where it is not about the whole domain. The domain's rate is then
-    /// what all its parts agree on; where they differ, it is ambiguous.
-    pub part: Option<u64>,
+    /// What part of the domain it is about, where it is not about all of it.
+    pub part: Option<Part>,
+    /// True where the record contradicts itself: its exporter's options data is not what its template says, and nothing
+    /// that it states of whole domains is believed.
+    pub garbled: bool,
 }

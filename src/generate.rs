@@ -1,4 +1,4 @@
-//! Export traffic of known totals: NetFlow v5, v9 or IPFIX for a configuration, with the usage that must come of it.
+//! Export traffic of known totals: NetFlow v5, v9, IPFIX or sFlow for a configuration, with the usage that must come of it.
 //!
 //! Every flow is *made for* an account (customer, link, direction): addresses, AS numbers and interfaces are chosen so
 //! that the rules of the billing point leave no other. So the truth is known before anything is decoded, and it is
@@ -14,6 +14,7 @@ mod maker;
 mod plan;
 mod random;
 mod send;
+mod sflow;
 mod truth;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,7 +23,7 @@ use std::io;
 use std::path::Path;
 
 use self::encode::Stream;
-use self::maker::Maker;
+use self::maker::{Maker, Sample};
 use crate::config::Config;
 use crate::receive::pcap_write::CaptureWriter;
 use crate::units::UnixMillis;
@@ -40,6 +41,8 @@ pub enum Protocol {
     V9,
     /// IPFIX (RFC 7011).
     Ipfix,
+    /// sFlow version 5: samples of one packet each, with the beginning of its frame.
+    Sflow,
 }
 
 impl FromStr for Protocol {
@@ -50,7 +53,8 @@ impl FromStr for Protocol {
             "v5" | "5" | "netflow5" => Ok(Self::V5),
             "v9" | "9" | "netflow9" => Ok(Self::V9),
             "ipfix" | "v10" | "10" => Ok(Self::Ipfix),
-            _ => Err(format!("`{text}` is not a protocol; write v5, v9 or ipfix")),
+            "sflow" | "sflow5" => Ok(Self::Sflow),
+            _ => Err(format!("`{text}` is not a protocol; write v5, v9, ipfix or sflow")),
         }
     }
 }
@@ -68,7 +72,8 @@ pub struct Options {
     pub start: UnixMillis,
     /// Over how many seconds the export goes.
     pub span_seconds: u32,
-    /// The sampling rate that exporters announce: 0 none, 1 unsampled, n one of n packets.
+    /// The sampling rate that exporters announce: 0 none (in sFlow, where each sample states one, 1), 1 unsampled, n one
+    /// of n packets.
     pub sampling: u32,
 }
 
@@ -139,6 +144,9 @@ pub fn generate(
         sink(&stream.datagram(export_time(options.protocol, now))).map_err(Error::Io)
     };
     let mut streams = maker.streams(config, options);
+    // sFlow states no times: a sample belongs to the instant at which its datagram is received, so that is when it is
+    // booked.
+    let mut samples: Vec<Vec<Sample>> = streams.iter().map(|_| Vec::new()).collect();
     let span_ms = u128::from(options.span_seconds) * 1000;
     let mut second = options.start.seconds();
     for n in 0..options.records {
@@ -146,21 +154,25 @@ pub fn generate(
         let now = options.start.plus(i64::try_from(passed).expect("less than the span"));
         if now.seconds() != second {
             second = now.seconds();
-            for stream in &mut streams {
+            for (stream, samples) in streams.iter_mut().zip(&mut samples) {
                 if stream.waiting_since().is_some_and(|since| now.since(since) >= STALE_MS) {
                     emit(stream, now)?;
+                    maker.book(samples, now);
                 }
             }
         }
-        let (site, flow) = maker.flow(now)?;
+        let (site, flow, sample) = maker.flow(now)?;
+        samples[site].extend(sample);
         if streams[site].push(&flow, now) {
             emit(&mut streams[site], now)?;
+            maker.book(&mut samples[site], now);
         }
     }
     let end = options.start.plus(i64::from(options.span_seconds) * 1000);
     for stream in streams.iter_mut().filter(|stream| stream.waiting_since().is_some()) {
         emit(stream, end)?;
     }
+    samples.iter_mut().for_each(|samples| maker.book(samples, end));
     let (truth, skipped) = maker.finish();
     Ok(Generated { truth, datagrams, skipped })
 }
@@ -224,7 +236,7 @@ const STALE_MS: i64 = 5_000;
 /// after its export.
 fn export_time(protocol: Protocol, now: UnixMillis) -> UnixMillis {
     match protocol {
-        Protocol::V5 => now,
+        Protocol::V5 | Protocol::Sflow => now,
         Protocol::V9 | Protocol::Ipfix => UnixMillis::from_seconds(now.plus(999).seconds()),
     }
 }

@@ -8,10 +8,11 @@
 pub mod checkpoint;
 pub mod exporters;
 mod publish;
+mod room;
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use crate::usage::{FlushTotals, Remembered, UsageRow};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
 use publish::{add_difference, publish_refusals};
+use room::Weight;
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
 /// batch stays in the second-level cache.
@@ -36,10 +38,6 @@ const BATCH_RECORDS: usize = 512;
 
 /// Records that the batch keeps room for: one that had to take a whole hold does not keep that much for ever.
 const BATCH_ROOM: usize = 16 * BATCH_RECORDS;
-
-/// When waiting records take too much room, one part in so many of it is made free at once, so that the exporters are
-/// not looked through for every datagram.
-const ROOM_AT_ONCE: usize = 64;
 
 /// At most one message of a kind in this time.
 const REPORT_EVERY_MS: i64 = 60_000;
@@ -147,6 +145,9 @@ pub struct BadCheckpoint {
     pub reason: Unreadable,
 }
 
+/// Says whether an exporter is this processor's.
+type Ours = Box<dyn Fn(IpAddr) -> bool + Send>;
+
 /// Looks at a batch and at what classification found of it, an entry a record.
 pub type Observer = Box<dyn FnMut(&[FlowRecord], &[Classified]) + Send>;
 
@@ -163,8 +164,10 @@ pub struct StreamProcessor {
     released: Vec<FlowRecord>,
     /// Checkpoints of exporters that a reload took away since the last drain.
     parted: Vec<(String, Remembered)>,
-    /// Octets of memory that records waiting for a rate take, over all exporters.
-    held_memory: usize,
+    /// What all exporters together take.
+    weight: Weight,
+    /// Whose states this processor takes up; nobody's before it is told.
+    ours: Option<Ours>,
     /// Records that had to leave for want of room since the last drain.
     crowded_out: u64,
     classified: Vec<Classified>,
@@ -190,6 +193,7 @@ impl StreamProcessor {
         let own = &counters.processors[index];
         own.usage.limit.store(config.meter.rows_max as u64, Relaxed);
         own.held_records.limit.store(config.sampling.hold_octets as u64, Relaxed);
+        own.running_totals.limit.store(config.decode.running_totals_all as u64, Relaxed);
         Self {
             index,
             config,
@@ -200,7 +204,8 @@ impl StreamProcessor {
             decoded: Decoded::default(),
             released: Vec::new(),
             parted: Vec::new(),
-            held_memory: 0,
+            weight: Weight::default(),
+            ours: None,
             crowded_out: 0,
             classified: Vec::new(),
             observer: None,
@@ -273,6 +278,7 @@ impl StreamProcessor {
             return Ok(Taken::Rejected);
         }
         let state = self.states.get_mut(&source).expect("admitted above");
+        let before = Weight::of(&state.memory);
         if state.memory.decoder.held_octets() > 0 {
             // What waited too long is not released any more, however seldom somebody looks.
             state.memory.decoder.expire(&self.config.decode, self.now);
@@ -282,6 +288,7 @@ impl StreamProcessor {
             && payload.is_empty()
         {
             state.memory.decoder.end_session(session);
+            self.weight.change(before, Weight::of(&state.memory));
             return Ok(Taken::Yes);
         }
         state.seen = received;
@@ -306,7 +313,6 @@ impl StreamProcessor {
             }
         }
         let sampling = &mut state.memory.sampling;
-        let held_before = sampling.held_memory();
         if !self.decoded.announcements.is_empty() {
             // A grace time that was over before counts as over, however seldom somebody looks.
             sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
@@ -317,45 +323,16 @@ impl StreamProcessor {
         sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
         self.decoded.records.append(&mut self.released);
         self.crowded_out += sampling.take_crowded_out();
-        self.held_memory = self.held_memory + sampling.held_memory() - held_before;
+        self.weight.change(before, Weight::of(&state.memory));
         if let Some(newest) = self.decoded.records.last() {
             counters.rate_numerator.store(newest.rate.numerator(), Relaxed);
             counters.rate_denominator.store(newest.rate.denominator(), Relaxed);
         }
-        if self.held_memory > self.config.sampling.hold_octets {
-            self.make_room();
-        }
+        self.make_room();
         if self.decoded.records.len() >= BATCH_RECORDS {
             self.settle();
         }
         Ok(Taken::Yes)
-    }
-
-    /// Brings the waiting records within their bound: again and again the exporter that holds most gives way. So one
-    /// that holds no more than its share never does, whatever others send.
-    fn make_room(&mut self) {
-        let limit = self.config.sampling.hold_octets;
-        let enough = limit - limit / ROOM_AT_ONCE;
-        let mut holds: BinaryHeap<(usize, IpAddr)> = self
-            .states
-            .iter()
-            .map(|(address, state)| (state.memory.sampling.held_memory(), *address))
-            .collect();
-        while self.held_memory > enough
-            && let Some((before, address)) = holds.pop()
-        {
-            let state = self.states.get_mut(&address).expect("its address was just read");
-            let sampling = &mut state.memory.sampling;
-            if !sampling.give_way(&state.entry.policy, &mut self.decoded.records) {
-                break;
-            }
-            state.dirty = true;
-            self.crowded_out += sampling.take_crowded_out();
-            let after = sampling.held_memory();
-            self.held_memory = self.held_memory + after - before;
-            holds.push((after, address));
-        }
-        self.counters.processors[self.index].held_records.set_current(self.held_memory as u64);
     }
 
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
@@ -376,32 +353,43 @@ impl StreamProcessor {
     ///
     /// # Errors
     /// See [`Self::feed`].
-    pub fn take_up_waiting(&mut self, ours: impl Fn(IpAddr) -> bool) -> Result<(), BadCheckpoint> {
+    pub fn take_up_waiting(
+        &mut self,
+        ours: impl Fn(IpAddr) -> bool + Send + 'static,
+    ) -> Result<(), BadCheckpoint> {
+        self.ours = Some(Box::new(ours));
         for address in self.registry.left() {
-            if !ours(address) || !self.registry.allows(address) {
-                continue;
-            }
-            let Some(left) = self.registry.take_state(address) else { continue };
-            let unreadable = |reason| BadCheckpoint { exporter: address, reason };
-            let waits = Memory::waits(&left).map_err(unreadable)?;
-            match if waits { self.registry.admit(address) } else { None } {
-                Some(entry) => {
-                    let mut memory = Memory::restore(left, entry.id).map_err(unreadable)?;
-                    let before = *memory.decoder.counts();
-                    let had_sessions = memory.decoder.end_all_sessions();
-                    self.begin(address, entry, memory);
-                    // What waited in a session has expired just now: the next drain tells the difference.
-                    let begun = self.states.get_mut(&address).expect("begun above");
-                    (begun.drained, begun.dirty) = (before, had_sessions);
-                }
-                None => self.registry.leave_state(address, left),
-            }
+            self.take_up(address, true)?;
         }
         Ok(())
     }
 
+    /// Takes up the state left for one exporter, where it is ours, allowed, and something waits in it. `is_start`: the
+    /// sessions in it are over.
+    fn take_up(&mut self, address: IpAddr, is_start: bool) -> Result<(), BadCheckpoint> {
+        if !self.ours.as_ref().is_some_and(|ours| ours(address)) || !self.registry.allows(address) {
+            return Ok(());
+        }
+        let Some(left) = self.registry.take_state(address) else { return Ok(()) };
+        let taken = Memory::waits(&left).and_then(|waits| {
+            let entry = if waits { self.registry.admit(address) } else { None };
+            entry.map(|entry| Ok((Memory::restore(left.clone(), entry.id)?, entry))).transpose()
+        });
+        let Ok(Some((mut memory, entry))) = taken else {
+            self.registry.leave_state(address, left);
+            return taken.map(drop).map_err(|reason| BadCheckpoint { exporter: address, reason });
+        };
+        let before = *memory.decoder.counts();
+        let had_sessions = is_start && memory.decoder.end_all_sessions();
+        self.begin(address, entry, memory);
+        // What waited in a session has expired just now: the next drain tells the difference.
+        let begun = self.states.get_mut(&address).expect("begun above");
+        (begun.drained, begun.dirty) = (before, had_sessions);
+        Ok(())
+    }
+
     fn begin(&mut self, source: IpAddr, entry: Arc<Entry>, memory: Memory) {
-        self.held_memory += memory.sampling.held_memory();
+        self.weight.change(Weight::default(), Weight::of(&memory));
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
         self.named.insert(entry.id, Arc::clone(&entry.counters));
@@ -460,7 +448,7 @@ impl StreamProcessor {
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
         let own = &self.counters.processors[self.index];
-        let held_memory = &mut self.held_memory;
+        let weight = &mut self.weight;
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
                 self.named.insert(entry.id, Arc::clone(&entry.counters));
@@ -475,7 +463,7 @@ impl StreamProcessor {
                 state.publish();
                 // What waits does so in the checkpoint: nobody holds it here.
                 state.entry.counters.held.store(0, Relaxed);
-                *held_memory -= state.memory.sampling.held_memory();
+                weight.change(Weight::of(&state.memory), Weight::default());
                 let changed = state.memory.take_changes();
                 let chunks = state.memory.sampling.chunks();
                 registry.leave_state(*address, Remembered { state: changed.state.clone(), chunks });
@@ -483,6 +471,11 @@ impl StreamProcessor {
                 false
             }
         });
+        // Who is allowed again is taken up, heard or not, as at a start. What cannot be read stays left, and is told when
+        // its exporter is heard.
+        for address in self.registry.left() {
+            let _ = self.take_up(address, false);
+        }
     }
 
     /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name.
@@ -545,9 +538,9 @@ impl StreamProcessor {
             if state.memory.decoder.held_octets() == 0 && state.memory.sampling.held_records() == 0 {
                 continue;
             }
-            let before = state.memory.sampling.held_memory();
+            let before = Weight::of(&state.memory);
             look(state, &mut self.released);
-            self.held_memory = self.held_memory + state.memory.sampling.held_memory() - before;
+            self.weight.change(before, Weight::of(&state.memory));
             self.decoded.records.append(&mut self.released);
             if self.decoded.records.len() >= BATCH_RECORDS {
                 self.meter_batch();
@@ -604,10 +597,10 @@ impl StreamProcessor {
             state.drained = counts;
             state.drained_expired = expired;
             state.dirty = false;
-            let before = state.memory.sampling.held_memory();
+            let before = Weight::of(&state.memory);
             drained.checkpoints.push((address.to_string(), state.memory.take_changes()));
             // Chunks that are complete now have given back what they do not need.
-            self.held_memory = self.held_memory + state.memory.sampling.held_memory() - before;
+            self.weight.change(before, Weight::of(&state.memory));
         }
         let own = &self.counters.processors[self.index];
         own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);

@@ -1,18 +1,24 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
 //! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or v8 header's); the options record of the
-//! sampler that the record names; options for the whole observation domain; options of the exporter's other domains,
-//! where they all agree; the operator's default. Never a silent 1, never 0:
+//! sampler that the record names; options for the interface where the record was observed; options for the whole
+//! observation domain; options of the exporter's other domains, where they all agree; the operator's default. Never a
+//! silent 1, never 0:
 //!
 //! - A record that names a sampler which nobody has described waits for the description. A default does not stand in
-//!   for it: the exporter says that a rate exists, so any other number would be wrong.
+//!   for it: the exporter says that a rate exists, so any other number would be wrong. The description may come from
+//!   another domain of the exporter; but where that one has records, too, and so perhaps samplers of its own, it has to
+//!   last out the grace time of the record's domain, which may yet describe its own.
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
 //! - A record of a protocol without options (NetFlow v1, v5, v7, v8) that states no rate waits for nothing: the
 //!   operator's default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol has no place for a rate.
-//! - A statement that can be read in two ways, or that gives different rates for different interfaces, gives no rate:
-//!   the records it is about wait for a better one, or for the operator's override.
+//! - A statement that can be read in two ways gives no rate: the records it is about wait for a better one, or for the
+//!   operator's override.
+//! - Statements about parts of a domain that agree speak for all of it. Where they differ, a record goes by that of its
+//!   own interface: the input one, or the output one where it was observed on the way out. No record can be traced to a
+//!   line card or a template, so where those differ, or its own interface has no statement, it waits as well.
 //!
 //! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
 //! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
@@ -34,7 +40,7 @@ pub use hold::BadHold;
 
 use compact::Waiting;
 use hold::Hold;
-use rates::{Known, Rates};
+use rates::{Known, Point, Rates, Source};
 
 /// `[sampling]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +129,7 @@ impl ExporterSampling {
             return;
         }
         let mut grace_over = false;
+        let waited = self.hold.len();
         let mut kept = from;
         // The last answer that holds for every record of its domain and sampler.
         let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
@@ -160,12 +167,12 @@ impl ExporterSampling {
                 keep(records, at, &mut kept);
                 continue;
             }
-            if sampler.is_none() {
-                grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
-            }
-            match self.verdict(domain, sampler, policy) {
+            grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
+            let point = policy.observation_point(&records[at]);
+            match self.verdict(domain, sampler, point, policy) {
                 Verdict::Rate(rate) => {
-                    last = Some((domain, sampler, rate));
+                    let for_all = sampler.is_some() || !self.rates.is_by_interface(domain);
+                    last = for_all.then_some((domain, sampler, rate));
                     records[at].rate = rate;
                     keep(records, at, &mut kept);
                 }
@@ -173,6 +180,10 @@ impl ExporterSampling {
             }
         }
         records.truncate(kept);
+        if self.hold.len() > waited && self.policy.as_ref() != Some(policy) {
+            // What waits now waits by the word of this policy. Where an earlier one comes back, it has not seen them.
+            self.policy = None;
+        }
         if grace_over {
             self.release(policy, records);
         }
@@ -298,29 +309,43 @@ impl ExporterSampling {
     }
 
     /// The verdict on a record for which the operator has no rate of their own.
-    fn verdict(&self, domain: u32, sampler: Option<u64>, policy: &SamplingPolicy) -> Verdict {
+    fn verdict(&self, domain: u32, sampler: Option<u64>, point: Point, policy: &SamplingPolicy) -> Verdict {
         if let Some(sampler) = sampler {
             return match self.rates.sampler(domain, sampler) {
-                Known::Rate(rate) => Verdict::Rate(rate),
-                Known::Nothing | Known::Ambiguous => Verdict::Wait(Waiting::Described),
+                (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(domain) => {
+                    Verdict::Wait(Waiting::Grace)
+                }
+                (Known::Rate(rate), _) => Verdict::Rate(rate),
+                (Known::Nothing | Known::Ambiguous, _) => Verdict::Wait(Waiting::Described),
             };
         }
-        match self.rates.domain(domain) {
+        match self.rates.at(domain, point) {
             Known::Rate(rate) => return Verdict::Rate(rate),
             Known::Ambiguous => return Verdict::Wait(Waiting::Described),
             Known::Nothing if self.rates.in_grace(domain) => return Verdict::Wait(Waiting::Grace),
             Known::Nothing => {}
         }
-        self.after_grace(policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+        self.after_grace(point, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
     }
 
     /// What is left for a record whose domain announced nothing in time; `None` where the operator insists.
-    fn after_grace(&self, policy: &SamplingPolicy) -> Option<SamplingRate> {
-        match (self.rates.exporter(), policy.default) {
+    fn after_grace(&self, point: Point, policy: &SamplingPolicy) -> Option<SamplingRate> {
+        match (self.rates.exporter(point), policy.default) {
             (Known::Rate(rate), _) => Some(rate),
             (_, Some(default)) => Some(default.with_source(RateSource::Default)),
             _ if policy.require => None,
             _ => Some(SamplingRate::NOT_ANNOUNCED),
+        }
+    }
+
+    /// What a record gets that has to leave before its domain's grace time is over.
+    fn early(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Option<SamplingRate> {
+        let SamplerRef::Named(sampler) = record.sampler else {
+            return self.after_grace(policy.observation_point(record), policy);
+        };
+        match self.rates.sampler(record.domain, sampler) {
+            (Known::Rate(rate), _) => Some(rate),
+            (Known::Nothing | Known::Ambiguous, _) => None,
         }
     }
 
@@ -329,12 +354,13 @@ impl ExporterSampling {
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
+        let point = policy.observation_point(record);
         match record.sampler {
-            SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), policy),
+            SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), point, policy),
             silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
-            SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, policy),
+            SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
         }
     }
 
@@ -369,7 +395,7 @@ impl ExporterSampling {
         self.crowded_out += 1;
         let rate = match self.verdict_on(&held.record, policy) {
             Verdict::Rate(rate) => Some(rate),
-            Verdict::Wait(Waiting::Grace) => self.after_grace(policy),
+            Verdict::Wait(Waiting::Grace) => self.early(&held.record, policy),
             Verdict::Wait(Waiting::Described) => None,
         };
         match rate {

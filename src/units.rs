@@ -124,7 +124,7 @@ pub enum RateSource {
     NotAnnounced = 0,
     /// The operator's override.
     Override = 1,
-    /// In the data record itself (v9 elements 34 and 35, sFlow samples).
+    /// In the data record itself (elements 34, 50, 304 to 311; sFlow samples).
     Record = 2,
     /// The options record of the sampler that the data record names.
     Sampler = 3,
@@ -138,11 +138,14 @@ pub enum RateSource {
     Header = 7,
     /// A multiple of the rate in an sFlow sample, to make up for samples that the exporter dropped.
     Pool = 8,
+    /// Options of an exporter that picks whole flows (RFC 7014): right in the mean, but far less certain than a rate of
+    /// packets.
+    FlowSelection = 9,
 }
 
 impl RateSource {
     /// All sources, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotAnnounced,
         Self::Override,
         Self::Record,
@@ -152,6 +155,7 @@ impl RateSource {
         Self::Default,
         Self::Header,
         Self::Pool,
+        Self::FlowSelection,
     ];
 
     /// The source stored as `n`.
@@ -173,6 +177,7 @@ impl RateSource {
             Self::Default => "default",
             Self::Header => "header",
             Self::Pool => "sample-pool",
+            Self::FlowSelection => "flow-selection",
         }
     }
 }

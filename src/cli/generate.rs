@@ -25,13 +25,14 @@ pub struct GenerateArgs {
     /// What the traffic is derived from: the same seed gives the same octets
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// Export protocol of all exporters: v5, v9 or ipfix
+    /// Export protocol of all exporters: v5, v9, ipfix or sflow
     #[arg(long, value_name = "PROTOCOL", default_value = "v9")]
     proto: Protocol,
-    /// Sampling rate that the exporters announce: 0 none, 1 unsampled, N one of N packets
+    /// Sampling rate that the exporters announce: 0 none (in sFlow: 1), 1 unsampled, N one of N packets
     #[arg(long, value_name = "N", default_value_t = 0)]
     sampling: u32,
-    /// When the first record is exported: RFC 3339, or a date (UTC) [default: 2026-01-15]
+    /// When the first record is exported: RFC 3339, or a date (UTC) [default: 2026-01-15]. A daemon that is sent to
+    /// believes dates that are no older than its `[decode] clock_skew`
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     start: Option<Timestamp>,
     /// Seconds that the export goes over, by the clocks of the exporters
@@ -46,7 +47,8 @@ pub struct GenerateArgs {
     /// Records to send a second; 0: as fast as it goes
     #[arg(long, value_name = "R", default_value_t = 0, conflicts_with = "out")]
     rate: u64,
-    /// Where to write the true usage, as `usage --by customer,link,direction,bucket --format csv` must print it
+    /// Where to write the true usage, as `usage --by customer,link,direction,bucket --format csv` must print it. sFlow
+    /// states no times: what is sent is used when it is received, so only a capture of it has these buckets
     #[arg(long, value_name = "FILE.csv")]
     truth: Option<PathBuf>,
 }

@@ -240,7 +240,8 @@ impl Names {
             Key::Hour => time(k.bucket.0.div_euclid(3600) * 3600),
             Key::Day => time(k.bucket.0.div_euclid(86_400) * 86_400),
             Key::Month => {
-                let start = Timestamp::from_second(k.bucket.0).expect("buckets are of this era");
+                // A capture may state instants that no calendar has.
+                let Ok(start) = Timestamp::from_second(k.bucket.0) else { return time(k.bucket.0) };
                 let date = start.to_zoned(jiff::tz::TimeZone::UTC).date();
                 time(
                     date.first_of_month()
@@ -255,4 +256,39 @@ impl Names {
 /// RFC 3339 in UTC.
 fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClassId, CustomerId, LinkId};
+    use crate::units::SamplingRate;
+    use crate::usage::{BucketStart, UsageKey, UsageSums};
+
+    /// The last bucket of the meter, where a capture may get with an instant of its own making, is in the year 22385.
+    #[test]
+    fn a_month_beyond_any_calendar_is_its_number() {
+        let names = Names {
+            customers: HashMap::new(),
+            links: HashMap::new(),
+            classes: HashMap::new(),
+            exporters: HashMap::new(),
+        };
+        let key = |bucket| UsageKey {
+            bucket: BucketStart(bucket),
+            customer: CustomerId::LOCAL,
+            link: LinkId::NONE,
+            direction: Direction::None,
+            class: ClassId::DEFAULT,
+            family: Family::V4,
+            exporter: ExporterId(1),
+            rate: SamplingRate::NOT_ANNOUNCED,
+        };
+        let month =
+            |bucket| names.text(Key::Month, &UsageRow { key: key(bucket), sums: UsageSums::default() });
+        assert_eq!(month(644_245_094_100), "644245094100");
+        assert_eq!(month(-644_245_094_400), "-644245094400");
+        // 2026-01-15T00:05:00Z
+        assert_eq!(month(1_768_435_500), "2026-01-01T00:00:00Z");
+    }
 }

@@ -262,8 +262,12 @@ pub(super) fn decode(table: &Table<'_>) -> Limits {
     set(&mut section.domains, count(table, "domains", 1 << 20));
     let hold = octets(table, "hold_size", 0).and_then(|octets| usize::try_from(octets).ok());
     set(&mut section.hold_octets, hold);
+    let all = octets(table, "hold_size_all", 0).and_then(|octets| usize::try_from(octets).ok());
+    set(&mut section.hold_octets_all, all);
     set(&mut section.hold_ms, duration(table, "hold", 0));
     set(&mut section.running_totals, count(table, "running_totals", 1 << 24));
+    set(&mut section.running_totals_all, count(table, "running_totals_all", 1 << 30));
+    set(&mut section.clock_skew_ms, duration(table, "clock_skew", 0));
     section
 }
 

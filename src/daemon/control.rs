@@ -164,7 +164,7 @@ fn status(shared: &Shared) -> Value {
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
-                "held_records": table(&p.held_records),
+                "held_records": table(&p.held_records), "running_totals": table(&p.running_totals),
                 "journal_queue": table(&p.journal_queue),
                 "connections": table(&p.connections),
                 "connections_accepted": n(&p.connections_accepted),
@@ -191,6 +191,7 @@ fn status(shared: &Shared) -> Value {
                 "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "malformed_by_kind": kinds,
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
+                "clock_shifted": n(&e.clock_shifted),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })
         })

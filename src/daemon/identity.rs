@@ -5,7 +5,8 @@
 //! in `journal/identity`. It goes where the journals go, so a state directory that moves to another machine goes on.
 //!
 //! Journals from before there were identities stand in the ledger under their index alone. Their directory goes on where
-//! they stand, and only one directory may.
+//! they stand, and only one directory may. Where the ledger knows journals of an identity, journals without one may be
+//! those that lost theirs, and beginning with them anew would count all that they hold a second time: they are refused.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -61,11 +62,15 @@ impl Identity {
         }
         let unnamed = index.to_string();
         let own = format!("{unnamed}@{}", self.id);
-        let is_others = |source: &Source| {
-            let successor = source.key.strip_prefix(&unnamed).is_some_and(|rest| rest.starts_with('@'));
-            source.kind == SourceKind::Journal && successor && source.key != own
+        let sources = ledger.sources()?;
+        let mut journals = sources.iter().filter(|source| source.kind == SourceKind::Journal);
+        let is_known = journals.clone().any(|source| source.key == unnamed);
+        let is_others = |source: &Source| match (source.key.split_once('@'), source.key.split_once('/')) {
+            (Some((index, id)), _) => id != self.id && (index == unnamed || !is_known),
+            (None, Some((id, _))) => id != self.id && !is_known,
+            (None, None) => false,
         };
-        if ledger.sources()?.iter().any(is_others) {
+        if journals.any(is_others) {
             return Err(Error::OthersJournals { path: self.directory.clone() });
         }
         Ok(ledger.source_after(SourceKind::Journal, &own, Some(&unnamed))?)
@@ -139,5 +144,29 @@ mod tests {
         assert!(matches!(two.source(&mut ledger, 0), Err(Error::OthersJournals { .. })));
         // What the other one has beside them is new in any case.
         assert_eq!(two.source(&mut ledger, 1).expect("new").position, Position(0));
+    }
+
+    /// A directory whose identity is lost must not begin anew with all that its journals hold: that is counted already.
+    #[test]
+    fn journals_that_lost_their_identity_are_refused() {
+        let [one, place] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let mut ledger = ledger(place.path());
+        let before = Identity::of(one.path(), &[]).expect("written");
+        let source = before.source(&mut ledger, 0).expect("new");
+        advance(&mut ledger, &source, 100);
+        fs::remove_file(one.path().join("identity")).expect("it is there");
+        let after = Identity::of(one.path(), &[0]).expect("written");
+        assert!(matches!(after.source(&mut ledger, 0), Err(Error::OthersJournals { .. })));
+        // Also the next time, and also one whose number the ledger has never met.
+        let again = Identity::of(one.path(), &[0]).expect("read");
+        assert!(matches!(again.source(&mut ledger, 0), Err(Error::OthersJournals { .. })));
+        let [two] = [tempfile::tempdir().expect("a directory")];
+        let two = Identity::of(two.path(), &[7]).expect("written");
+        assert!(matches!(two.source(&mut ledger, 7), Err(Error::OthersJournals { .. })));
+        // A ledger that knows no journal takes them from their beginning on.
+        let new = tempfile::tempdir().expect("a directory");
+        let mut new = self::ledger(new.path());
+        assert_eq!(after.source(&mut new, 0).expect("new").position, Position(0));
+        assert_eq!(after.source(&mut new, 0).expect("known").position, Position(0));
     }
 }

@@ -38,8 +38,12 @@ pub(super) struct Intake {
     pub(super) mode: Mode,
     /// Everything before it is metered.
     pub(super) metered: Position,
-    /// Frames lost by the journal that are accounted for.
-    pub(super) lost_frames: u64,
+    /// Frames that the journal has taken, since the start, but for the boundaries of sessions ...
+    appended: u64,
+    /// ... the first so many of which were metered or are gone, while they are read back ...
+    pub(super) metered_frames: u64,
+    /// ... and those that it lost again and that are accounted for.
+    lost_frames: u64,
     /// The instant of reception of what is taken in now.
     pub(super) received: UnixMillis,
     tally: Tally,
@@ -61,6 +65,8 @@ impl Intake {
         Self {
             mode: Mode::JournalOnly,
             metered: parts.from,
+            appended: 0,
+            metered_frames: 0,
             lost_frames: 0,
             received: UnixMillis(0),
             tally: Tally::default(),
@@ -121,6 +127,7 @@ impl Intake {
         // A session's boundary is no datagram.
         let one = u64::from(session.is_none() || !payload.is_empty());
         let Self { parts, mode, tally, .. } = self;
+        self.appended += one * u64::from(kept);
         tally.datagrams += one;
         tally.octets += payload.len() as u64;
         tally.journalled += one * u64::from(kept);
@@ -143,7 +150,9 @@ impl Intake {
             warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
             parts.processor.publish_gauges();
             self.own().usage.failures.fetch_add(1, Relaxed);
-            self.account_for_lost(true);
+            self.account_for_lost();
+            // All but this one.
+            self.metered_frames = self.appended - one;
             let reader = Reader::open(&self.parts.directory, before).map_err(|error| error.to_string())?;
             self.mode = Mode::Backlog(reader);
         }
@@ -171,22 +180,35 @@ impl Intake {
 
     /// Counts the frames that the journal lost since the last call: metered all the same, or gone. To be called before
     /// the mode changes, since that decides which. True: some are gone.
-    pub(super) fn account_for_lost(&mut self, were_metered: bool) -> bool {
+    pub(super) fn account_for_lost(&mut self) -> bool {
         let frames = self.parts.durable.lost().frames - self.lost_frames;
         if frames == 0 {
             return false;
         }
+        let metered = match self.mode {
+            Mode::Direct => frames,
+            Mode::JournalOnly | Mode::Backlog(_) => {
+                let before = self.parts.durable.frames() + self.lost_frames;
+                metered_of_lost(self.metered_frames, before, frames)
+            }
+        };
+        let gone = frames - metered;
         self.lost_frames += frames;
+        self.metered_frames += gone;
         let own = self.own();
         own.journalled.fetch_sub(frames, Relaxed);
-        let counter = if were_metered { &own.unjournalled } else { &own.dropped };
-        counter.fetch_add(frames, Relaxed);
-        if were_metered {
-            error!(frames, "The journal could not be written; these datagrams have no replay protection.");
-        } else {
-            error!(frames, "The journal could not be written; these datagrams are lost.");
+        own.unjournalled.fetch_add(metered, Relaxed);
+        own.dropped.fetch_add(gone, Relaxed);
+        if metered > 0 {
+            error!(
+                frames = metered,
+                "The journal could not be written; these datagrams have no replay protection."
+            );
         }
-        !were_metered
+        if gone > 0 {
+            error!(frames = gone, "The journal could not be written; these datagrams are lost.");
+        }
+        gone > 0
     }
 
     /// Puts a datagram into the journal, waiting a little for room.
@@ -205,6 +227,29 @@ impl Intake {
     }
 }
 
+/// Of the `frames` frames that the journal lost behind the first `before`, how many are among the first `metered`. What
+/// it loses is what it took last, and it takes nothing more before it has told.
+const fn metered_of_lost(metered: u64, before: u64, frames: u64) -> u64 {
+    let beyond = metered.saturating_sub(before);
+    if beyond < frames { beyond } else { frames }
+}
+
 pub(super) fn bad_checkpoint(error: &BadCheckpoint) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metered_of_lost;
+
+    /// The table was full after 100 datagrams, of which 90 had reached the disk; of 30 in all, ten are lost that count.
+    #[test]
+    fn what_was_metered_before_it_was_lost_is_not_gone() {
+        assert_eq!(metered_of_lost(100, 90, 30), 10);
+        // Told in two parts.
+        assert_eq!((metered_of_lost(100, 90, 4), metered_of_lost(100, 94, 26)), (4, 6));
+        assert_eq!(metered_of_lost(100, 100, 30), 0);
+        assert_eq!(metered_of_lost(100, 120, 30), 0);
+        assert_eq!(metered_of_lost(200, 90, 30), 30);
+    }
 }

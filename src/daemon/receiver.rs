@@ -185,7 +185,7 @@ impl Receiver {
             let parts = &mut self.intake.parts;
             let (index, processors) = (parts.index, parts.shared.committed.len());
             let taken =
-                parts.processor.take_up_waiting(|address| socket::owner(address, processors) == index);
+                parts.processor.take_up_waiting(move |address| socket::owner(address, processors) == index);
             taken.map_err(|e| bad_checkpoint(&e))?;
             let reader = Reader::open(&parts.directory, self.intake.metered).map_err(|e| e.to_string())?;
             self.intake.mode = Mode::Backlog(reader);
@@ -208,9 +208,13 @@ impl Receiver {
         }
         let mut frames = 0;
         while parts.processor.has_room() && (to_the_end || frames < BACKLOG_FRAMES) {
+            // Asked before the reader looks: what reaches the disk after it looked has not been read.
+            let durable = parts.durable.position();
+            let is_all = durable >= parts.writer.end() || parts.durable.failed();
             match reader.next() {
                 Ok(Some(frame)) => {
                     let source = frame.source.ip().to_canonical();
+                    let one = u64::from(frame.session.is_none() || !frame.payload.is_empty());
                     let taken = parts
                         .processor
                         .feed_in(frame.session, frame.received, source, frame.payload)
@@ -218,18 +222,25 @@ impl Receiver {
                     if taken == Taken::Rejected {
                         // A reload took its exporter away while it waited in the journal.
                         let own = &parts.shared.counters.processors[parts.index];
-                        let one = u64::from(frame.session.is_none() || !frame.payload.is_empty());
                         own.rejected.fetch_add(one, Relaxed);
                         own.journalled.fetch_sub(one, Relaxed);
                     }
                     self.intake.metered = frame.end;
+                    self.intake.metered_frames += one;
                     frames += 1;
                 }
                 Ok(None) => {
-                    if parts.durable.position() >= parts.writer.end() || parts.durable.failed() {
+                    if is_all {
+                        if reader.position() < durable {
+                            let (read, durable) = (reader.position().0, durable.0);
+                            error!(
+                                processor = parts.index,
+                                read, durable, "The end of the journal cannot be read; it is lost."
+                            );
+                        }
                         info!(processor = parts.index, "Metering as datagrams come.");
                         self.intake.metered = parts.writer.end();
-                        if self.intake.account_for_lost(false) {
+                        if self.intake.account_for_lost() {
                             self.streams.restart();
                         }
                         self.intake.mode = Mode::Direct;
@@ -269,7 +280,7 @@ impl Receiver {
         own.connections_broken.store(counts.broken, Relaxed);
         own.connections_idle.store(counts.idle, Relaxed);
         let is_direct = matches!(self.intake.mode, Mode::Direct);
-        if self.intake.account_for_lost(is_direct) {
+        if self.intake.account_for_lost() {
             // A template may be among it, and over TCP it comes once.
             self.streams.restart();
         }
@@ -367,10 +378,11 @@ impl Receiver {
     fn flush_at_the_end(&mut self) {
         let begun = Instant::now();
         while !self.may_flush() {
-            if begun.elapsed() > Duration::from_secs(30) {
+            let writer_ended = self.intake.parts.shared.writer_ended.load(Relaxed);
+            if writer_ended || begun.elapsed() > Duration::from_secs(30) {
                 warn!(
                     processor = self.intake.parts.index,
-                    "The ledger is busy; what it has not taken stays in the journal."
+                    writer_ended, "The ledger takes nothing; what it has not taken stays in the journal."
                 );
                 return;
             }

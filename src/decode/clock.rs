@@ -1,5 +1,7 @@
 //! Flow times. Exporters state them in seven ways; what comes out is a half-open span of milliseconds that lies
-//! within the hour before the export time, and never in the future.
+//! within the hour before the export time, and never in the future. Where the exporter's clock is wrong, the export time
+//! is that of reception, and instants move by as much as that differs from what was stated: a flow stays as long, and as
+//! long before its export, as its exporter says.
 //!
 //! Uptimes (22/21) are turned into instants by the signed 32-bit difference from the header's uptime (or, in IPFIX,
 //! from the export time's distance to element 160), so they survive the wrap after 49.7 days. IPFIX records with
@@ -24,8 +26,11 @@ pub(super) struct Context {
     pub(super) version: u16,
     /// Observation domain.
     pub(super) domain: u32,
-    /// Export time, not after `received`.
+    /// Export time, not after `received`, and not too far before it.
     pub(super) export: UnixMillis,
+    /// Milliseconds by which that is later than what the header states. Whatever else the exporter's clock told is out
+    /// by as much.
+    pub(super) shift: i64,
     /// Uptime at the export time, in milliseconds; IPFIX has none.
     pub(super) uptime: Option<u32>,
     /// When the datagram was received.
@@ -90,19 +95,20 @@ impl Context {
     #[inline]
     fn instant(&self, clock: Clock, raw: u64, uptime: Option<u32>) -> Option<i64> {
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let ours = |theirs: i64| Some(theirs.saturating_add(self.shift));
         match clock {
             Clock::Absent => None,
             Clock::Uptime => uptime.map(|uptime| self.before_export(uptime, raw)),
             // An exporter that has no time to state writes 0.
             _ if raw == 0 && clock != Clock::DeltaMicros => None,
-            Clock::Millis => Some(signed(raw)),
-            Clock::Seconds => Some(signed(raw).saturating_mul(1000)),
+            Clock::Millis => ours(signed(raw)),
+            Clock::Seconds => ours(signed(raw).saturating_mul(1000)),
             Clock::DeltaMicros => Some(self.export.0.saturating_sub(signed(raw / 1000))),
             Clock::Ntp => {
                 let (seconds, fraction) = (signed(raw >> 32), raw & 0xffff_ffff);
                 // The era that began in 2036 has the high bit clear.
                 let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
-                Some((seconds + era - NTP_TO_UNIX) * 1000 + signed((fraction * 1000) >> 32))
+                ours((seconds + era - NTP_TO_UNIX) * 1000 + signed((fraction * 1000) >> 32))
             }
         }
     }
@@ -117,7 +123,25 @@ impl Context {
     /// Uptime at the export time, from when the exporter started (modulo 2^32, as the record's uptimes are).
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
     fn uptime_since(&self, init: UnixMillis) -> u32 {
-        self.export.since(init) as u32
+        // Both by the exporter's clock.
+        self.export.plus(-self.shift).since(init) as u32
+    }
+
+    /// True where an instant by that clock is the exporter's own word, and not made up from the export time.
+    pub(super) fn states<const N: usize>(&self, clock: Clock, row: &Row<'_, N>) -> bool {
+        let is_known = || {
+            self.uptime.is_some() || self.system_init.is_some() || row.number(Slot::SystemInit as usize) != 0
+        };
+        match clock {
+            Clock::Absent => false,
+            Clock::Uptime => is_known(),
+            _ => row.number(Slot::Start as usize) != 0,
+        }
+    }
+
+    /// No flow is said to begin before.
+    pub(super) fn oldest(&self) -> UnixMillis {
+        self.export.plus(-AGE_MS_MAX)
     }
 
     /// Start and end of a record of v1, v5, v7 or v8, and whether they had to be moved.

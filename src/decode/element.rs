@@ -57,18 +57,28 @@ slots! {
         ObservedAt = [61],
         Interval = [34],
         Sampler = [48, 302],
+        // What else a record can say of its own sampling, as an options record does.
+        RandomInterval = [50],
+        Algorithm = [304],
+        PacketInterval = [305],
+        PacketSpace = [306],
+        Size = [309],
+        Population = [310],
+        Probability = [311],
         Duration = [161, 162],
         SystemInit = [160],
         IpVersion = [60],
         FlowId = [148],
         EndReason = [136],
-        FirewallEvent = [233],
+        // The second one is what ASA firewalls had before there was a first one.
+        FirewallEvent = [233, 40005],
         ReverseOctets = [],
         ReversePackets = [],
-        FrameSection = [315],
+        // 104 and 102 are what 315 and 409 were called before (and in NetFlow v9).
+        FrameSection = [315, 104],
         PacketSection = [313],
         FrameType = [408],
-        SectionOffset = [409],
+        SectionOffset = [409, 102],
         SectionOctets = [410],
     }
 }
@@ -78,6 +88,7 @@ slots! {
     OptionSlot, OPTIONS, OPTION_SLOTS {
         Sampler = [48, 302],
         Interval = [34],
+        IntervalAlgorithm = [35],
         RandomInterval = [50],
         Algorithm = [304],
         PacketInterval = [305],
@@ -85,10 +96,25 @@ slots! {
         Size = [309],
         Population = [310],
         Probability = [311],
+        // Selection of whole flows (RFC 7014): algorithm, flows taken, flows left out.
+        FlowAlgorithm = [390],
+        FlowInterval = [396],
+        FlowSpacing = [397],
         SystemInit = [160],
         Domain = [149],
-        // What part of the exporter a statement is about, where it is not a whole domain.
-        Part = [10, 14, 252, 253, 141, 142],
+        // What part of the exporter a statement is about, where it is not a whole domain. Each counts for itself.
+        Ingress = [10],
+        Egress = [14],
+        PhysicalIngress = [252],
+        PhysicalEgress = [253],
+        LineCard = [141],
+        Port = [142],
+        Template = [145],
+        IngressVrf = [234],
+        EgressVrf = [235],
+        // The same by scope types of v9, which are no elements.
+        Interface = [],
+        Cache = [],
     }
 }
 

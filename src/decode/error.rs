@@ -31,7 +31,8 @@ pub enum Error {
         /// The length of the datagram.
         octets: usize,
     },
-    /// A set length below 4, or beyond the end of the datagram.
+    /// A set length below 4, or beyond the end of the message or the datagram. Of a data set, the records that are wholly
+    /// there are taken all the same.
     #[error("set length {length} at offset {offset}")]
     SetLength {
         /// The length claimed.

@@ -131,10 +131,12 @@ impl ExporterDecoder {
             let (number, count) = header.number.map_or((0, 0), |number| (number, common.count.into()));
             self.counts.told(domain.sequence.see(number, Some(count), uptime, Unit::RECORDS));
         }
+        let (export, shift) = self.counts.export_time(common.export, received, limits);
         Some(Context {
             version: header.version,
             domain: header.domain,
-            export: self.counts.export_time(common.export, received),
+            export,
+            shift,
             uptime: Some(common.uptime),
             received,
             system_init: None,

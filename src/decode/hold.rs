@@ -1,7 +1,8 @@
 //! Data sets that wait for their template: their octets as received, with what their header said.
 //!
-//! Bounded in octets, each set at the cost of keeping it; when full, the oldest gives way. What waits in vain is
-//! counted by the owner in sets and octets.
+//! Bounded in octets, each set at the cost of keeping it; when full, the oldest gives way. So it does where those of all
+//! exporters together take too much room, which their processor sees to. What waits in vain is counted by the owner in
+//! sets and octets.
 
 use std::collections::VecDeque;
 
@@ -48,7 +49,8 @@ impl Hold {
         self.octets
     }
 
-    fn cost(&self) -> usize {
+    /// Octets of memory.
+    pub(super) fn cost(&self) -> usize {
         self.octets + self.sets.len() * OVERHEAD
     }
 
@@ -83,16 +85,23 @@ impl Hold {
 
     /// Drops what waits for a template of a domain.
     pub(super) fn forget(&mut self, version: u16, domain: u32) -> Expired {
+        self.forget_before(version, domain, UnixMillis(i64::MAX))
+    }
+
+    /// The same for what was received before `begun`.
+    pub(super) fn forget_before(&mut self, version: u16, domain: u32, begun: UnixMillis) -> Expired {
         let (before, octets) = (self.sets.len(), self.octets);
         self.sets.retain(|set| {
-            let goes = set.context.version == version && set.context.domain == domain;
+            let Context { version: own, domain: id, received, .. } = set.context;
+            let goes = (own, id) == (version, domain) && received < begun;
             self.octets -= if goes { set.octets.len() } else { 0 };
             !goes
         });
         Expired { sets: (before - self.sets.len()) as u64, octets: (octets - self.octets) as u64 }
     }
 
-    fn drop_oldest(&mut self, expired: &mut Expired) -> bool {
+    /// Drops the oldest set. False: there is none.
+    pub(super) fn drop_oldest(&mut self, expired: &mut Expired) -> bool {
         let Some(set) = self.sets.pop_front() else { return false };
         self.octets -= set.octets.len();
         expired.sets += 1;

@@ -29,10 +29,12 @@ impl ExporterDecoder {
             return Ok(Fate::Duplicate);
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
+        let (export, shift) = self.counts.export_time(stated, received, limits);
         let context = Context {
             version: 9,
             domain: id,
-            export: self.counts.export_time(stated, received),
+            export,
+            shift,
             uptime: Some(uptime),
             received,
             system_init: None,
@@ -122,11 +124,13 @@ impl Work<'_> {
         };
         self.scratch.extend(specifiers.chunks_exact(4).enumerate().map(|(n, field)| {
             let (element, length) = (half(field, 0), half(field, 2));
-            // RFC 3954 6.1: scope types have numbers of their own; beyond 5, exporters mean elements.
+            // RFC 3954 6.1: scope types have numbers of their own. A line card (3) and a template (5) are what elements
+            // 141 and 145 name, too; an interface (2) is no element's, since it is meant both ways. Beyond 5, exporters
+            // mean elements.
             let (enterprise, element) = match element {
-                2 if n < scopes => (0, 10),
                 3 if n < scopes => (0, 141),
-                1 | 4 | 5 if n < scopes => (FieldSpec::OPAQUE, element),
+                5 if n < scopes => (0, 145),
+                1 | 2 | 4 if n < scopes => (FieldSpec::SCOPE, element),
                 _ => (0, element),
             };
             FieldSpec { enterprise, element, length }

@@ -1,18 +1,30 @@
-//! Options records: what they say of sampling, and when the exporter started.
+//! What is said of sampling, by options records and by data records; and when the exporter started.
 //!
 //! The algorithm rules, then its own parameters (RFC 5476 6.5.2, RFC 5477 8.2): systematic count-based sampling (304 = 1)
 //! is (305 + 306) / 305, random n-out-of-N (3) is 310 / 309, uniform probabilistic (4) is 1 / 311. An algorithm without
 //! its parameters, or any other one, gives no rate: "random, interval 1" is a statement that can be read in two ways,
-//! and neither may end up on an invoice unseen.
+//! and neither may end up on an invoice unseen. So are flows selected (RFC 7014: 390, and 396 and 397 in place of 305 and
+//! 306); their rate is marked, since of whole flows it is right in the mean only.
+//!
+//! A record in which every parameter is 0 or missing says nothing, whatever its algorithm: some exporters send such
+//! records beside those that have the rate.
+//!
+//! Some firewalls send options data that is not laid out as their template says (nfdump's issue 77 shows FortiOS): what
+//! stands at element 34 is then part of some counter, and would multiply a bill. Element 35 gives it away. It has three
+//! values, and one that it cannot have is a record that cannot be believed, nor those that follow it, in which chance may
+//! put one that it can.
 
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::flow::Announcement;
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::flow::{Announcement, Part};
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Fractions of a probability that is not 1/n are given in billionths.
 const BILLION: u64 = 1_000_000_000;
+
+/// Values of element 35: 1 deterministic, 2 random (RFC 3954 8); 0 where nobody filled it in, and 3 by hash.
+const INTERVAL_ALGORITHM_MAX: u64 = 3;
 
 /// A compiled options template.
 #[derive(Debug)]
@@ -29,6 +41,9 @@ impl OptionsPlan {
         for &(slot, elements) in OPTIONS {
             places[slot as usize] = element::find(fields, 0, elements, Width::Number);
         }
+        for (slot, scope) in [(OptionSlot::Interface, 2), (OptionSlot::Cache, 4)] {
+            places[slot as usize] = element::find(fields, FieldSpec::SCOPE, &[scope], Width::Number);
+        }
         Self { layout: Layout::new(fields, &places) }
     }
 }
@@ -41,63 +56,135 @@ pub(super) fn system_init(row: &OptionsRow<'_>) -> Option<UnixMillis> {
 
 /// What a record of `domain` says of sampling, if anything.
 pub(super) fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
-    let has = |slot: OptionSlot| row.len(slot as usize) != 0;
     let number = |slot: OptionSlot| row.number(slot as usize);
-    let ipfix = [
-        OptionSlot::Algorithm,
-        OptionSlot::PacketInterval,
-        OptionSlot::PacketSpace,
-        OptionSlot::Size,
-        OptionSlot::Population,
-        OptionSlot::Probability,
-    ];
-    let described = ipfix.into_iter().any(has) || has(OptionSlot::RandomInterval);
-    // An interval of 0 says nothing.
-    if !described && number(OptionSlot::Interval) == 0 {
-        return None;
-    }
     let sampler = Some(number(OptionSlot::Sampler)).filter(|&sampler| sampler != 0);
     let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
-    let interval = |slot| SamplingRate::new(number(slot), 1, source);
-    let rate = by_algorithm(row, source)
-        .or_else(|| interval(OptionSlot::RandomInterval))
-        .or_else(|| interval(OptionSlot::Interval));
+    let parameters = Parameters {
+        interval: number(OptionSlot::Interval),
+        random_interval: number(OptionSlot::RandomInterval),
+        algorithm: number(OptionSlot::Algorithm),
+        packet_interval: number(OptionSlot::PacketInterval),
+        packet_space: stated(row, OptionSlot::PacketSpace as usize),
+        size: number(OptionSlot::Size),
+        population: number(OptionSlot::Population),
+        probability: probability(row, OptionSlot::Probability as usize),
+    };
+    let flows = (number(OptionSlot::FlowInterval), stated(row, OptionSlot::FlowSpacing as usize));
+    if !parameters.say_something() && flows.0 == 0 {
+        return None;
+    }
+    let rate = match number(OptionSlot::FlowAlgorithm) {
+        0 if flows.0 == 0 => parameters.rate(source),
+        algorithm => {
+            let flows =
+                Parameters { algorithm, packet_interval: flows.0, packet_space: flows.1, ..parameters };
+            flows.rate(RateSource::FlowSelection)
+        }
+    };
     // A statement about domain 5 may come in domain 0, which stands for the whole exporter.
     let scope = u32::try_from(number(OptionSlot::Domain)).unwrap_or_default();
     let domain = if scope == 0 { domain } else { scope };
-    let part = Some(number(OptionSlot::Part)).filter(|&part| part != 0 && sampler.is_none());
-    Some(Announcement { domain, sampler, rate, part })
+    let part = if sampler.is_none() { part(row) } else { None };
+    let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
+    Some(Announcement { domain, sampler, rate, part, garbled })
 }
 
-fn by_algorithm(row: &OptionsRow<'_>, source: RateSource) -> Option<SamplingRate> {
-    let number = |slot: OptionSlot| row.number(slot as usize);
-    let count_based = || {
-        let (taken, gap) = (number(OptionSlot::PacketInterval), number(OptionSlot::PacketSpace));
-        let stated = row.len(OptionSlot::PacketSpace as usize) != 0;
-        SamplingRate::new(taken.checked_add(gap)?, taken, source).filter(|_| stated)
+/// The part that a record is about; 0 is none. An interface is more than what it belongs to, and a record can be
+/// traced to it. A pair of interfaces, or a physical one (which records need not name), is something else.
+fn part(row: &OptionsRow<'_>) -> Option<Part> {
+    let named = |slot: OptionSlot| Some(row.number(slot as usize)).filter(|&number| number != 0);
+    let other = |element, slot| named(slot).map(|number| Part::Other(element, number));
+    let pair = named(OptionSlot::Ingress).is_some() && named(OptionSlot::Egress).is_some();
+    let interface = |slot: OptionSlot, part: fn(IfIndex) -> Part| {
+        named(slot)
+            .filter(|_| !pair)
+            .and_then(|index| u32::try_from(index).ok())
+            .map(|index| part(IfIndex(index)))
     };
-    let n_of_population =
-        || SamplingRate::new(number(OptionSlot::Population), number(OptionSlot::Size), source);
-    match number(OptionSlot::Algorithm) {
-        // No algorithm: the parameters themselves tell which one it is.
-        0 => n_of_population().or_else(|| probability(row, source)).or_else(count_based),
-        1 => count_based(),
-        3 => n_of_population(),
-        4 => probability(row, source),
-        // 2 is time-based, 5 to 9 are filters and flow-state dependent: none has a packet rate.
+    interface(OptionSlot::Interface, Part::Interface)
+        .or_else(|| interface(OptionSlot::Ingress, Part::Ingress))
+        .or_else(|| interface(OptionSlot::Egress, Part::Egress))
+        .or_else(|| other(10, OptionSlot::Ingress))
+        .or_else(|| other(14, OptionSlot::Egress))
+        .or_else(|| other(252, OptionSlot::PhysicalIngress))
+        .or_else(|| other(253, OptionSlot::PhysicalEgress))
+        .or_else(|| other(142, OptionSlot::Port))
+        .or_else(|| other(141, OptionSlot::LineCard))
+        .or_else(|| other(145, OptionSlot::Template))
+        .or_else(|| other(234, OptionSlot::IngressVrf))
+        .or_else(|| other(235, OptionSlot::EgressVrf))
+        .or_else(|| other(4, OptionSlot::Cache))
+}
+
+/// What is said of how packets were picked; 0 where it is not said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameters {
+    pub(super) interval: u64,
+    pub(super) random_interval: u64,
+    pub(super) algorithm: u64,
+    pub(super) packet_interval: u64,
+    /// 0 can be meant.
+    pub(super) packet_space: Option<u64>,
+    pub(super) size: u64,
+    pub(super) population: u64,
+    pub(super) probability: Option<f64>,
+}
+
+impl Parameters {
+    /// False where nothing but an algorithm is said.
+    pub(super) fn say_something(&self) -> bool {
+        let numbers = [self.interval, self.random_interval, self.packet_interval, self.size, self.population];
+        numbers.iter().any(|&number| number != 0)
+            || self.packet_space.is_some_and(|space| space != 0)
+            || self.probability.is_some()
+    }
+
+    /// The rate; none where it can be read in two ways.
+    pub(super) fn rate(&self, source: RateSource) -> Option<SamplingRate> {
+        let interval = |interval| SamplingRate::new(interval, 1, source);
+        self.by_algorithm(source)
+            .or_else(|| interval(self.random_interval))
+            .or_else(|| interval(self.interval))
+    }
+
+    fn by_algorithm(&self, source: RateSource) -> Option<SamplingRate> {
+        let count_based = || {
+            let sum = self.packet_interval.checked_add(self.packet_space?)?;
+            SamplingRate::new(sum, self.packet_interval, source)
+        };
+        let n_of_population = || SamplingRate::new(self.population, self.size, source);
+        let uniform = || of_probability(self.probability?, source);
+        match self.algorithm {
+            // No algorithm: the parameters themselves tell which one it is.
+            0 => n_of_population().or_else(uniform).or_else(count_based),
+            1 => count_based(),
+            3 => n_of_population(),
+            4 => uniform(),
+            // 2 is time-based, 5 to 9 are filters and flow-state dependent: none has a packet rate.
+            _ => None,
+        }
+    }
+}
+
+/// The number at a place, where there is one; it may be 0.
+pub(super) fn stated<const N: usize>(row: &Row<'_, N>, slot: usize) -> Option<u64> {
+    (row.len(slot) != 0).then(|| row.number(slot))
+}
+
+/// Element 311, a float, which may be anything; none where it is 0.
+pub(super) fn probability<const N: usize>(row: &Row<'_, N>, slot: usize) -> Option<f64> {
+    let bits = row.number(slot);
+    match row.len(slot) {
+        _ if bits == 0 => None,
+        8 => Some(f64::from_bits(bits)),
+        4 => Some(f64::from(f32::from_bits(u32::try_from(bits).ok()?))),
         _ => None,
     }
 }
 
-/// Element 311, a float: 1/n for the nearest integer n where that is the probability to six digits, otherwise the
+/// The rate of a probability: 1/n for the nearest integer n where that is the probability to six digits, otherwise the
 /// nearest fraction in billionths. The only floating point on the way to an invoice, because the exporter sends it.
-fn probability(row: &OptionsRow<'_>, source: RateSource) -> Option<SamplingRate> {
-    let bits = row.number(OptionSlot::Probability as usize);
-    let probability = match row.len(OptionSlot::Probability as usize) {
-        8 => f64::from_bits(bits),
-        4 => f64::from(f32::from_bits(u32::try_from(bits).ok()?)),
-        _ => return None,
-    };
+fn of_probability(probability: f64, source: RateSource) -> Option<SamplingRate> {
     if !(probability > 0.0 && probability <= 1.0) {
         return None;
     }

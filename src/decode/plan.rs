@@ -15,6 +15,7 @@ use super::clock::{Clock, Clocks, Context};
 use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};
 use super::frame::{Frame, Link};
 use super::layout::{Layout, Row};
+use super::options::{self, Parameters};
 use super::template::FieldSpec;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
@@ -60,6 +61,8 @@ pub(super) struct Plan {
     section: Option<Link>,
     /// True where any of the rare places is filled.
     rare: bool,
+    /// True where more than element 34 tells of the record's own sampling.
+    parameters: bool,
 }
 
 /// Octet counters and their packet counters, most trusted first.
@@ -100,7 +103,7 @@ impl Plan {
             && forward == Counter::Absent
             && reverse == Counter::Absent
         {
-            let lengths: &[u16] = if link == Link::Ip { &[312, 224] } else { &[312] };
+            let lengths: &[u16] = if link == Link::Ip { &[312, 224] } else { &[312, 103] };
             forward = Counter::Sampled;
             places[Slot::Octets as usize] = element::find(fields, 0, lengths, Width::Number);
         }
@@ -131,7 +134,15 @@ impl Plan {
             networks: tells_networks(fields, &places),
             section,
             rare: places[Slot::IcmpTypeCode as usize..].iter().any(Option::is_some),
+            parameters: places[Slot::RandomInterval as usize..=Slot::Probability as usize]
+                .iter()
+                .any(Option::is_some),
         }
+    }
+
+    /// True where a record states when its flow began, so that the beginning of another flow can be told.
+    pub(super) fn states_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
+        context.states(self.clocks.start, row)
     }
 
     /// True where the records need no more than [`Plan::flow`]: one direction, counted since the last record.
@@ -214,6 +225,9 @@ impl Plan {
         if self.rare {
             rare(row, &mut flow);
         }
+        if self.parameters {
+            flow.sampler = own_sampling(row).unwrap_or(flow.sampler);
+        }
         (flow, moved)
     }
 
@@ -281,6 +295,25 @@ fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
         (None, 0) => SamplerRef::Unnamed,
         (None, sampler) => SamplerRef::Named(sampler),
     };
+}
+
+/// What a record says of its own sampling, if anything. What can be read in two ways is a sampler 0, which nobody can
+/// describe: the record waits for the operator's word.
+#[cold]
+fn own_sampling(row: &DataRow<'_>) -> Option<SamplerRef> {
+    let n = |slot: Slot| row.number(slot as usize);
+    let parameters = Parameters {
+        interval: n(Slot::Interval),
+        random_interval: n(Slot::RandomInterval),
+        algorithm: n(Slot::Algorithm),
+        packet_interval: n(Slot::PacketInterval),
+        packet_space: options::stated(row, Slot::PacketSpace as usize),
+        size: n(Slot::Size),
+        population: n(Slot::Population),
+        probability: options::probability(row, Slot::Probability as usize),
+    };
+    let rate = || parameters.rate(RateSource::Record).map_or(SamplerRef::Named(0), SamplerRef::Stated);
+    parameters.say_something().then(rate)
 }
 
 /// The first of `counters` that `fields` has: its kind, its place, and the place of its packets.

@@ -8,6 +8,10 @@
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
 //! exporter started anew.
 //!
+//! Two exporters behind one address that use the same domain look like one that starts anew all the time. They are
+//! recognised when the numbers of the one that seemed to have ended go on; from then on there is neither loss nor a new
+//! beginning in that domain.
+//!
 //! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
 //! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
 
@@ -18,8 +22,8 @@ use crate::units::UnixMillis;
 /// Gaps remembered for late datagrams.
 const GAPS_MAX: usize = 16;
 
-/// Datagrams in which a duplicate is recognised.
-const RECENT: usize = 16;
+/// Datagrams in which a duplicate is recognised. Paths that double datagrams deliver both within milliseconds.
+const RECENT: usize = 128;
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
@@ -34,6 +38,18 @@ const UPTIME_AHEAD_MS: i64 = 86_400_000;
 /// each datagram looks like one.
 const STEADY: u8 = 16;
 
+/// A datagram whose uptime is so much later than that of a greater number was not overtaken on its way: the number went
+/// back, which it does where the process that exports starts anew and the router runs on.
+const LATER_MS: i32 = 1000;
+
+/// Numbers that a sequence may have gone on by, and datagrams that may have come meanwhile, when it is taken up again by
+/// another exporter than the one heard since.
+const FORMER_AHEAD: u32 = 256;
+const FORMER_AGE: u8 = u8::MAX;
+
+/// So many times that makes two exporters.
+const SHARED: u8 = 3;
+
 /// The uptime that a header states, in milliseconds, and when.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Uptime {
@@ -45,10 +61,16 @@ pub(super) struct Uptime {
 }
 
 impl Uptime {
+    /// The uptime of an exporter that tells when it started, by its own clock, at the export time `stated`.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
+    pub(super) fn since(started: UnixMillis, stated: UnixMillis, received: UnixMillis) -> Self {
+        Self { millis: stated.since(started) as u32, stated, received }
+    }
+
     /// True where the exporter has started anew since `before`: its uptime went back, but not its clock by as much (then
     /// this is an old datagram); or it ran less than the time that has passed during a silence, or impossibly more.
     /// Either clock may have been set meanwhile, so both must say that.
-    fn began_after(self, before: Self) -> bool {
+    pub(super) fn began_after(self, before: Self) -> bool {
         let ran = self.millis.wrapping_sub(before.millis);
         if ran == 0 {
             return false;
@@ -169,29 +191,74 @@ pub(super) struct Sequence {
     in_order: u8,
     /// Datagrams since the exporter was last believed, or not believed, to have started anew; none before that.
     steady: Option<u8>,
+    /// Where the sequence was left when it last did not go on.
+    former: Option<Former>,
+    /// How often it was taken up again there after all. From [`SHARED`] on, two exporters share address and domain, and
+    /// nothing that numbers and uptimes say of loss or of a new beginning means anything.
+    taken_up: u8,
+}
+
+/// A sequence that was left.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Former {
+    next: u32,
+    uptime: Option<Uptime>,
+    /// Datagrams since.
+    age: u8,
 }
 
 impl Sequence {
     /// Asked before a datagram is decoded: true where it is one of an exporter that has started anew, so that nothing
-    /// said before may be used to read it. More is needed for that than to give up counting what is missing: an uptime,
-    /// or a number far behind, or the number 0 where it is not late; and that this is not seen all the time.
+    /// said before may be used to read it. More is needed for that than to give up counting what is missing: an uptime
+    /// that went back; or, where there is an uptime, a number that went back while it ran on; or, where there is none, a
+    /// number far behind, or the number 0 where it is not late. And that this is not seen all the time.
     pub(super) fn starts_anew(&mut self, number: u32, uptime: Option<Uptime>, unit: Unit) -> bool {
-        let by_uptime = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
-        // An uptime that goes on knows better than a number.
-        let by_number = uptime.is_none()
-            && self.in_order >= 2
+        let uptimes = self.uptime.zip(uptime);
+        let by_uptime = uptimes.is_some_and(|(before, now)| now.began_after(before));
+        let by_number = self.in_order >= 2
             && self.next.is_some_and(|expected| {
                 let (ahead, behind) = (number.wrapping_sub(expected), expected.wrapping_sub(number));
                 let is_late = self.gaps.iter().any(|gap| number.wrapping_sub(gap.start) < gap.len);
-                ahead > unit.restart
-                    && !is_late
-                    && (number == 0 || behind > unit.reorder && behind <= u32::MAX / 2)
+                let went_back = match uptimes {
+                    Some((before, now)) => {
+                        now.millis.wrapping_sub(before.millis).cast_signed() >= LATER_MS
+                            && behind <= u32::MAX / 2
+                    }
+                    None => number == 0 || behind > unit.reorder && behind <= u32::MAX / 2,
+                };
+                ahead > unit.restart && !is_late && went_back
             });
         if !by_uptime && !by_number {
             self.steady = self.steady.map(|steady| steady.saturating_add(1));
             return false;
         }
-        self.steady.replace(0).is_none_or(|steady| steady >= STEADY)
+        let is_steady = self.steady.replace(0).is_none_or(|steady| steady >= STEADY);
+        is_steady && !self.is_shared() && !self.takes_up_former(number, uptime)
+    }
+
+    /// True where two exporters use the domain.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.taken_up >= SHARED
+    }
+
+    /// True where what looks like a new beginning is a sequence that was left a short while ago, and now goes on.
+    fn takes_up_former(&self, number: u32, uptime: Option<Uptime>) -> bool {
+        self.former.is_some_and(|former| {
+            let ended = former.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
+            number.wrapping_sub(former.next) <= FORMER_AHEAD && former.age < FORMER_AGE && !ended
+        })
+    }
+
+    /// The exporter has started anew, as something else than its numbers says.
+    pub(super) fn start_anew(&mut self) {
+        self.leave();
+        self.begin(None, None);
+        self.steady = Some(0);
+    }
+
+    /// The next datagram does not go on where this one left off.
+    fn leave(&mut self) {
+        self.former = self.next.map(|next| Former { next, uptime: self.uptime, age: 0 });
     }
 
     /// Takes in the number of an IPFIX message with `records`; `None` where they could not be counted.
@@ -242,12 +309,21 @@ impl Sequence {
         uptime: Option<Uptime>,
         unit: Unit,
     ) -> Told {
+        if self.is_shared() {
+            return Told::default();
+        }
+        if let Some(former) = &mut self.former {
+            former.age = former.age.saturating_add(1);
+        }
         let went_back = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
         let after = count.map(|count| number.wrapping_add(count));
         let Some(expected) = self.next.filter(|_| !went_back) else {
-            let restarted = went_back;
-            self.begin(after, uptime);
-            return Told { restarted, ..Told::default() };
+            if went_back {
+                self.begin_anew(number, after, uptime);
+            } else {
+                self.begin(after, uptime);
+            }
+            return Told { restarted: went_back, ..Told::default() };
         };
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
@@ -255,6 +331,7 @@ impl Sequence {
             self.in_order =
                 if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
+                self.leave();
                 if self.gaps.len() == GAPS_MAX {
                     self.gaps.remove(0);
                 }
@@ -270,8 +347,15 @@ impl Sequence {
             self.odd = if found == 0 { after } else { None };
             return Told { found, ..Told::default() };
         }
-        self.begin(after, uptime);
+        self.begin_anew(number, after, uptime);
         Told { restarted: true, ..Told::default() }
+    }
+
+    /// A new beginning, or another exporter that goes on.
+    fn begin_anew(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) {
+        self.taken_up = self.taken_up.saturating_add(u8::from(self.takes_up_former(number, uptime)));
+        self.leave();
+        self.begin(after, uptime);
     }
 
     fn begin(&mut self, next: Option<u32>, uptime: Option<Uptime>) {
@@ -297,21 +381,38 @@ impl Sequence {
     }
 }
 
-/// The last datagrams of a domain, by number and checksum.
+/// The last [`RECENT`] datagrams of a domain, by number and checksum.
+///
+/// Neither would do alone. Numbers come again: from exporters that start anew or number nothing, and from two that share
+/// a domain; what is new must not be taken for a duplicate. And among so many checksums one datagram in thirty million
+/// would look like another one, which is days at best; that it has the same number as well is not to be expected.
+///
+/// The order in which datagrams come does not matter. A duplicate that comes later than the window counts as a datagram
+/// of its own: nothing tells it from one of an exporter that counts anew.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Recent {
-    seen: [(u32, u32); RECENT],
+    /// Number and checksum side by side, in a ring. Grows to its size once.
+    seen: Vec<u64>,
+    /// The oldest, where the ring is full.
     at: u8,
 }
 
 impl Recent {
     /// True where the very datagram is among the last ones; otherwise it is one of them now.
     pub(super) fn contains_or_add(&mut self, number: u32, checksum: u32) -> bool {
-        if self.seen.contains(&(number, checksum)) {
+        let datagram = u64::from(number) << 32 | u64::from(checksum);
+        // All of them are compared: a loop without a way out becomes a few wide instructions.
+        if self.seen.iter().fold(false, |found, &seen| found | (seen == datagram)) {
             return true;
         }
-        self.seen[usize::from(self.at) % RECENT] = (number, checksum);
-        self.at = (self.at + 1) % 16;
+        if self.seen.len() < RECENT {
+            self.seen.reserve_exact(RECENT - self.seen.len());
+            self.seen.push(datagram);
+        } else {
+            let at = usize::from(self.at) % RECENT;
+            self.seen[at] = datagram;
+            self.at = u8::try_from((at + 1) % RECENT).expect("less than 256");
+        }
         false
     }
 }

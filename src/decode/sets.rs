@@ -4,14 +4,18 @@ use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan};
+use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::Key;
 use super::{Domain, Error, IMPLAUSIBLE, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
-use crate::units::{Octets, Packets};
+use crate::units::{Octets, Packets, UnixMillis};
 
 /// Octets of a set's header.
 const SET_HEADER: usize = 4;
+
+/// By how much an exporter may differ in what it says of the instant at which it started.
+const INIT_JITTER_MS: i64 = 60_000;
 
 /// What the sets of a datagram came to.
 #[derive(Debug)]
@@ -59,11 +63,18 @@ impl Work<'_> {
             let (id, length) =
                 read::u16(data, at).zip(read::u16(data, at + 2)).expect("at least a set header is left");
             let next = at + usize::from(length);
-            if usize::from(length) < SET_HEADER || next > end {
+            let is_cut = next > end;
+            if usize::from(length) < SET_HEADER || is_cut && id < 256 {
                 outcome.fail(Error::SetLength { length, offset: at });
                 return outcome;
             }
-            let set = Piece { data, at: at + SET_HEADER, end: next };
+            let set = Piece { data, at: at + SET_HEADER, end: next.min(end) };
+            if is_cut {
+                // The last set claims more than there is. The records that are wholly there are as good as any.
+                outcome.fail(Error::SetLength { length, offset: at });
+                self.data_set(domain, context, id, set, &mut outcome);
+                return outcome;
+            }
             if id >= 256 {
                 self.data_set(domain, context, id, set, &mut outcome);
             } else {
@@ -95,7 +106,11 @@ impl Work<'_> {
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
         let Some(template) = templates.get(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
+            if octets.is_empty() {
+                return; // No record waits.
+            }
             let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
+            self.counts.crowded_sets += expired.sets;
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
@@ -106,8 +121,12 @@ impl Work<'_> {
                 self.flows(plan, &context, set)
             }
             AnyPlan::Options(plan) => {
-                let (records, result) = self.options(plan, context.domain, set, system_init);
+                let mut started = None;
+                let (records, result) = self.options(plan, context.domain, set, &mut started);
                 outcome.options = outcome.options.saturating_add(records);
+                if let Some(started) = started {
+                    self.started(domain, context, started);
+                }
                 (records, result)
             }
         };
@@ -146,6 +165,31 @@ impl Work<'_> {
     pub(super) fn doubt_templates(&mut self, domain: &mut Domain) {
         domain.templates.doubt();
         let expired = self.hold.forget(domain.version, domain.id);
+        self.counts.expired(expired, self.hold);
+    }
+
+    /// The exporter says when it started. Where that is another run than the one it spoke of before, nothing that was
+    /// said in that one is used any more, although no number may have shown the restart.
+    fn started(&mut self, domain: &mut Domain, context: &Context, init: UnixMillis) {
+        let stated = context.export.plus(-context.shift);
+        let ran = Uptime::since(init, stated, context.received);
+        let before = domain.ran.replace(ran);
+        let was = domain.system_init.replace(init);
+        let is_other = was.zip(before).is_some_and(|(was, before)| {
+            // The same instant told again is the same run, wherever its clock has been set meanwhile.
+            init.since(was).abs() > INIT_JITTER_MS && ran.began_after(before)
+        });
+        // Over TCP a session's templates are of one run.
+        if !is_other || domain.session.is_some() || domain.sequence.is_shared() {
+            return;
+        }
+        // What came since is of the new run; the header's whole seconds may make that a second longer.
+        let begun = context.received.plus(-i64::from(ran.millis) - 1000);
+        if domain.templates.doubt_before(begun) {
+            self.counts.restarts += 1;
+            domain.sequence.start_anew();
+        }
+        let expired = self.hold.forget_before(domain.version, domain.id, begun);
         self.counts.expired(expired, self.hold);
     }
 
@@ -244,39 +288,44 @@ impl Work<'_> {
             [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
         {
             if !skip {
-                let flow = self.since_last(flow, counter, row, context.version, is_reverse);
+                let start = plan.states_start(context, row).then_some(flow.start);
+                let start = start.filter(|&start| start > context.oldest());
+                let flow = self.since_last(flow, counter, row, (context.version, is_reverse), start);
                 self.emit(flow, moved);
             }
         }
     }
 
-    /// Turns a running total into what was added since the last record of the flow.
+    /// Turns a running total into what was added since the last record of the flow. `start`: when it began, if the record
+    /// says so.
     fn since_last(
         &mut self,
         mut flow: FlowRecord,
         counter: Counter,
         row: &DataRow<'_>,
-        version: u16,
-        is_reverse: bool,
+        (version, is_reverse): (u16, bool),
+        start: Option<UnixMillis>,
     ) -> FlowRecord {
         use super::element::Slot;
         let Counter::Running { packets: total_packets } = counter else { return flow };
         if is_implausible(&flow) {
             return flow;
         }
-        // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on).
+        // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on). YAF has 0x1f
+        // for a flow of one packet, and marks what continues another flow in the highest bit.
         // Element 233: 2 flow deleted.
-        let over = matches!(row.number(Slot::EndReason as usize), 1 | 3 | 4 | 5)
+        let over = matches!(row.number(Slot::EndReason as usize) & 0x7f, 1 | 3 | 4 | 5 | 0x1f)
             || row.number(Slot::FirewallEvent as usize) == 2;
         let key = Key::new(version, &flow, row.number(Slot::FlowId as usize), is_reverse);
         let packets = if total_packets { flow.packets.as_u64() } else { 0 };
         let (octets, packets) = self.totals.advance(
             key,
             (flow.octets.as_u64(), packets),
-            flow.end,
+            (start, flow.end),
             over,
             self.limits.running_totals,
         );
+        self.counts.totals_forgotten = self.totals.forgotten();
         flow.octets = Octets::new(octets);
         if total_packets {
             flow.packets = Packets::new(packets);
@@ -305,7 +354,7 @@ impl Work<'_> {
         plan: &OptionsPlan,
         domain: u32,
         set: Piece<'_>,
-        system_init: &mut Option<crate::units::UnixMillis>,
+        started: &mut Option<UnixMillis>,
     ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {
@@ -320,7 +369,7 @@ impl Work<'_> {
             let row = places.row(set.data, at);
             self.counts.options_records += 1;
             self.out.announcements.extend(options::announcement(domain, &row));
-            *system_init = options::system_init(&row).or(*system_init);
+            *started = options::system_init(&row).or(*started);
             (at, count) = (next, count + 1);
         }
         (count, leftover(set, at))

@@ -28,8 +28,8 @@ pub(super) struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// An element that we never look at. Scope types of v9 (RFC 3954 6.1) are no element numbers.
-    pub(super) const OPAQUE: u32 = u32::MAX;
+    /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
+    pub(super) const SCOPE: u32 = u32::MAX;
 }
 
 /// What a template describes.
@@ -119,6 +119,18 @@ impl Templates {
     /// The exporter has started anew: each must be sent again before it is used.
     pub(super) fn doubt(&mut self) {
         self.templates.iter_mut().for_each(|template| template.defined = None);
+    }
+
+    /// The same for those received before `begun`; later ones are of the new run. False: there were none.
+    pub(super) fn doubt_before(&mut self, begun: UnixMillis) -> bool {
+        let mut doubted = false;
+        for template in &mut self.templates {
+            if template.defined.is_some_and(|defined| defined < begun) {
+                template.defined = None;
+                doubted = true;
+            }
+        }
+        doubted
     }
 
     /// Takes in a definition received at `now`; a new id only if there is `room`.

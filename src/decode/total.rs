@@ -2,9 +2,15 @@
 //! difference from the last record of the same flow.
 //!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
-//! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over (elements 136, 233), the flow is forgotten. The
-//! table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
+//! started to count anew; and so does that of a flow that began when the last one on its key was over: exporters that
+//! end a flow at the active timeout (YAF) count what follows from 0, also where it comes to more than before. But a
+//! smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over
+//! (elements 136, 233), the flow is forgotten. The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
+//!
+//! What was forgotten for want of room must not be counted whole a second time. So the first sight of a flow that is old
+//! enough to be one of those counts nothing, as a beginning to take differences from; it is counted as forgotten, which is
+//! an alarm. It errs in favour of who has to pay.
 
 use std::collections::HashMap;
 
@@ -13,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{Address, FlowRecord};
 use crate::units::UnixMillis;
+
+/// What the whole seconds of export times and the rounding of starts explain.
+const JITTER_MS: i64 = 2000;
 
 /// What makes a flow the same flow.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -58,8 +67,19 @@ impl Key {
 struct Total {
     octets: u64,
     packets: u64,
+    /// When the flow began, if the record said so.
+    start: Option<UnixMillis>,
     /// End of the flow as of that record.
     end: UnixMillis,
+}
+
+impl Total {
+    /// True where a flow that began at `start` is another one, which began when this one was over.
+    fn is_before(&self, start: Option<UnixMillis>) -> bool {
+        self.start
+            .zip(start)
+            .is_some_and(|(own, start)| start.since(own) > JITTER_MS && start.since(self.end) >= -JITTER_MS)
+    }
 }
 
 /// The totals of all flows of one exporter.
@@ -67,8 +87,10 @@ struct Total {
 pub(super) struct Totals {
     young: HashMap<Key, Total, RandomState>,
     old: HashMap<Key, Total, RandomState>,
-    /// Flows forgotten because the table was full.
+    /// Flows forgotten because the table was full, and flows that could be one of those.
     forgotten: u64,
+    /// No flow that began later was forgotten.
+    forgotten_until: Option<UnixMillis>,
 }
 
 impl Totals {
@@ -80,16 +102,30 @@ impl Totals {
         self.forgotten
     }
 
+    /// Forgets the older generation, or the only one there is, because the flows of all exporters are too many. False:
+    /// there is none.
+    pub(super) fn give_way(&mut self) -> bool {
+        if self.old.is_empty() {
+            core::mem::swap(&mut self.old, &mut self.young);
+        }
+        let gone = core::mem::take(&mut self.old).len();
+        self.forgotten += gone as u64;
+        gone > 0
+    }
+
     /// Octets and packets since the last record of the flow. `over`: this is its last record.
     pub(super) fn advance(
         &mut self,
         key: Key,
         (octets, packets): (u64, u64),
-        end: UnixMillis,
+        (start, end): (Option<UnixMillis>, UnixMillis),
         over: bool,
         limit: usize,
     ) -> (u64, u64) {
-        let before = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        let known = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        let before = known.filter(|known| !known.is_before(start));
+        let may_be_forgotten =
+            known.is_none() && start.zip(self.forgotten_until).is_some_and(|(start, until)| start <= until);
         if let Some(newer) = before
             && end <= newer.end
             && (octets < newer.octets || packets < newer.packets)
@@ -101,19 +137,26 @@ impl Totals {
         if over {
             self.young.remove(&key);
         } else {
-            self.keep(key, Total { octets, packets, end }, limit);
+            self.keep(key, Total { octets, packets, start, end }, limit);
         }
         match before {
+            None if may_be_forgotten => {
+                self.forgotten += 1;
+                (0, 0)
+            }
             Some(before) if before.octets <= octets && before.packets <= packets => {
                 (octets - before.octets, packets - before.packets)
             }
             _ => (octets, packets),
         }
     }
+
     /// Makes a flow one of the younger generation; where that is full it becomes the older one.
     fn keep(&mut self, key: Key, total: Total, limit: usize) {
         if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
             self.forgotten += self.old.len() as u64;
+            let newest = self.old.values().map(|total| total.end).max();
+            self.forgotten_until = self.forgotten_until.max(newest);
             core::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
         }
@@ -125,6 +168,31 @@ impl Totals {
 mod tests {
     use super::*;
 
+    /// More flows than there is room for, each reported again and again.
+    #[test]
+    fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
+        const LIMIT: usize = 8;
+        let mut totals = Totals::default();
+        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
+        let begun = Some(UnixMillis(0));
+        let mut counted = 0;
+        for round in 1..=10_i64 {
+            for n in 0..16 {
+                let total = (100 * round.unsigned_abs(), round.unsigned_abs());
+                let end = UnixMillis(round * 60_000);
+                counted += totals.advance(key(n), total, (begun, end), false, LIMIT).0;
+            }
+        }
+        assert!(counted <= 16 * 1000, "{counted} of 16 flows of 1000 octets");
+        assert!(totals.forgotten() > 0);
+        // One that began after all of those that were forgotten is new.
+        let (start, end) = (Some(UnixMillis(600_001)), UnixMillis(660_000));
+        assert_eq!(totals.advance(key(99), (70, 1), (start, end), false, LIMIT), (70, 1));
+        assert_eq!(totals.advance(key(99), (90, 2), (start, end), false, LIMIT), (20, 1));
+        // Without a start nothing can be told.
+        assert_eq!(totals.advance(key(98), (70, 1), (None, end), false, LIMIT), (70, 1));
+    }
+
     /// Totals that were overtaken keep their flow as any others do, and take no more room: an exporter that repeats old
     /// ones must not make the table grow.
     #[test]
@@ -134,12 +202,12 @@ mod tests {
         let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
         for round in 0..50 {
             for n in 0..16 {
-                totals.advance(key(n), (1000, 10), UnixMillis(round), false, LIMIT);
+                totals.advance(key(n), (1000, 10), (None, UnixMillis(round)), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
             for n in 0..16 {
                 // Fewer octets at an earlier time.
-                totals.advance(key(n), (500, 5), UnixMillis(round - 1), false, LIMIT);
+                totals.advance(key(n), (500, 5), (None, UnixMillis(round - 1)), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
         }

@@ -1,8 +1,10 @@
-//! Export datagrams, written octet by octet: NetFlow v5, NetFlow v9 (RFC 3954) and IPFIX (RFC 7011).
+//! Export datagrams, written octet by octet: NetFlow v5, NetFlow v9 (RFC 3954) and IPFIX (RFC 7011). Those of sFlow are
+//! in `sflow`.
 
 use core::net::SocketAddr;
 
 use super::Protocol;
+use super::sflow::Pools;
 use crate::flow::Family;
 use crate::units::UnixMillis;
 
@@ -93,6 +95,8 @@ pub(super) struct Stream {
     v6: Vec<u8>,
     records_v4: u32,
     records_v6: u32,
+    /// sFlow: what has passed each data source.
+    pools: Pools,
     /// When the first record that waits came.
     waiting_since: Option<UnixMillis>,
     payload: Vec<u8>,
@@ -111,6 +115,7 @@ impl Stream {
             v6: Vec::with_capacity(2048),
             records_v4: 0,
             records_v6: 0,
+            pools: Pools::default(),
             waiting_since: None,
             payload: Vec::with_capacity(2048),
         }
@@ -128,6 +133,7 @@ impl Stream {
             Protocol::V5 => self.push_v5(flow),
             Protocol::V9 => self.push_v9(flow),
             Protocol::Ipfix => self.push_ipfix(flow),
+            Protocol::Sflow => self.pools.sample(flow, self.source.ip(), self.sampling.max(1), &mut self.v4),
         }
         if flow.family == Family::V6 {
             self.records_v6 += 1
@@ -136,6 +142,7 @@ impl Stream {
         }
         match self.protocol {
             Protocol::V5 => self.records_v4 as usize == V5_RECORDS,
+            Protocol::Sflow => self.v4.len() + super::sflow::SAMPLE_MAX + 40 > PAYLOAD_MAX,
             // Room for the longest record, the headers, the sets' headers and padding, and the templates when due.
             Protocol::V9 | Protocol::Ipfix => {
                 let templates = if self.until_templates == 0 { 260 } else { 0 };
@@ -151,6 +158,7 @@ impl Stream {
             Protocol::V5 => self.datagram_v5(time),
             Protocol::V9 => self.datagram_v9(time),
             Protocol::Ipfix => self.datagram_ipfix(time),
+            Protocol::Sflow => self.datagram_sflow(time),
         }
         let records = self.records_v4 + self.records_v6;
         self.v4.clear();
@@ -333,6 +341,18 @@ impl Stream {
         self.sequence = self.sequence.wrapping_add(records);
     }
 
+    fn datagram_sflow(&mut self, time: UnixMillis) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let out = &mut self.payload;
+        put32(out, 5);
+        super::sflow::address(out, self.source.ip());
+        put32(out, DOMAIN);
+        put32(out, self.sequence);
+        put32(out, truncated(time.since(self.boot)));
+        put32(out, self.records_v4 + self.records_v6);
+        out.extend_from_slice(&self.v4);
+    }
+
     fn templates_due(&mut self) -> bool {
         let due = self.until_templates == 0;
         self.until_templates = if due { TEMPLATES_EVERY - 1 } else { self.until_templates - 1 };
@@ -390,11 +410,11 @@ fn set(out: &mut Vec<u8>, id: u16, fill: impl FnOnce(&mut Vec<u8>)) {
     out[at + 2..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn put16(out: &mut Vec<u8>, n: u16) {
+pub(super) fn put16(out: &mut Vec<u8>, n: u16) {
     out.extend_from_slice(&n.to_be_bytes());
 }
 
-fn put32(out: &mut Vec<u8>, n: u32) {
+pub(super) fn put32(out: &mut Vec<u8>, n: u32) {
     out.extend_from_slice(&n.to_be_bytes());
 }
 

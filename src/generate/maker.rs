@@ -27,6 +27,13 @@ fn effective_rate(exporter: &Exporter, announced: u32) -> SamplingRate {
     policy.over.or(announced).or(policy.default).unwrap_or(SamplingRate::NOT_ANNOUNCED)
 }
 
+/// A packet sample that has no instant yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    account: Account,
+    octets: u64,
+}
+
 /// Where a flow goes: all of it but volume and time.
 #[derive(Clone, Copy, Debug)]
 struct Path {
@@ -72,10 +79,14 @@ impl Maker {
         let mut plan = Plan::new(&config.network, options.protocol, (first, last));
         let (mut rates, mut distinct): (Vec<u8>, Vec<SamplingRate>) = (Vec::new(), Vec::new());
         for exporter in &config.exporters {
-            if exporter.sampling.require && options.sampling == 0 {
+            let announced = match options.protocol {
+                Protocol::Sflow => options.sampling.max(1),
+                _ => options.sampling,
+            };
+            if exporter.sampling.require && announced == 0 {
                 return Err(Error::AnnouncementRequired(exporter.name.clone()));
             }
-            let rate = effective_rate(exporter, options.sampling);
+            let rate = effective_rate(exporter, announced);
             let at = distinct.iter().position(|known| *known == rate).unwrap_or_else(|| {
                 distinct.push(rate);
                 distinct.len() - 1
@@ -143,8 +154,15 @@ impl Maker {
             .collect()
     }
 
-    /// The next flow, and the site that reports it.
-    pub(super) fn flow(&mut self, now: UnixMillis) -> Result<(usize, Flow), Error> {
+    /// Books samples that were exported at `now`.
+    pub(super) fn book(&mut self, samples: &mut Vec<Sample>, now: UnixMillis) {
+        for Sample { account, octets } in samples.drain(..) {
+            self.truth.add(account, Volume { start_ms: now.0, end_ms: now.0, packets: 1, octets });
+        }
+    }
+
+    /// The next flow, and the site that reports it. A sample is to be booked when it is exported, a flow has been.
+    pub(super) fn flow(&mut self, now: UnixMillis) -> Result<(usize, Flow, Option<Sample>), Error> {
         let path = self.path().ok_or(Error::NoFlow)?;
         let random = &mut self.random;
         let (protocol, tcp_flags) = match random.below(20) {
@@ -153,13 +171,19 @@ impl Maker {
             _ if path.family == Family::V6 => (58, 0),
             _ => (1, 0),
         };
+        let is_sample = self.protocol == Protocol::Sflow;
         let packets = match random.below(10) {
+            _ if is_sample => 1,
             0..=4 => random.between(1, 4),
             5..=8 => random.between(5, 200),
             _ => random.between(200, 20_000),
         };
-        // No packet is shorter than 60 or longer than 1500 octets.
-        let octets = packets * random.between(60, 1499) + random.below(packets + 1);
+        // No packet is shorter than 60 or longer than 1500 octets; a frame has room for any headers.
+        let octets = if is_sample {
+            random.between(90, 1518)
+        } else {
+            packets * random.between(60, 1499) + random.below(packets + 1)
+        };
         let duration = match (packets, random.below(20)) {
             (1, _) => 0,
             (_, 0) => random.below(FLOW_MS_MAX + 1),
@@ -189,7 +213,10 @@ impl Maker {
             direction: path.direction,
             rate: self.rates[path.site],
         };
-        self.truth.add(account, Volume { start_ms: start.0, end_ms: end.0, packets, octets });
+        let sample = is_sample.then_some(Sample { account, octets });
+        if sample.is_none() {
+            self.truth.add(account, Volume { start_ms: start.0, end_ms: end.0, packets, octets });
+        }
         let flow = Flow {
             family: path.family,
             source: path.source,
@@ -209,7 +236,7 @@ impl Maker {
             tos,
             observed: self.observed(&path),
         };
-        Ok((path.site, flow))
+        Ok((path.site, flow, sample))
     }
 
     /// Element 61. Where an exporter observes both sides, a record counts at the side that is on the link.

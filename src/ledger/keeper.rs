@@ -81,7 +81,10 @@ fn lock_path(ledger: &Path) -> PathBuf {
 }
 
 fn lock_file(url: &Url) -> Result<File, Error> {
-    let path = lock_path(url.path().expect("a ledger in SQLite is a file"));
+    let ledger = url.path().expect("a ledger in SQLite is a file");
+    // Whatever links lead there, the ledger is one, and so must the lock be.
+    let ledger = ledger.canonicalize().map_err(|source| Error::File { path: ledger.to_owned(), source })?;
+    let path = lock_path(&ledger);
     let failed = |source| Error::File { path: path.clone(), source };
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {

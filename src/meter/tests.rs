@@ -1,5 +1,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "the numbers of the tests are small")]
 
+mod model;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -43,7 +43,7 @@ impl Entry {
     /// Logs a malformed datagram, at most once a minute.
     pub fn report_malformed(&self, now: UnixMillis, error: decode::Error) {
         let last = self.reported.load(Relaxed);
-        if last != 0 && now.0 - last < REPORT_EVERY_MS {
+        if last != 0 && now.since(UnixMillis(last)) < REPORT_EVERY_MS {
             return;
         }
         self.reported.store(now.0, Relaxed);

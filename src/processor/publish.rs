@@ -33,11 +33,9 @@ impl StreamProcessor {
         own.held.store(held.records + held.sets, Relaxed);
         let exporters = self.states.len() as u64;
         let limits = &self.config.decode;
-        own.templates.limit.store(exporters * limits.templates as u64, Relaxed);
+        own.templates.limit.store(exporters.saturating_mul(limits.templates as u64), Relaxed);
         own.templates.set_current(self.states.values().map(|s| s.memory.decoder.templates() as u64).sum());
-        own.holds.limit.store(exporters * limits.hold_octets as u64, Relaxed);
-        own.holds.set_current(held.set_octets);
-        own.held_records.set_current(held.record_octets);
+        self.publish_weight();
         own.usage.set_current(self.usage_rows() as u64);
     }
 }
@@ -61,6 +59,7 @@ impl ExporterState {
         add(&to.duplicates, now.duplicates, then.duplicates);
         add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
         add(&to.clock_behind, now.clock_behind, then.clock_behind);
+        add(&to.clock_shifted, now.clock_shifted, then.clock_shifted);
         to.lost.store(now.lost, Relaxed);
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);
@@ -84,6 +83,8 @@ impl ExporterState {
 pub(super) fn publish_refusals(own: &counters::Processor, now: &decode::Counts, then: &decode::Counts) {
     own.implausible.fetch_add(now.implausible - then.implausible, Relaxed);
     own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
+    own.holds.failures.fetch_add(now.crowded_sets - then.crowded_sets, Relaxed);
+    own.running_totals.failures.fetch_add(now.totals_forgotten - then.totals_forgotten, Relaxed);
 }
 
 pub(super) fn add_difference(

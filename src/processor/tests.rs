@@ -1,4 +1,6 @@
 mod holds;
+mod random;
+mod room;
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -291,15 +293,15 @@ fn what_waits_comes_to_the_same_however_often_somebody_looks() {
     assert_eq!(after(grace + 10, &[i64::from(grace) + 5]), too_late);
     assert_eq!(after(grace + 10, &[]), too_late);
 
-    // The same for sets that wait for a template: after half an hour they are gone, whoever looked.
-    for looks in [&[][..], &[1801]] {
+    // The same for sets that wait for a template: after an hour they are gone, whoever looked.
+    for looks in [&[][..], &[3601]] {
         let (mut processor, _) = processor(&[exporter(1, SamplingPolicy::default())]);
         feed(&mut processor, 1, &v9(0, 0, &[&RECORD]));
         for look in looks {
             processor.expire(NOW.plus(look * 1000));
         }
-        let template = v9(1, 1802, &[&TEMPLATE]);
-        processor.feed(NOW.plus(1_802_000), address(1), &template).expect("no unreadable checkpoint");
+        let template = v9(1, 3602, &[&TEMPLATE]);
+        processor.feed(NOW.plus(3_602_000), address(1), &template).expect("no unreadable checkpoint");
         processor.finish();
         let totals = processor.drain().totals;
         assert_eq!((totals.metered_octets, totals.expired_records), (0, 1), "{looks:?}");

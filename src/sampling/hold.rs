@@ -6,6 +6,9 @@
 //! the oldest chunk is used up is part of the state that every flush writes. Records that leave from the middle are
 //! closed up, and their chunk is written again.
 //!
+//! A chunk is written with a checksum behind it (CRC-32 of the rest, little-endian): damage would mostly read as records of
+//! other volumes.
+//!
 //! So what a flush writes is what came since the last one, at most [`OPEN_OCTETS`] more for an exporter, and the rest
 //! of chunks that something was taken from.
 
@@ -34,6 +37,9 @@ const CHUNK_OVERHEAD: usize = size_of::<Chunk>() + 32;
 
 /// A chunk begins with the instant that its times are told from.
 const HEADER: usize = size_of::<i64>();
+
+/// What it ends with where it is written.
+const CHECKSUM: usize = size_of::<u32>();
 
 #[derive(Debug)]
 struct Chunk {
@@ -73,6 +79,14 @@ impl Chunk {
 
     fn cost(&self) -> usize {
         self.octets.capacity() + CHUNK_OVERHEAD
+    }
+
+    /// As it is written: with its checksum.
+    fn sealed(&self) -> Vec<u8> {
+        let mut sealed = Vec::with_capacity(self.octets.len() + CHECKSUM);
+        sealed.extend_from_slice(&self.octets);
+        sealed.extend(crc32fast::hash(&self.octets).to_le_bytes());
+        sealed
     }
 
     fn has_room(&self) -> bool {
@@ -124,6 +138,14 @@ impl Chunk {
             self.changed = true;
         }
     }
+}
+
+/// Takes the checksum off a chunk; `None` where it is not that of the rest.
+fn unseal(stored: &mut Vec<u8>) -> Option<()> {
+    let (octets, sum) = stored.split_last_chunk::<CHECKSUM>()?;
+    let (is_right, length) = (crc32fast::hash(octets) == u32::from_le_bytes(*sum), octets.len());
+    stored.truncate(length);
+    is_right.then_some(())
 }
 
 /// All waiting records of one exporter. What is serialised is all but the chunks.
@@ -316,7 +338,7 @@ impl Hold {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.changed) {
             chunk.changed = false;
             chunk.stored = true;
-            written.push((chunk.number, chunk.octets.clone()));
+            written.push((chunk.number, chunk.sealed()));
         }
         if self.chunks.back().is_some_and(|chunk| !chunk.complete && chunk.octets.len() >= OPEN_OCTETS) {
             self.complete_newest();
@@ -327,7 +349,7 @@ impl Hold {
 
     /// All chunks as they are now.
     pub(super) fn chunks(&self) -> ChunkChanges {
-        let written = self.chunks.iter().map(|chunk| (chunk.number, chunk.octets.clone())).collect();
+        let written = self.chunks.iter().map(|chunk| (chunk.number, chunk.sealed())).collect();
         ChunkChanges { whole: true, written, ..ChunkChanges::default() }
     }
 
@@ -341,7 +363,8 @@ impl Hold {
         self.stored = true;
         let (mut records, mut octets) = (0, 0_u64);
         let mut from = HEADER.checked_add(self.used).ok_or(BadHold)?;
-        for (number, stored) in chunks {
+        for (number, mut stored) in chunks {
+            unseal(&mut stored).ok_or(BadHold)?;
             let base = UnixMillis(i64::from_le_bytes(*stored.first_chunk::<HEADER>().ok_or(BadHold)?));
             let ascends = self.chunks.back().is_none_or(|last| last.number < number);
             if !ascends || number >= self.next || from > stored.len() {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::flow::Part;
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Domains remembered of one exporter.
 const DOMAINS_MAX: usize = 1024;
@@ -39,25 +40,51 @@ impl Known {
 
     fn with_source(self, source: RateSource) -> Self {
         match self {
-            Self::Rate(rate) => Self::Rate(rate.with_source(source)),
+            Self::Rate(rate) => Self::Rate(learnt_from(rate, source)),
             other => other,
         }
     }
 }
 
+/// Who described a sampler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// Its domain, or domains that only send options.
+    Own,
+    /// Other domains that have records.
+    Neighbours,
+}
+
+/// The same rate, learnt from `source`. That whole flows were selected stays marked.
+fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
+    if rate.source() == RateSource::FlowSelection { rate } else { rate.with_source(source) }
+}
+
 /// The grace time of a domain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 enum Grace {
-    /// No record without a sampler yet.
+    /// No record that waited for a rate yet.
     #[default]
     Unseen,
-    /// Since the first such record: its end, and when it was received.
+    /// Since the first record: its end, and when it was received.
     Since { record: UnixMillis, received: UnixMillis },
     /// Over.
     Over,
 }
 
-type Statement = (u64, Option<SamplingRate>);
+type Statement<K> = (K, Option<SamplingRate>);
+
+/// An interface where packets were looked at, and whether that was on their way out.
+pub(super) type Point = (IfIndex, bool);
+
+/// What is known of a domain as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    /// The domain-wide statement, or what all parts agree on.
+    rate: Known,
+    /// Interfaces have statements of their own that say something else.
+    by_interface: bool,
+}
 
 /// What is known of one observation domain. The lists are sorted by their numbers.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -66,13 +93,15 @@ struct Domain {
     grace: Grace,
     /// The domain-wide statement, if there was one.
     wide: Option<Option<SamplingRate>>,
-    /// Statements about interfaces and line cards.
-    parts: Vec<Statement>,
+    /// Statements about interfaces, line cards and the like.
+    parts: Vec<Statement<Part>>,
     /// Statements about samplers.
-    samplers: Vec<Statement>,
+    samplers: Vec<Statement<u64>>,
+    /// Its statements about the whole domain were found to be garbled, and say nothing.
+    garbled: bool,
     /// What `wide` and `parts` come to, worked out when they change.
     #[serde(skip)]
-    rate: Option<Known>,
+    rate: Option<Whole>,
 }
 
 impl Domain {
@@ -80,15 +109,38 @@ impl Domain {
         self.parts.len() + self.samplers.len()
     }
 
-    fn rate(&self) -> Known {
+    fn whole(&self) -> Whole {
         self.rate.unwrap_or_else(|| self.work_out())
     }
 
-    fn work_out(&self) -> Known {
-        if let Some(wide) = self.wide {
-            return Known::from_statement(wide);
+    fn work_out(&self) -> Whole {
+        if self.garbled {
+            return Whole { rate: Known::Nothing, by_interface: false };
         }
-        self.parts.iter().fold(Known::Nothing, |known, &(_, rate)| known.and(Known::from_statement(rate)))
+        let agreed = || {
+            let parts = self.parts.iter().map(|&(_, rate)| Known::from_statement(rate));
+            parts.fold(Known::Nothing, Known::and)
+        };
+        let rate = self.wide.map_or_else(agreed, Known::from_statement);
+        let by_interface = self
+            .parts
+            .iter()
+            .any(|&(part, own)| !matches!(part, Part::Other(..)) && Known::from_statement(own) != rate);
+        Whole { rate, by_interface }
+    }
+
+    /// The rate of records without a sampler that were observed at `point`: that of the interface, or of the domain.
+    fn at(&self, (interface, is_egress): Point) -> Known {
+        let whole = self.whole();
+        if !whole.by_interface {
+            return whole.rate;
+        }
+        let way = if is_egress { Part::Egress(interface) } else { Part::Ingress(interface) };
+        let own = |part: Part| self.parts.binary_search_by_key(&part, |&(part, _)| part).ok();
+        match own(way).or_else(|| own(Part::Interface(interface))) {
+            Some(at) => Known::from_statement(self.parts[at].1),
+            None => whole.rate,
+        }
     }
 
     fn sampler(&self, sampler: u64) -> Known {
@@ -111,7 +163,12 @@ pub(super) struct Rates {
 }
 
 /// Puts a statement into a list. True where it changed something; `None` where there is no `room` for a new one.
-fn state(list: &mut Vec<Statement>, id: u64, rate: Option<SamplingRate>, room: bool) -> Option<bool> {
+fn state<K: Copy + Ord>(
+    list: &mut Vec<Statement<K>>,
+    id: K,
+    rate: Option<SamplingRate>,
+    room: bool,
+) -> Option<bool> {
     match list.binary_search_by_key(&id, |&(id, _)| id) {
         Ok(at) => Some(core::mem::replace(&mut list[at].1, rate) != rate),
         Err(_) if !room => None,
@@ -142,9 +199,9 @@ impl Rates {
 
     /// Takes in an announcement; true where it changed what is known.
     pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
-        let Announcement { domain, sampler, rate, part } = *announcement;
+        let Announcement { domain, sampler, rate, part, garbled } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
-        let rate = rate.map(|rate| rate.with_source(source));
+        let rate = rate.map(|rate| learnt_from(rate, source));
         let domains = &self.domains;
         let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::statements).sum());
         let room = total < STATEMENTS_MAX;
@@ -152,6 +209,7 @@ impl Rates {
         let changed = self.find_or_add(domain).and_then(|domain| {
             let before = domain.statements();
             let changed = match (sampler, part) {
+                (None, _) if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
                 (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
                 (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
@@ -174,32 +232,56 @@ impl Rates {
     }
 
     /// The rate of a sampler: as its own domain describes it; otherwise as the exporter's other domains do, if there is
-    /// only one rate.
-    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> Known {
+    /// only one rate. Where one of those has records of its own, its sampler of that number need not be this domain's, which
+    /// may yet describe it: then this is [`Source::Neighbours`].
+    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> (Known, Source) {
         match self.find(domain).map_or(Known::Nothing, |domain| domain.sampler(sampler)) {
-            Known::Nothing => self
-                .domains
-                .iter()
-                .fold(Known::Nothing, |known, domain| known.and(domain.sampler(sampler)))
-                .with_source(RateSource::Exporter),
-            known => known,
+            Known::Nothing => {}
+            known => return (known, Source::Own),
+        }
+        let (mut found, mut source) = (Known::Nothing, Source::Own);
+        for domain in &self.domains {
+            let known = domain.sampler(sampler);
+            if known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
+                source = Source::Neighbours;
+            }
+            found = found.and(known);
+        }
+        (found.with_source(RateSource::Exporter), source)
+    }
+
+    /// The rate that holds for a whole domain, if no interface has another one.
+    pub(super) fn domain(&self, domain: u32) -> Known {
+        match self.find(domain).map(Domain::whole) {
+            None => Known::Nothing,
+            Some(whole) if whole.by_interface => Known::Ambiguous,
+            Some(whole) => whole.rate,
         }
     }
 
-    /// The rate that holds for a whole domain.
-    pub(super) fn domain(&self, domain: u32) -> Known {
-        self.find(domain).map_or(Known::Nothing, Domain::rate)
+    /// True where records of a domain that name no sampler may have different rates.
+    pub(super) fn is_by_interface(&self, domain: u32) -> bool {
+        match self.find(domain).map(Domain::whole) {
+            Some(whole) if whole.by_interface || whole.rate != Known::Nothing => whole.by_interface,
+            // What other domains say may stand in for it.
+            _ => self.domains.iter().any(|domain| domain.whole().by_interface),
+        }
     }
 
-    /// What all domains agree on.
-    pub(super) fn exporter(&self) -> Known {
+    /// The rate of records of a domain that were observed at `point`.
+    pub(super) fn at(&self, domain: u32, point: Point) -> Known {
+        self.find(domain).map_or(Known::Nothing, |domain| domain.at(point))
+    }
+
+    /// What all domains agree on for such records: an interface has the same number in each.
+    pub(super) fn exporter(&self, point: Point) -> Known {
         self.domains
             .iter()
-            .fold(Known::Nothing, |known, domain| known.and(domain.rate()))
+            .fold(Known::Nothing, |known, domain| known.and(domain.at(point)))
             .with_source(RateSource::Exporter)
     }
 
-    /// Sees a record without sampler. True where the domain's grace time ends with it.
+    /// Sees a record. True where the domain's grace time ends with it.
     pub(super) fn seen(&mut self, domain: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
         let Some(domain) = self.find_or_add(domain) else { return false };
         match domain.grace {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decode::tests::build::*;
 use crate::decode::{Counts, Decoded};
-use crate::flow::{Observed, SamplerRef};
+use crate::flow::{Observed, Part, SamplerRef};
 use crate::units::IfIndex;
 
 /// Decoder and scaling together, as a stream processor runs them.
@@ -116,7 +116,7 @@ fn probabilities_are_made_fractions() {
     assert_eq!(of(1.0), is(1, 1));
     assert_eq!(of(0.3), is(10, 3));
     assert_eq!(of(0.75), is(4, 3));
-    for nonsense in [0.0, -0.5, 1.5, f64::NAN, f64::INFINITY, 1e-300] {
+    for nonsense in [-0.0, -0.5, 1.5, f64::NAN, f64::INFINITY, 1e-300] {
         assert_eq!(of(nonsense), None);
     }
     let single = announced(&[(304, 1), (311, 4)], &[4, u64::from(0.01_f32.to_bits())]);
@@ -133,18 +133,133 @@ fn v9_options_with_scope_system_interface_or_sampler() {
         panic!()
     };
     let domain_wide = Some(rate(1000, 1, RateSource::Domain));
-    assert_eq!(system, Announcement { domain: 9, sampler: None, rate: domain_wide, part: None });
+    assert_eq!(
+        system,
+        Announcement { domain: 9, sampler: None, rate: domain_wide, part: None, garbled: false }
+    );
     let [interface] = announcements(&[(2, 4)], &[(34, 4)], octets().u32(12).u32(1000))[..] else { panic!() };
-    assert_eq!(interface, Announcement { domain: 9, sampler: None, rate: domain_wide, part: Some(12) });
+    assert_eq!(
+        interface,
+        Announcement {
+            domain: 9,
+            sampler: None,
+            rate: domain_wide,
+            part: Some(Part::Interface(IfIndex(12))),
+            garbled: false,
+        }
+    );
     let [sampler] =
         announcements(&[(1, 4)], &[(48, 1), (49, 1), (50, 4)], octets().u32(9).u8(3).u8(2).u32(64))[..]
     else {
         panic!()
     };
     let its_own = Some(rate(64, 1, RateSource::Sampler));
-    assert_eq!(sampler, Announcement { domain: 9, sampler: Some(3), rate: its_own, part: None });
+    assert_eq!(
+        sampler,
+        Announcement { domain: 9, sampler: Some(3), rate: its_own, part: None, garbled: false }
+    );
     // A scope type's number is not an element's: type 1 is "system", not octets; and interval 0 says nothing.
     assert_eq!(announcements(&[(1, 4)], &[(34, 4)], octets().u32(50).u32(0)), []);
+}
+
+/// v9 options for the whole system: the totals of the exporter, then interval and algorithm of its sampling, as FortiOS
+/// has them (documented as its template 256).
+fn statistics(n: u32, interval: u32, algorithm: u8) -> Vec<u8> {
+    let fields = [(40, 8), (41, 8), (42, 8), (36, 2), (37, 2), (34, 4), (35, 1)];
+    let body = octets().u16(1).u64(9).u64(8).u64(7).u16(60).u16(15).u32(interval).u8(algorithm);
+    v9(n, 1, &[set(1, options_template9(256, &[(1, 2)], &fields)), set(256, body)])
+}
+
+fn v9_volume(n: u32, octets_: u32) -> Vec<u8> {
+    v9(n, 1, &[set(0, template(300, &[(1, 4), (2, 4)])), set(300, octets().u32(octets_).u32(1))])
+}
+
+#[test]
+fn options_data_that_contradicts_itself_multiplies_nothing() {
+    // Octets of a counter, where interval and algorithm should stand: algorithm 131 does not exist.
+    let mut pipe = Pipe::of(&[statistics(0, 67, 131), v9_volume(1, 1000)]);
+    assert_eq!(pipe.sampling.domain_rate(1), None);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (1000, vec![RateSource::NotAnnounced]));
+    // Nor does the next one, which by chance has one that exists.
+    pipe.take(&statistics(2, 68, 2));
+    pipe.take(&v9_volume(3, 500));
+    assert_eq!(pipe.scaled().0, 1500);
+    // What was believed before is not believed any longer.
+    let mut pipe = Pipe::of(&[statistics(0, 67, 1), statistics(1, 67, 241), v9_volume(2, 1000)]);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (1000, vec![RateSource::NotAnnounced]));
+    // The operator's word is, and that survives a restart.
+    pipe.policy.default = Some(rate(10, 1, RateSource::Default));
+    pipe.sampling = postcard::from_bytes(&postcard::to_stdvec(&pipe.sampling).unwrap()).unwrap();
+    pipe.take(&statistics(3, 67, 1));
+    pipe.take(&v9_volume(4, 100));
+    assert_eq!(pipe.scaled().0, 1000 + 1000);
+    // One that says that nothing is sampled is fine, whatever its algorithm.
+    assert_eq!(decoded(&[statistics(0, 0, 131)]).out.announcements, []);
+    assert_eq!(
+        Pipe::of(&[statistics(0, 50, 2)]).sampling.domain_rate(1),
+        Some(rate(50, 1, RateSource::Domain))
+    );
+}
+
+/// Juniper's PTX sends one options record with the interval and one with an algorithm and interval 0 (nfdump's issue
+/// 187); whichever comes last, the interval rules.
+#[test]
+fn a_record_without_any_parameter_takes_nothing_back() {
+    let options = |n: u32, id: u16, fields: &[(u64, u16)], values: &[u64]| {
+        let body = fields.iter().zip(values).fold(octets(), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        ipfix(n, 1, &[set(3, options_template(id, 1, fields)), set(id, body)])
+    };
+    let interval = |n| options(n, 512, &[(144, 4), (34, 4)], &[1, 10_922]);
+    for silent in [
+        options(1, 513, &[(302, 4), (304, 2), (305, 4), (306, 4)], &[0, 2, 0, 0]),
+        options(1, 513, &[(144, 4), (49, 1), (50, 4)], &[1, 2, 0]),
+        options(1, 513, &[(144, 4), (304, 2)], &[1, 3]),
+    ] {
+        let mut pipe = Pipe::of(&[interval(0), silent.clone()]);
+        assert_eq!(pipe.sampling.domain_rate(1), Some(rate(10_922, 1, RateSource::Domain)));
+        // Without the other one nobody has said anything, which is not the same as an ambiguous statement.
+        pipe = Pipe::of(&[silent, unnamed(2, 0)]);
+        pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+        assert_eq!(pipe.scaled(), (100, vec![RateSource::NotAnnounced]));
+    }
+}
+
+/// ipt_NETFLOW picks whole flows, and says so in elements of RFC 7014.
+#[test]
+fn selected_flows_are_scaled_and_marked() {
+    let is = |numerator, denominator| Some(rate(numerator, denominator, RateSource::FlowSelection));
+    assert_eq!(announced(&[(390, 1), (396, 4), (397, 4)], &[1, 1, 19]), is(20, 1));
+    assert_eq!(announced(&[(390, 1), (309, 4), (310, 4)], &[3, 1, 64]), is(64, 1));
+    assert_eq!(announced(&[(396, 4), (397, 4)], &[2, 3]), is(5, 2));
+    assert_eq!(announced(&[(390, 1), (396, 4)], &[1, 20]), None);
+    assert_eq!(announced(&[(390, 1), (309, 4), (310, 4)], &[7, 1, 64]), None);
+    let options = selectors(&[(390, 1), (396, 4), (397, 4)], &[&[5, 1, 1, 19]]);
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &options), ipfix(1, 1, &[named(), data(5, 1000)])]);
+    // In another domain, too, it stays marked.
+    pipe.take(&ipfix(0, 2, &[named(), data(5, 100)]));
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (22_000, vec![RateSource::FlowSelection; 2]));
+}
+
+/// A rate that holds for the records of one template, or of one VRF, is no rate of the domain where another has another.
+#[test]
+fn scopes_narrower_than_a_domain_must_agree() {
+    let v9_scope = |n: u32, template: u16, interval: u32| {
+        let body = octets().u16(template).u32(interval);
+        v9(n, 1, &[set(1, options_template9(310, &[(5, 2)], &[(34, 4)])), set(310, body)])
+    };
+    let agreed = Pipe::of(&[v9_scope(0, 300, 100), v9_scope(1, 301, 100)]);
+    assert_eq!(agreed.sampling.domain_rate(1), Some(rate(100, 1, RateSource::Domain)));
+    let differing = Pipe::of(&[v9_scope(0, 300, 100), v9_scope(1, 301, 1000), v9_volume(2, 7)]);
+    assert_eq!((differing.settled.len(), differing.sampling.held_records()), (0, 1));
+    for scope in [145, 234] {
+        let fields = [(scope, 4), (34, 4)];
+        let body = octets().u32(1).u32(100).u32(2).u32(200);
+        let pipe = Pipe::of(&[ipfix(0, 1, &[set(3, options_template(310, 1, &fields)), set(310, body)])]);
+        assert_eq!(pipe.sampling.domain_rate(1), None);
+    }
 }
 
 #[test]
@@ -261,7 +376,7 @@ fn domain_wide_options_within_the_grace_time_scale_what_waited() {
 
 fn wide(domain: u32, numerator: u64) -> Announcement {
     let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
-    Announcement { domain, sampler: None, rate, part: None }
+    Announcement { domain, sampler: None, rate, part: None, garbled: false }
 }
 
 fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {
@@ -350,15 +465,166 @@ fn old_protocols_wait_for_no_announcement() {
     assert_eq!(pipe.sampling.held_records(), 0);
 }
 
+/// Two line cards have a sampler 5 each. Whose options come later must not be scaled by the other's.
+#[test]
+fn a_sampler_of_another_domain_that_has_records_is_believed_after_the_grace_time() {
+    let sampler = |id, n| Announcement { sampler: Some(5), ..wide(id, n) };
+    let policy = SamplingPolicy::default();
+    let run = |own: Option<u64>, config: &Config| {
+        let mut sampling = ExporterSampling::default();
+        let mut records = vec![record(2, SamplerRef::Named(5))];
+        sampling.announce(&[sampler(2, 1000)], &policy, &mut records);
+        sampling.scale(config, &policy, UnixMillis(0), &mut records, 0);
+        assert_eq!(records.len(), 1);
+        let from = records.len();
+        records.push(record(1, SamplerRef::Named(5)));
+        sampling.scale(config, &policy, UnixMillis(0), &mut records, from);
+        let waits = sampling.held_records();
+        if let Some(own) = own {
+            sampling.announce(&[sampler(1, own)], &policy, &mut records);
+        }
+        sampling.finish(&policy, &mut records);
+        (waits, records.last().map(|record| (record.rate.numerator(), record.rate.source())))
+    };
+    let config = Config::default();
+    assert_eq!(run(Some(100), &config), (1, Some((100, RateSource::Sampler))));
+    assert_eq!(run(None, &config), (1, Some((1000, RateSource::Exporter))));
+    // Without a grace time, or without room, it is believed at once.
+    for config in [Config { grace_ms: 0, ..config }, Config { hold_records: 0, ..config }] {
+        assert_eq!(run(None, &config), (0, Some((1000, RateSource::Exporter))));
+    }
+    // A domain that only sends options speaks for the others (Cisco IOS XE).
+    assert_eq!(
+        settle(&[sampler(6, 1000)], &policy, record(256, SamplerRef::Named(5))),
+        Some((1000, RateSource::Exporter))
+    );
+    let mut sampling = ExporterSampling::default();
+    let mut records = Vec::new();
+    sampling.announce(&[sampler(6, 1000)], &policy, &mut records);
+    records.push(record(256, SamplerRef::Named(5)));
+    sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
+    assert_eq!((records.len(), sampling.held_records()), (1, 0));
+}
+
+/// A record that tells of its own sampling what can be read in two ways.
+#[test]
+fn an_ambiguous_record_waits_for_the_operator() {
+    let fields = [(1, 4), (2, 4), (304, 2), (305, 4)];
+    let data = set(300, octets().u32(1000).u32(1).u16(3).u32(1));
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[set(2, template(300, &fields)), data])]);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 1));
+    pipe.policy.over = Some(rate(512, 1, RateSource::Override));
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (512_000, vec![RateSource::Override]));
+}
+
 #[test]
 fn interfaces_that_agree_speak_for_the_domain() {
-    let part = |part, n| Announcement { part: Some(part), ..wide(1, n) };
+    let part = |part, n| Announcement { part: Some(Part::Interface(IfIndex(part))), ..wide(1, n) };
     let none = SamplingPolicy::default();
     let unnamed = record(1, SamplerRef::Unnamed);
     assert_eq!(settle(&[part(1, 100), part(2, 100)], &none, unnamed), Some((100, RateSource::Domain)));
     assert_eq!(settle(&[part(1, 100), part(2, 200)], &none, unnamed), None);
     assert_eq!(settle(&[part(1, 100), part(1, 200)], &none, unnamed), Some((200, RateSource::Domain)));
     assert_eq!(settle(&[part(1, 100), wide(1, 5)], &none, unnamed), Some((5, RateSource::Domain)));
+}
+
+/// What a part of the domain is said to have, and the rate of a record that came in by interface 1 and left by 2.
+fn by_parts(parts: &[(Part, u64)], observed: Observed) -> Option<(u32, RateSource)> {
+    let announcements: Vec<_> =
+        parts.iter().map(|&(part, n)| Announcement { part: Some(part), ..wide(1, n) }).collect();
+    let record =
+        FlowRecord { input: IfIndex(1), output: IfIndex(2), observed, ..record(1, SamplerRef::Unnamed) };
+    settle(&announcements, &SamplingPolicy::default(), record)
+}
+
+#[test]
+fn interfaces_that_differ_speak_for_their_own_records() {
+    use Observed::{Egress, Ingress, Unknown};
+    let any = |index| Part::Interface(IfIndex(index));
+    let ingress = |index| Part::Ingress(IfIndex(index));
+    let egress = |index| Part::Egress(IfIndex(index));
+    let rate = |n| Some((n, RateSource::Domain));
+    let both = [(any(1), 100), (any(2), 200)];
+    assert_eq!(
+        [Unknown, Ingress, Egress].map(|side| by_parts(&both, side)),
+        [rate(100), rate(100), rate(200)]
+    );
+    // Of an interface that nobody has described nothing is known.
+    let others = [(any(3), 100), (any(4), 200)];
+    assert_eq!(by_parts(&others, Ingress), None);
+    // The side counts, and beats a statement about both.
+    let sides = [(ingress(1), 100), (egress(1), 300), (egress(2), 200), (any(1), 7)];
+    assert_eq!([Ingress, Egress].map(|side| by_parts(&sides, side)), [rate(100), rate(200)]);
+    assert_eq!(by_parts(&[(ingress(2), 100), (ingress(1), 200)], Egress), None);
+    // Line card 1 and template 1 are not interface 1.
+    let cards = [(Part::Other(141, 1), 100), (Part::Other(141, 2), 200), (Part::Other(145, 1), 300)];
+    assert_eq!(by_parts(&cards, Ingress), None);
+    // But where one knows its own interface, it need not know its card.
+    assert_eq!(by_parts(&[&cards[..], &both[..]].concat(), Ingress), rate(100));
+    // Cards that agree speak for all.
+    assert_eq!(by_parts(&[(Part::Other(141, 1), 100), (Part::Other(141, 2), 100)], Egress), rate(100));
+}
+
+/// A statement about the whole domain is for the interfaces that have none.
+#[test]
+fn an_interface_beats_its_domain_and_the_operators_map_beats_both() {
+    let one = Announcement { part: Some(Part::Ingress(IfIndex(1))), ..wide(1, 100) };
+    let at = |input| FlowRecord { input: IfIndex(input), ..record(1, SamplerRef::Unnamed) };
+    let none = SamplingPolicy::default();
+    assert_eq!(settle(&[one, wide(1, 5)], &none, at(1)), Some((100, RateSource::Domain)));
+    assert_eq!(settle(&[one, wide(1, 5)], &none, at(2)), Some((5, RateSource::Domain)));
+    let mapped = SamplingPolicy {
+        interfaces: [(IfIndex(1), rate(9, 1, RateSource::Override))].into(),
+        ..SamplingPolicy::default()
+    };
+    assert_eq!(settle(&[one, wide(1, 5)], &mapped, at(1)), Some((9, RateSource::Override)));
+    // Numbers of interfaces are the exporter's: they hold in its other domains, too, once those have said nothing.
+    let two = Announcement { part: Some(Part::Ingress(IfIndex(2))), ..wide(1, 200) };
+    let elsewhere = FlowRecord { domain: 8, ..at(2) };
+    assert_eq!(settle(&[one, two], &none, elsewhere), Some((200, RateSource::Exporter)));
+    // Also one record after the other.
+    let (mut sampling, mut records) = (ExporterSampling::default(), Vec::new());
+    sampling.announce(&[one, two], &none, &mut records);
+    records.extend([2, 1, 1, 2].map(|input| FlowRecord { domain: 8, ..at(input) }));
+    let config = Config { grace_ms: 0, ..Config::default() };
+    sampling.scale(&config, &none, UnixMillis(0), &mut records, 0);
+    let rates: Vec<u32> = records.iter().map(|record| record.rate.numerator()).collect();
+    assert_eq!(rates, [200, 100, 100, 200]);
+}
+
+/// From octets on: options whose scope is an interface (element 10), and an egress one (14), in one set each.
+#[test]
+fn scopes_of_interfaces_choose_by_the_record() {
+    let options = |scope: u64, id: u16, values: [(u32, u32); 2]| {
+        let body = values.iter().fold(octets(), |body, &(part, n)| body.u32(part).u32(n));
+        [set(3, options_template(id, 1, &[(scope, 4), (34, 4)])), set(id, body)]
+    };
+    let fields = [(1, 4), (2, 4), (10, 4), (14, 4), (61, 1)];
+    let data = |octets_: u32, input: u32, output: u32, side: u8| {
+        set(300, octets().u32(octets_).u32(1).u32(input).u32(output).u8(side))
+    };
+    let sets = [
+        &options(10, 310, [(1, 10), (2, 20)])[..],
+        &options(14, 311, [(1, 100), (2, 200)])[..],
+        &[set(2, template(300, &fields)), data(1000, 1, 2, 0), data(1000, 2, 1, 0), data(1, 1, 2, 1)],
+    ]
+    .concat();
+    let pipe = Pipe::of(&[ipfix(0, 1, &sets)]);
+    assert_eq!(pipe.scaled(), (10 * 1000 + 20 * 1000 + 200, vec![RateSource::Domain; 3]));
+    // v9: scope type 2 is the interface both ways; type 3 a line card, whatever its number.
+    let nine = |scope, first: u32, second: u32| {
+        let body = octets().u32(1).u32(first).u32(2).u32(second);
+        [set(1, options_template9(310, &[(scope, 4)], &[(34, 4)])), set(310, body)]
+    };
+    let flows = [set(0, template(300, &fields)), data(1000, 1, 2, 0), data(1000, 1, 2, 1)];
+    let pipe = Pipe::of(&[v9(0, 1, &[&nine(2, 10, 20)[..], &flows[..]].concat())]);
+    assert_eq!(pipe.scaled(), (10 * 1000 + 20 * 1000, vec![RateSource::Domain; 2]));
+    for scope in [3, 4, 5] {
+        let pipe = Pipe::of(&[v9(0, 1, &[&nine(scope, 10, 20)[..], &flows[..]].concat())]);
+        assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 2), "{scope}");
+    }
 }
 
 #[test]
@@ -479,6 +745,22 @@ fn the_operator_maps_interfaces_to_rates() {
     ] {
         assert_eq!(settle(&[], &policy, flow), expected, "{flow:?}");
     }
+}
+
+/// A rate for all that is set, taken back, and set again: what came in between is freed as well.
+#[test]
+fn a_policy_that_comes_back_frees_what_came_meanwhile() {
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &[named(), data(5, 10)])]);
+    let look = |pipe: &mut Pipe, over: bool| {
+        pipe.policy.over = over.then(|| rate(7, 1, RateSource::Override));
+        pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+        (pipe.settled.len(), pipe.sampling.held_records())
+    };
+    assert_eq!(look(&mut pipe, true), (1, 0));
+    assert_eq!(look(&mut pipe, false), (1, 0));
+    pipe.take(&ipfix(1, 1, &[data(5, 20)]));
+    // Nobody looked while the rate was taken back.
+    assert_eq!(look(&mut pipe, true), (2, 0));
 }
 
 #[test]

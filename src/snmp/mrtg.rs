@@ -202,7 +202,7 @@ mod tests {
         assert!(lines.contains(&"# MRTG does not make its directory: mkdir -p '/var/www/mrtg'"));
         assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
         assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
-        // One of a link, two of the processor and of each of the eight tables.
-        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 1 + 2 + 16);
+        // One of a link, two of the processor and of each of the nine tables.
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 1 + 2 + 18);
     }
 }

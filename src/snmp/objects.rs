@@ -162,6 +162,9 @@ pub(super) const BRANCHES: &[Branch] = &[
             gauge32(18, "fluxExporterRateDenominator", |view, row| {
                 view.exporter(row).rate_denominator.load(Relaxed).into()
             }),
+            counter64(19, "fluxExporterClockAhead", |view, row| load(&view.exporter(row).clock_ahead)),
+            counter64(20, "fluxExporterClockBehind", |view, row| load(&view.exporter(row).clock_behind)),
+            counter64(21, "fluxExporterClockShifted", |view, row| load(&view.exporter(row).clock_shifted)),
         ],
     },
     Branch {

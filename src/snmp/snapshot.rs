@@ -25,7 +25,7 @@ pub struct Now {
 const EXPORTERS_AGE: Duration = Duration::from_secs(1);
 
 /// The names of the rows of the contention table; the index is the position here, from 1. Append only: indexes stay.
-pub(super) const CONTENTION: [&str; 8] = [
+pub(super) const CONTENTION: [&str; 9] = [
     "templates",
     "usage",
     "holds",
@@ -34,6 +34,7 @@ pub(super) const CONTENTION: [&str; 8] = [
     "exporters",
     "held records",
     "connections",
+    "running totals",
 ];
 
 /// The lists of rows, kept between requests.
@@ -137,6 +138,7 @@ impl<'a> View<'a> {
             3 => Some(|processor| &processor.journal_queue),
             6 => Some(|processor| &processor.held_records),
             7 => Some(|processor| &processor.connections),
+            8 => Some(|processor| &processor.running_totals),
             _ => None,
         };
         let whole = match row {

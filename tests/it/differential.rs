@@ -22,7 +22,7 @@ use netflow_parser::variable_versions::v9::FlowSetBody as Body9;
 use netflow_parser::{NetflowPacket, NetflowParser};
 
 use crate::live_support::{Site, number, output};
-use crate::support::{Running, queued, until};
+use crate::support::{Running, free_port, queued, until};
 
 /// Of one capture: data records, packets and octets.
 type Figures = [u64; 3];
@@ -164,7 +164,7 @@ fn netflow_parser(capture: &Capture) -> Figures {
 /// nfcapd receives all captures of NetFlow and IPFIX, and nfdump prints what it stored: by source, flows, packets and
 /// octets, as scaled by the rates that nfcapd has understood.
 fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     std::fs::create_dir(directory).unwrap();
     let mut nfcapd = Running::start(
         Command::new("nfcapd")
@@ -269,16 +269,18 @@ type Difference = (&'static str, &'static str, Figures, Figures, &'static str);
 
 #[rustfmt::skip]
 const DIFFERENCES: &[Difference] = &[
-    // Samplers. A record that names one which nobody describes is held here; nfdump counts it once.
+    // Samplers. A record that names one which nobody describes is held here; nfdump counts it once. nfcapd 1.7.1 learns
+    // a rate from element 34 of an options record, if 35 does not stand beside it, and scales what comes after; it knows
+    // no sampler (16 templates made for the purpose, of v9 and IPFIX).
     ("nfdump", "goflow2/netflow_test_v9.pcap", [21, 23, 31972], [21, 0, 0], "sampler 1 is never described: held"),
     ("nfdump", "logstash-codec-netflow/ie150_ie151_v9.pcap", [2, 2, 310], [2, 0, 0], "sampler 1 is never described: held"),
     ("nfdump", "logstash-codec-netflow/layer2segmentid_v9.pcap", [1, 1, 52], [1, 0, 0], "sampler 98 is never described: held"),
     ("nfdump", "netgauze/srv6.pcap", [86, 1070, 133_659], [86, 0, 0], "random sampling with 305 only is ambiguous: held"),
-    ("nfdump", "logstash-codec-netflow/invalid01_v9.pcap", [2, 2, 194], [2, 200, 19_400], "nfdump has not taken the options' 1 in 100"),
-    ("nfdump", "netflow_parser/it_parses_v9_with_multiple_options_data.pcap", [30, 1_133_491, 60_090], [30, 113_349_100, 6_009_000], "nor here"),
-    ("nfdump", "synthetic/iosxr_309_310.pcap", [1, 1, 1000], [1, 256, 256_000], "nfdump does not know 310 of 309"),
-    ("nfdump", "synthetic/late_sampler_option.pcap", [2, 2, 2000], [2, 1024, 1_024_000], "nfdump does not know (305 + 306) of 305"),
-    ("nfdump", "synthetic/two_samplers_one_set.pcap", [2, 2, 2000], [2, 576, 576_000], "the same"),
+    ("nfdump", "logstash-codec-netflow/invalid01_v9.pcap", [2, 2, 194], [2, 200, 19_400], "the options have 34 and 35: nfcapd takes neither"),
+    ("nfdump", "netflow_parser/it_parses_v9_with_multiple_options_data.pcap", [30, 1_133_491, 60_090], [30, 113_349_100, 6_009_000], "the options' 1 in 100 stands behind the flows, in the same datagram"),
+    ("nfdump", "synthetic/iosxr_309_310.pcap", [1, 1, 1000], [1, 256, 256_000], "a sampler, 1 of 256 by elements 309 and 310"),
+    ("nfdump", "synthetic/late_sampler_option.pcap", [2, 2, 2000], [2, 1024, 1_024_000], "a sampler, 1 of 512 by elements 305 and 306"),
+    ("nfdump", "synthetic/two_samplers_one_set.pcap", [2, 2, 2000], [2, 576, 576_000], "samplers, 1 of 512 and 1 of 64"),
     // Counters: tshark and netflow_parser give elements, of which 1 and 2 are compared; the others know fewer than we do.
     ("netflow_parser", "logstash-codec-netflow/cisco_asa_1_v9_nsel.pcap", [14, 0, 0], [14, 0, 888], "octets are in element 85"),
     ("tshark", "logstash-codec-netflow/cisco_asa_1_v9_nsel.pcap", [14, 0, 0], [14, 0, 888], "octets are in element 85"),
@@ -315,14 +317,11 @@ const DIFFERENCES: &[Difference] = &[
     ("tshark", "logstash-codec-netflow/invalid01_v5.pcap", [30, 529_620, 3_685_383_960], [0, 0, 0], "it shows what is there of a datagram that claims more"),
     ("nfacctd", "logstash-codec-netflow/invalid01_v9.pcap", [0, 0, 0], [0, 2, 194], "the header counts 2 flowsets of 6; nfacctd stops there"),
     ("tshark", "logstash-codec-netflow/invalid01_v9.pcap", [0, 0, 0], [3, 2, 194], "so does tshark"),
-    ("netflow_parser", "telegraf/issue_14370.pcap", [0, 0, 0], [1, 1, 256], "the second set ends 2 octets behind the message: it drops all of it"),
-    ("nfdump", "telegraf/issue_14370.pcap", [2, 2, 512], [1, 1, 256], "it takes the second set, which is not the message's"),
-    ("nfacctd", "telegraf/issue_14370.pcap", [0, 2, 512], [0, 1, 256], "so does nfacctd"),
-    ("tshark", "telegraf/issue_14370.pcap", [2, 2, 512], [1, 1, 256], "so does tshark"),
-    ("nfdump", "vflow/ipfix_decoder_test_L58.pcap", [3, 1200, 68_800], [2, 800, 48_000], "it takes a set that ends 43 octets behind the message"),
+    ("netflow_parser", "telegraf/issue_14370.pcap", [0, 0, 0], [2, 2, 512], "the second set ends 2 octets behind the message: it drops all of it"),
+    ("nfdump", "vflow/ipfix_decoder_test_L58.pcap", [3, 1200, 68_800], [2, 800, 48_000], "it takes a record of which 43 octets lie behind the message"),
     ("nfacctd", "vflow/ipfix_decoder_test_L58.pcap", [0, 1200, 68_800], [0, 800, 48_000], "so does nfacctd"),
     ("tshark", "vflow/ipfix_decoder_test_L58.pcap", [0, 0, 0], [2, 800, 48_000], "it takes none of a message shorter than its datagram"),
-    ("sfacctd", "vflow/sflow_decoder_test.pcap", [0, 6, 7268], [0, 10, 13_150], "it finds an unknown sample where the first of the second datagram ends (4 + 4 + 208 octets), and gives up; tshark agrees with us"),
+    ("sfacctd", "vflow/sflow_decoder_test.pcap", [0, 6, 7268], [0, 10, 13_150], "samples with a record 1003 end 4 octets behind it: sfacctd gives up there; without the 4 it takes all 10"),
 ];
 
 #[test]

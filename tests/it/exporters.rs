@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, Traffic, number, said};
-use crate::support::{Running, queued, until};
+use crate::support::{Running, free_port, queued, until};
 
 /// Packets and octets by customer, direction and family.
 type Volumes = BTreeMap<(String, String, String), (u64, u64)>;
@@ -149,7 +148,7 @@ fn nfreplay(version: &str, families: &[&str]) {
     let traffic = Traffic::make(&site, 40, 200, 10_000);
     let stored = site.path("stored");
     std::fs::create_dir(&stored).unwrap();
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut nfcapd = Running::start(
         Command::new("nfcapd")
             .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "3600"])

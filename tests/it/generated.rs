@@ -133,6 +133,11 @@ fn ipfix_equals_its_truth() {
     check_all("ipfix");
 }
 
+#[test]
+fn sflow_equals_its_truth() {
+    check_all("sflow");
+}
+
 /// All of it: every kind of customer, every link, both directions and the reserved names; more than one bucket.
 #[test]
 fn the_truth_is_worth_comparing() {

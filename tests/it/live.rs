@@ -11,6 +11,7 @@ use fluxoscope::units::UnixMillis;
 use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, said, v5};
+use crate::support::free_port;
 
 /// What softflowd exports of one capture, in one protocol, unsampled, is in the ledger to the octet.
 fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
@@ -155,10 +156,6 @@ fn table(port: u16, table: u32) -> BTreeMap<String, BTreeMap<u32, String>> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// In and out octets, in and out packets, by the first key.
 fn by_direction(rows: &[Value], key: &str) -> BTreeMap<String, [u64; 4]> {
     let mut sums: BTreeMap<String, [u64; 4]> = BTreeMap::new();
@@ -221,6 +218,7 @@ fn contention(rows: &BTreeMap<String, BTreeMap<u32, String>>) {
         // One exporter, one processor.
         ("holds", 4 << 20),
         ("held records", 64 << 20),
+        ("running totals", 1 << 19),
     ];
     for (name, limit) in limits {
         assert_eq!(rows[name][&3], limit.to_string(), "{name}");
@@ -338,6 +336,50 @@ fn a_reload_takes_effect_from_then_on_and_a_broken_one_not_at_all() {
     daemon.send("127.0.0.1", &[v5(3, MOVING, &[(1, 4000)])]);
     daemon.flush();
     expect(&[("campus", 4120), ("institute", 3)]);
+}
+
+/// What was booked under the old name stays there, and what comes is booked under the new one; what is remembered belongs
+/// to the address, so a gap in sequence numbers over the change is one.
+#[test]
+fn an_exporter_that_a_reload_renames_goes_on_under_its_new_name() {
+    const CAMPUS: [u8; 4] = [203, 0, 113, 7];
+    let site = Site::new(NETWORK);
+    let daemon = site.start();
+    let volume = || -> BTreeMap<String, (u64, u64)> {
+        let rows = site.usage("exporter");
+        let row = |row: &Value| (number(&row["flows"]), number(&row["bytes"]));
+        rows.iter().map(|found| (found["exporter"].as_str().unwrap().to_owned(), row(found))).collect()
+    };
+    let expect = |rows: &[(&str, u64, u64)]| {
+        let rows = rows.iter().map(|&(name, flows, octets)| (name.to_owned(), (flows, octets)));
+        assert_eq!(volume(), rows.collect());
+    };
+    daemon.send("127.0.0.1", &[v5(0, CAMPUS, &[(1, 100)])]);
+    daemon.flush();
+    expect(&[("edge", 1, 100)]);
+
+    site.configure(&NETWORK.replace("\"edge\"", "\"border\""));
+    assert_eq!(daemon.ask("reload")["ok"], true);
+    daemon.send("127.0.0.1", &[v5(3, CAMPUS, &[(1, 20)])]);
+    daemon.flush();
+    expect(&[("border", 1, 20), ("edge", 1, 100)]);
+    let status = daemon.status();
+    let border = status["exporters"].as_array().unwrap().iter().find(|row| row["name"] == "border").unwrap();
+    assert_eq!((&border["lost"], &border["address"]), (&2.into(), &"127.0.0.1".into()), "{status}");
+    daemon.stop();
+
+    let daemon = site.start();
+    daemon.send("127.0.0.1", &[v5(4, CAMPUS, &[(1, 3)])]);
+    daemon.flush();
+    expect(&[("border", 2, 23), ("edge", 1, 100)]);
+    let status = daemon.status();
+    assert_eq!(
+        (status["exporters"].as_array().unwrap().len(), &status["exporters"][0]["lost"]),
+        (1, &2.into())
+    );
+    // Whose traffic it is has nothing to do with it.
+    let campus = site.usage("customer");
+    assert_eq!((campus.len(), number(&campus[0]["bytes"])), (1, 123), "{campus:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use fluxoscope::decode::{Decoded, ExporterDecoder, Limits};
 use fluxoscope::flow::{Family, SamplerRef};
@@ -12,7 +13,7 @@ use fluxoscope::receive::pcap_write::CaptureWriter;
 use fluxoscope::units::UnixMillis;
 
 use crate::live_support::{NETWORK, Site, Traffic, now_ms, number, output};
-use crate::support::Random;
+use crate::support::{Random, Running};
 
 /// What tshark reads of each sFlow datagram of a capture: the columns of `fields`, each with all its values.
 fn tshark(capture: &Path, fields: &[&str]) -> Vec<Vec<Vec<String>>> {
@@ -215,7 +216,13 @@ fn pmacctd_with_sfprobe() {
     );
     std::fs::write(site.path("pmacctd.conf"), configuration).unwrap();
     let pmacctd = if Path::new("/usr/sbin/pmacctd").exists() { "/usr/sbin/pmacctd" } else { "pmacctd" };
-    output(pmacctd, &["-f", site.path("pmacctd.conf").to_str().unwrap()]);
+    // At the end of the file core and plugin race for the end: either may find the other gone, and pmacctd fails after
+    // all has been sent. What counts is what came.
+    let mut pmacctd = Command::new(pmacctd);
+    pmacctd.args(["-f", site.path("pmacctd.conf").to_str().unwrap()]);
+    let child = pmacctd.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.unwrap_or_else(|error| panic!("pmacctd is needed (ops/test installs it): {error}"));
+    Running::from(child).wait();
     socket.set_nonblocking(true).unwrap();
     let mut room = [0; 65_536];
     let datagrams: Vec<Vec<u8>> =

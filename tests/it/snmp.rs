@@ -137,7 +137,7 @@ fn sessions_with_negative_request_ids_are_answered() {
     let script = format!(
         "use SNMP_Session; use BER; for my $n (1..20) {{ \
          my $s = SNMPv2c_Session->open('127.0.0.1', 'see', {}) or die; \
-         $s->{{request_id}} = -1000 * $n; $s->{{timeout}} = 2; $s->{{retries}} = 1; \
+         $s->{{request_id}} = -1000 * $n; $s->{{timeout}} = 2; $s->{{retries}} = 20; \
          $s->get_request_response(encode_oid(1,3,6,1,2,1,1,5,0)) or die \"no answer to $n\"; \
          my ($b) = $s->decode_get_response($s->pdu_buffer); my ($v) = decode_sequence($b); \
          my ($o, $x) = decode_by_template($v, '%O%@'); print pretty_print($x), \"\\n\"; }}",

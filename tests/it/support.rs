@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -280,14 +280,28 @@ fn log(site: &Site) -> String {
     std::fs::read_to_string(site.path("daemon.log")).unwrap_or_default()
 }
 
-/// Octets that wait in the receive buffer of a UDP port of this machine; none where nobody has opened it.
+/// Octets that wait in the receive buffers of a UDP port of this machine, over all its sockets; none where nobody has
+/// opened it.
 pub(crate) fn queued(port: u16) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/net/udp").unwrap();
     let ours = format!(":{port:04X}");
-    let line =
-        table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&ours)))?;
-    let queues = line.split_whitespace().nth(4)?;
-    u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
+    let lines =
+        table.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&ours)));
+    lines
+        .map(|line| u64::from_str_radix(line.split_whitespace().nth(4)?.split_once(':')?.1, 16).ok())
+        .reduce(|all, one| Some(all? + one?))
+        .flatten()
+}
+
+/// A UDP port that nobody has, and that the kernel gives to nobody who leaves the choice to it: so it is free still when
+/// a daemon that had it is started again, whatever other tests open meanwhile.
+pub(crate) fn free_port() -> u16 {
+    // Below 32768, where the ports for those begin. The tests that run at the same time have other numbers.
+    let first = std::process::id().wrapping_mul(61);
+    (0..20_000)
+        .map(|n| 10_000 + u16::try_from(first.wrapping_add(n) % 20_000).unwrap())
+        .find(|port| UdpSocket::bind(("0.0.0.0", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Looks again and again until there is something.

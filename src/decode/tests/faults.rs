@@ -51,12 +51,56 @@ fn a_v5_header_that_claims_more_than_there_is_bills_nothing() {
 #[test]
 fn sets_that_cannot_be_framed_end_the_datagram_and_leave_what_was_before() {
     let [template, data] = good();
-    for length in [0, 3, 13, 0xffff] {
-        let bad = octets().u16(300).u16(length).u32(7).u32(7);
+    for (id, length) in [(300, 0), (300, 3), (2, 13), (3, 0xffff), (255, 13)] {
+        let bad = octets().u16(id).u16(length).u32(7).u32(7);
         let error =
             check(&ipfix(0, 1, &[template.clone(), data.clone(), bad]), ErrorKind::SetLength, &[(1, 100)]);
         assert_eq!(error, Error::SetLength { length, offset: 16 + 16 + 12 });
     }
+}
+
+/// The last set says that it is longer than what is left of the datagram.
+#[test]
+fn of_a_data_set_that_claims_too_much_the_records_that_are_wholly_there_are_taken() {
+    let [template, data] = good();
+    // One more record, and seven octets of the next.
+    let long = |length| octets().u16(300).u16(length).u32(7).u32(8).bytes(&[9; 7]);
+    for length in [20, 24, 0xffff] {
+        let error = check(
+            &ipfix(0, 1, &[template.clone(), data.clone(), long(length)]),
+            ErrorKind::SetLength,
+            &[(1, 100), (8, 7)],
+        );
+        assert_eq!(error, Error::SetLength { length, offset: 16 + 16 + 12 });
+        let template = set(0, super::build::template(300, &[(1, 4), (2, 4)]));
+        check(&v9(0, 1, &[template, long(length)]), ErrorKind::SetLength, &[(8, 7)]);
+    }
+    // What lies behind the end of the message is not its own, also where the datagram goes on.
+    let mut datagram = ipfix(0, 1, &[template.clone(), set(300, octets().u32(1).u32(2).u32(3).u32(4))]);
+    datagram[3] -= 1;
+    check(&datagram, ErrorKind::SetLength, &[(2, 1)]);
+    // Variable lengths.
+    let named = set(2, super::build::template(301, &[(96, 65_535), (1, 4), (2, 4)]));
+    let body = octets().u8(1).bytes(b"x").u32(7).u32(8).u8(1).bytes(b"y").u32(9);
+    let cut = octets().u16(301).u16(0x100).bytes(&body.0);
+    check(&ipfix(0, 1, &[named, cut]), ErrorKind::SetLength, &[(8, 7)]);
+    // Announcements as well.
+    let options = [set(3, options_template(310, 1, &[(149, 4), (34, 4)])), octets().u16(310).u16(99)];
+    let mut collector = Collector::default();
+    let [templates, head] = options;
+    collector.take(&ipfix(0, 1, &[templates, head.u32(1).u32(50).u32(1)])).unwrap_err();
+    assert_eq!((collector.out.announcements.len(), collector.counts().options_records), (1, 1));
+    // A set that ends with its header has none, and nothing waits.
+    let mut collector = Collector::default();
+    collector.take(&ipfix(0, 1, &[octets().u16(300).u16(20)])).unwrap_err();
+    collector.take(&ipfix(0, 1, &[set(301, octets())])).unwrap();
+    assert_eq!(collector.counts().held_sets, 0);
+    // Where the template is not known yet, they wait for it.
+    let mut collector = Collector::default();
+    collector.take(&ipfix(0, 1, &[long(24)])).unwrap_err();
+    assert_eq!((collector.counts().held_sets, collector.counts().held_octets), (1, 15));
+    let _ = collector.take(&ipfix(1, 1, &[template]));
+    assert_eq!(collector.volumes(), [(8, 7)]);
 }
 
 #[test]

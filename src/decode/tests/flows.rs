@@ -274,6 +274,60 @@ fn running_totals_count_by_difference() {
     assert_eq!(send(9, at(40, 9, 900, 9, 2)), (9, 900), "a new flow on the same key");
 }
 
+/// Exporters that end a flow at the active timeout (YAF) count what follows from 0: it is another flow, which the same
+/// key and a total that is no smaller do not tell, but the time at which it began.
+#[test]
+fn a_flow_that_began_after_the_last_one_on_its_key_counts_whole() {
+    const BEGUN: u64 = EXPORT_MS as u64 - 1_000_000;
+    let fields = [(152, 8), (153, 8), (8, 4), (12, 4), (85, 8), (86, 8), (136, 1)];
+    let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(405, &fields))])]);
+    let mut send = |start: u64, end: u64, total: u64, packets: u64, reason: u8| {
+        let record = octets().u64(BEGUN + start).u64(BEGUN + end).u32(1).u32(2);
+        collector.out.records.clear();
+        collector.take(&ipfix(0, 1, &[set(405, record.u64(total).u64(packets).u8(reason))])).unwrap();
+        collector.volumes()[0]
+    };
+    assert_eq!(send(0, 300_000, 1000, 10, 2), (10, 1000));
+    assert_eq!(send(0, 600_000, 2500, 30, 2), (20, 1500), "the same flow goes on");
+    assert_eq!(send(600_100, 900_000, 4000, 40, 2), (40, 4000), "another one, with more");
+    assert_eq!(send(600_100, 950_000, 4700, 45, 2), (5, 700));
+    // Starts that are told from the export time are off by its fractions of a second.
+    assert_eq!(send(600_900, 951_000, 4800, 46, 2), (1, 100));
+    // Flows of one packet each, as YAF marks them; and the end of one that continued another.
+    assert_eq!(send(952_000, 952_000, 90, 1, 0x1f), (1, 90));
+    assert_eq!(send(952_001, 952_001, 90, 1, 0x1f), (1, 90));
+    assert_eq!(send(953_000, 954_000, 300, 3, 0x81), (3, 300));
+    assert_eq!(send(954_500, 955_000, 400, 4, 0x83), (4, 400));
+}
+
+/// The start is the flow's own for as long as it lasts; one that is an hour ago, or that nobody states, tells nothing.
+#[test]
+fn a_start_that_is_made_up_begins_no_flow() {
+    let totals = |fields: &[(u64, u16)], bodies: [Octets; 2], exports: [u32; 2]| {
+        let mut collector = decoded(&[ipfix_at(exports[0], 0, 1, &[set(2, template(405, fields))])]);
+        for (body, export) in bodies.into_iter().zip(exports) {
+            collector.take_at(i64::from(export) * 1000, &ipfix_at(export, 0, 1, &[set(405, body)])).unwrap();
+        }
+        collector.volumes()
+    };
+    let later = EXPORT + 7200;
+    // Begun a day ago and told every two hours: each time the start is moved to an hour before.
+    let long = |end: u32, total: u32| octets().u32(EXPORT - 86_400).u32(end).u32(total).u32(total / 100);
+    let fields = [(150, 4), (151, 4), (85, 4), (86, 4)];
+    let found = totals(&fields, [long(EXPORT, 1000), long(later, 2500)], [EXPORT, later]);
+    assert_eq!(found, [(10, 1000), (15, 1500)]);
+    // No time at all.
+    let fields = [(85, 4), (86, 4)];
+    let plain = |total: u32| octets().u32(total).u32(total / 100);
+    let found = totals(&fields, [plain(1000), plain(2500)], [EXPORT, EXPORT + 60]);
+    assert_eq!(found, [(10, 1000), (15, 1500)]);
+    // Uptimes in IPFIX from an exporter that does not say when it started.
+    let fields = [(22, 4), (21, 4), (85, 4), (86, 4)];
+    let up = |last: u32, total: u32| octets().u32(5000).u32(last).u32(total).u32(total / 100);
+    let found = totals(&fields, [up(5000, 1000), up(6000, 2500)], [EXPORT, EXPORT + 60]);
+    assert_eq!(found, [(10, 1000), (15, 1500)]);
+}
+
 #[test]
 fn running_totals_of_the_two_directions_are_apart() {
     let fields =
@@ -349,6 +403,17 @@ fn records_state_their_own_rate_or_name_a_sampler() {
     assert_eq!(sampler(&[(34, 4), (302, 8)], &[50, 9]), stated(50));
     assert_eq!(sampler(&[(302, 8)], &[1 << 40]), SamplerRef::Named(1 << 40));
     assert_eq!(sampler(&[(48, 1)], &[0]), SamplerRef::Unnamed);
+    // The other elements of sampling, in the record itself, by the rules of options records.
+    assert_eq!(sampler(&[(49, 1), (50, 4)], &[2, 64]), stated(64));
+    assert_eq!(sampler(&[(48, 1), (49, 1), (50, 4)], &[9, 2, 64]), stated(64));
+    assert_eq!(sampler(&[(48, 1), (50, 4)], &[9, 0]), SamplerRef::Named(9));
+    assert_eq!(sampler(&[(34, 4), (50, 4)], &[100, 0]), stated(100));
+    assert_eq!(sampler(&[(305, 4), (306, 4)], &[1, 99]), stated(100));
+    assert_eq!(sampler(&[(304, 2), (309, 4), (310, 4)], &[3, 1, 256]), stated(256));
+    assert_eq!(sampler(&[(304, 1), (311, 8)], &[4, 0.001_f64.to_bits()]), stated(1000));
+    // What can be read in two ways waits for the operator; what says nothing is nothing.
+    assert_eq!(sampler(&[(304, 2), (305, 4)], &[3, 1]), SamplerRef::Named(0));
+    assert_eq!(sampler(&[(304, 2), (305, 4), (306, 4)], &[0, 0, 0]), SamplerRef::Unnamed);
     assert_eq!(sampler(&[], &[]), SamplerRef::Unnamed);
 }
 

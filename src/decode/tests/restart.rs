@@ -133,6 +133,138 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     assert_eq!(collector.out.records.len(), 99);
 }
 
+/// The process that exports starts anew, and the router's uptime runs on. Numbers go back near and far; the first
+/// datagrams may have been lost.
+#[test]
+fn a_restart_of_the_process_shows_in_the_numbers_of_v9() {
+    for (before, after) in [(100, 0), (100, 3), (40_000, 0), (40_000, 2)] {
+        let start = [set(0, template(300, &BEFORE)), first(1000)];
+        let mut collector = decoded(&[nine(UPTIME, EXPORT, before, &start)]);
+        for n in 1..4 {
+            collector.take(&nine(UPTIME, EXPORT, before + n, &[first(n)])).unwrap();
+        }
+        collector.out.records.clear();
+        let data = set(300, octets().u32(2).u32(7000));
+        let later = UPTIME + 5000;
+        collector
+            .take_at(EXPORT_MS + 5000, &nine(later, EXPORT + 5, after, std::slice::from_ref(&data)))
+            .unwrap();
+        assert_eq!((collector.volumes(), collector.counts().held_sets), (vec![], 1), "{before} {after}");
+        let defined = [set(0, template(300, &AFTER)), data];
+        collector.take_at(EXPORT_MS + 6000, &nine(later + 1000, EXPORT + 6, after + 1, &defined)).unwrap();
+        assert_eq!(collector.volumes(), [(2, 7000), (2, 7000)], "{before} {after}");
+        assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 0), "{before} {after}");
+    }
+    // One that was overtaken, even by many, is older than they are; and one that is missing may come late.
+    let mut collector = met(UPTIME);
+    for (uptime, number) in
+        [(UPTIME - 2000, 50), (UPTIME + 2000, 106), (UPTIME + 3000, 107), (UPTIME + 3500, 104)]
+    {
+        collector.take(&nine(uptime, EXPORT, number, &[first(10)])).unwrap();
+    }
+    assert_eq!((collector.out.records.len(), collector.counts().restarts), (4, 0));
+}
+
+/// Options that say when the exporter started, at so many milliseconds since the epoch.
+fn init(millis: i64) -> [Octets; 2] {
+    let body = octets().u32(1).u64(millis.unsigned_abs());
+    [set(3, options_template(310, 1, &[(149, 4), (160, 8)])), set(310, body)]
+}
+
+#[test]
+fn the_time_of_the_start_tells_a_restart_that_no_number_shows() {
+    let data = |octets_: u32| first(octets_);
+    let started = EXPORT_MS - 100_000;
+    let defined = |fields: &[(u64, u16)]| set(2, template(300, fields));
+    let run = || {
+        let sets = [&[defined(&BEFORE)][..], &init(started), &[data(1)]].concat();
+        let mut collector = decoded(&[ipfix(50, 1, &sets)]);
+        for number in 52..55 {
+            collector.take(&ipfix(number, 1, &[data(number)])).unwrap();
+        }
+        collector.out.records.clear();
+        collector
+    };
+    let at = |second: u32, number: u32, sets: &[Octets]| {
+        (EXPORT_MS + i64::from(second) * 1000, ipfix_at(EXPORT + second, number, 1, sets))
+    };
+    let feed = |collector: &mut Collector, (received, message): (i64, Vec<u8>)| {
+        collector.take_at(received, &message).unwrap();
+    };
+    // Its first message with the template is lost; the second says that it started 8 s ago.
+    let mut collector = run();
+    feed(&mut collector, at(60, 20, &init(EXPORT_MS + 52_000)));
+    let swapped = set(300, octets().u32(2).u32(7000));
+    feed(&mut collector, at(61, 21, std::slice::from_ref(&swapped)));
+    assert_eq!((collector.volumes(), collector.counts().held_sets), (vec![], 1));
+    feed(&mut collector, at(62, 22, &[defined(&AFTER), swapped.clone()]));
+    assert_eq!(collector.volumes(), [(2, 7000), (2, 7000)]);
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 0));
+
+    // What it has sent since it started stays in use, though the options come later.
+    let mut collector = run();
+    feed(&mut collector, at(60, 20, &[defined(&AFTER)]));
+    feed(&mut collector, at(61, 20, &[&init(EXPORT_MS + 59_500)[..], &[swapped]].concat()));
+    assert_eq!((collector.volumes(), collector.counts().held_sets), (vec![(2, 7000)], 0));
+
+    // Said again, of another clock, or worked out anew from a clock that was set: the same run.
+    let mut collector = run();
+    feed(&mut collector, at(60, 55, &init(started)));
+    feed(&mut collector, at(120, 56, &init(started + 900)));
+    let ahead = ipfix_at(EXPORT + 180 + 7200, 57, 1, &init(started + 7_200_000));
+    collector.take_at(EXPORT_MS + 180_000, &ahead).unwrap();
+    let unmoved = ipfix_at(EXPORT + 240 + 100_000_000, 58, 1, &init(started + 7_200_000));
+    collector.take_at(EXPORT_MS + 240_000, &unmoved).unwrap();
+    collector.take_at(EXPORT_MS + 240_000, &ipfix_at(EXPORT + 240, 59, 1, &[data(9)])).unwrap();
+    assert_eq!((collector.volumes(), collector.counts().restarts), (vec![(1, 9)], 0));
+}
+
+/// Two exporters behind one address that use one domain, by turns of twenty datagrams each: the first turn looks like a
+/// new beginning. Afterwards nothing is held, nothing is called lost, and nobody starts anew any more.
+#[test]
+fn two_exporters_in_one_domain_are_told_from_one_that_starts_anew() {
+    let both = [set(0, template(300, &BEFORE)), first(10)];
+    for kind in [9, 10] {
+        let mut collector = Collector::default();
+        let mut next = [30_000_u32, 7];
+        for turn in 0..20_u32 {
+            let who = turn as usize % 2;
+            for n in 0..20 {
+                let second = turn * 20 + n;
+                let uptime = if who == 0 { UPTIME } else { 5000 } + second * 1000;
+                let number = next[who];
+                next[who] += 1;
+                let sets = if n == 0 && turn < 3 { &both[..] } else { &both[1..] };
+                let datagram = match kind {
+                    9 => nine(uptime, EXPORT + second, number, sets),
+                    _ => {
+                        let mut sets = sets.to_vec();
+                        if sets.len() == 2 {
+                            sets[0] = set(2, template(300, &BEFORE));
+                        }
+                        ipfix_at(EXPORT + second, number, 1, &sets)
+                    }
+                };
+                collector.take_at(EXPORT_MS + i64::from(second) * 1000, &datagram).unwrap();
+            }
+            if turn == 9 {
+                let counts = collector.counts();
+                collector.out.records.clear();
+                assert!(counts.restarts <= 6, "{kind}: {}", counts.restarts);
+            }
+        }
+        assert_eq!(collector.volumes(), vec![(1, 10); 200], "{kind}");
+        let counts = collector.counts();
+        assert_eq!((counts.held_sets, counts.expired_sets, counts.records), (0, 0, 400), "{kind}");
+        let stored = postcard::to_stdvec(&collector.decoder).unwrap();
+        let mut again = Collector { decoder: postcard::from_bytes(&stored).unwrap(), ..Collector::default() };
+        for _ in 0..40 {
+            again.take_at(EXPORT_MS + 400_000, &nine(5000, EXPORT + 400, 1, &both[1..])).unwrap();
+        }
+        assert!(again.counts().lost == counts.lost, "{kind}");
+    }
+}
+
 #[test]
 fn what_waited_for_a_template_of_the_run_before_waits_in_vain() {
     let mut collector = met(UPTIME);

@@ -1,7 +1,7 @@
 //! Flow times.
 
 use super::build::*;
-use crate::decode::Counts;
+use crate::decode::{Counts, Limits};
 
 /// Start and end relative to the export time, for one IPFIX record with these time fields, and the counts.
 fn span10(fields: &[(u64, u16)], values: &[u64]) -> (i64, i64, Counts) {
@@ -104,4 +104,84 @@ fn an_exporter_clock_ahead_of_ours_does_not_rule() {
     collector.take_at(EXPORT_MS + 3_600_001, &v5(1, 0, 0, &record)).unwrap();
     assert_eq!(collector.out.records[1].end.0 - EXPORT_MS, -1000);
     assert_eq!((collector.counts().clock_ahead, collector.counts().clock_behind), (1, 1));
+}
+
+/// Clocks that are wrong by so many milliseconds, and so beyond the bound; a flow from 4 s to 1 s before its export.
+#[test]
+fn flows_of_a_wrong_clock_keep_their_place_before_the_export() {
+    const NTP_SECONDS: u64 = 2_208_988_800;
+    let limits = Limits { clock_skew_ms: 3_600_000, ..Limits::default() };
+    let init = MILLIS - 100_000;
+    type Way<'a> = (&'a [(u64, u16)], &'a [u64]);
+    let ways: [Way<'_>; 6] = [
+        (&[(152, 8), (153, 8)], &[MILLIS - 4000, MILLIS - 1000]),
+        (&[(150, 4), (151, 4)], &[SECONDS - 4, SECONDS - 1]),
+        (&[(154, 8), (155, 8)], &[(SECONDS + NTP_SECONDS - 4) << 32, (SECONDS + NTP_SECONDS - 1) << 32]),
+        (&[(158, 4), (159, 4)], &[4_000_000, 1_000_000]),
+        (&[(22, 4), (21, 4), (160, 8)], &[96_000, 99_000, init]),
+        (&[(153, 8), (161, 4)], &[MILLIS - 1000, 3000]),
+    ];
+    for (fields, values) in ways {
+        let body =
+            fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
+        let message = ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)]);
+        // Within the bound its own clock rules; beyond, and ahead by anything, ours does.
+        for (received, moved) in [
+            (0, 0),
+            (3_600_000, 0),
+            (3_600_001, 3_600_001),
+            (90 * 86_400_000, 90 * 86_400_000),
+            (-700, -700),
+            (-7_200_000, -7_200_000),
+        ] {
+            let mut collector = Collector { limits, ..Collector::default() };
+            collector.take_at(EXPORT_MS + received, &message).unwrap();
+            let flow = collector.out.records[0];
+            let (start, end) = (flow.start.0 - EXPORT_MS - moved, flow.end.0 - EXPORT_MS - moved);
+            assert_eq!((start, end), (-4000, -1000), "{fields:?} {received}");
+            let counts = collector.counts();
+            let faults = (counts.clock_ahead, counts.clock_behind, counts.clock_shifted, counts.clamped);
+            let expected = (
+                u64::from(received < 0),
+                u64::from(received > 3_600_000),
+                u64::from(received > 3_600_000),
+                0,
+            );
+            assert_eq!(faults, expected, "{fields:?} {received}");
+        }
+    }
+}
+
+/// A router without a clock begins in 1970; its v5 and v9 flows count when they come.
+#[test]
+fn the_clock_of_a_router_that_has_none() {
+    let mut collector = Collector::default();
+    let mut five = v5(0, 0, 0, &[v5_record(1, 100)]);
+    five[8..12].copy_from_slice(&1000_u32.to_be_bytes());
+    collector.take(&five).unwrap();
+    let nine = [
+        set(0, template(300, &[(22, 4), (21, 4), (1, 4)])),
+        set(300, octets().u32(UPTIME - 5000).u32(UPTIME - 1000).u32(7)),
+    ];
+    collector.take(&v9_at(UPTIME, 1000, 0, 1, &nine)).unwrap();
+    for flow in &collector.out.records {
+        assert_eq!((flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS), (-5000, -1000));
+    }
+    let counts = collector.counts();
+    assert_eq!((counts.records, counts.clock_behind, counts.clock_shifted), (2, 2, 2));
+}
+
+/// What waits for its template keeps the time that it was given when it came.
+#[test]
+fn a_set_that_waited_has_the_clock_of_its_own_datagram() {
+    let limits = Limits { clock_skew_ms: 3_600_000, ..Limits::default() };
+    let mut collector = Collector { limits, ..Collector::default() };
+    let day = 86_400_000;
+    let data = set(300, octets().u64(MILLIS - 4000).u64(MILLIS - 1000).u32(1));
+    collector.take_at(EXPORT_MS + day, &ipfix(0, 1, &[data])).unwrap();
+    let defined = set(2, template(300, &[(152, 8), (153, 8), (1, 4)]));
+    collector.take_at(EXPORT_MS + day + 60_000, &ipfix_at(EXPORT + 86_460, 1, 1, &[defined])).unwrap();
+    let flow = collector.out.records[0];
+    assert_eq!((flow.start.0 - EXPORT_MS - day, flow.end.0 - EXPORT_MS - day), (-4000, -1000));
 }

@@ -439,6 +439,36 @@ fn chunks_change_one_by_one() {
     });
 }
 
+/// SQLite's own shell does not mind foreign keys: chunks that it leaves without a checkpoint are not in the way of others.
+#[test]
+fn chunks_without_a_checkpoint_are_passed_over() {
+    let place = Place::sqlite();
+    let mut ledger = place.open();
+    let source = ledger.source(SourceKind::Capture, "ab").unwrap().id;
+    let chunks =
+        |octet| ChunkChanges { written: vec![(0, vec![octet]), (1, vec![octet])], ..Default::default() };
+    let checkpoints = (1..=4)
+        .map(|n| Checkpoint {
+            scope: CheckpointScope::Live,
+            exporter: format!("192.0.2.{n}"),
+            remembered: Remembered { state: vec![n], chunks: chunks(n) },
+        })
+        .collect();
+    ledger.commit_flush(&Flush { checkpoints, ..flush(source, 0, 1, &[]) }).unwrap();
+    sql(
+        &mut ledger,
+        "PRAGMA foreign_keys = OFF; DELETE FROM checkpoint WHERE exporter IN ('192.0.2.1', '192.0.2.3')",
+    )
+    .unwrap();
+    let found: Vec<_> = ledger
+        .checkpoints(CheckpointScope::Live)
+        .unwrap()
+        .into_iter()
+        .map(|checkpoint| (checkpoint.exporter, checkpoint.remembered.chunks.written))
+        .collect();
+    assert_eq!(found, [2, 4].map(|n| (format!("192.0.2.{n}"), vec![(0, vec![n]), (1, vec![n])])).to_vec());
+}
+
 #[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = BigInt)]

@@ -74,6 +74,21 @@ fn a_ledger_has_one_daemon() {
     });
 }
 
+/// A ledger that is reached by a link is the same ledger.
+#[test]
+fn a_link_to_a_ledger_has_the_same_daemon() {
+    let place = Place::sqlite();
+    let mut first = place.open();
+    first.keep().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("other.sqlite");
+    std::os::unix::fs::symlink(place.url.path().unwrap(), &link).unwrap();
+    let mut second = Ledger::open(&Url::parse("sqlite:other.sqlite", elsewhere.path()).unwrap()).unwrap();
+    assert!(matches!(second.keep(), Err(Error::Kept { .. })));
+    drop(first);
+    second.keep().unwrap();
+}
+
 /// A keeper whose connection broke is the keeper again, or learns that it no longer is.
 #[cfg(feature = "postgres")]
 #[test]

@@ -11,7 +11,7 @@ use super::super::socket::{self, Others, Sockets};
 use super::*;
 
 const LIMITS: Limits = Limits { connections: 8, exporter: 4, idle: Duration::from_secs(60) };
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message of `length` octets, told apart by `n`.
 fn message(n: u8, length: u16) -> Vec<u8> {

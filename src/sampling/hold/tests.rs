@@ -225,3 +225,17 @@ fn chunks_of_another_state_are_refused() {
     assert_eq!(spoilt(&|chunks| drop(chunks.insert(1, chunks[&0].clone()))), Some(BadHold));
     assert_eq!(spoilt(&BTreeMap::clear), Some(BadHold));
 }
+
+/// A bit that turned is another volume, another address or another time, with sums that still agree.
+#[test]
+fn no_bit_of_a_chunk_may_turn() {
+    let mut hold = filled(20);
+    let mut kept = Kept::default();
+    kept.take(&mut hold);
+    assert!(kept.restored().is_ok());
+    for bit in 0..kept.chunks[&0].len() * 8 {
+        kept.chunks.get_mut(&0).unwrap()[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(kept.restored().err(), Some(BadHold), "bit {bit}");
+        kept.chunks.get_mut(&0).unwrap()[bit / 8] ^= 1 << (bit % 8);
+    }
+}

@@ -215,5 +215,7 @@ fn derived_values_by_hand() {
     check(&counters, 0, "fluxContentionHighWater", 7, Value::Gauge32(12));
     counters.processors[1].connections.set_current(5);
     check(&counters, 0, "fluxContentionHighWater", 8, Value::Gauge32(5));
-    assert_eq!(read(&counters, 0, "fluxContentionWaits", 9), Found::NoSuchInstance);
+    counters.processors[0].running_totals.set_current(6);
+    check(&counters, 0, "fluxContentionHighWater", 9, Value::Gauge32(6));
+    assert_eq!(read(&counters, 0, "fluxContentionWaits", 10), Found::NoSuchInstance);
 }

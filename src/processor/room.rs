@@ -1,0 +1,128 @@
+//! What all exporters of a processor together may take: records that wait for a rate, sets that wait for a template, and
+//! running totals. Again and again the exporter that has most gives way, so one that has no more than its share never
+//! does, whatever others send.
+
+use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::{ExporterState, Memory, StreamProcessor};
+
+/// When something takes too much room, one part in so many of it is made free at once, so that the exporters are not
+/// looked through for every datagram.
+const ROOM_AT_ONCE: usize = 64;
+
+/// What is bounded over all exporters.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Weight {
+    /// Octets of memory that records waiting for a rate take.
+    pub(super) records: usize,
+    /// Octets of memory that sets waiting for a template take.
+    pub(super) sets: usize,
+    /// Flows whose running total is remembered.
+    pub(super) totals: usize,
+}
+
+impl Weight {
+    /// Of one exporter.
+    pub(super) fn of(memory: &Memory) -> Self {
+        Self {
+            records: memory.sampling.held_memory(),
+            sets: memory.decoder.held_memory(),
+            totals: memory.decoder.running_totals(),
+        }
+    }
+
+    /// One exporter's weight has changed.
+    pub(super) const fn change(&mut self, before: Self, after: Self) {
+        self.records = self.records + after.records - before.records;
+        self.sets = self.sets + after.sets - before.sets;
+        self.totals = self.totals + after.totals - before.totals;
+    }
+}
+
+type States = HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>;
+
+/// Lets the exporter that has most `give_way`, until all have no more than `limit` and some room is free; what they have
+/// then is in `total`.
+fn relieve(
+    states: &mut States,
+    total: &mut Weight,
+    limit: usize,
+    of: fn(&Weight) -> usize,
+    mut give_way: impl FnMut(&mut ExporterState) -> bool,
+) {
+    let enough = limit - limit / ROOM_AT_ONCE;
+    let mut all: BinaryHeap<(usize, IpAddr)> =
+        states.iter().map(|(address, state)| (of(&Weight::of(&state.memory)), *address)).collect();
+    while of(total) > enough
+        && let Some((_, address)) = all.pop()
+    {
+        let state = states.get_mut(&address).expect("its address was just read");
+        let before = Weight::of(&state.memory);
+        if !give_way(state) {
+            break;
+        }
+        state.dirty = true;
+        let after = Weight::of(&state.memory);
+        total.change(before, after);
+        all.push((of(&after), address));
+    }
+}
+
+impl StreamProcessor {
+    /// Brings what is over its bound within it.
+    pub(super) fn make_room(&mut self) {
+        let decode = &self.config.decode;
+        let limits = (self.config.sampling.hold_octets, decode.hold_octets_all, decode.running_totals_all);
+        let Weight { records, sets, totals } = self.weight;
+        if records <= limits.0 && sets <= limits.1 && totals <= limits.2 {
+            return;
+        }
+        let Self { states, weight, decoded, crowded_out, .. } = self;
+        if records > limits.0 {
+            relieve(
+                states,
+                weight,
+                limits.0,
+                |weight| weight.records,
+                |state| {
+                    let sampling = &mut state.memory.sampling;
+                    let gave = sampling.give_way(&state.entry.policy, &mut decoded.records);
+                    *crowded_out += sampling.take_crowded_out();
+                    gave
+                },
+            );
+        }
+        if sets > limits.1 {
+            relieve(
+                states,
+                weight,
+                limits.1,
+                |weight| weight.sets,
+                |state| state.memory.decoder.let_oldest_set_go(),
+            );
+        }
+        if totals > limits.2 {
+            relieve(
+                states,
+                weight,
+                limits.2,
+                |weight| weight.totals,
+                |state| state.memory.decoder.forget_totals(),
+            );
+        }
+        self.publish_weight();
+    }
+
+    /// Says how much of it there is.
+    pub(super) fn publish_weight(&self) {
+        let own = &self.counters.processors[self.index];
+        own.held_records.set_current(self.weight.records as u64);
+        own.holds.set_current(self.weight.sets as u64);
+        own.running_totals.set_current(self.weight.totals as u64);
+        let decode = &self.config.decode;
+        let holds = self.states.len().saturating_mul(decode.hold_octets).min(decode.hold_octets_all);
+        own.holds.limit.store(holds as u64, Relaxed);
+    }
+}

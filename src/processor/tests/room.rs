@@ -1,0 +1,104 @@
+//! What all exporters together may make a processor remember in decoding: sets that wait, running totals.
+
+use super::*;
+use crate::decode::Limits;
+use crate::decode::tests::build::{EXPORT_MS, Octets, ipfix, octets, set, template};
+
+fn at(n: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(0x0a02_0000 + n))
+}
+
+/// A processor that takes anybody's datagrams.
+fn open_to_all(decode: Limits) -> StreamProcessor {
+    let counters = Arc::new(Counters::new(1, 0));
+    let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+    registry.configure(&[], true, Arc::new(Versions::new(Vec::new())));
+    StreamProcessor::new(0, Config { decode, ..Config::default() }, registry, counters)
+}
+
+fn send(processor: &mut StreamProcessor, exporter: u32, number: u32, sets: &[Octets]) {
+    let message = ipfix(number, 1, sets);
+    assert_eq!(processor.feed(UnixMillis(EXPORT_MS), at(exporter), &message).unwrap(), Taken::Yes);
+}
+
+/// A set that waits costs its 8 octets and 128: there is room for 40, and where a 41st comes, for 39.
+#[test]
+fn who_floods_the_sets_that_wait_pushes_out_nobody_else() {
+    let mut processor = open_to_all(Limits { hold_octets_all: 40 * 136, ..Limits::default() });
+    let data = |octets_: u32| set(300, octets().u32(octets_).u32(1));
+    for exporter in 1..=4 {
+        for number in 0..2 {
+            send(&mut processor, exporter, number, &[data(exporter)]);
+        }
+    }
+    for number in 0..100 {
+        send(&mut processor, 0, number, &[data(7)]);
+        assert!(processor.weight.sets <= 40 * 136);
+    }
+    // The 41st, 43rd, ... 107th of 108 sets made two go each.
+    let totals = processor.drain().totals;
+    assert_eq!((totals.expired_records, totals.expired_octets), (68, 68 * 8));
+    assert_eq!((processor.held().sets, processor.weight.sets), (40, 40 * 136));
+    let table = &processor.counters.processors[0].holds;
+    let shown = [&table.limit, &table.current, &table.high_water, &table.failures].map(|n| n.load(Relaxed));
+    assert_eq!(shown, [40 * 136, 40 * 136, 40 * 136, 68]);
+    for exporter in 0..=4 {
+        send(&mut processor, exporter, 200, &[set(2, template(300, &[(1, 4), (2, 4)]))]);
+    }
+    let octets: Vec<u64> =
+        (0..=4).map(|n| processor.states[&at(n)].memory.decoder.counts().raw_octets).collect();
+    assert_eq!(octets, [32 * 7, 2, 4, 6, 8]);
+    assert_eq!(processor.weight, Weight { sets: 0, ..processor.weight });
+}
+
+/// Room for 100 running totals. Flows of the exporter that has most are forgotten, and count whole once more; those of
+/// the other one go on.
+#[test]
+fn who_floods_the_running_totals_makes_nobody_else_count_twice() {
+    let mut processor = open_to_all(Limits { running_totals_all: 100, ..Limits::default() });
+    let define = set(2, template(300, &[(148, 8), (85, 8)]));
+    let ten = |from: u64, octets_: u64| {
+        set(300, (from..from + 10).fold(octets(), |body, flow| body.u64(flow).u64(octets_)))
+    };
+    send(&mut processor, 1, 0, &[define.clone(), ten(0, 1000)]);
+    send(&mut processor, 0, 0, &[define]);
+    for number in 0..20 {
+        send(&mut processor, 0, 10 * number, &[ten(u64::from(10 * number), 50)]);
+        assert!(processor.weight.totals <= 100);
+    }
+    send(&mut processor, 1, 10, &[ten(0, 1500)]);
+    send(&mut processor, 0, 200, &[ten(190, 70)]);
+    let of = |exporter: u32| {
+        let decoder = &processor.states[&at(exporter)].memory.decoder;
+        (decoder.counts().raw_octets, decoder.counts().totals_forgotten, decoder.running_totals())
+    };
+    // 90 were within the bound and ten more not: a hundred went, twice.
+    assert_eq!(of(0), (200 * 50 + 10 * 70, 200, 10));
+    assert_eq!(of(1), (10 * 1500, 0, 10));
+    processor.drain();
+    let table = &processor.counters.processors[0].running_totals;
+    let shown = [&table.limit, &table.current, &table.failures].map(|n| n.load(Relaxed));
+    assert_eq!(shown, [100, 20, 200]);
+}
+
+/// What leaves with a reload, or comes from a checkpoint, is weighed, too.
+#[test]
+fn what_is_weighed_is_what_there_is() {
+    let mut before = open_to_all(Limits::default());
+    let sets = [
+        set(2, template(300, &[(148, 8), (85, 8)])),
+        set(300, octets().u64(1).u64(1000)),
+        set(999, octets().u32(1)),
+    ];
+    send(&mut before, 1, 0, &sets);
+    let expected = Weight { records: before.weight.records, sets: 132, totals: 1 };
+    assert_eq!(before.weight, expected);
+    let left = before.drain().checkpoints.remove(0).1;
+    let mut after = open_to_all(Limits::default());
+    after.registry.leave_state(at(1), left);
+    after.take_up_waiting(|_| true).unwrap();
+    assert_eq!((after.weight.sets, after.weight.totals), (132, 1));
+    after.registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
+    after.drain();
+    assert_eq!((after.weight, after.states.len()), (Weight::default(), 0));
+}
