@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
+use crate::ids::CustomerId;
 use crate::invoice::issue::postings;
 use crate::invoice::{Invoice, json};
 use crate::ledger::records::StoredInvoice;
@@ -23,6 +24,8 @@ use crate::usage::BucketStart;
 
 /// How often figures are read again that changed meanwhile.
 const READINGS: usize = 20;
+/// Seconds of a day.
+const DAY_SECONDS: i64 = 86_400;
 /// Differences of a check that are told one by one.
 const DIFFERENCES_MAX: usize = 100;
 
@@ -230,13 +233,32 @@ fn conservation(ledger: &mut Ledger, books: &Books, metered: i128) -> Result<Che
     if entered > metered {
         check.differs(format!("the books have {} octets more than were metered", entered - metered));
     }
-    // What is closed and sealed for all is entered.
-    let sealed = ledger.closures(None)?;
-    if let Some(first) = ledger.closed()?.everybody()
-        && !sealed.is_empty()
-    {
-        check.figure("closed_for_all_until", first.0);
+    // What is sealed for the reserved names is entered, of everybody, each day by itself.
+    let mut sealed: BTreeMap<u32, i64> =
+        CustomerId::RESERVED.iter().map(|(id, _)| (id.0, i64::MIN)).collect();
+    for (_, closure) in ledger.closures(None)? {
+        if let Some(until) = sealed.get_mut(&closure.customer) {
+            *until = closure.until.0.max(*until);
+        }
     }
+    let sealed = sealed.into_values().min().unwrap_or(i64::MIN);
+    let sealed = sealed.min(ledger.closed()?.everybody().map_or(i64::MIN, |until| until.0));
+    let (mut days, mut from) = (0_i128, 0);
+    while let Some(bucket) = ledger.next_bucket(EntryKind::Octets, from)? {
+        let day = bucket.div_euclid(DAY_SECONDS) * DAY_SECONDS;
+        from = day + DAY_SECONDS;
+        if from > sealed {
+            break;
+        }
+        days += 1;
+        for (exporter, octets) in ledger.octets_not_entered(EntryKind::Octets, day)? {
+            let day = crate::period::rfc3339(BucketStart(day).start());
+            check.differs(format!(
+                "the books of {day} are not what `{exporter}` reported: {octets} octets are missing"
+            ));
+        }
+    }
+    check.figure("days", days);
     Ok(check)
 }
 

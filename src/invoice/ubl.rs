@@ -126,6 +126,9 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
             "the countries of both parties (`einvoice = { country = \"NL\" }` in `[invoice]` and `[[customer]]`)",
         ));
     }
+    if seller.tax_number.is_empty() && own.endpoint.is_empty() {
+        return Err(missing("a number of the seller (`[invoice] tax_number`)"));
+    }
     let is_credit = invoice.issuance.credits.is_some();
     let root = if is_credit { "CreditNote" } else { "Invoice" };
     let sign = |amount: Money| {
@@ -173,11 +176,17 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
         own.tax_number.clear();
         other.tax_number.clear();
     }
-    party(&mut xml, name, address, &own);
+    // Without a number for the tax the norm wants another one to know the seller by (BR-CO-26).
+    let known_by = match (own.tax_number.as_str(), tax_number.as_str(), own.endpoint.split_once(':')) {
+        ("", "", Some((_, id))) => id,
+        ("", number, _) => number,
+        _ => "",
+    };
+    party(&mut xml, name, address, &own, known_by);
     xml.end();
     xml.begin("cac:AccountingCustomerParty");
     let Party { name, address, .. } = &invoice.customer;
-    party(&mut xml, name, address, &other);
+    party(&mut xml, name, address, &other, "");
     xml.end();
     if !own.iban.is_empty() {
         xml.begin("cac:PaymentMeans");
@@ -215,10 +224,15 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
     ))
 }
 
-fn party(xml: &mut Xml, name: &str, address: &[String], contact: &Contact) {
+fn party(xml: &mut Xml, name: &str, address: &[String], contact: &Contact, known_by: &str) {
     xml.begin("cac:Party");
     if let Some((scheme, id)) = contact.endpoint.split_once(':') {
         xml.put_with("cbc:EndpointID", &format!("schemeID=\"{}\"", escaped(scheme)), id);
+    }
+    if !known_by.is_empty() {
+        xml.begin("cac:PartyIdentification");
+        xml.put("cbc:ID", known_by);
+        xml.end();
     }
     xml.begin("cac:PartyName");
     xml.put("cbc:Name", name);
@@ -332,7 +346,7 @@ mod tests {
         let tariff = parse("t", include_str!("../../tariffs/regional-isp.toml")).expect("good");
         let period = Period::new(2026, 3).expect("a month");
         let party = Party { name: "campus".into(), ..Party::default() };
-        let seller = Seller { name: "Net".into(), ..Seller::default() };
+        let seller = Seller { name: "Net".into(), tax_number: "NL1".into(), ..Seller::default() };
         let usage = PeriodUsage::default();
         let mut draft = draft(party, Some(seller), period, &tariff, &usage, String::new()).expect("rates");
         draft.issuance.seller.country = "NL".into();

@@ -104,6 +104,16 @@ macro_rules! enter {
     }};
 }
 
+/// The names of customers and exporters, with their numbers.
+macro_rules! octet_names {
+    ($connection:expr) => {
+        schema::name::table
+            .filter(schema::name::kind.eq_any([NameKind::Customer.as_str(), NameKind::Exporter.as_str()]))
+            .select((schema::name::kind, schema::name::number, schema::name::text))
+            .load::<(String, i64, String)>($connection)
+    };
+}
+
 /// The postings of an entry, in their order.
 macro_rules! postings_of {
     ($connection:expr, $entry:expr) => {{
@@ -170,36 +180,16 @@ impl Ledger {
     /// # Errors
     /// What the database says. All of the day is entered or nothing.
     pub fn enter_octets(&mut self, kind: EntryKind, day: i64, actor: Actor<'_>) -> Result<usize, Error> {
-        let table = if kind == EntryKind::Late { "late_usage" } else { "usage" };
-        let used = format!(
-            "SELECT exporter, customer, rate_numerator, rate_denominator, rate_source, \
-             CAST(sum(octets >> 32) AS BIGINT) AS high, CAST(sum(octets & 4294967295) AS BIGINT) AS low \
-             FROM {table} WHERE bucket >= {day} AND bucket < {} \
-             GROUP BY exporter, customer, rate_numerator, rate_denominator, rate_source",
-            day.saturating_add(DAY_SECONDS)
-        );
         let date = date(day);
-        let entered = format!(
-            "SELECT entry.reference AS exporter, account.kind AS kind, account.name AS name, \
-             posting.commodity AS commodity, CAST(sum(posting.amount >> 32) AS BIGINT) AS high, \
-             CAST(sum(posting.amount & 4294967295) AS BIGINT) AS low \
-             FROM entry JOIN posting ON posting.entry = entry.seq JOIN account ON account.number = posting.account \
-             WHERE entry.kind = '{}' AND entry.day = '{date}' \
-             GROUP BY entry.reference, account.kind, account.name, posting.commodity",
-            kind.as_str()
-        );
+        let (used, entered) = queries(kind, day, &date);
         self.run("enter octets", |db| {
             write_transaction!(db, c => {
                 let used: Vec<UsedRow> = diesel::sql_query(&used).load(c)?;
                 if used.is_empty() {
                     return Ok(0);
                 }
-                let names: Vec<(String, i64, String)> = schema::name::table
-                    .filter(schema::name::kind.eq_any([NameKind::Customer.as_str(), NameKind::Exporter.as_str()]))
-                    .select((schema::name::kind, schema::name::number, schema::name::text))
-                    .load(c)?;
                 let entered: Vec<EnteredRow> = diesel::sql_query(&entered).load(c)?;
-                let missing = missing(&used, &names, &entered)?;
+                let missing = missing(&used, &octet_names!(c)?, &entered)?;
                 let mut made = 0;
                 let mut accounts = accounts!(c)?;
                 for (exporter, postings) in missing {
@@ -225,6 +215,27 @@ impl Ledger {
                 Ok(made)
             })
         })
+    }
+
+    /// What [`Ledger::enter_octets`] would enter of a day: raw octets by exporter. Those of nobody where the books have
+    /// all of it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn octets_not_entered(&mut self, kind: EntryKind, day: i64) -> Result<Vec<(String, i128)>, Error> {
+        let (used, entered) = queries(kind, day, &date(day));
+        let missing = self.run("read octets", |db| {
+            with_connection!(db, c => {
+                let used: Vec<UsedRow> = diesel::sql_query(&used).load(c)?;
+                let entered: Vec<EnteredRow> = diesel::sql_query(&entered).load(c)?;
+                missing(&used, &octet_names!(c)?, &entered)
+            })
+        })?;
+        let raw = |postings: Vec<Posting>| {
+            let raw = postings.iter().filter(|p| p.commodity == RAW_OCTETS && p.amount > 0);
+            raw.map(|p| i128::from(p.amount)).sum()
+        };
+        Ok(missing.into_iter().map(|(exporter, postings)| (exporter, raw(postings))).collect())
     }
 
     /// Shows `visit` all entries in their order.
@@ -280,6 +291,28 @@ struct First {
 struct Count {
     #[diesel(sql_type = BigInt)]
     n: i64,
+}
+
+/// Reads what was used on a day, and what the books have of it.
+fn queries(kind: EntryKind, day: i64, date: &str) -> (String, String) {
+    let table = if kind == EntryKind::Late { "late_usage" } else { "usage" };
+    let used = format!(
+        "SELECT exporter, customer, rate_numerator, rate_denominator, rate_source, \
+         CAST(sum(octets >> 32) AS BIGINT) AS high, CAST(sum(octets & 4294967295) AS BIGINT) AS low \
+         FROM {table} WHERE bucket >= {day} AND bucket < {} \
+         GROUP BY exporter, customer, rate_numerator, rate_denominator, rate_source",
+        day.saturating_add(DAY_SECONDS)
+    );
+    let entered = format!(
+        "SELECT entry.reference AS exporter, account.kind AS kind, account.name AS name, \
+         posting.commodity AS commodity, CAST(sum(posting.amount >> 32) AS BIGINT) AS high, \
+         CAST(sum(posting.amount & 4294967295) AS BIGINT) AS low \
+         FROM entry JOIN posting ON posting.entry = entry.seq JOIN account ON account.number = posting.account \
+         WHERE entry.kind = '{}' AND entry.day = '{date}' \
+         GROUP BY entry.reference, account.kind, account.name, posting.commodity",
+        kind.as_str()
+    );
+    (used, entered)
 }
 
 /// What was used at an exporter on a day.
