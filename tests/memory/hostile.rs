@@ -20,6 +20,7 @@ fn config() -> Config {
         template_fields: 64,
         domains: 64,
         hold_octets: 256 << 10,
+        hold_octets_all: 256 << 10,
         running_totals: 4096,
         ..Limits::default()
     };

@@ -1,0 +1,162 @@
+//! Rates that hold for interfaces: as the exporter announces them, and as the operator maps them.
+
+use super::*;
+
+#[test]
+fn interfaces_that_agree_speak_for_the_domain() {
+    let part = |part, n| Announcement { part: Some(Part::Interface(IfIndex(part))), ..wide(1, n) };
+    let none = SamplingPolicy::default();
+    let unnamed = record(1, SamplerRef::Unnamed);
+    assert_eq!(settle(&[part(1, 100), part(2, 100)], &none, unnamed), Some((100, RateSource::Domain)));
+    assert_eq!(settle(&[part(1, 100), part(2, 200)], &none, unnamed), None);
+    assert_eq!(settle(&[part(1, 100), part(1, 200)], &none, unnamed), Some((200, RateSource::Domain)));
+    assert_eq!(settle(&[part(1, 100), wide(1, 5)], &none, unnamed), Some((5, RateSource::Domain)));
+}
+
+/// What a part of the domain is said to have, and the rate of a record that came in by interface 1 and left by 2.
+fn by_parts(parts: &[(Part, u64)], observed: Observed) -> Option<(u32, RateSource)> {
+    let announcements: Vec<_> =
+        parts.iter().map(|&(part, n)| Announcement { part: Some(part), ..wide(1, n) }).collect();
+    let record =
+        FlowRecord { input: IfIndex(1), output: IfIndex(2), observed, ..record(1, SamplerRef::Unnamed) };
+    settle(&announcements, &SamplingPolicy::default(), record)
+}
+
+#[test]
+fn interfaces_that_differ_speak_for_their_own_records() {
+    use Observed::{Egress, Ingress, Unknown};
+    let any = |index| Part::Interface(IfIndex(index));
+    let ingress = |index| Part::Ingress(IfIndex(index));
+    let egress = |index| Part::Egress(IfIndex(index));
+    let rate = |n| Some((n, RateSource::Domain));
+    let both = [(any(1), 100), (any(2), 200)];
+    assert_eq!(
+        [Unknown, Ingress, Egress].map(|side| by_parts(&both, side)),
+        [rate(100), rate(100), rate(200)]
+    );
+    // Of an interface that nobody has described nothing is known.
+    let others = [(any(3), 100), (any(4), 200)];
+    assert_eq!(by_parts(&others, Ingress), None);
+    // The side counts, and beats a statement about both.
+    let sides = [(ingress(1), 100), (egress(1), 300), (egress(2), 200), (any(1), 7)];
+    assert_eq!([Ingress, Egress].map(|side| by_parts(&sides, side)), [rate(100), rate(200)]);
+    assert_eq!(by_parts(&[(ingress(2), 100), (ingress(1), 200)], Egress), None);
+    // Line card 1 and template 1 are not interface 1.
+    let cards = [(Part::Other(141, 1), 100), (Part::Other(141, 2), 200), (Part::Other(145, 1), 300)];
+    assert_eq!(by_parts(&cards, Ingress), None);
+    // But where one knows its own interface, it need not know its card.
+    assert_eq!(by_parts(&[&cards[..], &both[..]].concat(), Ingress), rate(100));
+    // Cards that agree speak for all.
+    assert_eq!(by_parts(&[(Part::Other(141, 1), 100), (Part::Other(141, 2), 100)], Egress), rate(100));
+}
+
+/// A statement about the whole domain is for the interfaces that have none.
+#[test]
+fn an_interface_beats_its_domain_and_the_operators_map_beats_both() {
+    let one = Announcement { part: Some(Part::Ingress(IfIndex(1))), ..wide(1, 100) };
+    let at = |input| FlowRecord { input: IfIndex(input), ..record(1, SamplerRef::Unnamed) };
+    let none = SamplingPolicy::default();
+    assert_eq!(settle(&[one, wide(1, 5)], &none, at(1)), Some((100, RateSource::Domain)));
+    assert_eq!(settle(&[one, wide(1, 5)], &none, at(2)), Some((5, RateSource::Domain)));
+    let mapped = SamplingPolicy {
+        interfaces: [(IfIndex(1), rate(9, 1, RateSource::Override))].into(),
+        ..SamplingPolicy::default()
+    };
+    assert_eq!(settle(&[one, wide(1, 5)], &mapped, at(1)), Some((9, RateSource::Override)));
+    // Numbers of interfaces are the exporter's: they hold in its other domains, too, once those have said nothing.
+    let two = Announcement { part: Some(Part::Ingress(IfIndex(2))), ..wide(1, 200) };
+    let elsewhere = FlowRecord { domain: 8, ..at(2) };
+    assert_eq!(settle(&[one, two], &none, elsewhere), Some((200, RateSource::Exporter)));
+    // Also one record after the other.
+    let (mut sampling, mut records) = (ExporterSampling::default(), Vec::new());
+    sampling.announce(&[one, two], &none, &mut records);
+    records.extend([2, 1, 1, 2].map(|input| FlowRecord { domain: 8, ..at(input) }));
+    let config = Config { grace_ms: 0, ..Config::default() };
+    sampling.scale(&config, &none, UnixMillis(0), &mut records, 0);
+    let rates: Vec<u32> = records.iter().map(|record| record.rate.numerator()).collect();
+    assert_eq!(rates, [200, 100, 100, 200]);
+}
+
+/// From octets on: options whose scope is an interface (element 10), and an egress one (14), in one set each.
+#[test]
+fn scopes_of_interfaces_choose_by_the_record() {
+    let options = |scope: u64, id: u16, values: [(u32, u32); 2]| {
+        let body = values.iter().fold(octets(), |body, &(part, n)| body.u32(part).u32(n));
+        [set(3, options_template(id, 1, &[(scope, 4), (34, 4)])), set(id, body)]
+    };
+    let fields = [(1, 4), (2, 4), (10, 4), (14, 4), (61, 1)];
+    let data = |octets_: u32, input: u32, output: u32, side: u8| {
+        set(300, octets().u32(octets_).u32(1).u32(input).u32(output).u8(side))
+    };
+    let sets = [
+        &options(10, 310, [(1, 10), (2, 20)])[..],
+        &options(14, 311, [(1, 100), (2, 200)])[..],
+        &[set(2, template(300, &fields)), data(1000, 1, 2, 0), data(1000, 2, 1, 0), data(1, 1, 2, 1)],
+    ]
+    .concat();
+    let pipe = Pipe::of(&[ipfix(0, 1, &sets)]);
+    assert_eq!(pipe.scaled(), (10 * 1000 + 20 * 1000 + 200, vec![RateSource::Domain; 3]));
+    // v9: scope type 2 is the interface both ways; type 3 a line card, whatever its number.
+    let nine = |scope, first: u32, second: u32| {
+        let body = octets().u32(1).u32(first).u32(2).u32(second);
+        [set(1, options_template9(310, &[(scope, 4)], &[(34, 4)])), set(310, body)]
+    };
+    let flows = [set(0, template(300, &fields)), data(1000, 1, 2, 0), data(1000, 1, 2, 1)];
+    let pipe = Pipe::of(&[v9(0, 1, &[&nine(2, 10, 20)[..], &flows[..]].concat())]);
+    assert_eq!(pipe.scaled(), (10 * 1000 + 20 * 1000, vec![RateSource::Domain; 2]));
+    for scope in [3, 4, 5] {
+        let pipe = Pipe::of(&[v9(0, 1, &[&nine(scope, 10, 20)[..], &flows[..]].concat())]);
+        assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 2), "{scope}");
+    }
+}
+
+#[test]
+fn the_operator_maps_interfaces_to_rates() {
+    let of = |interface: u32, n: u64| (IfIndex(interface), rate(n, 1, RateSource::Override));
+    let policy = |over: Option<u64>, at_egress: bool| SamplingPolicy {
+        over: over.map(|n| rate(n, 1, RateSource::Override)),
+        interfaces: [of(3, 512), of(7, 64)].into(),
+        at_egress,
+        ..SamplingPolicy::default()
+    };
+    let flow = |input: u32, output: u32, observed: Observed, sampler: SamplerRef| FlowRecord {
+        input: IfIndex(input),
+        output: IfIndex(output),
+        observed,
+        ..record(1, sampler)
+    };
+    let (stated, named) = (SamplerRef::Stated(rate(9, 1, RateSource::Record)), SamplerRef::Named(5));
+    use Observed::{Egress, Ingress, Unknown};
+    use RateSource as S;
+    for (flow, policy, expected) in [
+        // The input interface, whatever the exporter says; also where it says nothing that could be used.
+        (flow(3, 7, Unknown, stated), policy(None, false), Some((512, S::Override))),
+        (flow(7, 3, Unknown, named), policy(None, false), Some((64, S::Override))),
+        (flow(3, 7, Unknown, SamplerRef::Unnamed), policy(None, false), Some((512, S::Override))),
+        (flow(3, 7, Unknown, SamplerRef::Silent), policy(None, false), Some((512, S::Override))),
+        // The output one where it was observed there.
+        (flow(3, 7, Egress, stated), policy(None, false), Some((64, S::Override))),
+        (flow(3, 7, Unknown, stated), policy(None, true), Some((64, S::Override))),
+        (flow(3, 7, Ingress, stated), policy(None, true), Some((512, S::Override))),
+        // Other interfaces: the operator's word on all of them, or the exporter's.
+        (flow(4, 7, Unknown, stated), policy(Some(100), false), Some((100, S::Override))),
+        (flow(3, 7, Unknown, stated), policy(Some(100), false), Some((512, S::Override))),
+        (flow(4, 7, Unknown, stated), policy(None, false), Some((9, S::Record))),
+        (flow(4, 7, Unknown, named), policy(None, false), None),
+    ] {
+        assert_eq!(settle(&[], &policy, flow), expected, "{flow:?}");
+    }
+}
+
+#[test]
+fn a_map_that_comes_later_frees_what_waits_at_its_interfaces() {
+    let mut pipe = Pipe::default();
+    let template = set(2, template(300, &[(1, 4), (2, 4), (302, 4), (10, 4)]));
+    let data = |octets_: u32, input: u32| set(300, octets().u32(octets_).u32(1).u32(5).u32(input));
+    pipe.take(&ipfix(0, 1, &[template, data(1000, 3), data(500, 4)]));
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 2));
+    pipe.policy.interfaces = [(IfIndex(3), rate(512, 1, RateSource::Override))].into();
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (512_000, vec![RateSource::Override]));
+    assert_eq!(pipe.sampling.held_records(), 1);
+}
