@@ -19,6 +19,7 @@ mod fixed;
 pub mod line;
 pub mod parse;
 pub mod percentile;
+pub mod standing;
 pub mod tariff;
 pub mod term;
 pub mod tier;

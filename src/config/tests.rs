@@ -102,7 +102,9 @@ fn a_customer_s_tariff_may_change_on_dates() {
     let shown: Vec<String> = network
         .assignments
         .iter()
-        .map(|change| format!("{} {} {}", change.customer, change.tariff, crate::period::rfc3339(change.from)))
+        .map(|change| {
+            format!("{} {} {}", change.customer, change.tariff, crate::period::rfc3339(change.from))
+        })
         .collect();
     assert_eq!(shown, ["campus b 2026-02-01T00:00:00Z", "campus c 2026-03-10T00:00:00Z"]);
     // Configurations without dates are stored as they were.
@@ -110,7 +112,10 @@ fn a_customer_s_tariff_may_change_on_dates() {
     assert!(!serde_json::to_string(&plain).unwrap().contains("assignments"));
     for (wrong, said) in [
         (dated.replace("2026-02-01", "2026-03-10"), "dates of tariffs ascend"),
-        (dated.replace("2026-02-01", "2026-02-01T06:00:00Z"), "a tariff changes on a date, not at a time of day"),
+        (
+            dated.replace("2026-02-01", "2026-02-01T06:00:00Z"),
+            "a tariff changes on a date, not at a time of day",
+        ),
         (dated.replace(", valid_from = 2026-02-01", ""), "valid_from"),
     ] {
         let error = load(&customer(&wrong)).unwrap_err().to_string();

@@ -274,6 +274,8 @@ pub struct VolumeRule {
     pub sampled: SampledRule,
     /// What it comes to at most.
     pub cap: Option<Money>,
+    /// Percentages of the allowance at which somebody wants to know, ascending.
+    pub alerts: Vec<Decimal>,
 }
 
 impl VolumeRule {

@@ -225,6 +225,10 @@ fn of_allowance(tariff: &Tariff, rule: &VolumeRule, allowance: &Allowance) -> St
     if allowance.rollover {
         words += " and kept for one period";
     }
+    if !rule.alerts.is_empty() {
+        let percent: Vec<String> = rule.alerts.iter().map(ToString::to_string).collect();
+        words += &format!(", alerts at {} %", percent.join(", "));
+    }
     words
 }
 

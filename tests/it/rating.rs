@@ -34,7 +34,8 @@ impl Random {
         self.below(n) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    /// One of them.
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.next()).unwrap() % from.len()]
     }
 
@@ -64,7 +65,7 @@ struct Made {
 }
 
 fn tariff(random: &mut Random) -> Made {
-    let (currency, exponent) = [("EUR", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)][random.below(4) as usize];
+    let (currency, exponent) = random.pick(&[("EUR", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)]);
     let unit = random.pick(&["GB", "GiB", "TB"]);
     let bands = match random.below(3) {
         0 => vec![],
@@ -106,11 +107,9 @@ fn tariff(random: &mut Random) -> Made {
 }
 
 fn classes(random: &mut Random) -> String {
-    let first = random.below(3);
-    let some: Vec<String> = (0..3)
-        .filter(|&n| n == first || random.one_in(2))
-        .map(|n| format!("\"{}\"", CLASSES[n as usize]))
-        .collect();
+    let first = random.pick(&CLASSES);
+    let chosen = CLASSES.iter().filter(|&&class| class == first || random.one_in(2));
+    let some: Vec<String> = chosen.map(|class| format!("\"{class}\"")).collect();
     format!("[{}]", some.join(", "))
 }
 
@@ -229,11 +228,11 @@ fn usage(random: &mut Random, bands: usize) -> (PeriodUsage, Value, Value) {
     let (mut usage, mut rows) = (PeriodUsage::default(), Vec::new());
     let rates = [(1, 1), (1, 1), (1000, 1), (3, 2), (4, 3), (512, 7)];
     for _ in 0..random.below(14) {
-        let (n, d) = rates[random.below(6) as usize];
+        let (n, d) = random.pick(&rates);
         let key = GroupKey {
             link: random.pick(&["transit-a", "transit-b", "ams-ix", "lab"]).to_owned(),
             link_kind: random.pick(&["upstream", "peering"]).to_owned(),
-            direction: [Direction::In, Direction::Out, Direction::None][random.below(3) as usize],
+            direction: random.pick(&[Direction::In, Direction::Out, Direction::None]),
             traffic_class: random.pick(&["default", "mirror"]).to_owned(),
             family: if random.one_in(2) { Family::V4 } else { Family::V6 },
             exporter: "gw".to_owned(),
