@@ -395,7 +395,7 @@ pub struct PercentileRule {
     pub links: Links,
     /// What a missing sample means.
     pub missing: Missing,
-    /// The share of samples that must be there.
+    /// The share of samples that must be there: with fewer, nothing is billed and a person decides.
     pub min_coverage: Option<Decimal>,
     /// Where samples come from.
     pub source: SampleSource,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use fluxoscope::flow::{Direction, Family};
 use fluxoscope::period::Period;
 use fluxoscope::rate::parse::parse;
-use fluxoscope::rate::percentile::{Count, Sample, SampleSource, Series};
+use fluxoscope::rate::percentile::{Count, Rank, Sample, SampleSource, Series};
 use fluxoscope::rate::usage::{GroupKey, PeriodUsage};
 use fluxoscope::rate::{Part, Term, rate_period};
 use fluxoscope::units::{RateSource, SamplingRate, UnixMillis};
@@ -342,4 +342,57 @@ fn a_thousand_tariffs_cost_what_the_model_says() {
     for ((expected, found), case) in expected.iter().zip(&found).zip(cases.as_array().unwrap()) {
         assert_eq!(found, expected, "{}\n{case}", case["tariff"].as_str().unwrap());
     }
+}
+
+/// Percentiles of the same series by rrdtool's PERCENT, which `rank = "rrdtool"` stands for.
+#[test]
+fn the_rank_of_rrdtool_is_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random(7);
+    for n in [11_usize, 19, 20, 21, 40, 100, 333] {
+        let file = directory.path().join(format!("{n}.rrd"));
+        let file = file.to_str().unwrap();
+        let picture = format!("{file}.png");
+        let begin = 1_772_323_200_u64;
+        let (samples, rows) = (n.to_string(), format!("RRA:AVERAGE:0.5:1:{n}"));
+        let start = begin.to_string();
+        rrdtool(&["create", file, "--start", &start, "--step", "300", "DS:v:GAUGE:600:0:U", &rows]);
+        let values: Vec<u64> = (0..n).map(|_| random.below(1_000_000)).collect();
+        for (at, value) in (1_u64..).zip(&values) {
+            rrdtool(&["update", file, &format!("{}:{value}", begin + at * 300)]);
+        }
+        // Up to the beginning of the last sample: further, rrdtool counts one more, which is unknown.
+        let end = (begin + 300 * n as u64 - 300).to_string();
+        let definition = format!("DEF:v={file}:v:AVERAGE");
+        for percent in ["95", "50", "99", "10"] {
+            let found = format!("VDEF:p=v,{percent},PERCENT");
+            let said = rrdtool(&[
+                "graph",
+                &picture,
+                "--start",
+                &start,
+                "--end",
+                &end,
+                "--width",
+                &samples,
+                &definition,
+                &found,
+                "PRINT:p:%.0lf",
+            ]);
+            let rank = Rank::Rrdtool.of(n, percent.parse().unwrap()).unwrap();
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let expected = sorted[rank - 1].to_string();
+            assert!(
+                said.lines().any(|line| line.trim() == expected),
+                "{n} {percent}: {expected} and not {said}"
+            );
+        }
+    }
+}
+
+fn rrdtool(arguments: &[&str]) -> String {
+    let output = Command::new("rrdtool").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
