@@ -286,6 +286,12 @@ impl Exact {
         BigInt::from_biguint(self.numerator.sign(), magnitude)
     }
 
+    /// The greatest whole number that is not above it.
+    #[must_use]
+    pub fn rounded_down(&self) -> BigInt {
+        -Self::new(-&self.numerator, self.denominator.clone()).rounded_up()
+    }
+
     /// The least whole number that is not below it.
     #[must_use]
     pub fn rounded_up(&self) -> BigInt {
@@ -476,6 +482,7 @@ mod tests {
     fn whole_numbers_are_reached_from_below() {
         for (n, d, up) in [(0, 3, 0), (1, 3, 1), (3, 3, 1), (4, 3, 2), (6, 3, 2), (-1, 3, 0), (-4, 3, -1)] {
             assert_eq!(ratio(n, d).rounded_up(), BigInt::from(up), "{n}/{d}");
+            assert_eq!(ratio(-n, d).rounded_down(), BigInt::from(-up), "{n}/{d}");
         }
     }
 

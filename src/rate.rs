@@ -8,8 +8,9 @@
 //! gives its amount too, unless the exact quantity has more than the nine digits after the point that are printed: the
 //! amount then comes from the exact quantity, and can be the rounding next to that of the product.
 //!
-//! Rating by flat and graduated tiers is monotone: more volume never costs less. Volume tiers are not, and contracts
-//! that have them mean it so: all of the volume at the price of the tier that it reaches.
+//! Rating by flat and graduated tiers of one price in all bands is monotone: more volume never costs less. Volume tiers
+//! are not, and contracts that have them mean it so: all of the volume at the price of the tier that it reaches. Nor are
+//! prices by band under common tiers: more cheap volume moves dear volume into later tiers.
 #![deny(clippy::float_arithmetic)]
 
 pub mod band;
@@ -19,6 +20,7 @@ mod fixed;
 pub mod line;
 pub mod parse;
 pub mod percentile;
+pub mod standing;
 pub mod tariff;
 pub mod term;
 pub mod tier;

@@ -65,6 +65,18 @@ pub enum TariffVerb {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Where customers stand with what is included: used, alerts reached, and projected to the period's end
+    Standing {
+        /// The month in which the period begins, YYYY-MM
+        #[arg(long)]
+        period: Period,
+        /// Only this customer
+        #[arg(long)]
+        customer: Option<String>,
+        /// How rows are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The text of an active version
     Show {
         /// The tariff's id
@@ -237,6 +249,12 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
             let mut ground = ground(&mut ledger, &config, *period, customer.as_deref());
             let compared = ground.simulate(&supposed).map_err(failure)?;
             print_compared(out, *format, &compared)
+        }
+        TariffVerb::Standing { period, customer, format } => {
+            let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+            let mut ground = ground(&mut ledger, &config, *period, customer.as_deref());
+            let standings = ground.standings().map_err(failure)?;
+            texts(out, *format, &tariff_money::STANDING_COLUMNS, tariff_money::standing_rows(&standings))
         }
         TariffVerb::Activate { file, by } => {
             let (_, mut ledger) = cli.ledger_created()?;

@@ -430,6 +430,7 @@ mod tests {
             row("642.00", "600.00", "-42.00")
         );
         assert_eq!(ground.simulate(&per_gb).expect("runs").priced, [], "nobody has it");
+        assert_eq!(ground.standings().expect("runs"), [], "nothing is included");
         ground.customer = Some("campus");
         assert_eq!(rows(&ground.simulate(&per_gb).expect("runs").priced), row("642.00", "600.00", "-42.00"));
         assert_eq!(drafts(&mut ledger), before, "nothing is kept");

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::billing_ledger::{link_kinds, names};
 use super::tariff::{self, find, understand};
 use crate::classify::rules::Network;
-use crate::invoice::run::{Inputs, Outcome, Reason, run};
+use crate::invoice::run::{Inputs, Outcome, Reason, run, standings};
 use crate::ledger::Ledger;
 use crate::ledger::records::TariffVersion;
 use crate::money::Money;
 use crate::period::{AnchorDay, Period, Zone};
+use crate::rate::standing::Standing;
 use crate::rate::tariff::Tariff;
 use crate::units::UnixMillis;
 
@@ -67,6 +68,28 @@ pub fn rows(priced: &[Priced]) -> Vec<[String; 5]> {
     priced.iter().map(row).collect()
 }
 
+/// Columns of [`standing_rows`].
+pub const STANDING_COLUMNS: [&str; 8] =
+    ["customer", "charge", "unit", "included", "used", "percent", "alert", "projected"];
+
+/// A row an allowance. `alert` is the greatest of the tariff's percentages that is reached.
+#[must_use]
+pub fn standing_rows(standings: &[(String, Standing)]) -> Vec<[String; 8]> {
+    let row = |(customer, one): &(String, Standing)| {
+        [
+            customer.clone(),
+            one.charge.clone(),
+            one.unit.to_owned(),
+            one.included.to_decimal_string(3),
+            one.used.to_decimal_string(3),
+            one.percent().map(|percent| percent.to_string()).unwrap_or_default(),
+            one.alert.map(|percent| percent.to_string()).unwrap_or_default(),
+            one.projected.as_ref().map(|projected| projected.to_decimal_string(3)).unwrap_or_default(),
+        ]
+    };
+    standings.iter().map(row).collect()
+}
+
 /// What came of it, and what could not be rated, in words.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Compared {
@@ -112,6 +135,25 @@ impl Ground<'_> {
         let chosen = self.having(&[&before.id, &after.id])?;
         let (first, second) = (self.supposing(before, &chosen)?, self.supposing(after, &chosen)?);
         Ok(compare(&chosen, &first, &second))
+    }
+
+    /// `tariff standing`: where customers stand with their allowances now.
+    ///
+    /// # Errors
+    /// As [`Ground::simulate`].
+    pub fn standings(&mut self) -> anyhow::Result<Vec<(String, Standing)>> {
+        let active = understand(&self.ledger.tariff_versions(None)?)?;
+        let (names, kinds) = (names(self.ledger)?, link_kinds(self.ledger, self.network, self.now)?);
+        let inputs = Inputs {
+            network: self.network,
+            kinds: &kinds,
+            tariffs: &active,
+            names: &names,
+            seller: None,
+            period: self.period,
+            customer: self.customer,
+        };
+        Ok(standings(&inputs, self.now, |filter, each| self.ledger.for_each_usage(filter, each))?)
     }
 
     /// The customers that have one of these tariffs in the period; the one that was asked for, whatever it has.

@@ -14,18 +14,21 @@
 //! (tariffs may differ in zone and anchor day; one whose allowance rolls over needs the period before, too), and gives
 //! the same invoices whenever it is repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::collect::{Collected, Collector, Names, OutOfOrder};
 use super::kinds::LinkKinds;
 use super::plan::{Planned, plan};
 use super::{Invoice, Party, Seller, draft_of_parts};
 use crate::classify::rules::Network;
+use crate::ids::CustomerId;
 use crate::ledger::records::UsageFilter;
 use crate::period::Period;
+use crate::rate::standing::{self, Standing};
 use crate::rate::tariff::Tariff;
 use crate::rate::usage::PeriodUsage;
 use crate::rate::{self, Part, version};
+use crate::units::UnixMillis;
 use crate::usage::UsageRow;
 
 /// What a run starts from.
@@ -122,6 +125,28 @@ pub fn run<E: core::error::Error + 'static>(
     inputs: &Inputs<'_>,
     read: impl FnOnce(&UsageFilter, &mut dyn FnMut(UsageRow)) -> Result<(), E>,
 ) -> Result<Outcome, Error<E>> {
+    let (plan, mut collected) = gather(inputs, read)?;
+    let mut outcome = Outcome::default();
+    for (name, planned) in &plan {
+        let used = planned.id.and_then(|id| collected.remove(&id));
+        let used = used.unwrap_or_else(|| nothing(planned));
+        match invoice(inputs, name, planned, used) {
+            Ok(None) => {}
+            Ok(Some(invoice)) => outcome.invoices.push(invoice),
+            Err(reason) => outcome.problems.push(Problem { customer: (*name).to_owned(), reason }),
+        }
+    }
+    Ok(outcome)
+}
+
+/// What is planned for all customers, and what they used.
+type Gathered<'a> = (BTreeMap<&'a str, Planned<'a>>, HashMap<CustomerId, Collected>);
+
+/// Reads the usage of all customers of a run.
+fn gather<'a, E: core::error::Error + 'static>(
+    inputs: &Inputs<'a>,
+    read: impl FnOnce(&UsageFilter, &mut dyn FnMut(UsageRow)) -> Result<(), E>,
+) -> Result<Gathered<'a>, Error<E>> {
     let plan = plan(inputs);
     if let Some(name) = inputs.customer
         && !plan.contains_key(name)
@@ -146,18 +171,40 @@ pub fn run<E: core::error::Error + 'static>(
         .map_err(Error::Usage)?;
         order?;
     }
-    let mut collected = collector.finish(inputs.names, inputs.kinds);
-    let mut outcome = Outcome::default();
+    let collected = collector.finish(inputs.names, inputs.kinds);
+    Ok((plan, collected))
+}
+
+/// Where the customers stand with their allowances at an instant up to which usage is known: the parts of the period
+/// that have begun by then, by customer. Those that cannot be rated are left out.
+///
+/// # Errors
+/// [`Error`].
+pub fn standings<E: core::error::Error + 'static>(
+    inputs: &Inputs<'_>,
+    until: UnixMillis,
+    read: impl FnOnce(&UsageFilter, &mut dyn FnMut(UsageRow)) -> Result<(), E>,
+) -> Result<Vec<(String, Standing)>, Error<E>> {
+    let (plan, mut collected) = gather(inputs, read)?;
+    let mut found = Vec::new();
     for (name, planned) in &plan {
-        let used = planned.id.and_then(|id| collected.remove(&id));
-        let used = used.unwrap_or_else(|| nothing(planned));
-        match invoice(inputs, name, planned, used) {
-            Ok(None) => {}
-            Ok(Some(invoice)) => outcome.invoices.push(invoice),
-            Err(reason) => outcome.problems.push(Problem { customer: (*name).to_owned(), reason }),
+        let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
+        let Ok(own) = own_usage(planned, used.slots) else { continue };
+        for part in planned.rated_parts(&own).iter().filter(|part| part.term.span.from <= until) {
+            let standings = standing::standings(part, until).unwrap_or_default();
+            found.extend(standings.into_iter().map(|standing| ((*name).to_owned(), standing)));
         }
     }
-    Ok(outcome)
+    Ok(found)
+}
+
+/// The usage of the parts of the period, with what is left of the period before.
+fn own_usage(planned: &Planned<'_>, mut slots: Vec<PeriodUsage>) -> Result<Vec<PeriodUsage>, rate::Error> {
+    let mut own = slots.split_off(planned.before.len());
+    if let Some(first) = own.first_mut().filter(|_| !planned.before.is_empty()) {
+        first.carried = rate::left_over(&planned.before_parts(&slots))?;
+    }
+    Ok(own)
 }
 
 /// The usage of a customer that never had any.
@@ -192,11 +239,7 @@ fn invoice(
     if !used.unknown_links.is_empty() {
         return Err(Reason::UnknownLinks { links: used.unknown_links });
     }
-    let mut slots = used.slots;
-    let mut own = slots.split_off(planned.before.len());
-    if let Some(first) = own.first_mut().filter(|_| !planned.before.is_empty()) {
-        first.carried = rate::left_over(&planned.before_parts(&slots))?;
-    }
+    let own = own_usage(planned, used.slots)?;
     let parts: Vec<Part<'_>> = planned.rated_parts(&own);
     if parts.is_empty() {
         return Ok(None);

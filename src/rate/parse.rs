@@ -138,7 +138,7 @@ fn check_one_off(
     problems: &mut Problems,
 ) {
     if let Some(ChargeKind::OneOff { when: When::On(date), .. }) = rule.map(|rule| &rule.kind) {
-        let span = section.get("date").map_or(section.span.clone(), Value::span);
+        let span = section.get("date").map_or_else(|| section.span.clone(), Value::span);
         charge::check_due(*date, effective, span, problems);
     }
 }

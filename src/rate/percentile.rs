@@ -112,7 +112,7 @@ pub enum Missing {
     Exclude,
     /// Nothing was transferred.
     Zero,
-    /// It is left out, and where too many are missing, nothing is billed: a person decides.
+    /// It is left out, and the tariff says how many must be there.
     Hold,
 }
 
@@ -315,7 +315,7 @@ pub(super) fn charge(
         let coverage = coverage_millionths(part, percentile, &series, &counts);
         (found.octets, coverage)
     };
-    if let Some(least) = percentile.min_coverage.filter(|_| percentile.missing == Missing::Hold)
+    if let Some(least) = percentile.min_coverage
         && Exact::whole(coverage).over(1_000_000) < Exact::from(least)
     {
         let coverage = crate::usage::millionths(coverage);

@@ -274,6 +274,8 @@ pub struct VolumeRule {
     pub sampled: SampledRule,
     /// What it comes to at most.
     pub cap: Option<Money>,
+    /// Percentages of the allowance at which somebody wants to know, ascending.
+    pub alerts: Vec<Decimal>,
 }
 
 impl VolumeRule {
@@ -393,7 +395,7 @@ pub struct PercentileRule {
     pub links: Links,
     /// What a missing sample means.
     pub missing: Missing,
-    /// The share of samples that must be there.
+    /// The share of samples that must be there: with fewer, nothing is billed and a person decides.
     pub min_coverage: Option<Decimal>,
     /// Where samples come from.
     pub source: SampleSource,

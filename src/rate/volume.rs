@@ -52,16 +52,40 @@ pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &
     if outward.total.exact_octets() > inward.total.exact_octets() { outward } else { inward }
 }
 
-/// What is left of the allowance of a part: what rolls over.
+/// What is included in a part, in units: its allowance, and what is left from the period before.
 #[must_use]
+pub fn included(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Exact {
+    let Some(allowance) = &volume.allowance else { return Exact::zero() };
+    let own = Exact::from(allowance.quantity).times(&part.term.volume_share(part.tariff.proration));
+    let carried = part.usage.carried.get(&rule.id).filter(|_| allowance.rollover && part.term.number == 0);
+    carried.map_or_else(|| own.clone(), |carried| own.plus(carried))
+}
+
+/// What was used of a charge as it would be billed, in units.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
+pub(super) fn billed_units(
+    part: &Part<'_>,
+    rule: &ChargeRule,
+    volume: &VolumeRule,
+    measured: &Measured,
+) -> Result<Exact, Error> {
+    let (octets, _) = billed(part, rule, &measured.total, &volume.sampled)?;
+    Ok(part.tariff.unit.of_octets(&octets))
+}
+
+/// What is left of the allowance of a part: what rolls over.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
 pub fn left_over(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Result<Exact, Error> {
     let Some(allowance) = volume.allowance.as_ref().filter(|allowance| allowance.rollover) else {
         return Ok(Exact::zero());
     };
     let own = Exact::from(allowance.quantity).times(&part.term.volume_share(part.tariff.proration));
-    let (billed, _) =
-        billed(part, rule, &measure(part.tariff, rule, volume, part.usage).total, &volume.sampled)?;
-    let left = own.minus(&part.tariff.unit.of_octets(&billed));
+    let used = billed_units(part, rule, volume, &measure(part.tariff, rule, volume, part.usage))?;
+    let left = own.minus(&used);
     Ok(if left.is_positive() { left } else { Exact::zero() })
 }
 

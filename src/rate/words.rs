@@ -1,5 +1,6 @@
 //! What a tariff says, in words: one line a clause, for `tariff check` and for the difference of two versions.
 
+use super::percentile::{Links, Missing};
 use super::tariff::{
     Allowance, ChargeKind, ChargeRule, ClassMatch, Off, PercentileRule, Price, Proration, Tariff, Tier,
     TierMode, VolumeRule, When,
@@ -42,8 +43,11 @@ pub fn everything(tariff: &Tariff) -> Vec<(String, String)> {
             say(&what, text.to_owned());
         }
     }
-    for rule in &tariff.charges {
-        say(&format!("description of {}", rule.id), rule.description.clone());
+    let of_charges = tariff.charges.iter().map(|rule| (&rule.id, &rule.description));
+    let of_discounts = tariff.discounts.iter().map(|discount| (&discount.id, &discount.description));
+    let of_credits = tariff.credits.iter().map(|credit| (&credit.id, &credit.description));
+    for (id, description) in of_charges.chain(of_discounts).chain(of_credits) {
+        say(&format!("description of {id}"), description.clone());
     }
     let tax = &tariff.tax;
     say(
@@ -71,7 +75,24 @@ pub fn difference(before: &Tariff, after: &Tariff) -> Vec<String> {
     }
     let added = new.iter().filter(|(what, _)| text(&old, what).is_none());
     lines.extend(added.map(|(what, is)| format!("+ {what}: {is}")));
+    if lines.is_empty() && bare(before) != bare(after) {
+        lines.push(
+            "the tariffs differ in something that is not told in words; compare their texts".to_owned(),
+        );
+    }
     lines
+}
+
+/// A tariff without what tells its versions apart, and without places in its file.
+fn bare(tariff: &Tariff) -> Tariff {
+    let mut bare = tariff.clone();
+    (bare.id, bare.version, bare.effective) = (String::new(), 0, jiff::civil::date(1970, 1, 1));
+    bare.sha256.clear();
+    bare.charges.iter_mut().for_each(|rule| rule.line = 0);
+    bare.overrides.iter_mut().filter_map(|own| own.charge.as_mut()).for_each(|rule| rule.line = 0);
+    bare.discounts.iter_mut().for_each(|discount| discount.line = 0);
+    bare.credits.iter_mut().for_each(|credit| credit.line = 0);
+    bare
 }
 
 fn matches(of: &ClassMatch) -> String {
@@ -212,7 +233,8 @@ fn of_volume(tariff: &Tariff, rule: &VolumeRule) -> String {
         words += &format!(", at least {below} {unit} where sampled");
     }
     if let Some(most) = sampled.max_half_width {
-        words += &format!(", held where sampled with more than {most} to either side");
+        let sure = sampled.confidence.as_str();
+        words += &format!(", held where sampled with more than {most} to either side at {sure}");
     }
     words
 }
@@ -224,6 +246,10 @@ fn of_allowance(tariff: &Tariff, rule: &VolumeRule, allowance: &Allowance) -> St
     }
     if allowance.rollover {
         words += " and kept for one period";
+    }
+    if !rule.alerts.is_empty() {
+        let percent: Vec<String> = rule.alerts.iter().map(ToString::to_string).collect();
+        words += &format!(", alerts at {} %", percent.join(", "));
     }
     words
 }
@@ -264,13 +290,18 @@ fn of_percentile(tariff: &Tariff, rule: &PercentileRule) -> String {
         None => format!("{} a {unit}", rule.price),
     };
     let mut words = format!(
-        "{money}, of the {} % percentile ({}, {}, {}) of {}",
+        "{money}, of the {} % percentile ({}, {}, {}, {}, missing samples {}) of {}",
         rule.percent,
         rule.combine.as_str(),
         rule.rank.as_str(),
+        if rule.links == Links::SumThenRank { "links summed" } else { "each link ranked" },
         rule.source.as_str(),
+        if rule.missing == Missing::Zero { "zero" } else { "left out" },
         names(tariff, &rule.classes)
     );
+    if let Some(least) = rule.min_coverage {
+        words += &format!(", held with less than {least} of the samples");
+    }
     if !rule.bands.is_empty() {
         words += &format!(", in {}", band_names(tariff, &rule.bands));
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use fluxoscope::flow::{Direction, Family};
 use fluxoscope::period::Period;
 use fluxoscope::rate::parse::parse;
-use fluxoscope::rate::percentile::{Count, Sample, SampleSource, Series};
+use fluxoscope::rate::percentile::{Count, Rank, Sample, SampleSource, Series};
 use fluxoscope::rate::usage::{GroupKey, PeriodUsage};
 use fluxoscope::rate::{Part, Term, rate_period};
 use fluxoscope::units::{RateSource, SamplingRate, UnixMillis};
@@ -34,7 +34,8 @@ impl Random {
         self.below(n) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    /// One of them.
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.next()).unwrap() % from.len()]
     }
 
@@ -64,7 +65,7 @@ struct Made {
 }
 
 fn tariff(random: &mut Random) -> Made {
-    let (currency, exponent) = [("EUR", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)][random.below(4) as usize];
+    let (currency, exponent) = random.pick(&[("EUR", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)]);
     let unit = random.pick(&["GB", "GiB", "TB"]);
     let bands = match random.below(3) {
         0 => vec![],
@@ -106,11 +107,9 @@ fn tariff(random: &mut Random) -> Made {
 }
 
 fn classes(random: &mut Random) -> String {
-    let first = random.below(3);
-    let some: Vec<String> = (0..3)
-        .filter(|&n| n == first || random.one_in(2))
-        .map(|n| format!("\"{}\"", CLASSES[n as usize]))
-        .collect();
+    let first = random.pick(&CLASSES);
+    let chosen = CLASSES.iter().filter(|&&class| class == first || random.one_in(2));
+    let some: Vec<String> = chosen.map(|class| format!("\"{class}\"")).collect();
     format!("[{}]", some.join(", "))
 }
 
@@ -229,11 +228,11 @@ fn usage(random: &mut Random, bands: usize) -> (PeriodUsage, Value, Value) {
     let (mut usage, mut rows) = (PeriodUsage::default(), Vec::new());
     let rates = [(1, 1), (1, 1), (1000, 1), (3, 2), (4, 3), (512, 7)];
     for _ in 0..random.below(14) {
-        let (n, d) = rates[random.below(6) as usize];
+        let (n, d) = random.pick(&rates);
         let key = GroupKey {
             link: random.pick(&["transit-a", "transit-b", "ams-ix", "lab"]).to_owned(),
             link_kind: random.pick(&["upstream", "peering"]).to_owned(),
-            direction: [Direction::In, Direction::Out, Direction::None][random.below(3) as usize],
+            direction: random.pick(&[Direction::In, Direction::Out, Direction::None]),
             traffic_class: random.pick(&["default", "mirror"]).to_owned(),
             family: if random.one_in(2) { Family::V4 } else { Family::V6 },
             exporter: "gw".to_owned(),
@@ -343,4 +342,57 @@ fn a_thousand_tariffs_cost_what_the_model_says() {
     for ((expected, found), case) in expected.iter().zip(&found).zip(cases.as_array().unwrap()) {
         assert_eq!(found, expected, "{}\n{case}", case["tariff"].as_str().unwrap());
     }
+}
+
+/// Percentiles of the same series by rrdtool's PERCENT, which `rank = "rrdtool"` stands for.
+#[test]
+fn the_rank_of_rrdtool_is_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random(7);
+    for n in [11_usize, 19, 20, 21, 40, 100, 333] {
+        let file = directory.path().join(format!("{n}.rrd"));
+        let file = file.to_str().unwrap();
+        let picture = format!("{file}.png");
+        let begin = 1_772_323_200_u64;
+        let (samples, rows) = (n.to_string(), format!("RRA:AVERAGE:0.5:1:{n}"));
+        let start = begin.to_string();
+        rrdtool(&["create", file, "--start", &start, "--step", "300", "DS:v:GAUGE:600:0:U", &rows]);
+        let values: Vec<u64> = (0..n).map(|_| random.below(1_000_000)).collect();
+        for (at, value) in (1_u64..).zip(&values) {
+            rrdtool(&["update", file, &format!("{}:{value}", begin + at * 300)]);
+        }
+        // Up to the beginning of the last sample: further, rrdtool counts one more, which is unknown.
+        let end = (begin + 300 * n as u64 - 300).to_string();
+        let definition = format!("DEF:v={file}:v:AVERAGE");
+        for percent in ["95", "50", "99", "10"] {
+            let found = format!("VDEF:p=v,{percent},PERCENT");
+            let said = rrdtool(&[
+                "graph",
+                &picture,
+                "--start",
+                &start,
+                "--end",
+                &end,
+                "--width",
+                &samples,
+                &definition,
+                &found,
+                "PRINT:p:%.0lf",
+            ]);
+            let rank = Rank::Rrdtool.of(n, percent.parse().unwrap()).unwrap();
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let expected = sorted[rank - 1].to_string();
+            assert!(
+                said.lines().any(|line| line.trim() == expected),
+                "{n} {percent}: {expected} and not {said}"
+            );
+        }
+    }
+}
+
+fn rrdtool(arguments: &[&str]) -> String {
+    let output = Command::new("rrdtool").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -161,7 +161,7 @@ fn check_source(
 ) {
     match source {
         Some((SampleSource::Flow, Missing::Exclude | Missing::Hold)) => {
-            let span = section.get("missing").map_or(section.span.clone(), Value::span);
+            let span = section.get("missing").map_or_else(|| section.span.clone(), Value::span);
             let message =
                 "flows cannot tell a missing sample from silence: with source \"flow\", missing is \"zero\"";
             problems.add(span, message, "");
@@ -174,7 +174,7 @@ fn check_source(
             let unfit =
                 context.classes.iter().take(last + 1).flatten().find(|class| !is_of_link(&class.matches));
             if let Some(class) = unfit {
-                let span = section.get("class").map_or(section.span.clone(), Value::span);
+                let span = section.get("class").map_or_else(|| section.span.clone(), Value::span);
                 let message = format!(
                     "interface counters know only links, and class `{}` asks for more than `link` and `link_kind`",
                     class.name

@@ -5,13 +5,13 @@ use core::ops::Range;
 use rust_decimal::Decimal;
 
 use super::charge::{Context, amount_of, read_band_list, read_class_list};
-use super::section::{Problems, Section, Value, decimal, one_of};
+use super::section::{Problems, Section, Value, decimal, expected, one_of};
 use crate::money::Money;
 use crate::rate::error_bound::Confidence;
 use crate::rate::tariff::{Allowance, ChargeDirection, Price, SampledRule, Tier, TierMode, VolumeRule};
 
 /// Keys of a charge by volume.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "id",
     "kind",
     "description",
@@ -24,6 +24,7 @@ pub(super) const KEYS: [&str; 12] = [
     "allowance",
     "sampled",
     "cap",
+    "alerts",
 ];
 
 /// The rule.
@@ -42,16 +43,15 @@ pub(super) fn read_volume(
     let is_by_band = tiers
         .as_ref()
         .is_some_and(|(_, tiers)| tiers.iter().any(|tier| matches!(tier.price, Price::ByBand(_))));
-    let allowance = match section.get("allowance") {
-        Some(value) => Some(read_allowance(value, (context, bands.as_deref(), is_by_band), problems)),
-        None => None,
-    };
+    let of_charge = (context, bands.as_deref(), is_by_band);
+    let allowance = section.get("allowance").map(|value| read_allowance(value, of_charge, problems));
     let sampled = match section.get("sampled") {
         Some(value) => read_sampled(value, problems),
         None => Some(SampledRule::default()),
     };
     let cap: Option<Option<Money>> =
         section.get("cap").map(|value| amount_of(value, "cap", context.currency, problems));
+    let alerts = read_alerts(section, problems);
     let (mode, tiers) = tiers?;
     Some(VolumeRule {
         classes: chosen?,
@@ -68,7 +68,31 @@ pub(super) fn read_volume(
             Some(cap) => Some(cap?),
             None => None,
         },
+        alerts: alerts?,
     })
+}
+
+/// Percentages of the allowance.
+fn read_alerts(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<Decimal>> {
+    let Some(value) = section.get("alerts") else { return Some(Vec::new()) };
+    if section.get("allowance").is_none() {
+        problems.add(value.span(), "`alerts` are percentages of an `allowance`, and there is none", "");
+        return None;
+    }
+    let Some(array) = value.get_ref().as_array() else {
+        expected("alerts", "an array of percentages", value.get_ref(), value.span(), problems);
+        return None;
+    };
+    let mut alerts: Vec<Decimal> = Vec::new();
+    for item in array.iter() {
+        let percent = decimal(item, "alerts", problems)?;
+        if alerts.last().is_some_and(|last| *last >= percent) {
+            problems.add(item.span(), "`alerts` ascend", "");
+            return None;
+        }
+        alerts.push(percent);
+    }
+    Some(alerts)
 }
 
 fn read_prices(
@@ -184,10 +208,7 @@ fn read_tier(
         TierMode::Package => &["up_to", "price", "block"],
     };
     row.only(known, problems);
-    let fee = match row.get("fee") {
-        Some(value) => Some(amount_of(value, "fee", context.currency, problems)),
-        None => None,
-    };
+    let fee = row.get("fee").map(|value| amount_of(value, "fee", context.currency, problems));
     let price = match row.get("price") {
         None if fee.is_some() => Some(Price::All(Decimal::ZERO)),
         _ => row.need("price", problems).and_then(|value| read_price(value, context, bands, problems)),

@@ -173,3 +173,43 @@ fn exchange_with_free_peering() {
     let (lines, _) = of("museum", 1200);
     assert_eq!(lines, ["ports 2 125.00 250.00", "transit 1200 0.05 60.00"]);
 }
+
+/// 450 of 500 GB are used after 310 of 743 hours: 1078.548 at the end. With 100 of an older allowance it would be 75 %.
+#[test]
+fn where_a_customer_stands_with_its_allowance() {
+    use crate::rate::standing::standings;
+    let text = FLAT.replace(
+        "allowance = { quantity = \"500\" }",
+        "allowance = { quantity = \"500\" }\nalerts = [\"80\", \"90\", \"100.5\"]",
+    );
+    let tariff = tariff(&text);
+    let used = |gb: u64| {
+        let mut usage = PeriodUsage::default();
+        usage.add(key("a", "upstream", Direction::In), &octets(gb * GB), unsampled());
+        usage
+    };
+    let at = |gb: u64, hours: i64| {
+        let usage = used(gb);
+        let part = whole(&tariff, &usage);
+        let until = UnixMillis(part.term.span.from.0 + hours * 3_600_000);
+        standings(&part, until).expect("known").remove(0)
+    };
+    let standing = at(450, 310);
+    assert_eq!((standing.charge.as_str(), standing.unit, standing.percent()), ("over", "GB", Some(90)));
+    assert_eq!(standing.alert, Some(Decimal::from(90)));
+    let projected = standing.projected.map(|projected| projected.to_decimal_string(3));
+    assert_eq!(projected.as_deref(), Some("1078.548"));
+    assert_eq!((at(399, 310).alert, at(400, 310).alert), (None, Some(Decimal::from(80))));
+    assert_eq!(
+        (at(502, 310).alert, at(503, 310).alert),
+        (Some(Decimal::from(90)), Some(Decimal::new(1005, 1)))
+    );
+    assert_eq!(at(10, 0).projected, None);
+    assert_eq!(at(10, 9999).projected, Some(Exact::whole(10)), "the period is over");
+    let tariff = super::tariff(DAYTIME);
+    let mut usage = PeriodUsage::default();
+    usage.add(in_band(0, key("a", "upstream", Direction::In)), &octets(225 * GB), unsampled());
+    usage.carried.insert("commodity-day".into(), Exact::whole(100));
+    let standing = standings(&whole(&tariff, &usage), UnixMillis(0)).expect("known").remove(0);
+    assert_eq!((standing.percent(), standing.included), (Some(75), Exact::whole(300)));
+}

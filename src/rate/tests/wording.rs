@@ -20,7 +20,8 @@ fn clauses_are_told_in_a_line_each() {
     assert_eq!(
         clauses(&tariff(P95)),
         [
-            "p95: 100 Mb/s at 2.00, above at 3.10, of the 95 % percentile (max-of-p95, nearest, snmp) of transit"
+            "p95: 100 Mb/s at 2.00, above at 3.10, of the 95 % percentile (max-of-p95, nearest, links summed, snmp, \
+             missing samples left out) of transit, held with less than 0.98 of the samples"
         ]
     );
     assert_eq!(
@@ -65,4 +66,36 @@ fn a_difference_names_what_changed_and_nothing_else() {
             "+ minimum: 5.00 a period",
         ]
     );
+}
+
+/// Every digit of the examples that can be another one makes a difference.
+#[test]
+fn no_difference_is_passed_over() {
+    let examples = [
+        DAYTIME,
+        P95,
+        HOSTING,
+        REGIONAL,
+        RESEARCH,
+        include_str!("../../../tariffs/flat-share.toml"),
+        include_str!("../../../tariffs/exchange-peering.toml"),
+    ];
+    let mut changes = 0;
+    for text in examples {
+        let before = tariff(text);
+        for (at, c) in text.match_indices(|c: char| c.is_ascii_digit()) {
+            let other = if c == "9" { "8".to_owned() } else { char::from(c.as_bytes()[0] + 1).to_string() };
+            let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            let Ok(after) = parse("t", &changed) else { continue };
+            let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+            let of_version = ["version", "effective"].iter().any(|key| text[line..].starts_with(key));
+            let is_told = !of_version && after.id == before.id;
+            if is_told && !text[line..at].contains('#') {
+                let told = difference(&before, &after);
+                assert!(told.len() > 1 && !told[0].starts_with("the tariffs"), "{told:?}: {changed}");
+                changes += 1;
+            }
+        }
+    }
+    assert!(changes > 100, "{changes}");
 }

@@ -1,0 +1,68 @@
+//! Where a customer stands with its allowances before the period is over: what is used of them, which of the tariff's
+//! alerts that has reached, and what it comes to at the period's end if it goes on as it did.
+
+use rust_decimal::Decimal;
+
+use super::tariff::ChargeKind;
+use super::volume::{included, measure};
+use super::{Error, Part};
+use crate::money::Exact;
+use crate::units::UnixMillis;
+
+/// Where a customer stands with one allowance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The charge's id.
+    pub charge: String,
+    /// The unit of the volumes.
+    pub unit: &'static str,
+    /// What is included in the part, with what is left from the period before.
+    pub included: Exact,
+    /// What was used of it, and beyond it; as it would be billed.
+    pub used: Exact,
+    /// The greatest of the charge's alerts that is reached, in percent of what is included.
+    pub alert: Option<Decimal>,
+    /// What will have been used at the part's end, in proportion to time; `None` before it has begun.
+    pub projected: Option<Exact>,
+}
+
+impl Standing {
+    /// What is used, in percent of what is included, rounded down; `None` where nothing is included.
+    #[must_use]
+    pub fn percent(&self) -> Option<u64> {
+        let percent = self.used.times(&Exact::whole(100)).divided_by(&self.included)?;
+        u64::try_from(percent.rounded_down()).ok()
+    }
+}
+
+/// The standings of a part's charges with an allowance, at an instant up to which usage is known.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
+pub fn standings(part: &Part<'_>, until: UnixMillis) -> Result<Vec<Standing>, Error> {
+    let span = part.term.span;
+    let (whole, elapsed) = (span.to.since(span.from), until.min(span.to).since(span.from));
+    let mut standings = Vec::new();
+    for rule in &part.tariff.charges {
+        let ChargeKind::Volume(volume) = &rule.kind else { continue };
+        if volume.allowance.is_none() {
+            continue;
+        }
+        let measured = measure(part.tariff, rule, volume, part.usage);
+        let used = super::volume::billed_units(part, rule, volume, &measured)?;
+        let included = included(part, rule, volume);
+        let reached = |percent: &&Decimal| {
+            let threshold = included.times(&Exact::from(**percent)).over(100);
+            used >= threshold
+        };
+        standings.push(Standing {
+            charge: rule.id.clone(),
+            unit: part.tariff.unit.as_str(),
+            alert: volume.alerts.iter().rev().find(reached).copied(),
+            projected: (elapsed > 0).then(|| used.times(&Exact::whole(whole)).over(elapsed)),
+            included,
+            used,
+        });
+    }
+    Ok(standings)
+}
