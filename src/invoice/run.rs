@@ -4,7 +4,7 @@
 //! something regardless of usage and it was a customer at any time of the period. What keeps a customer with usage from
 //! being invoiced is a [`Problem`] and never silence.
 //!
-//! A period is rated in parts where the customer's tariff or its version changes inside ([`plan`]).
+//! A period is rated in parts where the customer's tariff or its version changes inside ([`super::plan`]).
 //!
 //! The dates of a customer are midnights in UTC where flows are attributed. For what is charged regardless of usage
 //! they are days of the tariff's zone: a customer up to the first of November owes nothing of the kind for November,
