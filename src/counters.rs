@@ -96,7 +96,8 @@ pub struct Processor {
     /// room.
     pub holds: Table,
     /// Flows whose running total is remembered, over all exporters. A failure is one that was forgotten for want of
-    /// room: it counts whole once more.
+    /// room, or may have been: what it carried between two reports does not count, or, where its records do not say when it
+    /// began, all of it counts once more.
     pub running_totals: Table,
     /// Octets of memory that records waiting for a sampling rate take, over all exporters. A failure is a record that
     /// had to leave for want of room: let go before its grace time was over, or expired.

@@ -162,7 +162,8 @@ pub struct Counts {
     pub expired_octets: u64,
     /// Of them, those that had to leave for want of room.
     pub crowded_sets: u64,
-    /// Running totals forgotten for want of room: their flows count whole once more.
+    /// Running totals forgotten for want of room, and flows whose first sight counted nothing because theirs may be one of
+    /// them. Only flows whose records do not say when they began count whole once more.
     pub totals_forgotten: u64,
     /// Datagrams whose export time was after their reception; the time of reception ruled.
     pub clock_ahead: u64,

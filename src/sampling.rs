@@ -105,6 +105,9 @@ impl ExporterSampling {
         for announcement in announcements {
             self.stale |= self.rates.announce(announcement);
         }
+        if self.stale {
+            self.rates.work_out();
+        }
         if self.stale && self.hold.len() <= LOOK_AT_ONCE {
             self.release(policy, released);
         }
@@ -255,6 +258,7 @@ impl ExporterSampling {
     /// Where they are not those that this was serialised with.
     pub fn restore(&mut self, exporter: ExporterId, chunks: Vec<(u64, Vec<u8>)>) -> Result<(), BadHold> {
         self.stale = true;
+        self.rates.work_out();
         self.hold.restore(exporter, chunks)
     }
 

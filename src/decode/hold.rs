@@ -83,7 +83,7 @@ impl Hold {
         expired
     }
 
-    /// Drops what waits for a template of a domain.
+    /// Drops what waits for a template of a domain, but not in a session, whose templates are of one run.
     pub(super) fn forget(&mut self, version: u16, domain: u32) -> Expired {
         self.forget_before(version, domain, UnixMillis(i64::MAX))
     }
@@ -93,7 +93,7 @@ impl Hold {
         let (before, octets) = (self.sets.len(), self.octets);
         self.sets.retain(|set| {
             let Context { version: own, domain: id, received, .. } = set.context;
-            let goes = (own, id) == (version, domain) && received < begun;
+            let goes = set.session.is_none() && (own, id) == (version, domain) && received < begun;
             self.octets -= if goes { set.octets.len() } else { 0 };
             !goes
         });

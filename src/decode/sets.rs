@@ -6,7 +6,7 @@ use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan};
 use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
-use super::total::Key;
+use super::total::{Key, Times};
 use super::{Domain, Error, IMPLAUSIBLE, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
 use crate::units::{Octets, Packets, UnixMillis};
@@ -288,23 +288,24 @@ impl Work<'_> {
             [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
         {
             if !skip {
-                let start = plan.states_start(context, row).then_some(flow.start);
-                let start = start.filter(|&start| start > context.oldest());
-                let flow = self.since_last(flow, counter, row, (context.version, is_reverse), start);
+                let begun_by = plan.states_start(context, row).then_some(flow.start);
+                // One that began earlier was moved there.
+                let start = begun_by.filter(|&start| start > context.oldest());
+                let times = Times { start, begun_by, end: flow.end };
+                let flow = self.since_last(flow, counter, row, (context.version, is_reverse), times);
                 self.emit(flow, moved);
             }
         }
     }
 
-    /// Turns a running total into what was added since the last record of the flow. `start`: when it began, if the record
-    /// says so.
+    /// Turns a running total into what was added since the last record of the flow.
     fn since_last(
         &mut self,
         mut flow: FlowRecord,
         counter: Counter,
         row: &DataRow<'_>,
         (version, is_reverse): (u16, bool),
-        start: Option<UnixMillis>,
+        times: Times,
     ) -> FlowRecord {
         use super::element::Slot;
         let Counter::Running { packets: total_packets } = counter else { return flow };
@@ -321,7 +322,7 @@ impl Work<'_> {
         let (octets, packets) = self.totals.advance(
             key,
             (flow.octets.as_u64(), packets),
-            (start, flow.end),
+            times,
             over,
             self.limits.running_totals,
         );

@@ -82,6 +82,16 @@ impl Total {
     }
 }
 
+/// What a record says of when its flow was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// When it began, if that is known.
+    pub(super) start: Option<UnixMillis>,
+    /// An instant at which it had begun, if one is known: also of a flow that is so long that its start was moved.
+    pub(super) begun_by: Option<UnixMillis>,
+    pub(super) end: UnixMillis,
+}
+
 /// The totals of all flows of one exporter.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Totals {
@@ -108,9 +118,18 @@ impl Totals {
         if self.old.is_empty() {
             core::mem::swap(&mut self.old, &mut self.young);
         }
-        let gone = core::mem::take(&mut self.old).len();
-        self.forgotten += gone as u64;
-        gone > 0
+        let went = self.forget_old();
+        self.old = HashMap::default();
+        went
+    }
+
+    /// Forgets the older generation, and until when its flows were seen. False: it was empty.
+    fn forget_old(&mut self) -> bool {
+        let newest = self.old.values().map(|total| total.end).max();
+        self.forgotten_until = self.forgotten_until.max(newest);
+        self.forgotten += self.old.len() as u64;
+        self.old.clear();
+        newest.is_some()
     }
 
     /// Octets and packets since the last record of the flow. `over`: this is its last record.
@@ -118,14 +137,14 @@ impl Totals {
         &mut self,
         key: Key,
         (octets, packets): (u64, u64),
-        (start, end): (Option<UnixMillis>, UnixMillis),
+        Times { start, begun_by, end }: Times,
         over: bool,
         limit: usize,
     ) -> (u64, u64) {
         let known = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
         let before = known.filter(|known| !known.is_before(start));
-        let may_be_forgotten =
-            known.is_none() && start.zip(self.forgotten_until).is_some_and(|(start, until)| start <= until);
+        let may_be_forgotten = known.is_none()
+            && begun_by.zip(self.forgotten_until).is_some_and(|(begun, until)| begun <= until);
         if let Some(newer) = before
             && end <= newer.end
             && (octets < newer.octets || packets < newer.packets)
@@ -154,11 +173,8 @@ impl Totals {
     /// Makes a flow one of the younger generation; where that is full it becomes the older one.
     fn keep(&mut self, key: Key, total: Total, limit: usize) {
         if !self.young.contains_key(&key) && self.young.len() >= (limit / 2).max(1) {
-            self.forgotten += self.old.len() as u64;
-            let newest = self.old.values().map(|total| total.end).max();
-            self.forgotten_until = self.forgotten_until.max(newest);
+            self.forget_old();
             core::mem::swap(&mut self.old, &mut self.young);
-            self.young.clear();
         }
         self.young.insert(key, total);
     }
@@ -168,29 +184,55 @@ impl Totals {
 mod tests {
     use super::*;
 
+    fn times(start: Option<i64>, end: i64) -> Times {
+        let start = start.map(UnixMillis);
+        Times { start, begun_by: start, end: UnixMillis(end) }
+    }
+
     /// More flows than there is room for, each reported again and again.
     #[test]
     fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
         const LIMIT: usize = 8;
         let mut totals = Totals::default();
         let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
-        let begun = Some(UnixMillis(0));
         let mut counted = 0;
         for round in 1..=10_i64 {
             for n in 0..16 {
                 let total = (100 * round.unsigned_abs(), round.unsigned_abs());
-                let end = UnixMillis(round * 60_000);
-                counted += totals.advance(key(n), total, (begun, end), false, LIMIT).0;
+                counted += totals.advance(key(n), total, times(Some(0), round * 60_000), false, LIMIT).0;
             }
         }
         assert!(counted <= 16 * 1000, "{counted} of 16 flows of 1000 octets");
         assert!(totals.forgotten() > 0);
         // One that began after all of those that were forgotten is new.
-        let (start, end) = (Some(UnixMillis(600_001)), UnixMillis(660_000));
-        assert_eq!(totals.advance(key(99), (70, 1), (start, end), false, LIMIT), (70, 1));
-        assert_eq!(totals.advance(key(99), (90, 2), (start, end), false, LIMIT), (20, 1));
+        let new = times(Some(600_001), 660_000);
+        assert_eq!(totals.advance(key(99), (70, 1), new, false, LIMIT), (70, 1));
+        assert_eq!(totals.advance(key(99), (90, 2), new, false, LIMIT), (20, 1));
         // Without a start nothing can be told.
-        assert_eq!(totals.advance(key(98), (70, 1), (None, end), false, LIMIT), (70, 1));
+        assert_eq!(totals.advance(key(98), (70, 1), times(None, 660_000), false, LIMIT), (70, 1));
+    }
+
+    /// Room that other exporters need is no reason to bill a flow twice, either.
+    #[test]
+    fn a_flow_that_gave_way_is_not_counted_whole_again() {
+        const LIMIT: usize = 8;
+        let mut totals = Totals::default();
+        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
+        let at = |end: i64| times(Some(0), end);
+        // Five flows: the first four are the older generation.
+        for n in 0..5 {
+            assert_eq!(totals.advance(key(n), (1000, 10), at(60_000), false, LIMIT), (1000, 10));
+        }
+        assert!(totals.give_way());
+        assert_eq!(totals.advance(key(0), (1500, 15), at(120_000), false, LIMIT), (0, 0));
+        assert_eq!(totals.advance(key(0), (1700, 17), at(180_000), false, LIMIT), (200, 2));
+        assert_eq!(totals.advance(key(4), (1100, 11), at(180_000), false, LIMIT), (100, 1));
+        // Then there is only one.
+        assert!(totals.give_way());
+        assert_eq!((totals.len(), totals.give_way()), (0, false));
+        assert_eq!(totals.advance(key(4), (1200, 12), at(240_000), false, LIMIT), (0, 0));
+        let new = times(Some(180_001), 240_000);
+        assert_eq!(totals.advance(key(9), (70, 1), new, false, LIMIT), (70, 1));
     }
 
     /// Totals that were overtaken keep their flow as any others do, and take no more room: an exporter that repeats old
@@ -202,12 +244,12 @@ mod tests {
         let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
         for round in 0..50 {
             for n in 0..16 {
-                totals.advance(key(n), (1000, 10), (None, UnixMillis(round)), false, LIMIT);
+                totals.advance(key(n), (1000, 10), times(None, round), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
             for n in 0..16 {
                 // Fewer octets at an earlier time.
-                totals.advance(key(n), (500, 5), (None, UnixMillis(round - 1)), false, LIMIT);
+                totals.advance(key(n), (500, 5), times(None, round - 1), false, LIMIT);
                 assert!(totals.len() <= LIMIT, "{}", totals.len());
             }
         }

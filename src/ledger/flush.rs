@@ -215,6 +215,9 @@ impl Ledger {
     /// usage is not what its totals say, [`Error::Range`] and [`Error::Unsorted`] where it cannot be stored as it is.
     /// A sum that does not fit into 63 bits is refused by the database; only sums of squares stop there.
     pub fn commit_flush(&mut self, flush: &Flush) -> Result<(), Error> {
+        // A lost connection is replaced before anything is taken from memory: numbers of series are those of the ledger
+        // that was connected to, and a server that took over need not have all of them.
+        self.run("be reached", |_| Ok(()))?;
         let mut usage = checked_usage(flush, &self.series)?;
         let advances = flush.advances.iter().map(StoredAdvance::new).collect::<Result<Vec<_>, _>>()?;
         if self.arrived_before(flush)? {

@@ -155,7 +155,9 @@ impl Table {
         let place = self.bucket(bucket);
         let bucket = &mut self.buckets[place as usize];
         let Some(addition) = Row::addition(key, sums) else {
+            let room = bucket.places();
             self.rows += bucket.add_wide(key, sums, &self.hasher, &mut self.wide);
+            self.room += bucket.places() - room;
             return;
         };
         if bucket.is_settled() {
@@ -219,6 +221,7 @@ impl Table {
     /// Moves all rows behind those in `out`, sorted by key, none twice.
     pub(super) fn drain(&mut self, out: &mut Vec<UsageRow>) {
         self.settle();
+        debug_assert_eq!(self.room, self.buckets.iter().map(Bucket::places).sum::<usize>());
         out.reserve(self.rows);
         self.buckets.sort_unstable_by_key(|bucket| bucket.number);
         for bucket in &self.buckets {

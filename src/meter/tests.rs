@@ -64,6 +64,21 @@ fn a_flow_over_a_boundary() {
     check(end, &[long], &[(300, 10_000_000_001, 7_000_003, 1)]);
 }
 
+/// Two packets of 1510 octets in an hour that ends a millisecond into a bucket. Of the lower sum of squares, 1510^2 / 2,
+/// 0.32 belong there, and no remainder but that of the first bucket is greater; of the upper one, 1520 * 1510 - 30000 * 2,
+/// 0.62 do, and the remainders of eleven whole buckets are greater.
+#[test]
+fn a_part_with_one_sum_of_squares_keeps_it() {
+    let sampled = FlowRecord { rate: rate(1000, 1), ..flow(-300_000, 3_300_001, 1510, 2) };
+    let mut meter = Meter::new(Config::default());
+    meter.add(&[sampled], &[CUSTOMER]);
+    let rows = drained(&mut meter);
+    let squares: Vec<_> = rows.iter().map(|row| (row.sums.squares_low, row.sums.squares_high)).collect();
+    assert_eq!((squares.len(), squares[12]), (13, (1, 0)));
+    let sums = squares.iter().fold((0, 0), |sums, part| (sums.0 + part.0, sums.1 + part.1));
+    assert_eq!(sums, (1_140_050, 2_235_200));
+}
+
 #[test]
 fn the_end_is_exclusive_where_there_is_time() {
     let spread = Config::default();

@@ -190,14 +190,30 @@ impl Rates {
             Ok(at) => at,
             Err(_) if self.domains.len() >= DOMAINS_MAX => return None,
             Err(at) => {
-                self.domains.insert(at, Domain { id, ..Domain::default() });
+                let rate = Some(Domain::default().work_out());
+                self.domains.insert(at, Domain { id, rate, ..Domain::default() });
                 at
             }
         };
         Some(&mut self.domains[at])
     }
 
-    /// Takes in an announcement; true where it changed what is known.
+    /// Works out what the statements of each domain come to, where that may have changed. To be called after a datagram's
+    /// announcements, and after a restart: until then every question goes through all statements of its domain, of which a
+    /// large chassis has thousands.
+    pub(super) fn work_out(&mut self) {
+        for domain in self.domains.iter_mut().filter(|domain| domain.rate.is_none()) {
+            domain.rate = Some(domain.work_out());
+        }
+    }
+
+    /// True where no question has to go through statements.
+    #[cfg(test)]
+    pub(super) fn are_worked_out(&self) -> bool {
+        self.domains.iter().all(|domain| domain.rate.is_some())
+    }
+
+    /// Takes in an announcement; true where it changed what is known. [`Self::work_out`] is due then.
     pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
         let Announcement { domain, sampler, rate, part, garbled } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
@@ -214,8 +230,8 @@ impl Rates {
                 (None, Some(part)) => state(&mut domain.parts, part, rate, room),
                 (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
             };
-            if changed == Some(true) || domain.rate.is_none() {
-                domain.rate = Some(domain.work_out());
+            if changed == Some(true) {
+                domain.rate = None;
             }
             more = domain.statements() - before;
             changed

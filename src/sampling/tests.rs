@@ -575,6 +575,27 @@ fn a_checkpoint_keeps_rates_holds_and_grace_times() {
     assert_eq!(pipe.scaled().0, 64 + 200);
 }
 
+/// What thousands of statements by interface come to is not worked out for each record, after a restart either.
+#[test]
+fn statements_by_interface_are_worked_out_before_records_ask() {
+    let statements = |ingress: &[(u32, u32)]| {
+        let body = ingress.iter().fold(octets(), |body, &(interface, n)| body.u32(interface).u32(n));
+        [set(3, options_template(310, 1, &[(10, 4), (34, 4)])), set(310, body)]
+    };
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &statements(&[(3, 512), (4, 512)]))]);
+    assert!(pipe.sampling.rates.are_worked_out());
+    pipe.take(&ipfix(2, 1, &statements(&[(3, 512), (4, 64)])));
+    assert!(pipe.sampling.rates.are_worked_out());
+    let saved = postcard::to_stdvec(&pipe.sampling).unwrap();
+    pipe.sampling = postcard::from_bytes(&saved).unwrap();
+    pipe.sampling.restore(ExporterId(0), Vec::new()).unwrap();
+    assert!(pipe.sampling.rates.are_worked_out());
+    let template = set(2, template(300, &[(1, 4), (2, 4), (10, 4)]));
+    let data = set(300, octets().u32(1000).u32(1).u32(4));
+    pipe.take(&ipfix(4, 1, &[template, data]));
+    assert_eq!(pipe.scaled(), (64_000, vec![RateSource::Domain]));
+}
+
 #[test]
 fn captures_of_real_exporters_scale_as_their_traps_demand() {
     let Some(folder) = crate::decode::tests::captures::folder() else { return };

@@ -328,6 +328,24 @@ fn a_start_that_is_made_up_begins_no_flow() {
     assert_eq!(found, [(10, 1000), (15, 1500)]);
 }
 
+/// The longest flows carry most: one of two hours, whose start was moved to an hour before, is not counted whole again
+/// either when it was forgotten meanwhile.
+#[test]
+fn a_long_flow_that_was_forgotten_is_not_counted_whole_again() {
+    let fields = [(148, 8), (152, 8), (153, 8), (85, 8)];
+    let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(405, &fields))])]);
+    // Room for one flow in each of two generations.
+    collector.limits.running_totals = 2;
+    let now = EXPORT_MS.unsigned_abs();
+    let record =
+        |body: Octets, flow: u64, ago: u64, total: u64| body.u64(flow).u64(now - ago).u64(now).u64(total);
+    let records =
+        [(1, 7_200_000, 1000), (2, 900, 10), (3, 800, 20), (1, 7_200_000, 1500), (1, 7_200_000, 1700)];
+    let body = records.iter().fold(octets(), |body, &(flow, ago, total)| record(body, flow, ago, total));
+    collector.take(&ipfix(0, 1, &[set(405, body)])).unwrap();
+    assert_eq!(collector.volumes(), [(0, 1000), (0, 10), (0, 20), (0, 0), (0, 200)]);
+}
+
 #[test]
 fn running_totals_of_the_two_directions_are_apart() {
     let fields =

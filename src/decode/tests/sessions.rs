@@ -1,7 +1,7 @@
 //! IPFIX over TCP: templates and sequence numbers hold within a session (RFC 7011 8, 10.4).
 
 use super::build::*;
-use crate::decode::{Error, ExporterDecoder, Fate};
+use crate::decode::{Counts, Error, ExporterDecoder, Fate};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
@@ -53,6 +53,22 @@ fn sessions_of_one_domain_have_templates_of_their_own() {
     collector.hear(A, &ipfix(2, 1, &[set(2, template(301, &[(1, 4), (2, 4)]))])).unwrap();
     assert_eq!(collector.volumes()[3..], [(5, 5000)]);
     assert_eq!((collector.counts().lost, collector.counts().restarts), (0, 0));
+}
+
+/// What an exporter that starts anew sent over UDP is doubted; its session is of one run.
+#[test]
+fn a_restart_over_udp_takes_nothing_from_a_session() {
+    let mut collector = decoded(&[ipfix(50, 1, &[octets_first(), data(300, 1, 1)])]);
+    for number in 51..54 {
+        collector.take(&ipfix(number, 1, &[data(300, number, 1)])).unwrap();
+    }
+    collector.hear(A, &ipfix(0, 1, &[data(301, 5000, 5)])).unwrap();
+    collector.out.records.clear();
+    collector.take(&ipfix(0, 1, &[data(300, 7, 7)])).unwrap();
+    let Counts { expired_sets, held_sets, .. } = collector.counts();
+    assert_eq!((collector.volumes(), expired_sets, held_sets), (vec![], 0, 2));
+    collector.hear(A, &ipfix(1, 1, &[set(2, template(301, &[(1, 4), (2, 4)]))])).unwrap();
+    assert_eq!(collector.volumes(), [(5, 5000)]);
 }
 
 #[test]

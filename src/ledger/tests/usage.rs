@@ -199,6 +199,30 @@ fn a_flush_that_failed_leaves_no_series() {
     });
 }
 
+/// What is connected to after a loss may be another ledger (a server that took over without the last transactions), in
+/// which a number is another series'.
+#[test]
+fn series_are_those_of_the_ledger_that_is_connected_to() {
+    let of_link = |link: u16, octets| UsageRow {
+        key: UsageKey { link: LinkId(link), ..key(1, 16) },
+        ..row(1, 16, octets)
+    };
+    let (before, after) = (Place::sqlite(), Place::sqlite());
+    let mut ledger = before.open();
+    let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
+    ledger.commit_flush(&flush(source, 0, 1, &[of_link(7, 100)])).unwrap();
+    let mut other = after.open();
+    assert_eq!(other.source(SourceKind::Journal, "0").unwrap().id, source);
+    other.commit_flush(&flush(source, 0, 1, &[of_link(8, 300)])).unwrap();
+    drop(other);
+    (ledger.url, ledger.lost) = (after.url.clone(), true);
+    ledger.commit_flush(&flush(source, 1, 2, &[of_link(7, 500)])).unwrap();
+    assert_eq!(
+        all_usage(&mut ledger).iter().map(|row| (row.key.link.0, row.sums.octets)).collect::<Vec<_>>(),
+        [(7, 500), (8, 300)]
+    );
+}
+
 #[test]
 fn a_row_whose_series_is_missing_is_an_error() {
     on_each(|place| {

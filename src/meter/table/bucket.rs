@@ -93,7 +93,8 @@ impl Bucket {
     /// Puts an addition beside the others.
     #[inline(always)]
     pub(super) fn stage(&mut self, addition: Row, squares: [u64; 2]) {
-        if squares[1] == 0 {
+        // Of a part of a flow either may be 0 where the other one is not: each is split for itself.
+        if squares[0] | squares[1] == 0 {
             self.plain.push(addition);
         } else {
             self.sampled.push(addition);

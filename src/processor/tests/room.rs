@@ -51,8 +51,8 @@ fn who_floods_the_sets_that_wait_pushes_out_nobody_else() {
     assert_eq!(processor.weight, Weight { sets: 0, ..processor.weight });
 }
 
-/// Room for 100 running totals. Flows of the exporter that has most are forgotten, and count whole once more; those of
-/// the other one go on.
+/// Room for 100 running totals. Flows of the exporter that has most are forgotten, and count whole once more, because
+/// their records do not say when they began; those of the other one go on.
 #[test]
 fn who_floods_the_running_totals_makes_nobody_else_count_twice() {
     let mut processor = open_to_all(Limits { running_totals_all: 100, ..Limits::default() });
