@@ -18,6 +18,7 @@ pub mod output;
 pub mod period;
 pub mod replay;
 pub mod run;
+pub mod seams;
 pub mod tariff;
 pub mod tariff_check;
 pub mod tariff_money;

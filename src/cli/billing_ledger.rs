@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
-use super::late;
 use super::tariff::{self as tariffs, Activation};
+use super::{late, seams};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
@@ -159,9 +159,11 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
         period: *period,
         customer: *customer,
     };
-    let mut outcome = run(&inputs, |filter, each| ledger.for_each_usage(filter, each))?;
     let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
+    let before = late::before(ledger, &inputs, span_of)?;
+    let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
+    seams::refuse(ledger, &inputs, &mut outcome)?;
     for invoice in &mut outcome.invoices {
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
@@ -273,7 +275,7 @@ mod tests {
     use crate::flow::{Direction, Family};
     use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
     use crate::ledger::Url;
-    use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind};
+    use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind, UsageFilter};
     use crate::units::SamplingRate;
     use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
 
@@ -537,5 +539,118 @@ mod tests {
         assert_eq!(gross(&peering, APRIL, true), "776.82");
         assert_eq!(gross(&removed, APRIL + 1, true), "776.82");
         assert_eq!(gross(&removed, APRIL + 2, false), "776.82");
+    }
+
+    /// The usage of campus in Amsterdam's first hour of March is in no period of the new tariff, and `idle` has none.
+    #[test]
+    fn a_seam_between_periods_is_a_problem_where_something_would_be_lost() {
+        use crate::invoice::run::Reason;
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        let text = std::fs::read_to_string(example()).expect("reads");
+        let changed = [("anchor_day = 1", "anchor_day = 15"), ("Europe/Amsterdam", "America/New_York")];
+        for (id, (old, new)) in [("regional-isp", ("", "")), ("m15", changed[0]), ("ny", changed[1])] {
+            let file = dir.path().join("tariff.toml");
+            let text = text.replace("\"regional-isp\"", &format!("\"{id}\""));
+            std::fs::write(&file, if old.is_empty() { text } else { text.replace(old, new) })
+                .expect("writes");
+            tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)).expect("activates");
+        }
+        let with = |tariff: &str| {
+            let mut network = network();
+            network.customers.push(CustomerRule { name: "idle".into(), ..network.customers[0].clone() });
+            network.customers.iter_mut().for_each(|rule| rule.tariff = Some(tariff.into()));
+            network
+        };
+        let text = serde_json::to_string(&with("regional-isp")).expect("JSON");
+        let version = ConfigVersion { sha256: "00".into(), text, valid_from: 0 };
+        assert!(ledger.put_config_version(&version).expect("stores"));
+        let mut of = |tariff: &str| {
+            let outcome = made(&mut ledger, &with(tariff), APRIL - 9000).expect("runs");
+            assert!(outcome.problems.iter().all(|problem| matches!(problem.reason, Reason::Seam(_))));
+            let problems: Vec<String> =
+                outcome.problems.into_iter().map(|problem| problem.customer).collect();
+            let drafts: Vec<String> =
+                outcome.invoices.into_iter().map(|invoice| invoice.customer.name).collect();
+            (drafts.join(" "), problems.join(" "))
+        };
+        assert_eq!(of("regional-isp"), ("campus idle".into(), String::new()));
+        assert_eq!(of("ny"), ("idle".into(), "campus".into()), "hours are lost only where they are used");
+        assert_eq!(of("m15"), (String::new(), "campus idle".into()));
+    }
+
+    /// Usage of campus that comes after the buckets before `closed` were closed.
+    fn come_late(ledger: &mut Ledger, source: &str, closed: i64, bucket: i64, gigabytes: u64) {
+        let mut row = None;
+        ledger.for_each_usage(&UsageFilter::default(), &mut |any| row = Some(any)).expect("reads");
+        let mut row = row.expect("campus has usage");
+        ledger.close(&[(Some(row.key.customer.0), BucketStart(closed))]).expect("closes");
+        row.key.bucket = BucketStart(bucket);
+        row.sums.octets = gigabytes * 1_000_000_000;
+        let source = ledger.source(SourceKind::Capture, source).expect("a source");
+        let totals = FlushTotals {
+            datagrams: 1,
+            records: 1,
+            raw_octets: row.sums.octets,
+            metered_records: 1,
+            metered_octets: row.sums.octets,
+            metered_packets: row.sums.packets,
+            ..FlushTotals::default()
+        };
+        let advance =
+            Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
+        let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![] };
+        ledger.commit_flush(&flush).expect("commits");
+    }
+
+    const ROLLING: &str = r#"
+[tariff]
+id = "regional-isp"
+version = 1
+effective = 2026-01-01
+currency = "EUR"
+timezone = "Europe/Amsterdam"
+unit = "GB"
+[[class]]
+name = "all"
+match = {}
+[[charge]]
+id = "vol"
+kind = "volume"
+class = ["all"]
+direction = "in"
+allowance = { quantity = "10000", rollover = "next-period" }
+price = "1.00"
+[tax]
+category = "Z"
+percent = "0"
+"#;
+
+    /// March has 12000 GB and 10000 of its own. February left 10000; with 9000 that came late for it, 1000.
+    #[test]
+    fn late_usage_takes_from_what_rolls_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = metered(dir.path());
+        let file = dir.path().join("rolling.toml");
+        std::fs::write(&file, ROLLING).expect("writes");
+        tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)).expect("activates");
+        let network = network();
+        let net = |ledger: &mut Ledger, month: &str| {
+            let (contacts, period) = (Contacts::default(), month.parse().expect("a month"));
+            let now = UnixMillis(0);
+            let wanted = Wanted { network: &network, seller: None, period, customer: None, contacts, now };
+            let made = invoice_make(ledger, &wanted).expect("runs");
+            assert_eq!((made.outcome.problems, made.failed), (vec![], vec![]));
+            made.outcome.invoices[0].net.to_string()
+        };
+        assert_eq!(net(&mut ledger, MARCH), "0.00");
+        // 2026-03-01T00:00 in Amsterdam; ten days before.
+        let march = 1_772_319_600;
+        come_late(&mut ledger, "01", march, march - 864_000, 9_000);
+        assert_eq!(net(&mut ledger, MARCH), "1000.00", "12000 - 10000 - 1000");
+        // March has nothing left when 500 more come for it.
+        come_late(&mut ledger, "02", APRIL, march + 864_000, 500);
+        assert_eq!(net(&mut ledger, MARCH), "1000.00");
+        assert_eq!(net(&mut ledger, "2026-04"), "500.00");
     }
 }

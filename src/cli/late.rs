@@ -74,6 +74,37 @@ fn carried(
     Ok(found)
 }
 
+/// Late rows of the period before that came while this one was open: what they used of an allowance does not roll over.
+///
+/// # Errors
+/// What the ledger says.
+pub fn before(
+    ledger: &mut Ledger,
+    inputs: &Inputs<'_>,
+    span_of: impl Fn(&str, Period) -> Span,
+) -> anyhow::Result<Vec<UsageRow>> {
+    let mut rows = Vec::new();
+    let Some(preceding) = inputs.period.preceding() else { return Ok(rows) };
+    if !inputs.tariffs.iter().any(Tariff::rolls_over) {
+        return Ok(rows);
+    }
+    let mut bounds = BTreeMap::new();
+    ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |carried, row| {
+        let number = row.key.customer.0;
+        let Some(name) = inputs.names.customers.get(&number) else { return };
+        if number < crate::ids::CustomerId::FIRST.0 || inputs.customer.is_some_and(|only| only != name) {
+            return;
+        }
+        let (first, (from, to)) = *bounds.entry(number).or_insert_with(|| {
+            (span_of(name, preceding).buckets().0, span_of(name, inputs.period).buckets())
+        });
+        if carried < to && (first..from).contains(&row.key.bucket) {
+            rows.push(row);
+        }
+    })?;
+    Ok(rows)
+}
+
 /// One customer's draft with its adjustments.
 fn customer(
     ledger: &mut Ledger,
@@ -97,6 +128,9 @@ fn customer(
         let is_of = |row: &UsageRow| (bounds.0..bounds.1).contains(&row.key.bucket);
         let before: Vec<UsageRow> =
             rows.iter().filter(|(carried, row)| *carried < from && is_of(row)).map(|(_, row)| *row).collect();
+        // As when the period was rated: what had come late for the one before it took from what rolled over.
+        let rolled = rows.iter().filter(|(carried, row)| *carried < bounds.1 && row.key.bucket < bounds.0);
+        let before: Vec<UsageRow> = rolled.map(|(_, row)| *row).chain(before).collect();
         let both: Vec<UsageRow> = before.iter().chain(&late).copied().collect();
         let tariffs = pinned(ledger, inputs.tariffs, &period, name, inputs)?;
         let mut rated = |late: Vec<UsageRow>| {
@@ -150,7 +184,7 @@ fn pinned(
 }
 
 /// Usage of the ledger, with late rows among it where they belong by bucket.
-fn merged(
+pub fn merged(
     ledger: &mut Ledger,
     filter: &crate::ledger::records::UsageFilter,
     mut late: Vec<UsageRow>,

@@ -11,7 +11,7 @@ use super::kinds::LinkKinds;
 use super::run::Inputs;
 use crate::classify::rules::{CustomerRule, Validity};
 use crate::ids::CustomerId;
-use crate::period::{AnchorDay, Period, Span, Zone, utc_date};
+use crate::period::{AnchorDay, Period, Span, Zone, rfc3339, utc_date};
 use crate::rate::tariff::Tariff;
 use crate::rate::usage::PeriodUsage;
 use crate::rate::version::{self, Days};
@@ -189,22 +189,89 @@ pub fn covered<'a>(
     customer: &str,
     period: Period,
 ) -> (Span, Option<&'a Tariff>) {
-    let month = period.span(&Zone::named("UTC").expect("UTC is in every database"), AnchorDay::FIRST);
-    let mut whole: Option<(Span, &Assigned)> = None;
-    for one in assigned(kinds, tariffs, customer, period, month) {
-        let Some(any) = tariffs.iter().find(|tariff| tariff.id == one.tariff) else { continue };
-        let span = any.span(period);
-        let is_outside = one.days.from.is_some_and(|day| day >= span.end_day)
-            || one.days.to.is_some_and(|day| day <= span.first_day);
-        whole = match whole {
-            _ if is_outside => whole,
-            None => Some((span, one)),
-            Some((before, _)) => Some((Span { end_day: span.end_day, to: span.to, ..before }, one)),
-        };
-    }
-    let Some((span, last)) = whole else { return (month, None) };
+    let Some((span, _, last)) = whole(kinds, tariffs, customer, period) else {
+        return (period.span(&Zone::named("UTC").expect("UTC is in every database"), AnchorDay::FIRST), None);
+    };
     let day = span.end_day.yesterday().unwrap_or(span.end_day);
     (span, version::on_day(tariffs, &last.tariff, day))
+}
+
+/// What a period covers, and the first and the last tariff in it; `None` where the customer has none.
+fn whole<'k>(
+    kinds: &'k LinkKinds,
+    tariffs: &[Tariff],
+    customer: &str,
+    period: Period,
+) -> Option<(Span, &'k Assigned, &'k Assigned)> {
+    let month = period.span(&Zone::named("UTC").expect("UTC is in every database"), AnchorDay::FIRST);
+    let mut whole: Option<(Span, &Assigned, &Assigned)> = None;
+    for (at, one) in assigned(kinds, tariffs, customer, period, month).iter().enumerate() {
+        let Some(any) = tariffs.iter().find(|tariff| tariff.id == one.tariff) else { continue };
+        let mut span = any.span(period);
+        if one.days.from.is_some_and(|day| day >= span.end_day)
+            || one.days.to.is_some_and(|day| day <= span.first_day)
+        {
+            continue;
+        }
+        // What is beyond its days belongs to the tariff beside it, if there is one: in a period of that one.
+        if let Some(day) = one.days.from.filter(|day| at > 0 && *day > span.first_day) {
+            (span.first_day, span.from) = (day, any.zone.start_of(day));
+        }
+        if let Some(day) = one.days.to.filter(|day| *day < span.end_day) {
+            (span.end_day, span.to) = (day, any.zone.start_of(day));
+        }
+        whole = Some(match whole {
+            None => (span, one, one),
+            Some((before, first, _)) => (Span { end_day: span.end_day, to: span.to, ..before }, first, one),
+        });
+    }
+    whole
+}
+
+/// A customer's period that does not begin where the one before it ends, because its tariff became one of another time
+/// zone or anchor day.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "by tariff `{before}` the period before ends at {}, and by `{after}` this one begins at {}: what lies between would be \
+     billed {}; before this period ends, let `tariff` be `{before}` again and give the change a date in `tariffs`, on a day \
+     on which periods of both begin, between tariffs of one time zone",
+    rfc3339(.ends.start()), rfc3339(.begins.start()), times(.ends, .begins)
+)]
+pub struct Seam {
+    /// The tariff that the period before ends with.
+    pub before: String,
+    /// The tariff that the period begins with.
+    pub after: String,
+    /// The first bucket after the period before.
+    pub ends: BucketStart,
+    /// The first bucket of the period.
+    pub begins: BucketStart,
+    /// The local days follow each other, and only the zones do not: what is charged by the day is charged once.
+    pub is_of_hours: bool,
+}
+
+/// How often what lies between is billed.
+fn times(ends: &BucketStart, begins: &BucketStart) -> &'static str {
+    if ends < begins { "never" } else { "twice" }
+}
+
+/// Where a customer's period does not begin at the end of the one before: as that one was sealed (`sealed`: the first
+/// bucket after it), or as it stands by the tariffs of its time. A customer that had no tariff then has no seam.
+#[must_use]
+pub fn seam(
+    kinds: &LinkKinds,
+    tariffs: &[Tariff],
+    customer: &str,
+    period: Period,
+    sealed: Option<BucketStart>,
+) -> Option<Seam> {
+    let (own, after, _) = whole(kinds, tariffs, customer, period)?;
+    let (past, _, before) = whole(kinds, tariffs, customer, period.preceding()?)?;
+    let (begins, stands) = (own.buckets().0, past.buckets().1);
+    let ends = sealed.unwrap_or(stands);
+    let is_of_hours = ends == stands && past.end_day == own.first_day;
+    let (before, after) = (before.tariff.clone(), after.tariff.clone());
+    (ends != begins).then_some(Seam { before, after, ends, begins, is_of_hours })
 }
 
 fn parts_of<'a>(

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::collect::{Collected, Collector, Names, OutOfOrder};
 use super::kinds::LinkKinds;
-use super::plan::{Planned, plan};
+use super::plan::{Planned, Seam, plan};
 use super::{Invoice, Party, Seller, draft_of_parts};
 use crate::classify::rules::Network;
 use crate::ids::CustomerId;
@@ -93,6 +93,9 @@ pub enum Reason {
     /// No version of its tariff holds for the period.
     #[error(transparent)]
     Tariff(#[from] version::Error),
+    /// Its period does not begin where the one before ends.
+    #[error(transparent)]
+    Seam(#[from] Seam),
     /// An amount has no room.
     #[error(transparent)]
     Rating(#[from] rate::Error),

@@ -1,6 +1,7 @@
 use super::super::collect::Names;
 use super::super::kinds::LinkKinds;
 use super::super::run::{Inputs, Outcome, Reason, run};
+use super::{covered, seam};
 use crate::classify::rules::{CustomerRule, LinkRule, Network, TariffAssignment, Validity};
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
@@ -220,6 +221,81 @@ fn tariffs_that_leave_a_gap_between_them_are_a_problem() {
     let zones = network("transit-per-gb", &[("utc", "2026-03-20")]);
     let outcome = made(&[(JANUARY, &zones)], &[tariffs[0].clone(), utc], "2026-03", &rows);
     assert!(matches!(outcome.problems[0].reason, Reason::Tariff(version::Error::Zones { .. })));
+}
+
+/// The same tariff in two zones and with three anchor days.
+fn variants() -> Vec<Tariff> {
+    let variant = |id: &str, zone: &str, anchor: i8| {
+        let text =
+            REGIONAL.replace("\"regional-isp\"", &format!("\"{id}\"")).replace("Europe/Amsterdam", zone);
+        tariff(&text.replace("anchor_day = 1", &format!("anchor_day = {anchor}")))
+    };
+    let amsterdam = "Europe/Amsterdam";
+    vec![
+        variant("ams", amsterdam, 1),
+        variant("m15", amsterdam, 15),
+        variant("m31", amsterdam, 31),
+        variant("ny", "America/New_York", 1),
+    ]
+}
+
+/// The seam before November 2026, where the second configuration comes into force on 2 November.
+fn seam_of(before: &Network, after: &Network, sealed: Option<&str>) -> Option<(String, String, bool)> {
+    let mut kinds = LinkKinds::default();
+    kinds.push(at(JANUARY).start(), before);
+    kinds.push(at("2026-11-02T12:00:00Z").start(), after);
+    let november = "2026-11".parse().expect("a month");
+    let seam = seam(&kinds, &variants(), "campus", november, sealed.map(at))?;
+    let shown = |bucket: BucketStart| crate::period::rfc3339(bucket.start());
+    let text = seam.to_string();
+    assert!(text.contains(if seam.ends < seam.begins { "billed never" } else { "billed twice" }), "{text}");
+    Some((shown(seam.ends), shown(seam.begins), seam.is_of_hours))
+}
+
+#[test]
+fn a_change_without_a_date_leaves_a_seam_before_its_period() {
+    let of = |before: &str, after: &str| seam_of(&network(before, &[]), &network(after, &[]), None);
+    let found =
+        |ends: &str, begins: &str, is_of_hours| Some((ends.to_owned(), begins.to_owned(), is_of_hours));
+    assert_eq!(of("ams", "ams"), None);
+    assert_eq!(of("ams", "m15"), found("2026-10-31T23:00:00Z", "2026-11-14T23:00:00Z", false));
+    // In New York, the night to the first of November is still one of summer time.
+    assert_eq!(of("ams", "ny"), found("2026-10-31T23:00:00Z", "2026-11-01T04:00:00Z", true));
+    assert_eq!(of("ny", "ams"), found("2026-11-01T04:00:00Z", "2026-10-31T23:00:00Z", true));
+    // With a date on which a period of the new tariff begins, the old one holds up to it.
+    let dated = network("ams", &[("m15", "2026-11-15")]);
+    assert_eq!(seam_of(&network("ams", &[]), &dated, None), None);
+    // What was sealed counts more than what would be sealed now.
+    let same = network("ams", &[]);
+    assert_eq!(seam_of(&same, &same, Some("2026-10-31T23:00:00Z")), None);
+    let other = found("2026-10-31T22:00:00Z", "2026-10-31T23:00:00Z", false);
+    assert_eq!(seam_of(&same, &same, Some("2026-10-31T22:00:00Z")), other);
+}
+
+#[test]
+fn periods_of_dated_changes_follow_each_other() {
+    let tariffs = variants();
+    for (first, changes) in [
+        ("ams", vec![("m15", "2026-06-15")]),
+        ("m15", vec![("ams", "2026-06-01")]),
+        ("m31", vec![("ams", "2026-06-01")]),
+        ("ams", vec![("m31", "2026-05-31")]),
+        ("m15", vec![("ams", "2026-06-15")]),
+        ("m15", vec![("ams", "2026-07-01")]),
+        ("ams", vec![("m15", "2026-05-15"), ("ams", "2026-06-01"), ("m31", "2026-06-30")]),
+    ] {
+        let network = network(first, &changes);
+        let mut kinds = LinkKinds::default();
+        kinds.push(at(JANUARY).start(), &network);
+        for month in 3..10 {
+            let period = crate::period::Period::new(2026, month).expect("a month");
+            let what = format!("{first} {changes:?} {period}");
+            assert_eq!(seam(&kinds, &tariffs, "campus", period, None), None, "{what}");
+            let (own, _) = covered(&kinds, &tariffs, "campus", period);
+            let (next, _) = covered(&kinds, &tariffs, "campus", period.following());
+            assert_eq!((own.to, own.end_day), (next.from, next.first_day), "{what}");
+        }
+    }
 }
 
 const FLOWS: &str = r#"

@@ -1,0 +1,62 @@
+//! Periods that do not begin where the one before ends: their customers get no invoice, since usage between the two would be
+//! billed never or twice.
+
+use std::collections::HashMap;
+
+use crate::ids::CustomerId;
+use crate::invoice::plan::{Seam, seam};
+use crate::invoice::run::{Inputs, Outcome, Problem, Reason};
+use crate::ledger::Ledger;
+use crate::ledger::records::UsageFilter;
+use crate::usage::BucketStart;
+
+/// Takes the drafts of such customers out of `outcome`, with the reason. Hours that lie between two time zones are let pass
+/// where nothing was used in them; days are not, which recurring charges count too.
+///
+/// # Errors
+/// What the ledger says.
+pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let Some(before) = inputs.period.preceding() else { return Ok(()) };
+    // What was closed without a tariff is the month in UTC, and was billed to nobody.
+    let sealed: HashMap<u32, BucketStart> = ledger
+        .closures(Some(&before.to_string()))?
+        .into_iter()
+        .filter(|(_, closure)| !closure.tariff.is_empty())
+        .map(|(_, closure)| (closure.customer, closure.until))
+        .collect();
+    let ids: HashMap<&str, u32> =
+        inputs.names.customers.iter().map(|(&id, name)| (name.as_str(), id)).collect();
+    for rule in
+        inputs.network.customers.iter().filter(|rule| inputs.customer.is_none_or(|only| only == rule.name))
+    {
+        let name = &rule.name;
+        let id = ids.get(name.as_str()).copied();
+        let ended = id.and_then(|id| sealed.get(&id)).copied();
+        let Some(seam) = seam(inputs.kinds, inputs.tariffs, name, inputs.period, ended) else { continue };
+        let draft = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
+        let has_usage = match id {
+            Some(id) => used_between(ledger, id, &seam)?,
+            None => false,
+        };
+        if !has_usage && (draft.is_none() || seam.is_of_hours) {
+            continue;
+        }
+        if let Some(at) = draft {
+            outcome.invoices.remove(at);
+        }
+        if !outcome.problems.iter().any(|problem| problem.customer == *name) {
+            outcome.problems.push(Problem { customer: name.clone(), reason: Reason::Seam(seam) });
+        }
+    }
+    outcome.problems.sort_by(|a, b| a.customer.cmp(&b.customer));
+    Ok(())
+}
+
+/// True where the customer used anything in the seam.
+fn used_between(ledger: &mut Ledger, customer: u32, seam: &Seam) -> anyhow::Result<bool> {
+    let (from, to) = (seam.ends.min(seam.begins), seam.ends.max(seam.begins));
+    let filter = UsageFilter { from: Some(from), to: Some(to), customer: Some(CustomerId(customer)) };
+    let mut is_used = false;
+    ledger.for_each_usage(&filter, &mut |_| is_used = true)?;
+    Ok(is_used)
+}
