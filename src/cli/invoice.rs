@@ -139,7 +139,7 @@ pub fn render(stored: &StoredInvoice, format: Format) -> Result<String, Error> {
 }
 
 /// Writes `DIR/YYYY-MM-CUSTOMER.EXT` for each invoice and format (see [`invoice::file_name`]); the files, in order.
-/// A file that is there is replaced whole or not at all.
+/// A file that is there is replaced whole or not at all. Of void invoices there is no electronic one, which is said.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Write`].
@@ -153,7 +153,14 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
     let foremost = foremost(invoices)?;
     for (at, stored) in invoices.iter().enumerate() {
         for &format in formats {
-            let content = render(stored, format)?;
+            let content = match render(stored, format) {
+                // It stays in the period for ever, and must not keep the others from leaving.
+                Err(Error::Ubl(void @ ubl::Error::Void(_))) => {
+                    eprintln!("warning: {void}");
+                    continue;
+                }
+                rendered => rendered?,
+            };
             let name = if foremost.contains(&at) {
                 invoice::file_name(&stored.period, &stored.customer, format.as_str())
             } else {

@@ -104,7 +104,8 @@ impl<'a> Terms<'a> {
 /// a command that was interrupted is repeated.
 ///
 /// # Errors
-/// When one could not be made final; the others are.
+/// When the date is before the last day of a period or before the series' last date: then nothing is done. When one could
+/// not be made final; the others are.
 pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let (config, mut ledger) = (cli.config()?, cli.ledger()?);
     let (by, now) = (args.doing.by(), daemon::now_ms());
@@ -123,6 +124,19 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
     }
     let periods: BTreeSet<Period> = opened.iter().map(|(_, invoice)| invoice.period).collect();
     let (date, terms) = (args.doing.date(now), Terms::of(&config));
+    for (_, invoice) in &opened {
+        let last_day = invoice.span.end_day.yesterday()?;
+        if date < last_day {
+            let period = invoice.period;
+            return Err(Failure::Usage(format!(
+                "error: --date {date}: the period {period} of `{}` lasts until {last_day}",
+                invoice.customer.name
+            )));
+        }
+    }
+    if !opened.is_empty() {
+        in_order(&mut ledger, terms.series, date)?;
+    }
     let (mut issued, mut failed) = (Vec::new(), Vec::new());
     for period in periods {
         let of_period = opened.iter().filter(|(_, invoice)| invoice.period == period);
@@ -148,6 +162,21 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
     }
     print(&mut ledger, &issued, args.doing.format, out)?;
     if failed.is_empty() { Ok(()) } else { Err(Failure::said(failed.join("\n"))) }
+}
+
+/// Refuses a date before that of the series' last document: the greater number never has the earlier date.
+fn in_order(ledger: &mut Ledger, series: &str, date: Date) -> Result<(), Failure> {
+    let Some(last) = ledger.issues()?.into_iter().rfind(|issue| issue.series == series) else {
+        return Ok(());
+    };
+    let Some(stored) = ledger.invoice(&last.number)? else { return Ok(()) };
+    match documents::open(&stored)?.issuance.date {
+        Some(before) if date < before => Err(Failure::Usage(format!(
+            "error: --date {date}: the last of the series, {}, is of {before}; no later number has an earlier date",
+            last.number
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Makes drafts final, all in one transaction; where another command was faster with one of them, each by itself, without
@@ -274,12 +303,13 @@ pub(super) fn void(number: &str, doing: &Doing, cli: &Cli, out: &mut dyn Write) 
 /// `invoice credit NUMBER`: a credit note over all of it.
 ///
 /// # Errors
-/// When it is not final, or the ledger cannot be used.
+/// When it is not final, the date is before the series' last one, or the ledger cannot be used.
 pub(super) fn credit(number: &str, doing: &Doing, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let (config, mut ledger) = (cli.config()?, cli.ledger()?);
     let now = daemon::now_ms();
     let (by, date) = (doing.by(), doing.date(now));
     let series = &config.invoice.series;
+    in_order(&mut ledger, series, date)?;
     let issued =
         ledger.issue(series, &[Step::Credit(number)], Actor { by: &by, at: now }, &mut |_, of, number| {
             note(of, number, date)
@@ -298,13 +328,22 @@ fn note(of: &StoredInvoice, number: &str, date: Date) -> Result<Ready, String> {
 /// the amounts differ, a credit note takes the invoice back and another takes its place, in one step.
 ///
 /// # Errors
-/// When an invoice cannot be made, or the ledger cannot be used.
+/// When nobody knows the customer, the last period is before the first, or the date before the series' last one; when an
+/// invoice cannot be made, or the ledger cannot be used.
 pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let (config, mut ledger) = (cli.config()?, cli.ledger()?);
     let now = daemon::now_ms();
     let (by, date, terms) = (args.doing.by(), args.doing.date(now), Terms::of(&config));
     let actor = Actor { by: &by, at: now };
     let last = args.to.unwrap_or(args.from);
+    if last < args.from {
+        return Err(Failure::Usage(format!("error: --from {} is after --to {last}", args.from)));
+    }
+    let is_known = config.network.customers.iter().any(|rule| rule.name == args.customer)
+        || ledger.names(NameKind::Customer)?.iter().any(|(_, name)| *name == args.customer);
+    if !is_known {
+        return Err(Failure::Usage(format!("error: there is no customer `{}`", args.customer)));
+    }
     let credits: BTreeSet<String> =
         ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
     let mut changed = Vec::new();
@@ -342,6 +381,7 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
         if args.dry_run {
             continue;
         }
+        in_order(&mut ledger, terms.series, date)?;
         let draft = after.as_ref().map(stored);
         let mut steps = vec![Step::Credit(&old.number)];
         steps.extend(draft.as_ref().map(|draft| Step::Instead(draft, &old.number)));

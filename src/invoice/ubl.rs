@@ -25,6 +25,9 @@ pub enum Error {
     /// Drafts are not issued.
     #[error("{0} is a draft; an electronic invoice has a number and a date")]
     Draft(String),
+    /// It was withdrawn, and asks nobody for money.
+    #[error("{0} is void, and nothing to pay; there is no electronic invoice of it")]
+    Void(String),
     /// Something that the norm asks for is not configured.
     #[error("{number}: an electronic invoice needs {what}")]
     Missing {
@@ -115,6 +118,9 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
     let Some(date) = invoice.issuance.date.filter(|_| invoice.state != State::Draft) else {
         return Err(Error::Draft(number()));
     };
+    if invoice.state == State::Void {
+        return Err(Error::Void(number()));
+    }
     if invoice.currency.exponent() > 2 {
         return Err(no_room("amounts with three places"));
     }
@@ -292,8 +298,9 @@ fn unit_code(unit: &str) -> &'static str {
         "GB" => "E34",
         "GiB" => "E62",
         "TB" => "E35",
-        "Mbit/s" => "E20",
-        "Gbit/s" => "B80",
+        "TiB" => "E61",
+        "Mb/s" => "E20",
+        "Gb/s" => "B80",
         _ => "C62",
     }
 }
@@ -339,6 +346,7 @@ mod tests {
     use crate::money::Currency;
     use crate::period::Period;
     use crate::rate::parse::parse;
+    use crate::rate::tariff::RateUnit;
     use crate::rate::usage::PeriodUsage;
 
     /// The port for 150.00, and 21 % of tax.
@@ -389,6 +397,25 @@ mod tests {
         assert_eq!(line("1", "12.00", 1200, true), of("-1", "12.00"), "a discount, taken back");
     }
 
+    /// The codes are those of Recommendation 20: gigabyte, gibibyte, terabyte, tebibyte, megabit and gigabit a second.
+    #[test]
+    fn units_have_their_codes() {
+        for (unit, code) in [
+            ("GB", "E34"),
+            (RateUnit::Megabit.as_str(), "E20"),
+            (RateUnit::Gigabit.as_str(), "B80"),
+            ("GiB", "E62"),
+            ("TB", "E35"),
+            ("TiB", "E61"),
+            ("piece", "C62"),
+        ] {
+            let mut invoice = invoice();
+            invoice.lines[0].unit = unit.into();
+            let text = write(&invoice).expect("has the form");
+            assert!(text.contains(&format!("<cbc:InvoicedQuantity unitCode=\"{code}\">")), "{unit}\n{text}");
+        }
+    }
+
     #[test]
     fn what_the_norm_has_no_room_for_is_refused() {
         let said = |change: &dyn Fn(&mut Invoice)| {
@@ -397,6 +424,7 @@ mod tests {
             write(&invoice).expect_err("refused").to_string()
         };
         assert!(said(&|invoice| invoice.state = State::Draft).contains("is a draft"));
+        assert!(said(&|invoice| invoice.state = State::Void).contains("is void"));
         assert!(said(&|invoice| invoice.seller = None).contains("needs a seller"));
         assert!(said(&|invoice| invoice.issuance.buyer.country.clear()).contains("countries"));
         let dinar = Currency::from_code("KWD").expect("a currency");

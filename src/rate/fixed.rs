@@ -1,6 +1,8 @@
 //! What is charged regardless of usage, and what changes the sum: recurring and one-off charges, discounts, the
 //! minimum, credits; in this order after the charges.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
@@ -50,6 +52,7 @@ pub(super) fn one_off(
 /// Adds discounts, the minimum and credits to the lines of a part's charges.
 pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), Error> {
     let undiscounted = charges.clone();
+    let mut left = Left::of(&undiscounted);
     for discount in &part.tariff.discounts {
         let sum = sum_of(part, &undiscounted, &discount.on, &discount.id)?;
         let wrong = |source| Error::amount(part.tariff, &discount.id, source);
@@ -62,12 +65,14 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
             Off::Amount(amount) => {
                 let share = part.term.share(part.tariff.proration);
                 let own = Money::round(&amount.exact().times(&share), amount.currency()).map_err(wrong)?;
-                let most = if own.minor() > sum.minor() { sum } else { own };
-                (most, discount.description.clone())
+                (own, discount.description.clone())
             }
         };
-        if amount.minor() > 0 {
-            charges.push(taken_off(part, LineKind::Discount, &discount.id, (amount, words, discount.line))?);
+        let taken = left.take(amount, &discount.on);
+        let words =
+            if taken.minor() < amount.minor() { format!("{words}, as far as it goes") } else { words };
+        if taken.minor() > 0 {
+            charges.push(taken_off(part, LineKind::Discount, &discount.id, (taken, words, discount.line))?);
         }
     }
     if let Some(minimum) = &part.tariff.minimum
@@ -82,6 +87,37 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
         charges.push(taken_off(part, LineKind::Credit, &credit.id, of)?);
     }
     Ok(())
+}
+
+/// What the discounts so far have left of each charge, in minor units.
+struct Left(BTreeMap<String, i128>);
+
+impl Left {
+    fn of(charges: &[Charge]) -> Self {
+        let mut left = BTreeMap::new();
+        for line in charges {
+            *left.entry(line.charge.clone()).or_default() += i128::from(line.amount.minor());
+        }
+        left.retain(|_, minor| *minor > 0);
+        Self(left)
+    }
+
+    /// Takes an amount off these charges (all where none is named), or what is left of them if that is less; of each as
+    /// much as it has in what is left of all of them. How much was taken.
+    fn take(&mut self, amount: Money, on: &[String]) -> Money {
+        let is_chosen = |id: &String| on.is_empty() || on.contains(id);
+        let mut whole: i128 = self.0.iter().filter(|(id, _)| is_chosen(id)).map(|(_, minor)| minor).sum();
+        let taken = i128::from(amount.minor()).clamp(0, whole);
+        // What is to be taken is never more than what is left of the charges that are still to come.
+        let mut rest = taken;
+        for (_, minor) in self.0.iter_mut().filter(|(id, minor)| is_chosen(id) && **minor > 0) {
+            let own = rest * *minor / whole;
+            whole -= *minor;
+            *minor -= own;
+            rest -= own;
+        }
+        Money::new(i64::try_from(taken).unwrap_or(i64::MAX), amount.currency())
+    }
 }
 
 /// A line of minus one amount.

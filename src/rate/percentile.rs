@@ -12,7 +12,7 @@ use super::line::{Charge, LineKind};
 use super::tariff::{ChargeRule, PercentileRule};
 use super::{Error, Part};
 use crate::money::Exact;
-use crate::usage::BUCKET_SECONDS;
+use crate::usage::{BUCKET_SECONDS, BucketStart};
 
 /// How the two directions become one number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -291,7 +291,8 @@ pub(super) fn charge(
     percentile: &PercentileRule,
 ) -> Result<Vec<Charge>, Error> {
     let tariff = part.tariff;
-    if !part.term.is_present() {
+    // With `seconds`, a part that a customer has no time in has no lines either.
+    if !part.term.share(tariff.proration).is_positive() {
         return Ok(Vec::new());
     }
     let (tariff_id, charge_id) = (|| tariff.id.clone(), || rule.id.clone());
@@ -305,11 +306,16 @@ pub(super) fn charge(
     if series.iter().any(|one| one.is_sampled) {
         return Err(Error::SampledPercentile { tariff: tariff_id(), charge: charge_id() });
     }
-    let (octets, coverage) = if series.is_empty() && percentile.source == SampleSource::Flow {
+    let bands = &part.usage.band_of_bucket;
+    let counts = |bucket: usize| {
+        percentile.has_band(bands.get(bucket).copied().unwrap_or(0).into()) && is_of_customer(part, bucket)
+    };
+    let buckets = usize::try_from(part.term.span.bucket_count()).unwrap_or(0);
+    let is_silent = series.is_empty() && percentile.source == SampleSource::Flow;
+    let (octets, coverage) = if is_silent || !(0..buckets).any(&counts) {
+        // Of no sample at all nothing is missing.
         (0, 1_000_000)
     } else {
-        let bands = &part.usage.band_of_bucket;
-        let counts = |bucket: usize| percentile.has_band(bands.get(bucket).copied().unwrap_or(0).into());
         let found = find(percentile, &series, counts)
             .ok_or_else(|| Error::NoSamples { tariff: tariff_id(), charge: charge_id() })?;
         let coverage = coverage_millionths(part, percentile, &series, &counts);
@@ -322,6 +328,15 @@ pub(super) fn charge(
         return Err(Error::Coverage { tariff: tariff_id(), charge: charge_id(), coverage, least });
     }
     lines(part, rule, percentile, &rate_of(percentile, octets), coverage)
+}
+
+/// True for buckets in which the customer was one: the others are no samples, since the price is for that time alone, and
+/// not for a month that is empty outside it.
+fn is_of_customer(part: &Part<'_>, bucket: usize) -> bool {
+    let Ok(bucket) = i64::try_from(bucket) else { return false };
+    let (first, _) = part.term.span.buckets();
+    let at = |n: i64| BucketStart(first.0 + n * BUCKET_SECONDS).start();
+    part.term.presence.within(at(bucket), at(bucket + 1)) > 0
 }
 
 /// The share of the samples that were there, rounded down, whatever the rule makes of missing ones.

@@ -237,6 +237,37 @@ fn a_month_from_usage_to_books_that_others_accept() {
     assert!(documents.windows(2).all(|pair| pair[0] == pair[1]), "{documents:?}");
 }
 
+/// Neither before the last day of the period nor before the document with the number before.
+#[test]
+fn a_date_that_is_too_early_is_refused() {
+    let site = metered(dialects()[0]);
+    let refused = |args: &[&str], why: &str| {
+        let output = site.run(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+    };
+    let all = |date: &'static str| ["invoice", "finalize", "--period", "2026-07", "--date", date];
+    site.ok(&["invoice", "run", "--period", "2026-07"]);
+    refused(&all("2026-07-30"), "lasts until 2026-07-31");
+    assert!(states(&site).iter().all(|(_, state)| state == "draft"));
+    site.ok(&["invoice", "finalize", "DRAFT-2026-07-campus", "--date", "2026-07-31"]);
+    site.ok(&all("2026-08-02"));
+    let last = "R-000002, is of 2026-08-02";
+    refused(&["invoice", "credit", "R-000001", "--date", "2026-08-01"], last);
+    site.ok(&["invoice", "void", "R-000002"]);
+    site.ok(&["invoice", "run", "--period", "2026-07"]);
+    refused(&all("2026-08-01"), last);
+    site.ok(&all("2026-08-02"));
+    let finals = states(&site).into_iter().filter(|(_, state)| state == "final");
+    let mut finals: Vec<String> = finals.map(|(number, _)| number).collect();
+    finals.sort();
+    assert_eq!(finals, ["R-000001", "R-000003"]);
+
+    refused(&["rerate", "--customer", "nobody", "--from", "2026-07"], "no customer `nobody`");
+    refused(&["rerate", "--customer", "campus", "--from", "2026-08", "--to", "2026-07"], "is after --to");
+}
+
 #[test]
 fn late_usage_is_charged_in_the_next_period_and_names_its_own() {
     for dialect in dialects() {

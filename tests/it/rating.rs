@@ -214,6 +214,9 @@ fn adjustments(random: &mut Random, charges: u64, exponent: u32, text: &mut Stri
         let amount = random.decimal(50, exponent);
         writeln!(text, "[[discount]]\nid = \"d2\"\namount = \"{amount}\"\non = [\"c{charge}\"]").unwrap();
     }
+    if random.one_in(3) {
+        writeln!(text, "[[discount]]\nid = \"d3\"\npercent = \"{}\"", random.decimal(50, 2)).unwrap();
+    }
     if random.one_in(2) {
         writeln!(text, "[minimum]\namount = \"{}\"", random.decimal(700, exponent)).unwrap();
         if random.one_in(2) {

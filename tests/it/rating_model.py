@@ -218,12 +218,23 @@ class Case:
             else:
                 self.line(charge["id"], F(charge.get("quantity", "1")) * self.share, charge["amount"])
         before = {one["id"]: self.sum([one["id"]]) for one in self.tariff["charge"]}
+        left = dict(before)
         for discount in self.tariff.get("discount", []):
-            base = sum(before[id] for id in listed(discount.get("on", list(before))))
+            on = sorted(listed(discount.get("on", list(before))))
+            base = sum(before[id] for id in on)
             if "percent" in discount:
                 off = half_up(F(base) * F(discount["percent"]) / 100)
             else:
-                off = min(base, half_up(F(discount["amount"]) * self.share * self.minor))
+                off = half_up(F(discount["amount"]) * self.share * self.minor)
+            off = min(off, sum(left[id] for id in on))
+            # Each charge in turn gives its share of what the charges from it on still have to give.
+            rest = off
+            for at, id in enumerate(on):
+                have = sum(left[other] for other in on[at:])
+                own = math.floor(F(rest * left[id], have)) if have else 0
+                left[id] -= own
+                rest -= own
+            assert rest == 0 and min(left.values()) >= 0
             if off > 0:
                 self.line(discount["id"], -1, F(off, self.minor))
         if "minimum" in self.tariff:

@@ -33,6 +33,26 @@ fn discounts_are_of_the_charges_as_they_stand() {
     assert_eq!(lines("[[discount]]\nid = \"a\"\npercent = \"0.001\"\n"), [""; 0], "less than half a cent");
 }
 
+/// 50.00 in and 10.00 out. 30.00 off all are 25.00 off the one and 5.00 off the other.
+#[test]
+fn discounts_together_are_never_more_than_the_charges() {
+    let off = |id: &str, what: &str| format!("[[discount]]\nid = \"{id}\"\n{what}\n");
+    let thirty = off("a", "amount = \"30.00\"");
+    let again = lines(&format!("{thirty}{}{}", off("b", "amount = \"40.00\""), off("c", "percent = \"10\"")));
+    assert_eq!(again, ["a -1 30.00 -30.00", "b -1 30.00 -30.00"], "nothing is left for the third");
+    let of_one = lines(&format!(
+        "{thirty}{}{}{}",
+        off("b", "amount = \"9.00\"\non = [\"out\"]"),
+        off("c", "percent = \"100\"\non = [\"in\"]"),
+        off("d", "percent = \"50\"\non = [\"out\"]"),
+    ));
+    assert_eq!(of_one, ["a -1 30.00 -30.00", "b -1 5.00 -5.00", "c -1 25.00 -25.00"]);
+    // Of 10.00 out, 1.67 are gone with the first (10 x 10/60, and the cent that is over): 8.33 are left.
+    let ten = off("a", "amount = \"10.00\"") + &off("b", "amount = \"10.00\"\non = [\"out\"]");
+    assert_eq!(lines(&ten), ["a -1 10.00 -10.00", "b -1 8.33 -8.33"]);
+    assert!(charges(&with(&ten), &used())[3].description.ends_with(", as far as it goes"));
+}
+
 #[test]
 fn the_minimum_counts_after_discounts_and_before_credits() {
     let more = "[minimum]\namount = \"58.00\"\n[[discount]]\nid = \"a\"\npercent = \"10\"\n\

@@ -194,6 +194,65 @@ fn sampled_flows_have_no_percentile() {
     assert_eq!(bill(&tariff, &PeriodUsage::default()).0, ["p95 0 10.00 0.00"]);
 }
 
+/// March at 100 Mb/s on one day, and nothing known or used on the others.
+fn on_day(source: SampleSource, day: usize, otherwise: Sample) -> PeriodUsage {
+    let busy = Sample { inward: Count::octets(3_750_000_000), outward: Count::octets(3_750_000_000) };
+    let samples = (0..31 * 288).map(|bucket| if bucket / 288 == day { busy } else { otherwise }).collect();
+    let of_day = Series { source, samples, ..series(&[], &[]) };
+    PeriodUsage { series: vec![of_day], ..PeriodUsage::default() }
+}
+
+/// The first or the last day of March, in UTC.
+fn present_on(tariff: &Tariff, day: i8) -> Presence {
+    let start = |day: jiff::civil::Date| Some(tariff.zone.start_of(day));
+    let day = jiff::civil::date(2026, 3, day);
+    Presence { from: start(day), to: start(day.tomorrow().expect("April")) }
+}
+
+/// 100 Mb/s on the one day of 31 in which there was a customer: 1/31 of 1000.00 is 32.2580..., paid once and not 1/31
+/// of a month that was silent but for a day. Without proration it is all of the price.
+#[test]
+fn only_the_time_of_a_customer_is_ranked() {
+    let seconds = tariff(&format!("{FLOW}[period]\nproration = \"seconds\"\n"));
+    for (tariff, line) in
+        [(seconds.clone(), "p95 3.225806452 10.00 32.26"), (tariff(FLOW), "p95 100 10.00 1000.00")]
+    {
+        for day in [1, 31] {
+            let at = usize::try_from(day - 1).expect("a day");
+            let usage = on_day(SampleSource::Flow, at, Sample::SILENT);
+            let mut part = whole(&tariff, &usage);
+            part.term.presence = present_on(&tariff, day);
+            assert_eq!(bill_parts(&[part]).0, [line], "{day}");
+        }
+    }
+    // A part that ends before the customer begins: no lines by seconds, and otherwise nothing used.
+    for (tariff, lines) in [(seconds, vec![]), (tariff(FLOW), vec!["p95 0 10.00 0.00"])] {
+        let usage = on_day(SampleSource::Flow, 0, Sample::SILENT);
+        let mut part = whole(&tariff, &usage);
+        part.term.presence = present_on(&tariff, 31);
+        part.term.span.to = tariff.zone.start_of(jiff::civil::date(2026, 3, 16));
+        assert_eq!(bill_parts(&[part]).0, lines);
+    }
+}
+
+/// Of the 288 samples of the one day 6 are missing: 282/288 = 0.979166... are there, whatever the days before had.
+#[test]
+fn only_the_time_of_a_customer_has_samples_to_miss() {
+    let text = FLOW.replace("missing = \"zero\"", "missing = \"exclude\"\nmin_coverage = \"0.98\"");
+    let tariff = tariff(&text.replace("source = \"flow\"", "source = \"snmp\""));
+    let mut usage = on_day(SampleSource::Snmp, 30, Sample::MISSING);
+    let rated = |usage: &PeriodUsage| {
+        let mut part = whole(&tariff, usage);
+        part.term.presence = present_on(&tariff, 31);
+        rate(&part)
+    };
+    assert_eq!(rated(&usage).expect("rates")[0].coverage, Some(1_000_000));
+    let end = usage.series[0].samples.len();
+    usage.series[0].samples[end - 6..].fill(Sample::MISSING);
+    let Err(Error::Coverage { coverage, .. }) = rated(&usage) else { panic!("too few samples") };
+    assert_eq!(coverage, "0.979166");
+}
+
 proptest! {
     /// However it is ranked, a percentile is one of the samples, and about a twentieth of them are above it.
     #[test]
