@@ -155,6 +155,10 @@ pub struct Exporter {
     pub clock_behind: AtomicU64,
     /// Datagrams whose export time was too long before their reception to be believed: that ruled.
     pub clock_shifted: AtomicU64,
+    /// Times that it was seen to start anew.
+    pub restarts: AtomicU64,
+    /// Times that two exporters were found to use one domain of this address, where numbers then tell nothing.
+    pub shared_domains: AtomicU64,
     /// Records and sets held now.
     pub held: AtomicU64,
     /// Records that waited in vain.
@@ -211,6 +215,8 @@ impl Exporter {
             clock_ahead: AtomicU64::new(0),
             clock_behind: AtomicU64::new(0),
             clock_shifted: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            shared_domains: AtomicU64::new(0),
             held: AtomicU64::new(0),
             expired_records: AtomicU64::new(0),
             rate_numerator: AtomicU32::new(0),

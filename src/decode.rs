@@ -152,6 +152,8 @@ pub struct Counts {
     pub lost: u64,
     /// Times the exporter was seen to start anew.
     pub restarts: u64,
+    /// Times that two exporters were found to use one domain of one address: no loss and no new beginning is told there.
+    pub shared_domains: u64,
     /// Data sets that wait for their template now.
     pub held_sets: u64,
     /// Octets of their records.
@@ -514,6 +516,7 @@ impl Counts {
     fn told(&mut self, told: sequence::Told) {
         self.lost = (self.lost + u64::from(told.lost)).saturating_sub(u64::from(told.found));
         self.restarts += u64::from(told.restarted);
+        self.shared_domains += u64::from(told.shared);
     }
 
     fn expired(&mut self, expired: hold::Expired, hold: &hold::Hold) {

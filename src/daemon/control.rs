@@ -192,6 +192,8 @@ fn status(shared: &Shared) -> Value {
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
                 "clock_shifted": n(&e.clock_shifted),
+                "restarts": n(&e.restarts),
+                "shared_domains": n(&e.shared_domains),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })
         })

@@ -10,7 +10,7 @@
 //!
 //! Two exporters behind one address that use the same domain look like one that starts anew all the time. They are
 //! recognised when the numbers of the one that seemed to have ended go on; from then on there is neither loss nor a new
-//! beginning in that domain.
+//! beginning in that domain, until for a long while only one of them was heard.
 //!
 //! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
 //! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
@@ -49,6 +49,13 @@ const FORMER_AGE: u8 = u8::MAX;
 
 /// So many times that makes two exporters.
 const SHARED: u8 = 3;
+
+/// So many datagrams one after another, none of which goes back, and it is one exporter again. Many, because of two that
+/// share a domain one may be quiet for long, and when it speaks it must not be taken for a new beginning.
+const ALONE: u16 = u16::MAX;
+
+/// Numbers that may be left out between two of them.
+const ALONE_AHEAD: u32 = 256;
 
 /// The uptime that a header states, in milliseconds, and when.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -125,6 +132,8 @@ pub(super) struct Told {
     pub(super) found: u32,
     /// The exporter started anew.
     pub(super) restarted: bool,
+    /// It turned out that two exporters use this domain.
+    pub(super) shared: bool,
 }
 
 /// Records of an IPFIX message.
@@ -196,6 +205,8 @@ pub(super) struct Sequence {
     /// How often it was taken up again there after all. From [`SHARED`] on, two exporters share address and domain, and
     /// nothing that numbers and uptimes say of loss or of a new beginning means anything.
     taken_up: u8,
+    /// Datagrams of a shared domain that went on from the one before, one after another.
+    alone: u16,
 }
 
 /// A sequence that was left.
@@ -272,6 +283,12 @@ impl Sequence {
             }
             return self.see(number, None, None, Unit::RECORDS);
         };
+        if self.is_shared() {
+            // Two ways of numbering may be mixed here, and neither could be told.
+            self.numbering.last = None;
+            let (first, count) = self.span(number, records);
+            return self.see(first, Some(count), None, Unit::RECORDS);
+        }
         let (turned, other_loss) = self.numbering.judge(number, records);
         if turned {
             let (through, charged) = (!self.numbering.through, self.numbering.charged);
@@ -281,7 +298,7 @@ impl Sequence {
             let (number, count) = self.span(number, records);
             self.next = Some(number.wrapping_add(count));
             let part = |n: i64| u32::try_from(n).unwrap_or(0);
-            return Told { lost: part(-charged), found: part(charged), restarted: false };
+            return Told { lost: part(-charged), found: part(charged), ..Told::default() };
         }
         let (first, count) = self.span(number, records);
         let told = self.see(first, Some(count), None, Unit::RECORDS);
@@ -310,6 +327,7 @@ impl Sequence {
         unit: Unit,
     ) -> Told {
         if self.is_shared() {
+            self.see_shared(number, count, uptime);
             return Told::default();
         }
         if let Some(former) = &mut self.former {
@@ -319,11 +337,10 @@ impl Sequence {
         let after = count.map(|count| number.wrapping_add(count));
         let Some(expected) = self.next.filter(|_| !went_back) else {
             if went_back {
-                self.begin_anew(number, after, uptime);
-            } else {
-                self.begin(after, uptime);
+                return self.begin_anew(number, after, uptime);
             }
-            return Told { restarted: went_back, ..Told::default() };
+            self.begin(after, uptime);
+            return Told::default();
         };
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
@@ -347,15 +364,29 @@ impl Sequence {
             self.odd = if found == 0 { after } else { None };
             return Told { found, ..Told::default() };
         }
-        self.begin_anew(number, after, uptime);
-        Told { restarted: true, ..Told::default() }
+        self.begin_anew(number, after, uptime)
     }
 
     /// A new beginning, or another exporter that goes on.
-    fn begin_anew(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) {
+    fn begin_anew(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) -> Told {
         self.taken_up = self.taken_up.saturating_add(u8::from(self.takes_up_former(number, uptime)));
         self.leave();
         self.begin(after, uptime);
+        Told { restarted: true, shared: self.is_shared(), ..Told::default() }
+    }
+
+    /// Numbers of a domain that two exporters share tell only whether there are still two of them.
+    fn see_shared(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>) {
+        let goes_on = self.next.is_some_and(|next| number.wrapping_sub(next) <= ALONE_AHEAD);
+        self.alone = if goes_on { self.alone + 1 } else { 0 };
+        self.next = count.map(|count| number.wrapping_add(count));
+        self.uptime = uptime;
+        if self.alone == ALONE {
+            // The first sign of the other one makes it shared again.
+            (self.alone, self.taken_up) = (0, SHARED - 1);
+            (self.former, self.steady) = (None, Some(0));
+            self.begin(self.next, uptime);
+        }
     }
 
     fn begin(&mut self, next: Option<u32>, uptime: Option<Uptime>) {

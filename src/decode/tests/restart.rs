@@ -265,6 +265,50 @@ fn two_exporters_in_one_domain_are_told_from_one_that_starts_anew() {
     }
 }
 
+/// Two exporters used one domain, and one of them goes away: long afterwards loss and new beginnings are told again.
+#[test]
+fn a_domain_that_was_shared_is_one_exporters_again() {
+    let data = [first(10)];
+    let mut collector = Collector::default();
+    let mut second = 0;
+    let mut take = |collector: &mut Collector, uptime: u32, number: u32| {
+        second += 1;
+        let datagram = nine(uptime + second * 1000, EXPORT + second, number, &data);
+        collector.take_at(EXPORT_MS + i64::from(second) * 1000, &datagram).unwrap();
+        collector.out.records.clear();
+    };
+    collector.take(&nine(UPTIME, EXPORT, 29_999, &[set(0, template(300, &BEFORE))])).unwrap();
+    for n in 0..20 {
+        take(&mut collector, UPTIME, 30_000 + n);
+        take(&mut collector, 5000, 7 + n);
+    }
+    let (restarts, lost) = (collector.counts().restarts, collector.counts().lost);
+    assert_eq!(collector.counts().shared_domains, 1);
+    // A datagram left out now and then is no other exporter; while the domain is shared it is no loss either.
+    let mut number = 30_020;
+    for n in 0..65_536 {
+        number += if n % 1000 == 999 { 2 } else { 1 };
+        take(&mut collector, UPTIME, number);
+    }
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (restarts, lost));
+    number += 5;
+    take(&mut collector, UPTIME, number);
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (restarts, lost + 4));
+    for _ in 0..20 {
+        number += 1;
+        take(&mut collector, UPTIME, number);
+    }
+    // The other one is back. It may be taken for a new beginning once, and no more.
+    for n in 0..40 {
+        take(&mut collector, 5000, 27 + n);
+        number += 1;
+        take(&mut collector, UPTIME, number);
+    }
+    let counts = collector.counts();
+    assert_eq!((counts.shared_domains, counts.lost), (2, lost + 4));
+    assert!(counts.restarts <= restarts + 2, "{}", counts.restarts);
+}
+
 #[test]
 fn what_waited_for_a_template_of_the_run_before_waits_in_vain() {
     let mut collector = met(UPTIME);
