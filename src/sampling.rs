@@ -133,27 +133,24 @@ impl ExporterSampling {
         }
         let mut grace_over = false;
         let waited = self.hold.len();
-        let mut kept = from;
-        // The last answer, where it holds for every record of its domain and sampler.
-        let mut last: Option<(u32, SamplerRef, SamplingRate)> = None;
-        for at in from..records.len() {
-            let record = &mut records[at];
-            if let Some((domain, sampler, rate)) = last
-                && record.domain == domain
-                && record.sampler == sampler
-            {
-                record.rate = rate;
-                keep(records, at, &mut kept);
-                continue;
-            }
-            let (verdict, is_for_all) = self.ask(record, config, policy, now, &mut grace_over);
+        let (mut at, mut kept) = (from, from);
+        while at < records.len() {
+            let (verdict, is_for_all) = self.ask(&records[at], config, policy, now, &mut grace_over);
             match verdict {
                 Verdict::Rate(rate) => {
-                    last = is_for_all.then_some((record.domain, record.sampler, rate));
-                    record.rate = rate;
-                    keep(records, at, &mut kept);
+                    let settled = if is_for_all { alike(&records[at..]) } else { 1 };
+                    for record in &mut records[at..at + settled] {
+                        record.rate = rate;
+                    }
+                    if kept != at {
+                        records.copy_within(at..at + settled, kept);
+                    }
+                    (at, kept) = (at + settled, kept + settled);
                 }
-                Verdict::Wait(waiting) => self.hold.keep(*record, waiting, now),
+                Verdict::Wait(waiting) => {
+                    self.hold.keep(records[at], waiting, now);
+                    at += 1;
+                }
             }
         }
         records.truncate(kept);
@@ -413,13 +410,12 @@ impl ExporterSampling {
     }
 }
 
-/// Moves the record at `at` to the end of those that stay.
+/// How many of `records`, from the first one on, are of its domain and have its sampler.
 #[inline]
-fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
-    if *kept != at {
-        records[*kept] = records[at];
-    }
-    *kept += 1;
+fn alike(records: &[FlowRecord]) -> usize {
+    let is_alike =
+        |record: &&FlowRecord| record.domain == records[0].domain && record.sampler == records[0].sampler;
+    records.iter().take_while(is_alike).count()
 }
 
 /// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the
