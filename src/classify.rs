@@ -53,7 +53,7 @@ use std::collections::HashMap;
 use class::Classes;
 pub use compile::{CompileError, Problem};
 use customer::{Holder, Holders};
-use interface::{AsTable, Interfaces, Plan, Port};
+use interface::{AsTable, Interfaces, Plan, Port, Ports};
 use prefix::PrefixTable;
 pub use versions::Versions;
 
@@ -174,42 +174,56 @@ impl Side {
 }
 
 /// What the first pass over a chunk leaves to the second: records of which one side's holder is asked for, in a list for
-/// each family (records without addresses are in that of IPv4).
+/// each family.
 struct Asked {
-    /// The record's number in the chunk, with [`Self::SOURCE`] where its source is asked for.
-    lists: [[u8; CHUNK]; 2],
-    lens: [usize; 2],
+    v4: AskedOf,
+    v6: AskedOf,
     /// By record: whose the interface of that side is.
     interfaces: [Holder; CHUNK],
 }
 
-impl Asked {
+/// The records of one family, in the first `len` places.
+struct AskedOf {
+    /// The record's number in the chunk, with [`Self::SOURCE`] where its source is asked for.
+    entries: [u8; CHUNK],
+    len: usize,
+}
+
+impl AskedOf {
     const SOURCE: u8 = 1 << 7;
+    const NOTHING: Self = Self { entries: [0; CHUNK], len: 0 };
 
-    const fn new() -> Self {
-        Self { lists: [[0; CHUNK]; 2], lens: [0; 2], interfaces: [Holder::NOBODY; CHUNK] }
+    /// Written in any case and counted where something is asked: which records ask for what is beyond guessing, so that a
+    /// branch would cost more.
+    #[inline(always)]
+    fn note(&mut self, entry: u8, is_asked: bool) {
+        // Never full before a record is noted: there are as many places as records.
+        self.entries[self.len & (CHUNK - 1)] = entry;
+        self.len += usize::from(is_asked);
     }
 
-    /// Notes what is asked of record `n`. Written in any case and counted where something is asked: which records ask for
-    /// what is beyond guessing, so that a branch would cost more.
+    /// The records, with their sides.
     #[inline(always)]
-    fn note(&mut self, n: u8, family: Family, ask: Ask, interface: Holder) {
-        let list = usize::from(family == Family::V6);
-        let source = if ask == Ask::Source { Self::SOURCE } else { 0 };
-        self.interfaces[usize::from(n)] = interface;
-        // Never full before record `n` is noted: there are as many places as records.
-        self.lists[list][self.lens[list] & (CHUNK - 1)] = n | source;
-        self.lens[list] += usize::from(ask != Ask::Nothing);
-    }
-
-    /// The records of a list, with their sides.
-    #[inline(always)]
-    fn list(&self, list: usize) -> impl Iterator<Item = (usize, Side)> {
-        let entries = self.lists[list].iter().take(self.lens[list]);
-        entries.map(|&entry| {
+    fn iter(&self) -> impl Iterator<Item = (usize, Side)> {
+        self.entries.iter().take(self.len).map(|&entry| {
             let side = if entry & Self::SOURCE == 0 { Side::Destination } else { Side::Source };
             (usize::from(entry & !Self::SOURCE), side)
         })
+    }
+}
+
+impl Asked {
+    const NOTHING: Self =
+        Self { v4: AskedOf::NOTHING, v6: AskedOf::NOTHING, interfaces: [Holder::NOBODY; CHUNK] };
+
+    /// Notes what is asked of record `n`, which has addresses if it is asked for any.
+    #[inline(always)]
+    fn note(&mut self, n: u8, family: Family, ask: Ask, interface: Holder) {
+        let source = if ask == Ask::Source { AskedOf::SOURCE } else { 0 };
+        let (is_asked, is_v6) = (ask != Ask::Nothing, family == Family::V6);
+        self.interfaces[usize::from(n) & (CHUNK - 1)] = interface;
+        self.v4.note(n | source, is_asked & !is_v6);
+        self.v6.note(n | source, is_asked & is_v6);
     }
 }
 
@@ -229,16 +243,21 @@ impl Classifier {
         let from = out.len();
         out.resize(from + records.len(), Classified::NOTHING);
         for (records, out) in records.chunks(CHUNK).zip(out[from..].chunks_mut(CHUNK)) {
-            let mut asked = Asked::new();
-            for ((record, classified), n) in records.iter().zip(&mut *out).zip(0..) {
-                self.by_interfaces(record, n, classified, &mut asked, &mut tally);
+            let mut asked = Asked::NOTHING;
+            let mut all = records.iter().zip(&mut *out).zip(0..);
+            // A datagram's records have one exporter.
+            for run in records.chunk_by(|a, b| a.exporter == b.exporter) {
+                let ports = self.interfaces.of(run[0].exporter);
+                for ((record, classified), n) in all.by_ref().take(run.len()) {
+                    *classified = self.by_interfaces(&ports, record, n, &mut asked, &mut tally);
+                }
             }
-            for (n, side) in asked.list(0) {
-                let address = self.by_address(records[n].family, side.address(&records[n]));
+            for (n, side) in asked.v4.iter() {
+                let address = self.prefixes.lookup_v4(side.address(&records[n]).low());
                 out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
             }
-            for (n, side) in asked.list(1) {
-                let address = Holder::from_u32(self.prefixes.lookup_v6(side.address(&records[n]).0));
+            for (n, side) in asked.v6.iter() {
+                let address = self.prefixes.lookup_v6(side.address(&records[n]).0);
                 out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
             }
             if !self.classes.is_empty() {
@@ -255,40 +274,42 @@ impl Classifier {
     #[must_use]
     pub fn customer_of_address(&self, address: IpAddr, at: UnixMillis) -> Option<CustomerId> {
         let (family, address) = Address::from_ip(address);
-        self.holders.resolve(self.by_address(family, address), at)
+        self.holders.resolve(Holder::from_u32(self.prefixes.lookup(family, address)), at)
     }
 
     /// First pass: what the exporter and its interfaces say of record `n`.
     #[inline(always)]
     fn by_interfaces(
         &self,
+        ports: &Ports<'_>,
         record: &FlowRecord,
         n: u8,
-        classified: &mut Classified,
         asked: &mut Asked,
         tally: &mut Tally,
-    ) {
-        let plan = self.interfaces.plan(record.exporter);
-        let input = self.interfaces.port(plan, record.exporter, record.input);
-        let output = self.interfaces.port(plan, record.exporter, record.output);
-        if !plan.is_plain || record.output == IfIndex(0) || record.is_dropped() || record.networks {
-            let (found, ask) = self.by_rules(plan, record, input, output, tally);
-            *classified = found;
+    ) -> Classified {
+        let (input, output) = (ports.at(record.input), ports.at(record.output));
+        let is_special = !ports.plan.is_plain
+            | (record.output == IfIndex(0))
+            | record.is_dropped()
+            | record.networks
+            | (record.family == Family::Other);
+        if is_special {
+            let (found, ask) = self.by_rules(ports.plan, record, input, output, tally);
             let interface = if ask == Ask::Source { input.holder } else { output.holder };
             asked.note(n, record.family, ask, interface);
-            return;
+            return found;
         }
         // Which of the interfaces is on a link changes from record to record, so nothing here branches on it.
         let case = usize::from(input.is_on_link()) | usize::from(output.is_on_link()) << 1;
         let (direction, customer, ask) = CASES[case];
         let link = if input.is_on_link() { input.link } else { output.link };
-        *classified = Classified { customer, link, class: ClassId::DEFAULT, direction, counts: true };
         let interface = if ask == Ask::Source { input.holder } else { output.holder };
         asked.note(n, record.family, ask, interface);
+        Classified { customer, link, class: ClassId::DEFAULT, direction, counts: true }
     }
 
     /// The same for all cases: whole-exporter links, discarded flows, multicast, copies, networks in the place of
-    /// addresses. What it returns asks for no more than one side.
+    /// addresses, or nothing. What it returns asks for no more than one side, and for an address of a host.
     #[inline(never)]
     fn by_rules(
         &self,
@@ -322,12 +343,13 @@ impl Classifier {
         let counts = plan.observes != Observes::Both || is_counted(record, input, output, discarded, tally);
         let mut classified = Classified { customer, link, class: ClassId::DEFAULT, direction, counts };
         let source = || self.customer(record, Side::Source, input.holder);
+        let has_hosts = !record.networks && record.family != Family::Other;
         match ask {
-            Ask::Destination if record.networks => {
+            Ask::Destination if !has_hosts => {
                 let destination = self.customer(record, Side::Destination, output.holder);
                 classified.customer = destination.unwrap_or(CustomerId::UNASSIGNED);
             }
-            Ask::Source if record.networks => {
+            Ask::Source if !has_hosts => {
                 classified.customer = source().unwrap_or(CustomerId::UNASSIGNED);
             }
             Ask::Nothing | Ask::Destination | Ask::Source => return (classified, ask),
@@ -345,11 +367,6 @@ impl Classifier {
         (classified, Ask::Nothing)
     }
 
-    #[inline]
-    fn by_address(&self, family: Family, address: Address) -> Holder {
-        Holder::from_u32(self.prefixes.lookup(family, address))
-    }
-
     /// Whose a side is, by its interface, address and AS number.
     fn customer(&self, record: &FlowRecord, side: Side, interface: Holder) -> Option<CustomerId> {
         let address = match side {
@@ -360,7 +377,6 @@ impl Classifier {
         self.resolve(record, side, interface, address)
     }
 
-    #[inline(always)]
     fn resolve(
         &self,
         record: &FlowRecord,
@@ -375,16 +391,14 @@ impl Classifier {
             .or_else(|| self.holders.resolve(self.as_numbers.holder(side.asn(record)), at))
     }
 
-    /// Second pass: whose the side is that was asked for.
+    /// Second pass: whose the side is that was asked for. `address`: what the prefixes say.
     #[inline(always)]
-    fn asked_customer(
-        &self,
-        record: &FlowRecord,
-        side: Side,
-        interface: Holder,
-        address: Holder,
-    ) -> CustomerId {
-        self.resolve(record, side, interface, address).unwrap_or(CustomerId::UNASSIGNED)
+    fn asked_customer(&self, record: &FlowRecord, side: Side, interface: Holder, address: u32) -> CustomerId {
+        let address = Holder::from_u32(address);
+        let first = if interface == Holder::NOBODY { address } else { interface };
+        first.for_ever().unwrap_or_else(|| {
+            self.resolve(record, side, interface, address).unwrap_or(CustomerId::UNASSIGNED)
+        })
     }
 }
 

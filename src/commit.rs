@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -209,8 +209,11 @@ impl Committer {
     /// record each: what is configured has its number already, so whoever needs one here is unknown, and leaves some.
     /// Beyond that, usage is booked under [`ExporterId::OTHERS`].
     fn number_exporters(&mut self, (exporters, usage): &Part) -> Result<(), ledger::Error> {
-        let metered: BTreeSet<ExporterId> = usage.iter().map(|row| row.key.exporter).collect();
-        let metered = exporters.iter().filter(|(id, _)| metered.contains(id)).map(|(_, exporter)| exporter);
+        let mut is_metered = vec![false; usize::from(u16::MAX) + 1];
+        for row in usage {
+            is_metered[usize::from(row.key.exporter.0)] = true;
+        }
+        let metered = exporters.iter().filter(|(id, _)| is_metered[usize::from(id.0)]).map(|part| &part.1);
         let new: Vec<_> = metered.filter(|exporter| !self.numbers.contains_key(&exporter.name)).collect();
         if new.is_empty() {
             return Ok(());

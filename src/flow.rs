@@ -96,6 +96,14 @@ impl Address {
         }
     }
 
+    /// The low 32 bits: an IPv4 address.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+    pub const fn low(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Family and number of an address.
     #[must_use]
     pub fn from_ip(ip: IpAddr) -> (Family, Self) {

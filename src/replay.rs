@@ -29,8 +29,9 @@ const FLUSH_DATAGRAMS: u64 = 1 << 20;
 /// Datagrams after which holds age and progress is told.
 const EXPIRE_DATAGRAMS: u64 = 4096;
 
-/// Usage rows in the table that make a flush worth while.
-const FLUSH_ROWS: usize = 1 << 19;
+/// Usage rows in the table that make a flush worth while: as many as memory bears, since a row that two flushes write
+/// costs more than two rows.
+const FLUSH_ROWS: usize = 3 << 18;
 
 /// How long a ledger that another process writes is waited for.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
@@ -211,7 +212,8 @@ impl Session {
 
         let flush_datagrams = self.flush_datagrams;
         let stop = AtomicBool::new(false);
-        let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, Drained)>(1);
+        // Without a place to wait in: a flush is large.
+        let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, Drained)>(0);
         let committer = &mut self.committer;
         std::thread::scope(|threads| {
             // The ledger is written while the capture is read on.

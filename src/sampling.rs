@@ -133,53 +133,24 @@ impl ExporterSampling {
         }
         let mut grace_over = false;
         let waited = self.hold.len();
-        let mut kept = from;
-        // The last answer that holds for every record of its domain and sampler.
-        let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
-        for at in from..records.len() {
-            if let Some(rate) = policy.ruling(&records[at]) {
-                records[at].rate = rate;
-                keep(records, at, &mut kept);
-                continue;
-            }
-            let sampler = match records[at].sampler {
-                SamplerRef::Stated(rate) => {
-                    records[at].rate = rate;
-                    keep(records, at, &mut kept);
-                    continue;
-                }
-                silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
-                    match unsampled(silent, policy) {
-                        Some(rate) => {
-                            records[at].rate = rate;
-                            keep(records, at, &mut kept);
-                        }
-                        None => self.hold.keep(records[at], Waiting::Described, now),
-                    }
-                    continue;
-                }
-                SamplerRef::Named(sampler) => Some(sampler),
-                SamplerRef::Unnamed => None,
-            };
-            let domain = records[at].domain;
-            if let Some((last_domain, last_sampler, rate)) = last
-                && last_domain == domain
-                && last_sampler == sampler
-            {
-                records[at].rate = rate;
-                keep(records, at, &mut kept);
-                continue;
-            }
-            grace_over |= self.rates.seen(domain, records[at].end, now, config.grace_ms);
-            let point = policy.observation_point(&records[at]);
-            match self.verdict(domain, sampler, point, policy) {
+        let (mut at, mut kept) = (from, from);
+        while at < records.len() {
+            let (verdict, is_for_all) = self.ask(&records[at], config, policy, now, &mut grace_over);
+            match verdict {
                 Verdict::Rate(rate) => {
-                    let for_all = sampler.is_some() || !self.rates.is_by_interface(domain);
-                    last = for_all.then_some((domain, sampler, rate));
-                    records[at].rate = rate;
-                    keep(records, at, &mut kept);
+                    let settled = if is_for_all { alike(&records[at..]) } else { 1 };
+                    for record in &mut records[at..at + settled] {
+                        record.rate = rate;
+                    }
+                    if kept != at {
+                        records.copy_within(at..at + settled, kept);
+                    }
+                    (at, kept) = (at + settled, kept + settled);
                 }
-                Verdict::Wait(waiting) => self.hold.keep(records[at], waiting, now),
+                Verdict::Wait(waiting) => {
+                    self.hold.keep(records[at], waiting, now);
+                    at += 1;
+                }
             }
         }
         records.truncate(kept);
@@ -191,6 +162,36 @@ impl ExporterSampling {
             self.release(policy, records);
         }
         self.make_room(config, policy, records);
+    }
+
+    /// The verdict on a record that comes in, and whether it is that of every record of its domain with the same sampler.
+    /// `grace_over` becomes true where the domain's grace time ends with it.
+    fn ask(
+        &mut self,
+        record: &FlowRecord,
+        config: &Config,
+        policy: &SamplingPolicy,
+        now: UnixMillis,
+        grace_over: &mut bool,
+    ) -> (Verdict, bool) {
+        // Interfaces with a rate by the operator are asked for before anything else.
+        let is_for_all = policy.interfaces.is_empty();
+        if let Some(rate) = policy.ruling(record) {
+            return (Verdict::Rate(rate), is_for_all);
+        }
+        let sampler = match record.sampler {
+            SamplerRef::Stated(rate) => return (Verdict::Rate(rate), is_for_all),
+            silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
+                let rate = unsampled(silent, policy);
+                return (rate.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate), is_for_all);
+            }
+            SamplerRef::Named(sampler) => Some(sampler),
+            SamplerRef::Unnamed => None,
+        };
+        *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
+        let verdict = self.verdict(record.domain, sampler, policy.observation_point(record), policy);
+        let by_interface = sampler.is_none() && self.rates.is_by_interface(record.domain);
+        (verdict, is_for_all && !by_interface)
     }
 
     /// Ends the waits that are over at `now`: grace times, and `config.hold_ms`. A changed `policy` takes effect, too.
@@ -409,13 +410,12 @@ impl ExporterSampling {
     }
 }
 
-/// Moves the record at `at` to the end of those that stay.
+/// How many of `records`, from the first one on, are of its domain and have its sampler.
 #[inline]
-fn keep(records: &mut [FlowRecord], at: usize, kept: &mut usize) {
-    if *kept != at {
-        records[*kept] = records[at];
-    }
-    *kept += 1;
+fn alike(records: &[FlowRecord]) -> usize {
+    let is_alike =
+        |record: &&FlowRecord| record.domain == records[0].domain && record.sampler == records[0].sampler;
+    records.iter().take_while(is_alike).count()
 }
 
 /// The rate of a record whose protocol has one place for a rate, which is empty, or none at all; `None` where the

@@ -74,6 +74,12 @@ impl Holder {
     pub(super) const fn from_u32(n: u32) -> Self {
         Self(n)
     }
+
+    /// The customer, where it is one whatever the instant.
+    #[inline]
+    pub(super) fn for_ever(self) -> Option<CustomerId> {
+        (self.0 < Self::CHAINED).then_some(CustomerId(self.0))
+    }
 }
 
 /// A claim, and who holds the thing where the claim does not.
@@ -110,7 +116,7 @@ impl Holders {
     /// The customer that `holder` is at the instant `at`.
     #[inline]
     pub(super) fn resolve(&self, holder: Holder, at: UnixMillis) -> Option<CustomerId> {
-        if holder.0 < Holder::CHAINED { Some(CustomerId(holder.0)) } else { self.walk(holder, at) }
+        holder.for_ever().or_else(|| self.walk(holder, at))
     }
 
     fn walk(&self, mut holder: Holder, at: UnixMillis) -> Option<CustomerId> {

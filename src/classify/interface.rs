@@ -124,21 +124,38 @@ impl Interfaces {
         table
     }
 
-    /// The rules of an exporter.
+    /// The rules and the interfaces of an exporter.
     #[inline]
-    pub(super) fn plan(&self, exporter: ExporterId) -> &Plan {
-        self.plans.get(usize::from(exporter.0)).unwrap_or(&Plan::UNCONFIGURED)
+    pub(super) fn of(&self, exporter: ExporterId) -> Ports<'_> {
+        let plan = self.plans.get(usize::from(exporter.0)).unwrap_or(&Plan::UNCONFIGURED);
+        let (from, len) = (plan.near_from as usize, plan.near_len as usize);
+        let far = plan.has_far.then_some(&self.far);
+        Ports { plan, near: &self.near[from..=from + len], exporter, far }
     }
+}
 
-    /// What is at an interface of the exporter, whose rules are `plan`.
-    #[inline]
-    pub(super) fn port(&self, plan: &Plan, exporter: ExporterId, index: IfIndex) -> Port {
+/// The interfaces of one exporter.
+pub(super) struct Ports<'a> {
+    pub(super) plan: &'a Plan,
+    /// Its array, with the place at its end that is nobody's.
+    near: &'a [Port],
+    exporter: ExporterId,
+    far: Option<&'a HashMap<(ExporterId, IfIndex), Port, RandomState>>,
+}
+
+impl Ports<'_> {
+    /// What is at an interface.
+    #[inline(always)]
+    pub(super) fn at(&self, index: IfIndex) -> Port {
         // Customers' interfaces often have numbers beyond the links': whether this one has is no matter for a branch.
-        let place = plan.near_from + index.0.min(plan.near_len);
-        if plan.has_far && index.0 >= plan.near_len {
-            return self.far.get(&(exporter, index)).copied().unwrap_or(Port::UNKNOWN);
+        let beyond = self.near.len() - 1;
+        let place = (index.0 as usize).min(beyond);
+        match self.far {
+            Some(far) if place == beyond => {
+                far.get(&(self.exporter, index)).copied().unwrap_or(Port::UNKNOWN)
+            }
+            _ => self.near[place],
         }
-        self.near[place as usize]
     }
 }
 

@@ -144,12 +144,12 @@ impl Context {
         self.export.plus(-AGE_MS_MAX)
     }
 
-    /// Start and end of a record of v1, v5, v7 or v8, and whether they had to be moved.
+    /// Start and end of a record that states both as uptimes, under a header that has one, too; and whether they had to
+    /// be moved.
     #[inline(always)]
-    pub(super) fn uptimes(&self, first: u32, last: u32) -> (UnixMillis, UnixMillis, bool) {
+    pub(super) fn uptimes(&self, first: u64, last: u64) -> (UnixMillis, UnixMillis, bool) {
         let uptime = self.uptime.unwrap_or_default();
-        let start = self.before_export(uptime, u64::from(first));
-        self.clamp(start, self.before_export(uptime, u64::from(last)))
+        self.clamp(self.before_export(uptime, first), self.before_export(uptime, last))
     }
 
     /// Start and end of a record, and whether they had to be moved.
@@ -160,6 +160,10 @@ impl Context {
         row: &Row<'_, N>,
     ) -> (UnixMillis, UnixMillis, bool) {
         let (first, last) = (row.number(Slot::Start as usize), row.number(Slot::End as usize));
+        if let (Clock::Uptime, Clock::Uptime, Some(_)) = (clocks.start, clocks.end, self.uptime) {
+            // What nearly all of v9 has.
+            return self.uptimes(first, last);
+        }
         let mut uptime = self.uptime;
         if uptime.is_none() && (clocks.start == Clock::Uptime || clocks.end == Clock::Uptime) {
             let own = i64::try_from(row.number(Slot::SystemInit as usize)).ok().filter(|&init| init != 0);

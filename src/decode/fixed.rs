@@ -89,7 +89,7 @@ impl ExporterDecoder {
             let record: &[u8; R] = record.first_chunk().expect("chunks of that size");
             let (packets, octets) = (word32(record, COUNTERS), word32(record, COUNTERS + 4));
             let (start, end, moved) =
-                context.uptimes(word32(record, COUNTERS + 8), word32(record, COUNTERS + 12));
+                context.uptimes(word32(record, COUNTERS + 8).into(), word32(record, COUNTERS + 12).into());
             raw_octets += u64::from(octets);
             raw_packets += u64::from(packets);
             clamped += u64::from(moved);

@@ -91,6 +91,14 @@ impl<const N: usize> Layout<N> {
         self.steps.is_none()
     }
 
+    /// Where the field at place `slot` of a fixed layout begins, and its octets (255 where there are more); `None` where
+    /// records have none.
+    #[inline]
+    pub(super) fn place(&self, slot: usize) -> Option<(usize, usize)> {
+        let Field { at, len, .. } = self.fields[slot];
+        (len > 0).then_some((usize::from(at), usize::from(len)))
+    }
+
     /// The record at `base` of a fixed layout. The caller knows that it lies within `data`.
     #[inline]
     pub(super) fn row<'a>(&'a self, data: &'a [u8], base: usize) -> Row<'a, N> {

@@ -11,6 +11,8 @@
 //! (padding, check sequence), which nobody has stated. What the record has no elements for (addresses, ports, VLAN,
 //! ...) is read from the section.
 
+mod columns;
+
 use super::clock::{Clock, Clocks, Context};
 use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};
 use super::frame::{Frame, Link};
@@ -20,6 +22,7 @@ use super::template::FieldSpec;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate};
+pub(super) use columns::Sums;
 
 /// A record's row.
 pub(super) type DataRow<'a> = Row<'a, SLOTS>;
@@ -145,7 +148,7 @@ impl Plan {
         context.states(self.clocks.start, row)
     }
 
-    /// True where the records need no more than [`Plan::flow`]: one direction, counted since the last record.
+    /// True where the records need no more than [`Plan::flows`]: one direction, counted since the last record.
     pub(super) fn is_simple(&self) -> bool {
         self.layout.is_fixed()
             && self.forward == Counter::Delta
@@ -277,24 +280,41 @@ fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
     // v9 has one octet, IPFIX exporters up to four: the status is the lowest.
     flow.forwarding_status = n(Slot::Status) as u8;
     if matches!(row.len(Slot::ObservedAt as usize), 1..=8) {
-        flow.observed = match n(Slot::ObservedAt) {
-            0 => Observed::Ingress,
-            1 => Observed::Egress,
-            _ => Observed::Unknown,
-        };
+        flow.observed = observed(n(Slot::ObservedAt));
     }
+    icmp(row, flow);
+    flow.sampler = stated_sampler(row);
+}
+
+/// Element 61.
+fn observed(direction: u64) -> Observed {
+    match direction {
+        0 => Observed::Ingress,
+        1 => Observed::Egress,
+        _ => Observed::Unknown,
+    }
+}
+
+/// Fills in type and code of ICMP where the port is not there that often says them.
+#[expect(clippy::cast_possible_truncation, reason = "a field wider than its element keeps the low octets")]
+fn icmp(row: &DataRow<'_>, flow: &mut FlowRecord) {
+    let n = |slot: Slot| row.number(slot as usize);
     if flow.destination_port == 0 && matches!(flow.protocol, 1 | 58) {
         flow.destination_port = match n(Slot::IcmpTypeCode) {
             0 => (n(Slot::IcmpType) << 8 | n(Slot::IcmpCode)) as u16,
             type_and_code => type_and_code as u16,
         };
     }
-    // An interval of 0 says nothing; sampler 0 is none.
-    flow.sampler = match (SamplingRate::new(n(Slot::Interval), 1, RateSource::Record), n(Slot::Sampler)) {
+}
+
+/// The interval that a record states, or the sampler that it names. An interval of 0 says nothing; sampler 0 is none.
+fn stated_sampler(row: &DataRow<'_>) -> SamplerRef {
+    let n = |slot: Slot| row.number(slot as usize);
+    match (SamplingRate::new(n(Slot::Interval), 1, RateSource::Record), n(Slot::Sampler)) {
         (Some(rate), _) => SamplerRef::Stated(rate),
         (None, 0) => SamplerRef::Unnamed,
         (None, sampler) => SamplerRef::Named(sampler),
-    };
+    }
 }
 
 /// What a record says of its own sampling, if anything. What can be read in two ways is a sampler 0, which nobody can

@@ -3,7 +3,7 @@
 use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
-use super::plan::{Counter, DataRow, Plan};
+use super::plan::{Counter, DataRow, Plan, Sums};
 use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::{Key, Times};
@@ -228,22 +228,12 @@ impl Work<'_> {
         (count, leftover(set, at))
     }
 
-    /// Records that are one flow each, without variable lengths: the common case, in one tight loop.
+    /// Records that are one flow each, without variable lengths: the common case.
     fn simple_flows(&mut self, plan: &Plan, context: &Context, set: Piece<'_>, count: usize) {
-        let length = plan.layout.length();
-        let exporter = self.exporter;
         let from = self.out.records.len();
-        let (mut octets, mut packets, mut clamped, mut all_bits) = (0_u64, 0_u64, 0_u64, 0_u64);
-        // An iterator of known length fills the vector in place.
-        self.out.records.extend((0..count).map(|n| {
-            let row = plan.layout.row(set.data, set.at + n * length);
-            let (flow, moved) = plan.flow(context, exporter, &row);
-            octets = octets.wrapping_add(flow.octets.as_u64());
-            packets = packets.wrapping_add(flow.packets.as_u64());
-            all_bits |= flow.octets.as_u64() | flow.packets.as_u64();
-            clamped += u64::from(moved);
-            flow
-        }));
+        let records = (set.data, set.at);
+        let Sums { octets, packets, all_bits, clamped } =
+            plan.flows(context, self.exporter, records, count, &mut self.out.records);
         self.counts.records += count as u64;
         if all_bits < IMPLAUSIBLE {
             self.counts.flows_emitted += count as u64;

@@ -18,12 +18,8 @@ use super::schema;
 use super::series::{Numbers, Row, Rows};
 use crate::ids::Position;
 
-/// Rows of one statement on PostgreSQL. Columns go as arrays, so their number is not bounded by that of parameters.
-#[cfg(feature = "postgres")]
-const POSTGRES_BATCH_ROWS: usize = 16_384;
-
 /// Rows of one statement on SQLite. Half of what a row on its own costs is beginning and ending the statement.
-const SQLITE_BATCH_ROWS: usize = 64;
+const SQLITE_BATCH_ROWS: usize = 128;
 
 /// A commit that the server may or may not have made: the connection broke before its answer came.
 pub(super) struct InDoubt {
@@ -186,15 +182,15 @@ macro_rules! put_checkpoints {
     };
 }
 
-/// Up to which bucket which customer's usage is closed, where that concerns any of these rows (by bucket, ascending). It
-/// is read inside the flush's transaction, so that no closing can come between.
+/// Up to which bucket which customer's usage is closed, where that concerns any of these rows. It is read inside the
+/// flush's transaction, so that no closing can come between.
 macro_rules! closed {
-    ($connection:expr, $usage:expr) => {{
+    ($connection:expr, $rows:expr) => {{
         use schema::closed::dsl as d;
         let newest: QueryResult<Option<i64>> =
             d::closed.select(diesel::dsl::max(d::until)).first($connection);
-        match (newest, $usage.first()) {
-            (Ok(Some(newest)), Some(Row([first, ..]))) if *first < newest => {
+        match (newest, $rows.first_bucket()) {
+            (Ok(Some(newest)), Some(first)) if first < newest => {
                 d::closed.select((d::customer, d::until)).load::<(i64, i64)>($connection)
             }
             (Ok(_), _) => Ok(Vec::new()),
@@ -237,11 +233,12 @@ impl Ledger {
                 transaction = Some(diesel::select(txid_current()).get_result::<i64>(c)?);
                 advance_sources!(c, &advances);
                 number_series!(c, usage);
-                let rows = usage.number();
-                let (rows, late) = super::late::split(&closed!(c, rows)?, rows);
-                for batch in rows.chunks(POSTGRES_BATCH_ROWS) {
-                    upsert_postgres(c, batch)?;
-                }
+                let closed = closed!(c, usage)?;
+                let mut late = Vec::new();
+                usage.for_each_piece(|rows| {
+                    let rows = super::late::split(&closed, rows, &mut late);
+                    if rows.is_empty() { Ok(()) } else { upsert_postgres(c, &rows) }
+                })?;
                 for statement in super::late::upserts(&late) {
                     diesel::sql_query(statement).execute(c)?;
                 }
@@ -252,15 +249,10 @@ impl Ledger {
                 begun = Some(asked.elapsed());
                 advance_sources!(c, &advances);
                 number_series!(c, usage);
-                let rows = usage.number();
-                let (rows, late) = super::late::split(&closed!(c, rows)?, rows);
-                let (batches, rest) = rows.as_chunks::<SQLITE_BATCH_ROWS>();
-                for batch in batches {
-                    UpsertUsage(batch).execute(c)?;
-                }
-                for row in rest {
-                    UpsertUsage(core::array::from_ref(row)).execute(c)?;
-                }
+                let closed = closed!(c, usage)?;
+                let mut late = Vec::new();
+                usage
+                    .for_each_piece(|rows| upsert_sqlite(c, &super::late::split(&closed, rows, &mut late)))?;
                 for statement in super::late::upserts(&late) {
                     diesel::sql_query(statement).execute(c)?;
                 }
@@ -365,7 +357,7 @@ impl CheckpointScope {
 }
 
 /// The rows as they are stored, once it is certain that they are what the totals say.
-fn checked_usage(flush: &Flush, known: &Numbers) -> Result<Rows, Error> {
+fn checked_usage<'a>(flush: &'a Flush, known: &Numbers) -> Result<Rows<'a>, Error> {
     let (mut octets, mut packets) = (0_u128, 0_u128);
     for row in &flush.usage {
         octets += u128::from(row.sums.octets);
@@ -457,27 +449,55 @@ const ACCUMULATE: &str = " ON CONFLICT (bucket, customer, series) DO UPDATE SET 
     squares_high = CASE WHEN usage_row.squares_high > 9223372036854775807 - excluded.squares_high \
         THEN 9223372036854775807 ELSE usage_row.squares_high + excluded.squares_high END";
 
-/// The upsert of `N` rows on SQLite. A query type of its own, because diesel prepares `sql_query` anew each time, while
-/// a query with a static id is prepared once a connection: the number of rows is part of the type.
-struct UpsertUsage<'a, const N: usize>(&'a [Row; N]);
+/// The upsert of many rows on SQLite.
+fn upsert_sqlite(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), Error> {
+    for rows in rows.chunk_by(|a, b| a.bucket() == b.bucket()) {
+        let (batches, rest) = rows.as_chunks::<SQLITE_BATCH_ROWS>();
+        for batch in batches {
+            if batch.iter().any(Row::has_squares) {
+                UpsertUsage::<_, true>(batch).execute(connection)?;
+            } else {
+                UpsertUsage::<_, false>(batch).execute(connection)?;
+            }
+        }
+        for row in rest {
+            UpsertUsage::<_, true>(core::array::from_ref(row)).execute(connection)?;
+        }
+    }
+    Ok(())
+}
 
-impl<const N: usize> QueryId for UpsertUsage<'_, N> {
-    type QueryId = UpsertUsage<'static, N>;
+/// The upsert of `N` rows of one bucket on SQLite, whose squares are 0 where not `SQUARES`: each number that is bound
+/// costs as much as storing it. A query type of its own, because diesel prepares `sql_query` anew each time, while a
+/// query with a static id is prepared once a connection: what the text depends on is part of the type.
+struct UpsertUsage<'a, const N: usize, const SQUARES: bool>(&'a [Row; N]);
+
+impl<const N: usize, const SQUARES: bool> QueryId for UpsertUsage<'_, N, SQUARES> {
+    type QueryId = UpsertUsage<'static, N, SQUARES>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<const N: usize> QueryFragment<Sqlite> for UpsertUsage<'_, N> {
+impl<const N: usize, const SQUARES: bool> QueryFragment<Sqlite> for UpsertUsage<'_, N, SQUARES> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(INSERT);
-        out.push_sql("VALUES ");
-        for (at, Row(columns)) in self.0.iter().enumerate() {
-            for (column, number) in columns.iter().enumerate() {
-                out.push_sql(match (at, column) {
-                    (0, 0) => "(",
-                    (_, 0) => "), (",
-                    _ => ", ",
-                });
+        for (at, Row([bucket, others @ .., low, high])) in self.0.iter().enumerate() {
+            if at == 0 {
+                out.push_sql("VALUES (");
+                out.push_bind_param::<BigInt, _>(bucket)?;
+            } else {
+                out.push_sql("), (?1");
+            }
+            for number in others {
+                out.push_sql(", ");
                 out.push_bind_param::<BigInt, _>(number)?;
+            }
+            if SQUARES {
+                out.push_sql(", ");
+                out.push_bind_param::<BigInt, _>(low)?;
+                out.push_sql(", ");
+                out.push_bind_param::<BigInt, _>(high)?;
+            } else {
+                out.push_sql(", 0, 0");
             }
         }
         out.push_sql(")");
@@ -486,7 +506,10 @@ impl<const N: usize> QueryFragment<Sqlite> for UpsertUsage<'_, N> {
     }
 }
 
-impl<C: LoadConnection<Backend = Sqlite>, const N: usize> RunQueryDsl<C> for UpsertUsage<'_, N> {}
+impl<C: LoadConnection<Backend = Sqlite>, const N: usize, const SQUARES: bool> RunQueryDsl<C>
+    for UpsertUsage<'_, N, SQUARES>
+{
+}
 
 /// The upsert of many rows on PostgreSQL: one array a column.
 #[cfg(feature = "postgres")]

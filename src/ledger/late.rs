@@ -27,15 +27,15 @@ const BATCH: usize = 64;
 /// A row that came late, with the first bucket of the period that was open then.
 pub(super) type Late = (i64, Row);
 
-/// Takes the rows of closed buckets out of `rows`. `closed` is by customer, and empty where nothing is closed that
-/// concerns these rows.
-pub(super) fn split<'a>(closed: &[(i64, i64)], rows: &'a [Row]) -> (Cow<'a, [Row]>, Vec<Late>) {
+/// The `rows` without those of closed buckets, which go to `late`. `closed` is by customer, and empty where nothing is
+/// closed that concerns these rows.
+pub(super) fn split<'a>(closed: &[(i64, i64)], rows: &'a [Row], late: &mut Vec<Late>) -> Cow<'a, [Row]> {
     if closed.is_empty() {
-        return (Cow::Borrowed(rows), Vec::new());
+        return Cow::Borrowed(rows);
     }
     let closed: HashMap<i64, i64> = closed.iter().copied().collect();
     let others = closed.get(&EVERYBODY_ELSE).copied();
-    let (mut open, mut late) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut open = Vec::with_capacity(rows.len());
     for row in rows {
         let Row([bucket, customer, ..]) = row;
         match closed.get(customer).copied().or(others) {
@@ -43,7 +43,7 @@ pub(super) fn split<'a>(closed: &[(i64, i64)], rows: &'a [Row]) -> (Cow<'a, [Row
             _ => open.push(*row),
         }
     }
-    (Cow::Owned(open), late)
+    Cow::Owned(open)
 }
 
 /// The statements that add late rows to those that are there. All values are integers.

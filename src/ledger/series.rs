@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 
 use super::error::Error;
 use super::registers::storable;
-use crate::usage::{BUCKET_SECONDS, UsageKey, UsageRow};
+use crate::ids::CustomerId;
+use crate::usage::{BUCKET_SECONDS, BucketStart, UsageKey, UsageRow};
 
 /// Series that are remembered, at most: an exporter that tells another rate with each record does not make this grow.
 const REMEMBERED: usize = 1 << 16;
@@ -47,7 +48,7 @@ pub(super) struct Numbers(HashMap<Series, i64, FixedState>);
 
 impl Numbers {
     /// Remembers what a committed transaction used.
-    pub(super) fn remember(&mut self, rows: &Rows) {
+    pub(super) fn remember(&mut self, rows: &Rows<'_>) {
         if self.0.len() > REMEMBERED {
             self.0.clear();
         }
@@ -66,53 +67,67 @@ impl Numbers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row(pub(super) [i64; 8]);
 
+impl Row {
+    /// The start of its bucket.
+    pub(super) const fn bucket(&self) -> i64 {
+        self.0[0]
+    }
+
+    /// True where its squares are not 0: it is of sampled records.
+    pub(super) const fn has_squares(&self) -> bool {
+        self.0[6] | self.0[7] != 0
+    }
+}
+
 /// The column of the series.
 const SERIES: usize = 2;
 
+/// Rows that are stored together, where customers have few each: few enough to stay near.
+const PIECE: usize = 1 << 15;
+
 /// The rows of a flush on their way into the ledger.
-#[derive(Default)]
-pub(super) struct Rows {
-    /// In the order of the key. Until [`Rows::number`], a row's series is a place in `series`.
-    rows: Vec<Row>,
+pub(super) struct Rows<'a> {
+    /// In the order of the key.
+    usage: &'a [UsageRow],
+    /// By row: the place of its series.
+    places: Vec<u32>,
     /// Each once.
     series: Vec<Series>,
     /// What is known of their numbers.
     numbers: Vec<Option<i64>>,
 }
 
-impl Rows {
-    /// As they are stored.
+impl<'a> Rows<'a> {
+    /// Sees to it that all can be stored as they are.
     ///
     /// # Errors
-    /// [`Error::Range`] where a row cannot be stored as it is.
-    pub(super) fn new(usage: &[UsageRow], known: &Numbers) -> Result<Self, Error> {
-        let mut places = HashMap::<Series, i64, FixedState>::default();
-        let mut all = Self { rows: Vec::with_capacity(usage.len()), ..Self::default() };
-        let square = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX);
-        for UsageRow { key, sums } in usage {
+    /// [`Error::Range`] where one cannot.
+    pub(super) fn new(usage: &'a [UsageRow], known: &Numbers) -> Result<Self, Error> {
+        let mut places = HashMap::<Series, u32, FixedState>::default();
+        let (mut series, mut numbers) = (Vec::new(), Vec::new());
+        let place = |UsageRow { key, sums }: &UsageRow| {
             // Months are found by their buckets; one that is between two would belong to none.
             if key.bucket.0.rem_euclid(BUCKET_SECONDS) != 0 {
                 return Err(Error::Range("a bucket that does not begin at a multiple of 300 seconds"));
             }
-            let series = Series::of(key);
+            storable(sums.octets, "octets of more than 63 bits")?;
+            storable(sums.packets, "packets of more than 63 bits")?;
+            storable(sums.flows, "flows of more than 63 bits")?;
+            let own = Series::of(key);
             let next = places.len();
-            let place = *places.entry(series).or_insert_with(|| {
-                all.series.push(series);
-                all.numbers.push(known.0.get(&series).copied());
-                i64::try_from(next).expect("a series takes memory")
-            });
-            all.rows.push(Row([
-                key.bucket.0,
-                i64::from(key.customer.0),
-                place,
-                storable(sums.octets, "octets of more than 63 bits")?,
-                storable(sums.packets, "packets of more than 63 bits")?,
-                storable(sums.flows, "flows of more than 63 bits")?,
-                square(sums.squares_low),
-                square(sums.squares_high),
-            ]));
-        }
-        Ok(all)
+            Ok(*places.entry(own).or_insert_with(|| {
+                series.push(own);
+                numbers.push(known.0.get(&own).copied());
+                u32::try_from(next).expect("memory holds fewer than 2^32 series")
+            }))
+        };
+        let places = usage.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Self { usage, places, series, numbers })
+    }
+
+    /// The first bucket.
+    pub(super) fn first_bucket(&self) -> Option<i64> {
+        self.usage.first().map(|row| row.key.bucket.0)
     }
 
     /// The series whose numbers are not known, and where the numbers go.
@@ -120,16 +135,46 @@ impl Rows {
         self.series.iter().zip(&mut self.numbers).filter(|(_, number)| number.is_none())
     }
 
-    /// The rows with the numbers of their series, in the order of the table. To be called once, when all are known.
-    pub(super) fn number(&mut self) -> &[Row] {
-        for Row(columns) in &mut self.rows {
-            let place = usize::try_from(columns[SERIES]).expect("it is a place");
-            columns[SERIES] = self.numbers[place].expect("each series has a number by now");
+    /// Shows `take` the rows with the numbers of their series, in the order of the table: piece by piece, since a flush
+    /// may have a million. To be called when all numbers are known.
+    ///
+    /// # Errors
+    /// That of `take`, at the first one.
+    pub(super) fn for_each_piece(
+        &self,
+        mut take: impl FnMut(&[Row]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut piece = Vec::with_capacity(PIECE.min(self.usage.len()));
+        let mut rows = self.usage.iter().zip(&self.places);
+        for own in self.usage.chunk_by(|a, b| customer_in_bucket(a) == customer_in_bucket(b)) {
+            let from = piece.len();
+            piece.extend(rows.by_ref().take(own.len()).map(|(row, place)| self.row(row, *place)));
+            // Only the rows of one customer in one bucket may be out of order.
+            piece[from..].sort_unstable_by_key(|Row(columns)| columns[SERIES]);
+            if piece.len() >= PIECE {
+                take(&piece)?;
+                piece.clear();
+            }
         }
-        // Only the rows of one customer in one bucket may be out of order.
-        for own in self.rows.chunk_by_mut(|Row(a), Row(b)| a[..SERIES] == b[..SERIES]) {
-            own.sort_unstable_by_key(|Row(columns)| columns[SERIES]);
-        }
-        &self.rows
+        take(&piece)
     }
+
+    fn row(&self, UsageRow { key, sums }: &UsageRow, place: u32) -> Row {
+        // What was found storable has 63 bits; sums of squares stop there.
+        let number = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX);
+        Row([
+            key.bucket.0,
+            i64::from(key.customer.0),
+            self.numbers[place as usize].expect("each series has a number by now"),
+            number(sums.octets),
+            number(sums.packets),
+            number(sums.flows),
+            number(sums.squares_low),
+            number(sums.squares_high),
+        ])
+    }
+}
+
+fn customer_in_bucket(row: &UsageRow) -> (BucketStart, CustomerId) {
+    (row.key.bucket, row.key.customer)
 }
