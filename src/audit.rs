@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::CustomerId;
 use crate::invoice::issue::postings;
-use crate::invoice::{Invoice, json};
-use crate::ledger::records::StoredInvoice;
+use crate::invoice::{Invoice, TariffRef, json};
+use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::records::books::{
     AccountKind, Closure, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
 };
@@ -319,6 +319,7 @@ fn documents(
     }
     let issues: HashMap<&str, &Issue> = issues.iter().map(|issue| (issue.number.as_str(), issue)).collect();
     let (mut lines, mut finals, mut gross) = (0_i128, 0_i128, BTreeMap::<&str, i128>::new());
+    let mut firsts: Firsts<'_> = BTreeMap::new();
     for stored in invoices {
         let number = &stored.number;
         if hex(&Sha256::digest(stored.document.as_bytes())) != stored.sha256 {
@@ -348,12 +349,50 @@ fn documents(
         if versions.iter().find(known).is_none() {
             tariffs.differs(format!("{number} names a tariff version that is not kept"));
         }
+        if let Some(issue) = issues.get(number.as_str())
+            && !issue.is_credit
+        {
+            let of = (stored.period.clone(), stored.customer.clone());
+            let earliest = firsts.entry(of).or_insert((issue.entry, number, invoice.tariff.clone()));
+            if issue.entry < earliest.0 {
+                *earliest = (issue.entry, number, invoice.tariff);
+            }
+        }
     }
+    as_closed(ledger, &firsts, &mut tariffs)?;
     check.figure("invoices", invoices.len() as i128);
     check.figure("lines", lines);
     check.figure("issued", finals);
     tariffs.figure("versions", versions.len() as i128);
     Ok((check, tariffs))
+}
+
+/// The first invoice of each period and customer: its entry, number and tariff version.
+type Firsts<'a> = BTreeMap<(String, String), (u64, &'a str, TariffRef)>;
+
+/// The first invoice of a period was rated by the version that the period was closed with. Those that took its place were
+/// rated again on purpose.
+fn as_closed(ledger: &mut Ledger, firsts: &Firsts<'_>, check: &mut Check) -> Result<(), Error> {
+    let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
+    let mut closed: HashMap<(String, &str), (String, i64)> = HashMap::new();
+    for (_, Closure { period, customer, tariff, tariff_version, .. }) in ledger.closures(None)? {
+        let Some(name) = names.get(&customer) else { continue };
+        closed.insert((period, name), (tariff, tariff_version));
+    }
+    for ((period, customer), (_, number, tariff)) in firsts {
+        match closed.get(&(period.clone(), customer.as_str())) {
+            None => check.differs(format!("{number} is of {period}, which was not closed for its customer")),
+            Some((id, version)) if *version > 0 && (*id != tariff.id || *version != tariff.version) => {
+                check.differs(format!(
+                    "{number} was rated by version {} of tariff `{}`, and {period} was closed with version {version} of \
+                     `{id}`",
+                    tariff.version, tariff.id
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The entry of an issued document has its hash and its amounts; its state is what the books say.

@@ -16,6 +16,7 @@ pub mod html;
 pub mod issue;
 pub mod json;
 pub mod kinds;
+pub mod pins;
 pub mod plaintext_accounting;
 pub mod plan;
 pub mod run;
@@ -237,6 +238,8 @@ pub struct Quality {
     /// Flow records that sequence numbers say were lost on the way from the exporters; `None` where not known.
     /// Nothing is billed for them.
     pub lost_records: Option<u64>,
+    /// The period had not ended when it was made: more is going to be used, and it cannot become final.
+    pub provisional: bool,
 }
 
 /// An invoice.
@@ -407,6 +410,7 @@ fn quality(volume: &Volume) -> Quality {
             })
             .collect(),
         lost_records: None,
+        provisional: false,
     }
 }
 
