@@ -17,7 +17,7 @@ use crate::invoice::issue::postings;
 use crate::invoice::{Invoice, TariffRef, json};
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::records::books::{
-    AccountKind, Closure, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
+    AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
 };
 use crate::ledger::{Error, Ledger, Part};
 use crate::usage::BucketStart;
@@ -83,10 +83,15 @@ pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
     let conservation = conservation(ledger, &books, raw)?;
     let invoices = ledger.invoices(None, None)?;
     let issues = ledger.issues()?;
-    let closed = closed(ledger, &books)?;
+    let mut closed = closed(ledger, &books)?;
+    bounds(ledger, &mut closed)?;
+    let mut guards = Check::new("guards");
+    let (triggers, missing) = ledger.guards()?;
+    guards.figure("triggers", triggers as i128);
+    missing.into_iter().for_each(|what| guards.differs(what));
     let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
     let numbers = numbers(&invoices, &issues);
-    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain])
+    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain, guards])
 }
 
 /// Octets and packets, raw.
@@ -300,6 +305,48 @@ fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
     check.figure("periods", periods.len() as i128);
     check.figure("customers_periods", closures.len() as i128);
     Ok(check)
+}
+
+/// Up to where usage is closed is what was decided, and decisions are as they were.
+fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let (decisions, wrong) = ledger.decisions()?;
+    wrong.into_iter().for_each(|what| check.differs(what));
+    let mut decided: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut closings = 0_i128;
+    for decision in decisions.iter().filter(|decision| decision.kind == DecisionKind::Close) {
+        decided.insert(decision.customer, decision.bucket.0);
+        closings += 1;
+    }
+    let closed = ledger.closed()?;
+    let own = closed.customers().chain(closed.others().map(|until| (0, until)));
+    let found: BTreeMap<u32, i64> = own.map(|(customer, until)| (customer, until.0)).collect();
+    if closings == 0 {
+        // Closed before decisions were kept: what was sealed tells.
+        for (_, closure) in ledger.closures(None)? {
+            let until = decided.entry(closure.customer).or_insert(closure.until.0);
+            *until = closure.until.0.max(*until);
+        }
+        if let Some(reserved) = decided.get(&CustomerId::RESERVED[0].0.0).copied() {
+            decided.insert(0, reserved);
+        }
+    }
+    check.figure("closings", closings);
+    for customer in decided.keys().chain(found.keys()).copied().collect::<BTreeSet<u32>>() {
+        let (decided, found) = (decided.get(&customer).copied(), found.get(&customer).copied());
+        if decided != found {
+            let instant = |until: Option<i64>| {
+                let shown = until.map(|until| crate::period::rfc3339(BucketStart(until).start()));
+                shown.unwrap_or_else(|| "nothing".to_owned())
+            };
+            let of = if customer == 0 { "everybody else".to_owned() } else { format!("customer {customer}") };
+            check.differs(format!(
+                "usage of {of} is closed up to {}, and what was decided is {}",
+                instant(found),
+                instant(decided)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Each document adds up, has its hash, is in the books with what it says, and names a tariff version that is kept.

@@ -344,6 +344,7 @@ mod tests {
     use crate::flow::{Direction, Family};
     use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
     use crate::ledger::Url;
+    use crate::ledger::records::books::Actor;
     use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind, UsageFilter};
     use crate::units::SamplingRate;
     use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
@@ -505,6 +506,20 @@ mod tests {
         ground.customer = Some("campus");
         assert_eq!(rows(&ground.simulate(&per_gb).expect("runs").priced), row("642.00", "600.00", "-42.00"));
         assert_eq!(drafts(&mut ledger), before, "nothing is kept");
+
+        // 1000 GB that come late for March: 31.00 more by the one, 31.00 by the other, and 50.00 by the third.
+        come_late(&mut ledger, "01", APRIL, 1_772_319_600 + 864_000, 1_000);
+        let mut ground = Ground {
+            ledger: &mut ledger,
+            network: &network,
+            period: march(),
+            customer: None,
+            now: UnixMillis(0),
+        };
+        let simulated = ground.simulate(&next).expect("runs");
+        assert_eq!(rows(&simulated.priced), row("673.00", "743.00", "70.00"));
+        let replayed = ground.replay(&active, &per_gb).expect("runs");
+        assert_eq!(rows(&replayed.priced), row("673.00", "650.00", "-23.00"));
     }
 
     fn drafts(ledger: &mut Ledger) -> Vec<(String, String)> {
@@ -646,6 +661,20 @@ mod tests {
         assert_eq!(of("regional-isp"), ("campus idle".into(), String::new()));
         assert_eq!(of("ny"), ("idle".into(), "campus".into()), "hours are lost only where they are used");
         assert_eq!(of("m15"), (String::new(), "campus idle".into()));
+
+        // An operator accepts that of campus, and says why.
+        let network = with("m15");
+        let kinds = link_kinds(&mut ledger, &network, UnixMillis::from_seconds(APRIL - 9000)).expect("kinds");
+        let all = tariffs::understand(&ledger.tariff_versions(None).expect("reads")).expect("understood");
+        let found = seams::of(&mut ledger, (&kinds, &all), "campus", march()).expect("reads");
+        let (number, seam) = found.expect("a seam");
+        let ann = Actor { by: "ann", at: 7 };
+        ledger.accept_seam(number, (seam.ends, seam.begins), "agreed by letter", ann).expect("keeps");
+        let outcome = made(&mut ledger, &network, APRIL - 9000).expect("runs");
+        assert_eq!(outcome.invoices.len(), 1);
+        assert_eq!((&*outcome.invoices[0].customer.name, &*outcome.problems[0].customer), ("campus", "idle"));
+        let decisions = ledger.decisions().expect("reads").0;
+        assert_eq!((&*decisions[0].reason, &*decisions[0].by), ("agreed by letter", "ann"));
     }
 
     /// Usage of campus that comes after the buckets before `closed` were closed.
@@ -653,7 +682,8 @@ mod tests {
         let mut row = None;
         ledger.for_each_usage(&UsageFilter::default(), &mut |any| row = Some(any)).expect("reads");
         let mut row = row.expect("campus has usage");
-        ledger.close(&[(Some(row.key.customer.0), BucketStart(closed))]).expect("closes");
+        let ann = Actor { by: "ann", at: 0 };
+        ledger.close(&[(Some(row.key.customer.0), BucketStart(closed))], ann).expect("closes");
         row.key.bucket = BucketStart(bucket);
         row.sums.octets = gigabytes * 1_000_000_000;
         let source = ledger.source(SourceKind::Capture, source).expect("a source");

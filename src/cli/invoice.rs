@@ -164,8 +164,7 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
             let name = if foremost.contains(&at) {
                 invoice::file_name(&stored.period, &stored.customer, format.as_str())
             } else {
-                let of = format!("{}-{}", stored.customer, stored.number);
-                invoice::file_name(&stored.period, &of, format.as_str())
+                invoice::file_name_of(&stored.period, &stored.customer, &stored.number, format.as_str())
             };
             let path = dir.join(name);
             let mut partial = path.clone().into_os_string();

@@ -298,7 +298,7 @@ fn close(
     actor: Actor<'_>,
 ) -> Result<(), Failure> {
     let planned = planned(ledger, drafts)?;
-    period::close(ledger, period, &planned, false)?;
+    period::close(ledger, period, &planned, false, actor)?;
     period::seal(ledger, period, &planned, actor)?;
     Ok(())
 }

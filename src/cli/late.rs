@@ -173,7 +173,7 @@ fn customer(
         };
         let (mut without, mut with) = (rated(before)?, rated(both)?);
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
-            return Ok(Err(format!("late usage of {period}: {}", problem.reason)));
+            return Ok(Err(format!("late usage of {period}: {}", problem.reason.in_full())));
         }
         let Some(with) = with.invoices.pop() else {
             return Ok(Err(format!("late usage of {period} is of no invoice")));
@@ -188,7 +188,15 @@ fn customer(
         let mut lines = String::new();
         late.iter().for_each(|row| push_usage_line(&mut lines, row));
         let root = digest(&lines);
-        if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root) {
+        let by = inputs.tariffs.iter().find(|tariff| {
+            tariff.id == with.tariff.id && tariff.version == with.tariff.version
+        });
+        let named = |charge: &str| {
+            let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
+            Some(rule.description.clone())
+        };
+        if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root, named)
+        {
             return Ok(Err(format!("late usage of {period}: {error}")));
         }
     }

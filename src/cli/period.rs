@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Cell, Format};
-use super::{Cli, Failure, billing, billing_ledger, tariff};
+use super::{Cli, Failure, billing, billing_ledger, seams, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::ids::CustomerId;
@@ -29,6 +29,8 @@ const DAY_SECONDS: i64 = 86_400;
 pub enum PeriodVerb {
     /// Close a period that has ended: its usage does not change any more, and what comes late is carried into the next
     Close(CloseArgs),
+    /// Accept that a customer's period does not begin where the one before ended; who and why stays in the ledger
+    AcceptSeam(SeamArgs),
     /// Up to when usage is closed, by customer
     List {
         /// How rows are printed
@@ -55,6 +57,23 @@ pub struct CloseArgs {
     /// How rows are printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+/// `period accept-seam`.
+#[derive(Args, Debug)]
+pub struct SeamArgs {
+    /// The month in which the period after the seam begins, YYYY-MM
+    #[arg(long)]
+    period: Period,
+    /// The customer
+    #[arg(long)]
+    customer: String,
+    /// Why
+    #[arg(long)]
+    reason: String,
+    /// Who does it [default: the user's name]
+    #[arg(long)]
+    by: Option<String>,
 }
 
 /// Does what the verb says.
@@ -84,12 +103,43 @@ pub(super) fn run(verb: &PeriodVerb, cli: &Cli, out: &mut dyn Write) -> Result<(
             ];
             Ok(output::summary(out, args.format, &columns, &row)?)
         }
+        PeriodVerb::AcceptSeam(args) => {
+            let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+            let by = args.by.clone().unwrap_or_else(billing::user);
+            accept_seam(&mut ledger, &config, args, Actor { by: &by, at: daemon::now_ms() }, out)
+        }
         PeriodVerb::List { format } => list(&mut cli.ledger()?, *format, out),
     }
 }
 
 fn count(n: usize) -> Cell {
     Cell::Integer(i128::try_from(n).unwrap_or(i128::MAX))
+}
+
+/// `period accept-seam`: exactly the seam that there is now; another one asks again.
+fn accept_seam(
+    ledger: &mut Ledger,
+    config: &Config,
+    args: &SeamArgs,
+    actor: Actor<'_>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let SeamArgs { period, customer, reason, .. } = args;
+    if reason.trim().is_empty() {
+        return Err(Failure::Usage("error: --reason: say why".to_owned()));
+    }
+    if !config.network.customers.iter().any(|rule| rule.name == *customer) {
+        return Err(Failure::Usage(format!("error: there is no customer `{customer}`")));
+    }
+    let spans = Spans::load(ledger, config, UnixMillis(actor.at))?;
+    let found = seams::of(ledger, (&spans.kinds, &spans.tariffs), customer, *period);
+    let Some((number, seam)) = found.map_err(Failure::Failed)? else {
+        return Err(Failure::said(format!("{period} of `{customer}` begins where the period before ended")));
+    };
+    ledger.accept_seam(number, (seam.ends, seam.begins), reason, actor)?;
+    let [ends, begins] = [seam.ends, seam.begins].map(|bucket| crate::period::rfc3339(bucket.start()));
+    let times = if seam.ends < seam.begins { "never" } else { "twice" };
+    Ok(writeln!(out, "accepted: usage of `{customer}` between {ends} and {begins} is billed {times}")?)
 }
 
 /// What is to be closed.
@@ -169,7 +219,7 @@ pub(super) fn close_due(
         return Err(Failure::said(format!("{period}: {}", waiting.join("\n"))));
     }
     let settled = settled(ledger)?;
-    close(ledger, period, &planned, everybody)?;
+    close(ledger, period, &planned, everybody, actor)?;
     // Before it is sealed: what is sealed is in the books.
     let entered = enter_octets(ledger, &planned, settled, actor)?;
     let sealed = seal(ledger, period, &planned, actor)?;
@@ -295,13 +345,14 @@ pub(super) fn close(
     period: Period,
     planned: &[Planned],
     everybody: bool,
+    actor: Actor<'_>,
 ) -> Result<(), Failure> {
     let mut bounds: Vec<(Option<u32>, BucketStart)> =
         planned.iter().map(|planned| (Some(planned.customer), planned.span.buckets().1)).collect();
     if everybody {
         bounds.push((None, utc_month(period).buckets().1));
     }
-    Ok(ledger.close(&bounds)?)
+    Ok(ledger.close(&bounds, actor)?)
 }
 
 /// Seals periods that are closed; how many were not sealed before.

@@ -13,7 +13,7 @@ use super::run::Inputs;
 use crate::classify::rules::{CustomerRule, Validity};
 use crate::ids::CustomerId;
 use crate::period::{AnchorDay, Period, Span, Zone, rfc3339, utc_date};
-use crate::rate::tariff::Tariff;
+use crate::rate::tariff::{Tariff, Unit};
 use crate::rate::usage::PeriodUsage;
 use crate::rate::version::{self, Days};
 use crate::rate::{Part, Presence, Term};
@@ -62,6 +62,11 @@ impl Planned<'_> {
             slots.push(Slot { from, to, bands: Arc::default(), tariff: None, is_before: false });
         }
         slots
+    }
+
+    /// The units of the last part of the period before, and of the first of the period.
+    pub(super) fn units(&self) -> Option<(Unit, Unit)> {
+        Some((self.before.last()?.tariff.unit, self.parts.first()?.tariff.unit))
     }
 
     /// The parts of the period, with what was used in them.
@@ -237,7 +242,7 @@ fn whole<'k>(
 #[error(
     "by tariff `{before}` the period before ends at {}, and by `{after}` this one begins at {}: what lies between would be \
      billed {}; before this period ends, let `tariff` be `{before}` again and give the change a date in `tariffs`, on a day \
-     on which periods of both begin, between tariffs of one time zone",
+     on which periods of both begin, between tariffs of one time zone; or let it be so with `fluxoscope period accept-seam`",
     rfc3339(.ends.start()), rfc3339(.begins.start()), times(.ends, .begins)
 )]
 pub struct Seam {

@@ -314,6 +314,7 @@ fn the_dialects_declare_the_same_tables() {
             "closed",
             "closure",
             "config_version",
+            "decision",
             "delivery",
             "entry",
             "hold_chunk",
@@ -344,6 +345,13 @@ fn the_dialects_declare_the_same_tables() {
         names
     };
     assert_eq!(folders("sqlite"), folders("postgres"));
+    #[cfg(feature = "postgres")]
+    for (text, folder) in guards::POSTGRES_TEXTS.iter().zip(folders("postgres")) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/postgres").join(folder).join("up.sql");
+        assert_eq!(*text, std::fs::read_to_string(file).unwrap());
+    }
+    #[cfg(feature = "postgres")]
+    assert_eq!(guards::POSTGRES_TEXTS.len(), folders("postgres").len());
 }
 
 /// What the databases themselves say after migrating is what the text declares, in both.
