@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use crate::ids::CustomerId;
 use crate::invoice::issue::postings;
 use crate::invoice::{Invoice, TariffRef, json};
-use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::records::books::{
     AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
 };
+use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger, Part};
 use crate::usage::BucketStart;
 
@@ -309,7 +309,17 @@ fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
 
 /// Up to where usage is closed is what was decided, and decisions are as they were.
 fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
-    let (decisions, wrong) = ledger.decisions()?;
+    let (mut decisions, mut wrong) = ledger.decisions()?;
+    let mut closed = ledger.closed()?;
+    // A closing in between would be half seen.
+    for _ in 0..READINGS {
+        let (again, now_wrong) = ledger.decisions()?;
+        if again.len() == decisions.len() {
+            break;
+        }
+        (decisions, wrong) = (again, now_wrong);
+        closed = ledger.closed()?;
+    }
     wrong.into_iter().for_each(|what| check.differs(what));
     let mut decided: BTreeMap<u32, i64> = BTreeMap::new();
     let mut closings = 0_i128;
@@ -317,7 +327,6 @@ fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
         decided.insert(decision.customer, decision.bucket.0);
         closings += 1;
     }
-    let closed = ledger.closed()?;
     let own = closed.customers().chain(closed.others().map(|until| (0, until)));
     let found: BTreeMap<u32, i64> = own.map(|(customer, until)| (customer, until.0)).collect();
     if closings == 0 {

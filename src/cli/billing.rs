@@ -352,7 +352,9 @@ pub(super) fn activate(
     }
     if !touched.is_empty() {
         let (closed, way_out) = (tariff::in_words(&touched), tariff::way_out(&touched));
-        eprintln!("warning: these are closed and keep their version:\n{closed}rate them again with {way_out}");
+        eprintln!(
+            "warning: these are closed and keep their version:\n{closed}rate them again with {way_out}"
+        );
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
-use super::tariff::{self as tariffs, Activation, Touched};
 use super::pins::{Reader, Supposed};
+use super::tariff::{self as tariffs, Activation, Touched};
 use super::{late, pins, seams};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
@@ -434,7 +434,10 @@ mod tests {
     fn from_usage_in_the_ledger_to_exported_files() {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut ledger, file, network) = (metered(dir.path()), example(), network());
-        assert!(matches!(tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false), Ok(Activation::New(_))));
+        assert!(matches!(
+            tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false),
+            Ok(Activation::New(_))
+        ));
         let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9), false).expect("the same");
         let Activation::AlreadyActive(first) = again else { panic!("{again:?}") };
         assert_eq!(first.activated_by, "ann");

@@ -200,7 +200,8 @@ fn foremost(invoices: &[StoredInvoice]) -> Result<BTreeSet<usize>, Error> {
 /// The writer's.
 pub fn print(invoice: &Invoice, out: &mut dyn Write) -> std::io::Result<()> {
     let (first, end) = (invoice.span.first_day, invoice.span.end_day);
-    let provisional = if invoice.quality.provisional { ", provisional: the period has not ended" } else { "" };
+    let provisional =
+        if invoice.quality.provisional { ", provisional: the period has not ended" } else { "" };
     writeln!(out, "{} ({}{provisional})", invoice.number, invoice.state.as_str())?;
     writeln!(out, "customer  {}", invoice.customer.name)?;
     writeln!(out, "period    {} ({first} up to {end}, {})", invoice.period, invoice.zone)?;

@@ -258,7 +258,8 @@ fn due(
     let mut waiting = Vec::new();
     for one in &later {
         let of: BTreeSet<&str> = one.customers.iter().map(String::as_str).collect();
-        let is_it = |invoice: &Invoice| invoice.span.to == one.ends && of.contains(invoice.customer.name.as_str());
+        let is_it =
+            |invoice: &Invoice| invoice.span.to == one.ends && of.contains(invoice.customer.name.as_str());
         let found = opened.iter().find(|(_, invoice)| is_it(invoice));
         let period = found.map(|(_, invoice)| invoice.period.to_string()).unwrap_or_default();
         waiting.push(format!("{period}: {one}"));

@@ -188,9 +188,10 @@ fn customer(
         let mut lines = String::new();
         late.iter().for_each(|row| push_usage_line(&mut lines, row));
         let root = digest(&lines);
-        let by = inputs.tariffs.iter().find(|tariff| {
-            tariff.id == with.tariff.id && tariff.version == with.tariff.version
-        });
+        let by = inputs
+            .tariffs
+            .iter()
+            .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version);
         let named = |charge: &str| {
             let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
             Some(rule.description.clone())

@@ -86,11 +86,8 @@ pub(super) fn run(verb: &PeriodVerb, cli: &Cli, out: &mut dyn Write) -> Result<(
             let (config, mut ledger) = (cli.config()?, cli.ledger()?);
             let by = args.by.clone().unwrap_or_else(billing::user);
             let actor = Actor { by: &by, at: daemon::now_ms() };
-            let closing = Closing {
-                period: args.period,
-                only: args.customer.as_deref(),
-                no_grace: args.no_grace,
-            };
+            let closing =
+                Closing { period: args.period, only: args.customer.as_deref(), no_grace: args.no_grace };
             let done = close_due(&mut ledger, &config, &closing, actor)?;
             done.waiting.iter().for_each(|waiting| eprintln!("note: {}: {waiting}", args.period));
             let columns = ["period", "customers", "sealed", "octet_entries", "waiting"];
@@ -188,7 +185,11 @@ impl core::fmt::Display for Waiting {
         }
         write!(f, "; ends at {}", crate::period::rfc3339(self.ends))?;
         if self.from > self.ends {
-            write!(f, ", may be closed from {} on (`grace` of the tariff)", crate::period::rfc3339(self.from))?;
+            write!(
+                f,
+                ", may be closed from {} on (`grace` of the tariff)",
+                crate::period::rfc3339(self.from)
+            )?;
         }
         Ok(())
     }

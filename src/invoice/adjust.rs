@@ -208,7 +208,8 @@ mod tests {
         let march = Period::new(2026, 3).expect("a month");
         let mut april = invoice(4, 100);
         for (before, after) in [(9000, 9500), (9500, 12_000)] {
-            apply(&mut april, march, Some(&invoice(3, before)), &invoice(3, after), "root", named).expect("fits");
+            apply(&mut april, march, Some(&invoice(3, before)), &invoice(3, after), "root", named)
+                .expect("fits");
         }
         assert_eq!(april.gross.to_string(), "313.75");
         assert_eq!(april.issuance.adjustments.len(), 2);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::PartRef;
 use super::assign::Assigned;
 use super::collect::Slot;
 use super::kinds::LinkKinds;
@@ -17,7 +18,6 @@ use crate::rate::tariff::{Tariff, Unit};
 use crate::rate::usage::PeriodUsage;
 use crate::rate::version::{self, Days};
 use crate::rate::{Part, Presence, Term};
-use super::PartRef;
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 

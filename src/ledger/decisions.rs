@@ -83,9 +83,8 @@ impl Ledger {
     /// What the database says.
     pub fn decisions(&mut self) -> Result<(Vec<Decision>, Vec<String>), Error> {
         use schema::decision::dsl as d;
-        let rows: Vec<Row> = self.run("read decisions", |db| {
-            Ok(with_connection!(db, c => d::decision.order(d::seq).load(c))?)
-        })?;
+        let rows: Vec<Row> = self
+            .run("read decisions", |db| Ok(with_connection!(db, c => d::decision.order(d::seq).load(c))?))?;
         let (mut decisions, mut wrong) = (Vec::with_capacity(rows.len()), Vec::new());
         let (mut next, mut before) = (1, GENESIS.to_owned());
         for (seq, kind, customer, bucket, earlier, reason, at, by, prev, hash) in rows {

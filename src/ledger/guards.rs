@@ -93,7 +93,7 @@ pub(super) fn declared(texts: &[&str]) -> Guards {
         let plain: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
         let plain = plain.join(" ");
         for (at, _) in plain.match_indices(" TRIGGER ") {
-            let words: Vec<&str> = plain[at..].split_whitespace().take(80).collect();
+            let words: Vec<&str> = plain[at..].split_whitespace().take(400).collect();
             let after = |word: &str| {
                 let position = words.iter().position(|other| *other == word)?;
                 Some(words.get(position + 1)?.trim_end_matches(';'))

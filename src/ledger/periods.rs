@@ -11,10 +11,12 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::books::{accounts, enter};
 use super::connection::{with_connection, write_transaction};
-use super::error::Error;
 use super::decisions::decide;
+use super::error::Error;
 use super::late::EVERYBODY_ELSE;
-use super::records::books::{Actor, Closure, Decision, DecisionKind, EntryKind, NewEntry, digest, hex, push_usage_line};
+use super::records::books::{
+    Actor, Closure, Decision, DecisionKind, EntryKind, NewEntry, digest, hex, push_usage_line,
+};
 use super::registers::stored;
 use super::schema;
 use crate::usage::BucketStart;

@@ -117,9 +117,7 @@ pub fn on_day<'a>(versions: &'a [Tariff], id: &str, day: Date) -> Option<&'a Tar
 
 /// The version that holds on a day.
 fn newest<'a>(versions: impl Iterator<Item = &'a Tariff>, day: Date) -> Option<&'a Tariff> {
-    versions
-        .filter(|tariff| tariff.effective <= day)
-        .max_by_key(|tariff| (tariff.effective, tariff.version))
+    versions.filter(|tariff| tariff.effective <= day).max_by_key(|tariff| (tariff.effective, tariff.version))
 }
 
 /// The versions of tariff `id`, among `versions` (of any tariffs), that hold in `period`, each with what it covers, as

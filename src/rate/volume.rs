@@ -8,7 +8,9 @@ use rust_decimal::Decimal;
 
 use super::error_bound::{is_wider, lower_bound};
 use super::line::{Basis, Charge, Estimate, LineKind};
-use super::tariff::{ChargeDirection, ChargeKind, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule};
+use super::tariff::{
+    ChargeDirection, ChargeKind, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule,
+};
 use super::tier::{Slice, slices};
 use super::usage::{GroupKey, PeriodUsage, Volume};
 use super::{Error, Part};

@@ -476,7 +476,10 @@ fn what_was_tampered_with_is_found() {
         ("numbers", "DROP TRIGGER issue_delete; DELETE FROM issue WHERE place = 1"),
         ("closed", "DROP TRIGGER closure_update; UPDATE closure SET tariff_version = 9"),
         ("closed", "DROP TRIGGER closure_delete; DELETE FROM closure"),
-        ("closed", "UPDATE closed SET until = until + 300 WHERE customer = (SELECT max(customer) FROM closed)"),
+        (
+            "closed",
+            "UPDATE closed SET until = until + 300 WHERE customer = (SELECT max(customer) FROM closed)",
+        ),
         ("closed", "INSERT INTO closed SELECT 9999, max(until) FROM closed"),
         ("closed", "DROP TRIGGER decision_update; UPDATE decision SET bucket = bucket + 300"),
         ("guards", "DROP TRIGGER closed_update"),

@@ -57,7 +57,7 @@ fn late_usage_follows_the_invoice_that_stands() {
         let in_august = |site: &Site, number: &str| -> i64 {
             let invoice = shown(site, number);
             let lines = invoice["lines"].as_array().unwrap();
-            let late = lines.iter().filter(|line| line["kind"] == "late");
+            let late = lines.iter().filter(|line| line["detail"]["kind"] == "late");
             late.map(|line| cents(&line["amount"])).sum()
         };
         let before = in_august(&site, "DRAFT-2026-08-campus");
@@ -81,8 +81,11 @@ fn late_usage_follows_the_invoice_that_stands() {
         other.ok(&["replay", &capture(&other, 2, 3000)]);
         other.ok(&["replay", &capture(&other, 3, 1500)]);
         other.ok(&["invoice", "run", "--period", "2026-07"]);
-        let finals: Vec<String> =
-            states(&site).into_iter().filter(|(_, state)| state == "final").map(|(number, _)| number).collect();
+        let finals: Vec<String> = states(&site)
+            .into_iter()
+            .filter(|(_, state)| state == "final")
+            .map(|(number, _)| number)
+            .collect();
         let of = |period: &str| {
             let mut own = finals.iter().map(|number| shown(&site, number));
             own.find(|one| {
@@ -109,7 +112,12 @@ fn a_version_that_reaches_back_into_closed_periods_is_refused_and_changes_none()
         site.ok(&["period", "close", "--period", "2026-07"]);
         let v2 = version(&site, 2, &[("2026-01-01", "2026-07-31"), ("150.00", "160.00")]);
         let way_out = "rerate --customer 'campus' --from 2026-07 --to 2026-07";
-        refused(&site, &["tariff", "activate", &v2], 1, "2026-07: `Aalen; tøwn` (closed), `campus` (R-000001)");
+        refused(
+            &site,
+            &["tariff", "activate", &v2],
+            1,
+            "2026-07: `Aalen; tøwn` (closed), `campus` (R-000001)",
+        );
         refused(&site, &["tariff", "activate", &v2], 1, way_out);
         assert_eq!(rows(&site.ok(&["tariff", "history", "--format", "csv"])).len(), 1);
         // One that begins when July is over touches nothing.
@@ -120,7 +128,11 @@ fn a_version_that_reaches_back_into_closed_periods_is_refused_and_changes_none()
         // What was closed by the first version is billed by it.
         site.ok(&["invoice", "run", "--period", "2026-07"]);
         let draft = shown(&site, "DRAFT-2026-07-Aalen; tøwn");
-        assert_eq!((&draft["tariff"]["version"], &draft["parts"]), (&Value::from(1), &Value::Null), "{draft}");
+        assert_eq!(
+            (&draft["tariff"]["version"], &draft["parts"]),
+            (&Value::from(1), &Value::Null),
+            "{draft}"
+        );
         site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
         audited(&site);
         // And by the new one when it is rated again: 31 days and a thirty-first.
@@ -143,7 +155,9 @@ fn a_month_that_has_not_ended_has_provisional_drafts() {
     assert!(said.contains("2 drafts are provisional"), "{said}");
     let number = format!("DRAFT-{next}-campus");
     assert_eq!(shown(&site, &number)["quality"]["provisional"], true);
-    assert!(site.ok(&["invoice", "show", &number]).contains("(draft, provisional: the period has not ended)"));
+    assert!(
+        site.ok(&["invoice", "show", &number]).contains("(draft, provisional: the period has not ended)")
+    );
     for args in [&["--period", next.as_str()][..], &[&number]] {
         refused(&site, &[&["invoice", "finalize"], args].concat(), 1, "not closed yet: ");
     }

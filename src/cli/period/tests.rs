@@ -96,7 +96,8 @@ fn used(ledger: &mut Ledger, source: &str, customer: &str, bucket: &str, octets:
 #[test]
 fn each_customer_s_period_closes_on_its_own() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (config, mut ledger) = site(dir.path(), &[("first", "anchor_day = 1"), ("middle", "anchor_day = 15")]);
+    let (config, mut ledger) =
+        site(dir.path(), &[("first", "anchor_day = 1"), ("middle", "anchor_day = 15")]);
     used(&mut ledger, "01", "first", "2026-03-20T12:00:00Z", 1000);
     used(&mut ledger, "02", "middle", "2026-03-20T12:00:00Z", 500);
     let not_yet = "not closed yet: `middle`; ends at 2026-04-14T22:00:00Z";
@@ -139,5 +140,8 @@ fn a_period_waits_for_its_grace_time() {
     assert_eq!(closed(&mut ledger, &config, "2026-03-31T22:00:00Z", (Some("campus"), true)), Ok((1, vec![])));
     let dir = tempfile::tempdir().expect("a directory");
     let (config, mut ledger) = site(dir.path(), &[("campus", "anchor_day = 1\ngrace = \"P3D\"")]);
-    assert_eq!(closed(&mut ledger, &config, "2026-04-03T22:00:00Z", (Some("campus"), false)), Ok((1, vec![])));
+    assert_eq!(
+        closed(&mut ledger, &config, "2026-04-03T22:00:00Z", (Some("campus"), false)),
+        Ok((1, vec![]))
+    );
 }

@@ -260,7 +260,10 @@ fn guards_that_are_gone_and_bounds_that_were_moved_are_told() {
         } else {
             [
                 ("DROP TRIGGER closed_update ON closed", "the guard closed_update is missing"),
-                ("ALTER TABLE decision DISABLE TRIGGER decision_change", "the guard decision_change is missing"),
+                (
+                    "ALTER TABLE decision DISABLE TRIGGER decision_change",
+                    "the guard decision_change is missing",
+                ),
                 (
                     "CREATE OR REPLACE FUNCTION entry_checked() RETURNS trigger LANGUAGE plpgsql AS \
                      'BEGIN RETURN NEW; END'",

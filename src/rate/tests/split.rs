@@ -126,13 +126,15 @@ fn what_a_part_leaves_of_an_allowance_is_the_other_part_s() {
         let mut usage = [used(first), used(second)];
         usage[0].carried.insert("transit".to_owned(), Exact::whole(carried));
         let parts = parts_of(&versions, &usage, Presence::default());
-        let lines: Vec<String> = bill_parts(&parts).0.into_iter().filter(|line| !line.starts_with("port")).collect();
+        let lines: Vec<String> =
+            bill_parts(&parts).0.into_iter().filter(|line| !line.starts_with("port")).collect();
         let left = left_over(&parts).expect("known").remove("transit").unwrap_or_else(Exact::zero);
         (lines.join("; "), left)
     };
     let is = |lines: &str, left: i64| (lines.to_owned(), Exact::whole(left));
     // 160 beyond the first share, of the 503 that the second leaves: 343 roll over.
-    let both = "transit 240 0 0.00; transit 160 0 0.00; transit 0 1.00 0.00; transit 0 0 0.00; transit 0 1.00 0.00";
+    let both =
+        "transit 240 0 0.00; transit 160 0 0.00; transit 0 1.00 0.00; transit 0 0 0.00; transit 0 1.00 0.00";
     assert_eq!(rated(400, 0, 0), is(both, 343));
     // 197 beyond the second share, and 140 left of the first: 57 are paid.
     let later = "transit 100 0 0.00; transit 0 1.00 0.00; transit 503 0 0.00; transit 140 0 0.00; transit 57 1.00 57.00";
