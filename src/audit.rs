@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::CustomerId;
 use crate::invoice::issue::postings;
-use crate::invoice::{Invoice, json};
-use crate::ledger::records::StoredInvoice;
+use crate::invoice::{Invoice, TariffRef, json};
 use crate::ledger::records::books::{
-    AccountKind, Closure, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
+    AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
 };
+use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger, Part};
 use crate::usage::BucketStart;
 
@@ -83,10 +83,15 @@ pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
     let conservation = conservation(ledger, &books, raw)?;
     let invoices = ledger.invoices(None, None)?;
     let issues = ledger.issues()?;
-    let closed = closed(ledger, &books)?;
+    let mut closed = closed(ledger, &books)?;
+    bounds(ledger, &mut closed)?;
+    let mut guards = Check::new("guards");
+    let (triggers, missing) = ledger.guards()?;
+    guards.figure("triggers", triggers as i128);
+    missing.into_iter().for_each(|what| guards.differs(what));
     let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
     let numbers = numbers(&invoices, &issues);
-    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain])
+    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain, guards])
 }
 
 /// Octets and packets, raw.
@@ -302,6 +307,57 @@ fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
     Ok(check)
 }
 
+/// Up to where usage is closed is what was decided, and decisions are as they were.
+fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let (mut decisions, mut wrong) = ledger.decisions()?;
+    let mut closed = ledger.closed()?;
+    // A closing in between would be half seen.
+    for _ in 0..READINGS {
+        let (again, now_wrong) = ledger.decisions()?;
+        if again.len() == decisions.len() {
+            break;
+        }
+        (decisions, wrong) = (again, now_wrong);
+        closed = ledger.closed()?;
+    }
+    wrong.into_iter().for_each(|what| check.differs(what));
+    let mut decided: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut closings = 0_i128;
+    for decision in decisions.iter().filter(|decision| decision.kind == DecisionKind::Close) {
+        decided.insert(decision.customer, decision.bucket.0);
+        closings += 1;
+    }
+    let own = closed.customers().chain(closed.others().map(|until| (0, until)));
+    let found: BTreeMap<u32, i64> = own.map(|(customer, until)| (customer, until.0)).collect();
+    if closings == 0 {
+        // Closed before decisions were kept: what was sealed tells.
+        for (_, closure) in ledger.closures(None)? {
+            let until = decided.entry(closure.customer).or_insert(closure.until.0);
+            *until = closure.until.0.max(*until);
+        }
+        if let Some(reserved) = decided.get(&CustomerId::RESERVED[0].0.0).copied() {
+            decided.insert(0, reserved);
+        }
+    }
+    check.figure("closings", closings);
+    for customer in decided.keys().chain(found.keys()).copied().collect::<BTreeSet<u32>>() {
+        let (decided, found) = (decided.get(&customer).copied(), found.get(&customer).copied());
+        if decided != found {
+            let instant = |until: Option<i64>| {
+                let shown = until.map(|until| crate::period::rfc3339(BucketStart(until).start()));
+                shown.unwrap_or_else(|| "nothing".to_owned())
+            };
+            let of = if customer == 0 { "everybody else".to_owned() } else { format!("customer {customer}") };
+            check.differs(format!(
+                "usage of {of} is closed up to {}, and what was decided is {}",
+                instant(found),
+                instant(decided)
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Each document adds up, has its hash, is in the books with what it says, and names a tariff version that is kept.
 fn documents(
     ledger: &mut Ledger,
@@ -319,6 +375,7 @@ fn documents(
     }
     let issues: HashMap<&str, &Issue> = issues.iter().map(|issue| (issue.number.as_str(), issue)).collect();
     let (mut lines, mut finals, mut gross) = (0_i128, 0_i128, BTreeMap::<&str, i128>::new());
+    let mut firsts: Firsts<'_> = BTreeMap::new();
     for stored in invoices {
         let number = &stored.number;
         if hex(&Sha256::digest(stored.document.as_bytes())) != stored.sha256 {
@@ -348,12 +405,50 @@ fn documents(
         if versions.iter().find(known).is_none() {
             tariffs.differs(format!("{number} names a tariff version that is not kept"));
         }
+        if let Some(issue) = issues.get(number.as_str())
+            && !issue.is_credit
+        {
+            let of = (stored.period.clone(), stored.customer.clone());
+            let earliest = firsts.entry(of).or_insert((issue.entry, number, invoice.tariff.clone()));
+            if issue.entry < earliest.0 {
+                *earliest = (issue.entry, number, invoice.tariff);
+            }
+        }
     }
+    as_closed(ledger, &firsts, &mut tariffs)?;
     check.figure("invoices", invoices.len() as i128);
     check.figure("lines", lines);
     check.figure("issued", finals);
     tariffs.figure("versions", versions.len() as i128);
     Ok((check, tariffs))
+}
+
+/// The first invoice of each period and customer: its entry, number and tariff version.
+type Firsts<'a> = BTreeMap<(String, String), (u64, &'a str, TariffRef)>;
+
+/// The first invoice of a period was rated by the version that the period was closed with. Those that took its place were
+/// rated again on purpose.
+fn as_closed(ledger: &mut Ledger, firsts: &Firsts<'_>, check: &mut Check) -> Result<(), Error> {
+    let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
+    let mut closed: HashMap<(String, &str), (String, i64)> = HashMap::new();
+    for (_, Closure { period, customer, tariff, tariff_version, .. }) in ledger.closures(None)? {
+        let Some(name) = names.get(&customer) else { continue };
+        closed.insert((period, name), (tariff, tariff_version));
+    }
+    for ((period, customer), (_, number, tariff)) in firsts {
+        match closed.get(&(period.clone(), customer.as_str())) {
+            None => check.differs(format!("{number} is of {period}, which was not closed for its customer")),
+            Some((id, version)) if *version > 0 && (*id != tariff.id || *version != tariff.version) => {
+                check.differs(format!(
+                    "{number} was rated by version {} of tariff `{}`, and {period} was closed with version {version} of \
+                     `{id}`",
+                    tariff.version, tariff.id
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The entry of an issued document has its hash and its amounts; its state is what the books say.

@@ -16,6 +16,7 @@ pub mod issue;
 pub mod late;
 pub mod output;
 pub mod period;
+pub mod pins;
 pub mod replay;
 pub mod run;
 pub mod seams;

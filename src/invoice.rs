@@ -16,6 +16,7 @@ pub mod html;
 pub mod issue;
 pub mod json;
 pub mod kinds;
+pub mod pins;
 pub mod plaintext_accounting;
 pub mod plan;
 pub mod run;
@@ -237,6 +238,8 @@ pub struct Quality {
     /// Flow records that sequence numbers say were lost on the way from the exporters; `None` where not known.
     /// Nothing is billed for them.
     pub lost_records: Option<u64>,
+    /// The period had not ended when it was made: more is going to be used, and it cannot become final.
+    pub provisional: bool,
 }
 
 /// An invoice.
@@ -407,6 +410,7 @@ fn quality(volume: &Volume) -> Quality {
             })
             .collect(),
         lost_records: None,
+        provisional: false,
     }
 }
 
@@ -467,9 +471,20 @@ pub fn stored(invoice: &Invoice) -> StoredInvoice {
 /// 150 characters is cut there and goes on with `~` and the first 16 hex digits of its SHA-256.
 #[must_use]
 pub fn file_name(period: &str, customer: &str, extension: &str) -> String {
+    format!("{period}-{}.{extension}", safe(customer))
+}
+
+/// The name of an exported file of a customer that has several in the period: `YYYY-MM-CUSTOMER+NUMBER.EXT`. No name of a
+/// customer has a `+` in its form for files, so that it is nobody else's.
+#[must_use]
+pub fn file_name_of(period: &str, customer: &str, number: &str, extension: &str) -> String {
+    format!("{period}-{}+{}.{extension}", safe(customer), safe(number))
+}
+
+fn safe(name: &str) -> String {
     use core::fmt::Write;
     let mut safe = String::new();
-    for byte in customer.bytes() {
+    for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') {
             safe.push(char::from(byte));
         } else {
@@ -479,7 +494,7 @@ pub fn file_name(period: &str, customer: &str, extension: &str) -> String {
     if safe.len() > 150 {
         safe.truncate(150);
         safe.push('~');
-        safe.push_str(&rate::parse::sha256_hex(customer.as_bytes())[..16]);
+        safe.push_str(&rate::parse::sha256_hex(name.as_bytes())[..16]);
     }
-    format!("{period}-{safe}.{extension}")
+    safe
 }

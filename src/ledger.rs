@@ -24,9 +24,11 @@
 
 mod books;
 mod connection;
+mod decisions;
 mod documents;
 mod error;
 mod flush;
+mod guards;
 mod issues;
 mod keeper;
 mod late;

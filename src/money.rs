@@ -265,6 +265,12 @@ impl Exact {
         })
     }
 
+    /// Itself, or zero where it is negative.
+    #[must_use]
+    pub fn or_zero(self) -> Self {
+        if self.is_positive() { self } else { Self::zero() }
+    }
+
     /// The smaller of the two.
     #[must_use]
     pub fn least(self, other: Self) -> Self {

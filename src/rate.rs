@@ -8,8 +8,8 @@
 //! gives its amount too, unless the exact quantity has more than the nine digits after the point that are printed: the
 //! amount then comes from the exact quantity, and can be the rounding next to that of the product.
 //!
-//! Rating by flat and graduated tiers of one price in all bands is monotone: more volume never costs less. Volume tiers
-//! are not, and contracts that have them mean it so: all of the volume at the price of the tier that it reaches. Nor are
+//! Rating by flat, graduated and package tiers of one price in all bands is monotone: more volume never costs less. Lower
+//! bounds of sampled volume are not (a few large packets make an estimate less sure), nor are volume tiers, and contracts that have them mean it so: all of the volume at the price of the tier that it reaches. Nor are
 //! prices by band under common tiers: more cheap volume moves dear volume into later tiers.
 #![deny(clippy::float_arithmetic)]
 
@@ -180,11 +180,12 @@ pub fn rate_period(parts: &[Part<'_>]) -> Result<Rated, Error> {
     let currency = parts.first().ok_or(Error::Nothing)?.tariff.currency;
     let mut charges = Vec::new();
     let mut bases: Vec<(&tariff::Tax, Money)> = Vec::new();
-    for part in parts {
+    let granted = volume::granted(parts)?;
+    for (part, granted) in parts.iter().zip(&granted) {
         if part.tariff.currency != currency {
             return Err(Error::Currencies(currency, part.tariff.currency));
         }
-        let rated = rate(part)?;
+        let rated = rate_granted(part, granted)?;
         let net = sum(part.tariff, currency, rated.iter().map(|line| line.amount))?;
         let tax = &part.tariff.tax;
         match bases.iter_mut().find(|(known, _)| *known == tax) {
@@ -202,15 +203,21 @@ pub fn rate_period(parts: &[Part<'_>]) -> Result<Rated, Error> {
     Ok(Rated { charges, totals: Totals { net, taxes, tax, gross } })
 }
 
-/// Rates one part. The lines come in the order of the tariff's charges.
+/// Rates one part that is all there is of its period. The lines come in the order of the tariff's charges.
 ///
 /// # Errors
 /// [`Error`].
 pub fn rate(part: &Part<'_>) -> Result<Vec<Charge>, Error> {
+    let granted = volume::granted(core::slice::from_ref(part))?;
+    rate_granted(part, &granted.into_iter().next().unwrap_or_default())
+}
+
+/// Rates one part, with what it may use of the allowances of others.
+fn rate_granted(part: &Part<'_>, granted: &volume::Granted) -> Result<Vec<Charge>, Error> {
     let mut charges = Vec::new();
     for rule in &part.tariff.charges {
         match &rule.kind {
-            ChargeKind::Volume(of) => charges.extend(volume::charge(part, rule, of)?),
+            ChargeKind::Volume(of) => charges.extend(volume::charge(part, rule, of, granted)?),
             ChargeKind::Percentile(of) => charges.extend(percentile::charge(part, rule, of)?),
             ChargeKind::Recurring { amount, quantity, proration } => {
                 charges.extend(fixed::recurring(part, rule, (*quantity, *amount), *proration)?);
@@ -229,19 +236,8 @@ pub fn rate(part: &Part<'_>) -> Result<Vec<Charge>, Error> {
 /// # Errors
 /// [`Error::TooUncertain`].
 pub fn left_over(parts: &[Part<'_>]) -> Result<BTreeMap<String, Exact>, Error> {
-    let mut left: BTreeMap<String, Exact> = BTreeMap::new();
-    for part in parts.iter().filter(|part| part.term.is_present()) {
-        for rule in &part.tariff.charges {
-            if let ChargeKind::Volume(of) = &rule.kind {
-                let more = volume::left_over(part, rule, of)?;
-                if more.is_positive() {
-                    let sum = left.entry(rule.id.clone()).or_insert_with(Exact::zero);
-                    *sum = sum.plus(&more);
-                }
-            }
-        }
-    }
-    Ok(left)
+    let present: Vec<Part<'_>> = parts.iter().filter(|part| part.term.is_present()).copied().collect();
+    volume::left_over(&present)
 }
 
 fn tax_of(tariff: &Tariff, tax: &tariff::Tax, base: Money) -> Result<TaxAmount, Error> {

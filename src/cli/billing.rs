@@ -88,6 +88,9 @@ pub enum TariffVerb {
     Activate {
         /// The file
         file: PathBuf,
+        /// Also where it would hold in periods that are closed: they keep their version until they are rated again
+        #[arg(long)]
+        retroactive: bool,
         /// Who does it [default: the user's name]
         #[arg(long)]
         by: Option<String>,
@@ -256,10 +259,10 @@ pub(super) fn tariffs(verb: &TariffVerb, cli: &Cli, out: &mut dyn Write) -> Resu
             let standings = ground.standings().map_err(failure)?;
             texts(out, *format, &tariff_money::STANDING_COLUMNS, tariff_money::standing_rows(&standings))
         }
-        TariffVerb::Activate { file, by } => {
+        TariffVerb::Activate { file, retroactive, by } => {
             let (_, mut ledger) = cli.ledger_created()?;
             let who = by.clone().unwrap_or_else(user);
-            activate(&mut ledger, file, &who, out)
+            activate(&mut ledger, file, &who, *retroactive, out)
         }
         TariffVerb::History { id, format } => {
             let versions =
@@ -325,17 +328,19 @@ pub(super) fn activate(
     ledger: &mut Ledger,
     file: &Path,
     who: &str,
+    retroactive: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let now = UnixMillis(daemon::now_ms());
-    let (version, word, warning) =
-        match billing_ledger::tariff_activate(ledger, file, who, now).map_err(failure)? {
-            Activation::New(version) => {
-                let warning = billing_ledger::retroactive_warning(ledger, &version).map_err(failure)?;
-                (version, "activated", warning)
-            }
-            Activation::AlreadyActive(version) => (version, "was active already", None),
-        };
+    let activation = billing_ledger::tariff_activate(ledger, file, who, now, retroactive).map_err(failure)?;
+    let (version, word, warning, touched) = match activation {
+        Activation::New(version) => {
+            let warning = billing_ledger::retroactive_warning(ledger, &version).map_err(failure)?;
+            let touched = billing_ledger::touched(ledger, &version).map_err(failure)?;
+            (version, "activated", warning, touched)
+        }
+        Activation::AlreadyActive(version) => (version, "was active already", None, Vec::new()),
+    };
     let short = &version.sha256[..12];
     writeln!(
         out,
@@ -344,6 +349,12 @@ pub(super) fn activate(
     )?;
     if let Some(warning) = warning {
         eprintln!("warning: {warning}");
+    }
+    if !touched.is_empty() {
+        let (closed, way_out) = (tariff::in_words(&touched), tariff::way_out(&touched));
+        eprintln!(
+            "warning: these are closed and keep their version:\n{closed}rate them again with {way_out}"
+        );
     }
     Ok(())
 }
@@ -428,6 +439,15 @@ pub(super) fn make(
             Reason::NoTariff { .. } => eprintln!("warning: {problem}"),
             _ => failed.push(problem.to_string()),
         }
+    }
+    let provisional: Vec<&crate::invoice::Invoice> =
+        outcome.invoices.iter().filter(|invoice| invoice.quality.provisional).collect();
+    if let Some(end) = provisional.iter().map(|invoice| invoice.span.to).max() {
+        eprintln!(
+            "warning: {} drafts are provisional: {period} ends at {}; make them again then",
+            provisional.len(),
+            crate::period::rfc3339(end)
+        );
     }
     Ok(Made {
         invoices: outcome.invoices.iter().map(crate::invoice::stored).collect(),

@@ -7,18 +7,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
-use super::tariff::{self as tariffs, Activation};
-use super::{late, seams};
+use super::pins::{Reader, Supposed};
+use super::tariff::{self as tariffs, Activation, Touched};
+use super::{late, pins, seams};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
+use crate::invoice::pins::{Pin, Pins};
 use crate::invoice::plan::covered;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::Period;
+use crate::rate::tariff::Tariff;
 use crate::rate::version;
 use crate::units::UnixMillis;
 
@@ -51,21 +54,64 @@ pub fn tariff_show(ledger: &mut Ledger, id: &str, version: Option<i64>) -> anyho
     Ok(tariffs::find(&versions, id, version)?.clone())
 }
 
-/// `tariff activate FILE`. A version that is already there with the same content stays as it is.
+/// `tariff activate FILE`. A version that is already there with the same content stays as it is. One that would hold in
+/// periods that are closed is refused, unless it is meant to be `retroactive`.
 ///
 /// # Errors
-/// As [`tariffs::activation`], or what the ledger says.
+/// As [`tariffs::activation`]; [`tariffs::Error::Touches`]; or what the ledger says.
 pub fn tariff_activate(
     ledger: &mut Ledger,
     path: &Path,
     who: &str,
     now: UnixMillis,
+    retroactive: bool,
 ) -> anyhow::Result<Activation> {
     let activation = tariffs::activation(&ledger.tariff_versions(None)?, path, who, now)?;
     if let Activation::New(version) = &activation {
+        let touched = touched(ledger, version)?;
+        if !touched.is_empty() && !retroactive {
+            return Err(tariffs::Error::Touches { version: Box::new(version.clone()), touched }.into());
+        }
         ledger.put_tariff_version(version)?;
     }
     Ok(activation)
+}
+
+/// The closed periods in which a version would hold, had they not been closed before it.
+///
+/// # Errors
+/// A stored tariff or document that is not understood, or what the ledger says.
+pub fn touched(ledger: &mut Ledger, new: &TariffVersion) -> anyhow::Result<Vec<Touched>> {
+    let mut stored = ledger.tariff_versions(Some(&new.id))?;
+    stored.retain(|version| version.version != new.version);
+    stored.push(new.clone());
+    let versions = tariffs::understand(&stored)?;
+    let holds = |period| {
+        version::parts(&versions, &new.id, period, version::Days::default(), None)
+            .is_ok_and(|parts| parts.iter().any(|(tariff, _)| tariff.version == new.version))
+    };
+    let names = names(ledger)?;
+    let mut found: BTreeMap<(Period, String), Option<String>> = BTreeMap::new();
+    let mut periods: BTreeMap<Period, bool> = BTreeMap::new();
+    for (_, closure) in ledger.closures(None)? {
+        let period: Period = closure.period.parse()?;
+        let is_held = *periods.entry(period).or_insert_with(|| holds(period));
+        if is_held && closure.tariff == new.id {
+            let name = names.customers.get(&closure.customer).cloned().unwrap_or_default();
+            found.insert((period, name), None);
+        }
+    }
+    for period in periods.into_iter().filter_map(|(period, holds)| holds.then_some(period)) {
+        for stored in ledger.invoices(Some(&period.to_string()), None)? {
+            let Some(Pin::Billed(parts)) = pins::standing(&stored)? else { continue };
+            let key = (period, stored.customer.clone());
+            // A closing names only the last tariff of a period that has two.
+            if found.contains_key(&key) || parts.iter().any(|part| part.tariff.id == new.id) {
+                found.insert(key, Some(stored.number));
+            }
+        }
+    }
+    Ok(found.into_iter().map(|((period, customer), invoice)| Touched { period, customer, invoice }).collect())
 }
 
 /// What is to be said of a version that became active and does not begin after all others: which periods it takes
@@ -145,10 +191,32 @@ pub struct Made {
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
 pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<Made> {
+    invoice_make_supposing(ledger, wanted, &Supposed::new())
+}
+
+/// As [`invoice_make`], where of the one customer that is `wanted` other invoices are supposed to stand; where one of the
+/// period itself is among them, the period is rated as that one was.
+///
+/// # Errors
+/// As [`invoice_make`].
+pub fn invoice_make_supposing(
+    ledger: &mut Ledger,
+    wanted: &Wanted<'_>,
+    supposed: &Supposed,
+) -> anyhow::Result<Made> {
     let Wanted { network, seller, period, customer, contacts, now } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
-    let kinds = link_kinds(ledger, network, *now)?;
+    let mut pins = Pins::default();
+    let mut reader = Reader::default();
+    if let Some(before) = period.preceding().filter(|_| tariffs.iter().any(Tariff::rolls_over)) {
+        reader.of_past(ledger, (before, *customer), &names, &mut pins)?;
+    }
+    reader.of_drafts(ledger, (*period, *customer), &names, &mut pins)?;
+    for (period, pin) in supposed {
+        pins.set(*period, customer.unwrap_or_default(), pin.clone());
+    }
+    let kinds = link_kinds(ledger, network, *now)?.keeping(pins);
     let seller = seller.as_ref();
     let inputs = Inputs {
         network,
@@ -162,9 +230,10 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
     let before = late::before(ledger, &inputs, span_of)?;
     let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
-    let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
+    let failed = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     for invoice in &mut outcome.invoices {
+        invoice.quality.provisional = invoice.span.to > *now;
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
     }
@@ -275,6 +344,7 @@ mod tests {
     use crate::flow::{Direction, Family};
     use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
     use crate::ledger::Url;
+    use crate::ledger::records::books::Actor;
     use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind, UsageFilter};
     use crate::units::SamplingRate;
     use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
@@ -364,8 +434,11 @@ mod tests {
     fn from_usage_in_the_ledger_to_exported_files() {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut ledger, file, network) = (metered(dir.path()), example(), network());
-        assert!(matches!(tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)), Ok(Activation::New(_))));
-        let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9)).expect("the same");
+        assert!(matches!(
+            tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false),
+            Ok(Activation::New(_))
+        ));
+        let again = tariff_activate(&mut ledger, &file, "bob", UnixMillis(9), false).expect("the same");
         let Activation::AlreadyActive(first) = again else { panic!("{again:?}") };
         assert_eq!(first.activated_by, "ann");
         assert_eq!(tariff_list(&mut ledger).expect("lists").len(), 1);
@@ -394,7 +467,7 @@ mod tests {
         use crate::cli::tariff_money::{Ground, named, rows};
         let dir = tempfile::tempdir().expect("a directory");
         let (mut ledger, network) = (metered(dir.path()), network());
-        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0), false).expect("activates");
         made(&mut ledger, &network, 0).expect("runs");
         let before = drafts(&mut ledger);
         let text = std::fs::read_to_string(example()).expect("reads");
@@ -436,6 +509,20 @@ mod tests {
         ground.customer = Some("campus");
         assert_eq!(rows(&ground.simulate(&per_gb).expect("runs").priced), row("642.00", "600.00", "-42.00"));
         assert_eq!(drafts(&mut ledger), before, "nothing is kept");
+
+        // 1000 GB that come late for March: 31.00 more by the one, 31.00 by the other, and 50.00 by the third.
+        come_late(&mut ledger, "01", APRIL, 1_772_319_600 + 864_000, 1_000);
+        let mut ground = Ground {
+            ledger: &mut ledger,
+            network: &network,
+            period: march(),
+            customer: None,
+            now: UnixMillis(0),
+        };
+        let simulated = ground.simulate(&next).expect("runs");
+        assert_eq!(rows(&simulated.priced), row("673.00", "743.00", "70.00"));
+        let replayed = ground.replay(&active, &per_gb).expect("runs");
+        assert_eq!(rows(&replayed.priced), row("673.00", "650.00", "-23.00"));
     }
 
     fn drafts(ledger: &mut Ledger) -> Vec<(String, String)> {
@@ -447,7 +534,7 @@ mod tests {
     fn a_run_leaves_no_draft_of_a_former_one_and_a_failed_run_leaves_all() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut ledger = metered(dir.path());
-        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0), false).expect("activates");
         made(&mut ledger, &network(), 0).expect("runs");
         let before = drafts(&mut ledger);
         assert_eq!(before.len(), 1);
@@ -477,7 +564,7 @@ mod tests {
             let text = text.replace("version = 1", &format!("version = {version}"));
             let file = dir.path().join("tariff.toml");
             std::fs::write(&file, text.replace("2026-01-01", effective)).expect("writes");
-            let activation = tariff_activate(ledger, &file, "ann", UnixMillis(0)).expect("activates");
+            let activation = tariff_activate(ledger, &file, "ann", UnixMillis(0), false).expect("activates");
             let Activation::New(version) = activation else { panic!("new") };
             retroactive_warning(ledger, &version).expect("understood")
         };
@@ -502,7 +589,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut ledger = metered(dir.path());
         assert_eq!(tariff_history(&mut ledger, None).expect("empty"), []);
-        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0), false).expect("activates");
         assert_eq!(tariff_history(&mut ledger, Some("regional-isp")).expect("there").len(), 1);
         let error = tariff_history(&mut ledger, Some("nope")).expect_err("unknown");
         assert_eq!(error.to_string(), "there is no active tariff `nope`");
@@ -515,7 +602,7 @@ mod tests {
     fn the_kind_of_a_link_is_that_of_the_ledger_s_configuration() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut ledger = metered(dir.path());
-        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0)).expect("activates");
+        tariff_activate(&mut ledger, &example(), "ann", UnixMillis(0), false).expect("activates");
         let mut gross = |network: &Network, now: i64, stored: bool| {
             if stored {
                 let text = serde_json::to_string(network).expect("JSON");
@@ -554,7 +641,7 @@ mod tests {
             let text = text.replace("\"regional-isp\"", &format!("\"{id}\""));
             std::fs::write(&file, if old.is_empty() { text } else { text.replace(old, new) })
                 .expect("writes");
-            tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)).expect("activates");
+            tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false).expect("activates");
         }
         let with = |tariff: &str| {
             let mut network = network();
@@ -577,6 +664,20 @@ mod tests {
         assert_eq!(of("regional-isp"), ("campus idle".into(), String::new()));
         assert_eq!(of("ny"), ("idle".into(), "campus".into()), "hours are lost only where they are used");
         assert_eq!(of("m15"), (String::new(), "campus idle".into()));
+
+        // An operator accepts that of campus, and says why.
+        let network = with("m15");
+        let kinds = link_kinds(&mut ledger, &network, UnixMillis::from_seconds(APRIL - 9000)).expect("kinds");
+        let all = tariffs::understand(&ledger.tariff_versions(None).expect("reads")).expect("understood");
+        let found = seams::of(&mut ledger, (&kinds, &all), "campus", march()).expect("reads");
+        let (number, seam) = found.expect("a seam");
+        let ann = Actor { by: "ann", at: 7 };
+        ledger.accept_seam(number, (seam.ends, seam.begins), "agreed by letter", ann).expect("keeps");
+        let outcome = made(&mut ledger, &network, APRIL - 9000).expect("runs");
+        assert_eq!(outcome.invoices.len(), 1);
+        assert_eq!((&*outcome.invoices[0].customer.name, &*outcome.problems[0].customer), ("campus", "idle"));
+        let decisions = ledger.decisions().expect("reads").0;
+        assert_eq!((&*decisions[0].reason, &*decisions[0].by), ("agreed by letter", "ann"));
     }
 
     /// Usage of campus that comes after the buckets before `closed` were closed.
@@ -584,7 +685,8 @@ mod tests {
         let mut row = None;
         ledger.for_each_usage(&UsageFilter::default(), &mut |any| row = Some(any)).expect("reads");
         let mut row = row.expect("campus has usage");
-        ledger.close(&[(Some(row.key.customer.0), BucketStart(closed))]).expect("closes");
+        let ann = Actor { by: "ann", at: 0 };
+        ledger.close(&[(Some(row.key.customer.0), BucketStart(closed))], ann).expect("closes");
         row.key.bucket = BucketStart(bucket);
         row.sums.octets = gigabytes * 1_000_000_000;
         let source = ledger.source(SourceKind::Capture, source).expect("a source");
@@ -633,7 +735,7 @@ percent = "0"
         let mut ledger = metered(dir.path());
         let file = dir.path().join("rolling.toml");
         std::fs::write(&file, ROLLING).expect("writes");
-        tariff_activate(&mut ledger, &file, "ann", UnixMillis(0)).expect("activates");
+        tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false).expect("activates");
         let network = network();
         let net = |ledger: &mut Ledger, month: &str| {
             let (contacts, period) = (Contacts::default(), month.parse().expect("a month"));

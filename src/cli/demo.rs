@@ -125,7 +125,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
     writeln!(out, "\n3. Tariffs activated, the month's invoices made\n")?;
     for path in &files.tariffs {
-        billing::activate(session.ledger(), path, "demo", out)?;
+        billing::activate(session.ledger(), path, "demo", false, out)?;
     }
     let period = PERIOD.parse().expect("a month");
     let made = billing::make(session.ledger(), &config, period, None, false)?;

@@ -164,8 +164,7 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
             let name = if foremost.contains(&at) {
                 invoice::file_name(&stored.period, &stored.customer, format.as_str())
             } else {
-                let of = format!("{}-{}", stored.customer, stored.number);
-                invoice::file_name(&stored.period, &of, format.as_str())
+                invoice::file_name_of(&stored.period, &stored.customer, &stored.number, format.as_str())
             };
             let path = dir.join(name);
             let mut partial = path.clone().into_os_string();
@@ -201,7 +200,9 @@ fn foremost(invoices: &[StoredInvoice]) -> Result<BTreeSet<usize>, Error> {
 /// The writer's.
 pub fn print(invoice: &Invoice, out: &mut dyn Write) -> std::io::Result<()> {
     let (first, end) = (invoice.span.first_day, invoice.span.end_day);
-    writeln!(out, "{} ({})", invoice.number, invoice.state.as_str())?;
+    let provisional =
+        if invoice.quality.provisional { ", provisional: the period has not ended" } else { "" };
+    writeln!(out, "{} ({}{provisional})", invoice.number, invoice.state.as_str())?;
     writeln!(out, "customer  {}", invoice.customer.name)?;
     writeln!(out, "period    {} ({first} up to {end}, {})", invoice.period, invoice.zone)?;
     writeln!(out, "tariff    {} version {}", invoice.tariff.id, invoice.tariff.version)?;

@@ -8,15 +8,18 @@ use jiff::civil::Date;
 
 use super::output::{self, Cell, Format};
 use super::period::{self, Planned};
-use super::{Cli, Failure, billing, billing_ledger, invoice as documents};
+use super::pins::Supposed;
+use super::{Cli, Failure, billing, billing_ledger, invoice as documents, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::issue::{credit_note, finalized, postings};
-use crate::invoice::{Invoice, State, stored};
+use crate::invoice::pins::Pin;
+use crate::invoice::{Invoice, State, TariffRef, stored};
 use crate::ledger::records::books::{Actor, Issue};
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{self, Ledger, Ready, Step};
 use crate::period::Period;
+use crate::rate::tariff::may_close_from;
 use crate::units::UnixMillis;
 
 /// Invoices that become final in one transaction.
@@ -60,6 +63,9 @@ pub struct FinalizeArgs {
     /// Only this customer's
     #[arg(long)]
     customer: Option<String>,
+    /// Do not wait for the grace times of tariffs: close what has ended
+    #[arg(long)]
+    no_grace: bool,
     #[command(flatten)]
     doing: Doing,
 }
@@ -122,6 +128,15 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         let invoice = documents::open(&draft)?;
         opened.push((draft, invoice));
     }
+    let (mut issued, mut failed) = (Vec::new(), Vec::new());
+    let is_empty = opened.is_empty();
+    let (opened, waiting) = due(&mut ledger, opened, UnixMillis(now), args.no_grace)?;
+    if args.numbers.is_empty() && !(opened.is_empty() && !is_empty) {
+        // They come with their own time; the others are not to wait for them.
+        waiting.iter().for_each(|why| eprintln!("note: {why}"));
+    } else {
+        failed.extend(waiting);
+    }
     let periods: BTreeSet<Period> = opened.iter().map(|(_, invoice)| invoice.period).collect();
     let (date, terms) = (args.doing.date(now), Terms::of(&config));
     for (_, invoice) in &opened {
@@ -137,7 +152,6 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
     if !opened.is_empty() {
         in_order(&mut ledger, terms.series, date)?;
     }
-    let (mut issued, mut failed) = (Vec::new(), Vec::new());
     for period in periods {
         let of_period = opened.iter().filter(|(_, invoice)| invoice.period == period);
         let drafts: Vec<&(StoredInvoice, Invoice)> = of_period.collect();
@@ -231,6 +245,52 @@ fn selected(ledger: &mut Ledger, args: &FinalizeArgs) -> Result<(Vec<StoredInvoi
     Ok((all, is_done))
 }
 
+/// The drafts whose period may be closed by now, and why the others have to wait.
+fn due(
+    ledger: &mut Ledger,
+    opened: Vec<(StoredInvoice, Invoice)>,
+    now: UnixMillis,
+    no_grace: bool,
+) -> Result<(Vec<(StoredInvoice, Invoice)>, Vec<String>), Failure> {
+    let drafts: Vec<&(StoredInvoice, Invoice)> = opened.iter().collect();
+    let planned = planned(ledger, &drafts)?;
+    let (_, later) = period::due(ledger, planned, now, no_grace)?;
+    let mut waiting = Vec::new();
+    for one in &later {
+        let of: BTreeSet<&str> = one.customers.iter().map(String::as_str).collect();
+        let is_it =
+            |invoice: &Invoice| invoice.span.to == one.ends && of.contains(invoice.customer.name.as_str());
+        let found = opened.iter().find(|(_, invoice)| is_it(invoice));
+        let period = found.map(|(_, invoice)| invoice.period.to_string()).unwrap_or_default();
+        waiting.push(format!("{period}: {one}"));
+    }
+    let is_later = |invoice: &Invoice| {
+        later.iter().any(|one| {
+            invoice.span.to == one.ends && one.customers.binary_search(&invoice.customer.name).is_ok()
+        })
+    };
+    Ok((opened.into_iter().filter(|(_, invoice)| !is_later(invoice)).collect(), waiting))
+}
+
+/// What of drafts is to be closed.
+fn planned(ledger: &mut Ledger, drafts: &[&(StoredInvoice, Invoice)]) -> Result<Vec<Planned>, Failure> {
+    let names: Vec<&str> = drafts.iter().map(|(draft, _)| draft.customer.as_str()).collect();
+    let numbers = ledger.intern(NameKind::Customer, &names)?;
+    let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
+    let planned = |((_, invoice), customer): (&&(StoredInvoice, Invoice), u32)| {
+        let TariffRef { id, version, .. } = &invoice.tariff;
+        let by = tariffs.iter().find(|tariff| tariff.id == *id && tariff.version == *version);
+        Planned {
+            customer,
+            name: invoice.customer.name.clone(),
+            from: may_close_from(by, &invoice.span),
+            span: invoice.span,
+            tariff: Some((id.clone(), *version)),
+        }
+    };
+    Ok(drafts.iter().zip(numbers).map(planned).collect())
+}
+
 /// Closes the period for those who have drafts, and seals it.
 fn close(
     ledger: &mut Ledger,
@@ -238,17 +298,7 @@ fn close(
     drafts: &[&(StoredInvoice, Invoice)],
     actor: Actor<'_>,
 ) -> Result<(), Failure> {
-    let names: Vec<&str> = drafts.iter().map(|(draft, _)| draft.customer.as_str()).collect();
-    let numbers = ledger.intern(NameKind::Customer, &names)?;
-    let planned: Vec<Planned> = drafts
-        .iter()
-        .zip(numbers)
-        .map(|((_, invoice), customer)| Planned {
-            customer,
-            span: invoice.span,
-            tariff: Some((invoice.tariff.id.clone(), invoice.tariff.version)),
-        })
-        .collect();
+    let planned = planned(ledger, drafts)?;
     period::close(ledger, period, &planned, false, actor)?;
     period::seal(ledger, period, &planned, actor)?;
     Ok(())
@@ -347,14 +397,29 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
     let credits: BTreeSet<String> =
         ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
     let mut changed = Vec::new();
+    // What takes the place of invoices, by period: later ones that charge late usage of it, or what it leaves of an
+    // allowance, have to follow.
+    let mut instead = Supposed::new();
     for old in ledger.invoices(None, Some(&args.customer))? {
         let of: Period = old.period.parse()?;
-        let is_meant = old.state == State::Final.as_str() && !credits.contains(&old.number);
-        if !is_meant || of < args.from || of > last {
+        let is_final = old.state == State::Final.as_str() && !credits.contains(&old.number);
+        let is_asked_for = (args.from..=last).contains(&of);
+        if !is_final || of < args.from || (!is_asked_for && instead.is_empty()) {
             continue;
         }
         let before = documents::open(&old)?;
-        let made = billing_ledger::invoice_make(&mut ledger, &made_from(&config, of, Some(&args.customer)))
+        let follows = before.issuance.adjustments.iter().any(|late| instead.contains_key(&late.period))
+            || of.preceding().is_some_and(|period| instead.contains_key(&period));
+        if !is_asked_for && !follows {
+            continue;
+        }
+        let mut supposed = instead.clone();
+        if !is_asked_for {
+            // Its own usage keeps the price that it had.
+            supposed.insert(of, Pin::billed(&before));
+        }
+        let wanted = made_from(&config, of, Some(&args.customer));
+        let made = billing_ledger::invoice_make_supposing(&mut ledger, &wanted, &supposed)
             .map_err(Failure::Failed)?;
         if !made.failed.is_empty() || !made.outcome.problems.is_empty() {
             let problems = made.outcome.problems.iter().map(ToString::to_string);
@@ -369,6 +434,12 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
         };
         if after.as_ref().is_some_and(|after| amounts(after) == amounts(&before)) {
             continue;
+        }
+        if let Some(after) = &after {
+            instead.insert(of, Pin::billed(after));
+        }
+        if !is_asked_for {
+            eprintln!("note: {} of {of} follows from the periods before it", old.number);
         }
         let gross = after.as_ref().map(|invoice| invoice.gross.to_string()).unwrap_or_default();
         let difference = vec![

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::pins::{Reader, Supposed};
 use crate::invoice::adjust;
+use crate::invoice::pins::Pins;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::{digest, push_usage_line};
@@ -13,8 +15,9 @@ use crate::usage::{BucketStart, UsageRow};
 /// A customer's late rows, with the first bucket of the period that each is carried into.
 type Rows = Vec<(BucketStart, UsageRow)>;
 
-/// Adds to the drafts of `outcome` what came late and is carried into their period. What cannot be charged is told in
-/// words, and its customer has no draft then.
+/// Adds to the drafts of `outcome` what came late and is carried into their period, rated as the invoices that stand of
+/// the former periods were (or those that are `supposed` to). What cannot be charged is told in words, and its customer has
+/// no draft then.
 ///
 /// # Errors
 /// What the ledger says.
@@ -22,15 +25,17 @@ pub fn adjust(
     ledger: &mut Ledger,
     inputs: &Inputs<'_>,
     outcome: &mut Outcome,
+    supposed: &Supposed,
     span_of: impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Vec<String>> {
     let mut failed = Vec::new();
+    let mut past = Past { reader: Reader::default(), supposed };
     for (number, rows) in carried(ledger, inputs, &span_of)? {
         let Some(name) = inputs.names.customers.get(&number) else { continue };
         let span = span_of(name, inputs.period);
         let position = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
         let draft = position.map(|at| outcome.invoices.remove(at));
-        match customer(ledger, inputs, name, span, draft, &rows, &span_of)? {
+        match customer(ledger, inputs, name, span, draft, &rows, &mut past, &span_of)? {
             Ok(draft) => {
                 let at = position.unwrap_or_else(|| {
                     outcome.invoices.partition_point(|invoice| invoice.customer.name < *name)
@@ -105,7 +110,35 @@ pub fn before(
     Ok(rows)
 }
 
+/// What former periods keep to.
+struct Past<'a> {
+    reader: Reader,
+    supposed: &'a Supposed,
+}
+
+impl Past<'_> {
+    /// The pins of a customer's period, and of the one before where something may roll over from it.
+    fn pins(
+        &mut self,
+        ledger: &mut Ledger,
+        inputs: &Inputs<'_>,
+        name: &str,
+        period: Period,
+    ) -> anyhow::Result<Pins> {
+        let mut pins = Pins::default();
+        let rolls_over = inputs.tariffs.iter().any(Tariff::rolls_over);
+        for period in period.preceding().filter(|_| rolls_over).into_iter().chain([period]) {
+            self.reader.of_past(ledger, (period, Some(name)), inputs.names, &mut pins)?;
+            if let Some(pin) = self.supposed.get(&period) {
+                pins.set(period, name, pin.clone());
+            }
+        }
+        Ok(pins)
+    }
+}
+
 /// One customer's draft with its adjustments.
+#[expect(clippy::too_many_arguments, reason = "all of it is of one run")]
 fn customer(
     ledger: &mut Ledger,
     inputs: &Inputs<'_>,
@@ -113,6 +146,7 @@ fn customer(
     span: Span,
     mut draft: Option<crate::invoice::Invoice>,
     rows: &Rows,
+    past: &mut Past<'_>,
     span_of: &impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Result<crate::invoice::Invoice, String>> {
     let (from, to) = span.buckets();
@@ -132,14 +166,14 @@ fn customer(
         let rolled = rows.iter().filter(|(carried, row)| *carried < bounds.1 && row.key.bucket < bounds.0);
         let before: Vec<UsageRow> = rolled.map(|(_, row)| *row).chain(before).collect();
         let both: Vec<UsageRow> = before.iter().chain(&late).copied().collect();
-        let tariffs = pinned(ledger, inputs.tariffs, &period, name, inputs)?;
+        let kinds = inputs.kinds.clone().keeping(past.pins(ledger, inputs, name, period)?);
         let mut rated = |late: Vec<UsageRow>| {
-            let inputs = Inputs { period, customer: Some(name), tariffs: &tariffs, ..*inputs };
+            let inputs = Inputs { period, customer: Some(name), kinds: &kinds, ..*inputs };
             run(&inputs, |filter, each| merged(ledger, filter, late, each))
         };
         let (mut without, mut with) = (rated(before)?, rated(both)?);
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
-            return Ok(Err(format!("late usage of {period}: {}", problem.reason)));
+            return Ok(Err(format!("late usage of {period}: {}", problem.reason.in_full())));
         }
         let Some(with) = with.invoices.pop() else {
             return Ok(Err(format!("late usage of {period} is of no invoice")));
@@ -154,33 +188,20 @@ fn customer(
         let mut lines = String::new();
         late.iter().for_each(|row| push_usage_line(&mut lines, row));
         let root = digest(&lines);
-        if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root) {
+        let by = inputs
+            .tariffs
+            .iter()
+            .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version);
+        let named = |charge: &str| {
+            let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
+            Some(rule.description.clone())
+        };
+        if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root, named)
+        {
             return Ok(Err(format!("late usage of {period}: {error}")));
         }
     }
     Ok(draft.ok_or_else(|| "late usage is of no invoice".to_owned()))
-}
-
-/// The tariff versions that there were when the period was closed: of the customer's tariff none above the one that held.
-fn pinned(
-    ledger: &mut Ledger,
-    tariffs: &[Tariff],
-    period: &Period,
-    name: &str,
-    inputs: &Inputs<'_>,
-) -> anyhow::Result<Vec<Tariff>> {
-    let number = inputs.names.customer(name);
-    let closures = ledger.closures(Some(&period.to_string()))?;
-    let closure = closures.iter().map(|(_, closure)| closure);
-    let closure = closure.into_iter().find(|closure| number.is_some_and(|id| id.0 == closure.customer));
-    let is_later = |tariff: &Tariff| {
-        closure.is_some_and(|closure| {
-            closure.tariff_version > 0
-                && tariff.id == closure.tariff
-                && tariff.version > closure.tariff_version
-        })
-    };
-    Ok(tariffs.iter().filter(|tariff| !is_later(tariff)).cloned().collect())
 }
 
 /// Usage of the ledger, with late rows among it where they belong by bucket.

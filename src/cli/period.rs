@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Cell, Format};
-use super::{Cli, Failure, billing, billing_ledger, tariff};
+use super::{Cli, Failure, billing, billing_ledger, seams, tariff};
 use crate::config::Config;
 use crate::daemon;
 use crate::ids::CustomerId;
@@ -17,7 +17,7 @@ use crate::ledger::records::NameKind;
 use crate::ledger::records::books::{Actor, Closure, EntryKind};
 use crate::ledger::{Ledger, Part};
 use crate::period::{AnchorDay, Period, Span, Zone};
-use crate::rate::tariff::Tariff;
+use crate::rate::tariff::{Tariff, may_close_from};
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
@@ -29,6 +29,8 @@ const DAY_SECONDS: i64 = 86_400;
 pub enum PeriodVerb {
     /// Close a period that has ended: its usage does not change any more, and what comes late is carried into the next
     Close(CloseArgs),
+    /// Accept that a customer's period does not begin where the one before ended; who and why stays in the ledger
+    AcceptSeam(SeamArgs),
     /// Up to when usage is closed, by customer
     List {
         /// How rows are printed
@@ -46,6 +48,9 @@ pub struct CloseArgs {
     /// Only this customer's
     #[arg(long)]
     customer: Option<String>,
+    /// Do not wait for the grace times of tariffs: close what has ended
+    #[arg(long)]
+    no_grace: bool,
     /// Who does it [default: the user's name]
     #[arg(long)]
     by: Option<String>,
@@ -54,26 +59,51 @@ pub struct CloseArgs {
     format: Format,
 }
 
+/// `period accept-seam`.
+#[derive(Args, Debug)]
+pub struct SeamArgs {
+    /// The month in which the period after the seam begins, YYYY-MM
+    #[arg(long)]
+    period: Period,
+    /// The customer
+    #[arg(long)]
+    customer: String,
+    /// Why
+    #[arg(long)]
+    reason: String,
+    /// Who does it [default: the user's name]
+    #[arg(long)]
+    by: Option<String>,
+}
+
 /// Does what the verb says.
 ///
 /// # Errors
-/// When the period has not ended, or the ledger cannot be used.
+/// When the period may be closed for nobody yet, or the ledger cannot be used.
 pub(super) fn run(verb: &PeriodVerb, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     match verb {
         PeriodVerb::Close(args) => {
             let (config, mut ledger) = (cli.config()?, cli.ledger()?);
             let by = args.by.clone().unwrap_or_else(billing::user);
             let actor = Actor { by: &by, at: daemon::now_ms() };
-            let spans = Spans::load(&mut ledger, &config)?;
-            let planned = plan(&mut ledger, &config, &spans, args.period, args.customer.as_deref())?;
-            let settled = settled(&mut ledger)?;
-            close(&mut ledger, args.period, &planned, args.customer.is_none(), actor)?;
-            // Before it is sealed: what is sealed is in the books.
-            let entered = enter_octets(&mut ledger, &planned, settled, actor)?;
-            let sealed = seal(&mut ledger, args.period, &planned, actor)?;
-            let columns = ["period", "customers", "sealed", "octet_entries"];
-            let row = [args.period.to_string().into(), count(planned.len()), count(sealed), count(entered)];
+            let closing =
+                Closing { period: args.period, only: args.customer.as_deref(), no_grace: args.no_grace };
+            let done = close_due(&mut ledger, &config, &closing, actor)?;
+            done.waiting.iter().for_each(|waiting| eprintln!("note: {}: {waiting}", args.period));
+            let columns = ["period", "customers", "sealed", "octet_entries", "waiting"];
+            let row = [
+                args.period.to_string().into(),
+                count(done.closed),
+                count(done.sealed),
+                count(done.entered),
+                count(done.waiting.iter().map(|waiting| waiting.customers.len()).sum()),
+            ];
             Ok(output::summary(out, args.format, &columns, &row)?)
+        }
+        PeriodVerb::AcceptSeam(args) => {
+            let (config, mut ledger) = (cli.config()?, cli.ledger()?);
+            let by = args.by.clone().unwrap_or_else(billing::user);
+            accept_seam(&mut ledger, &config, args, Actor { by: &by, at: daemon::now_ms() }, out)
         }
         PeriodVerb::List { format } => list(&mut cli.ledger()?, *format, out),
     }
@@ -81,6 +111,120 @@ pub(super) fn run(verb: &PeriodVerb, cli: &Cli, out: &mut dyn Write) -> Result<(
 
 fn count(n: usize) -> Cell {
     Cell::Integer(i128::try_from(n).unwrap_or(i128::MAX))
+}
+
+/// `period accept-seam`: exactly the seam that there is now; another one asks again.
+fn accept_seam(
+    ledger: &mut Ledger,
+    config: &Config,
+    args: &SeamArgs,
+    actor: Actor<'_>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let SeamArgs { period, customer, reason, .. } = args;
+    if reason.trim().is_empty() {
+        return Err(Failure::Usage("error: --reason: say why".to_owned()));
+    }
+    if !config.network.customers.iter().any(|rule| rule.name == *customer) {
+        return Err(Failure::Usage(format!("error: there is no customer `{customer}`")));
+    }
+    let spans = Spans::load(ledger, config, UnixMillis(actor.at))?;
+    let found = seams::of(ledger, (&spans.kinds, &spans.tariffs), customer, *period);
+    let Some((number, seam)) = found.map_err(Failure::Failed)? else {
+        return Err(Failure::said(format!("{period} of `{customer}` begins where the period before ended")));
+    };
+    ledger.accept_seam(number, (seam.ends, seam.begins), reason, actor)?;
+    let [ends, begins] = [seam.ends, seam.begins].map(|bucket| crate::period::rfc3339(bucket.start()));
+    let times = if seam.ends < seam.begins { "never" } else { "twice" };
+    Ok(writeln!(out, "accepted: usage of `{customer}` between {ends} and {begins} is billed {times}")?)
+}
+
+/// What is to be closed.
+pub(super) struct Closing<'a> {
+    /// The period.
+    pub(super) period: Period,
+    /// Only this customer's.
+    pub(super) only: Option<&'a str>,
+    /// What has ended is closed without waiting for its grace time.
+    pub(super) no_grace: bool,
+}
+
+/// What came of a closing.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Customers and reserved names whose period is closed now.
+    pub(super) closed: usize,
+    /// Those that were not sealed before.
+    pub(super) sealed: usize,
+    /// Entries of octets.
+    pub(super) entered: usize,
+    /// Who is not closed yet, by when that may be.
+    pub(super) waiting: Vec<Waiting>,
+}
+
+/// Customers whose period may not be closed yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Waiting {
+    /// Their names, in order.
+    pub(super) customers: Vec<String>,
+    /// When their period ends.
+    pub(super) ends: UnixMillis,
+    /// When it may be closed.
+    pub(super) from: UnixMillis,
+}
+
+impl core::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        /// Names that are told; of more only the number.
+        const NAMES_MAX: usize = 20;
+        let names: Vec<String> =
+            self.customers.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+        write!(f, "not closed yet: {}", names.join(", "))?;
+        if let Some(more) = self.customers.len().checked_sub(NAMES_MAX).filter(|more| *more > 0) {
+            write!(f, " and {more} more")?;
+        }
+        write!(f, "; ends at {}", crate::period::rfc3339(self.ends))?;
+        if self.from > self.ends {
+            write!(
+                f,
+                ", may be closed from {} on (`grace` of the tariff)",
+                crate::period::rfc3339(self.from)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Closes and seals the period of everyone (or of one customer) for whom it may be closed by now, each for itself, and
+/// enters the octets. The reserved names, and customers that nobody has seen yet, come last, with nobody waiting: so that
+/// what an open customer still uses is entered by the closing that closes them.
+///
+/// # Errors
+/// When the period may be closed for nobody yet, the customer is unknown, or the ledger cannot be used.
+pub(super) fn close_due(
+    ledger: &mut Ledger,
+    config: &Config,
+    closing: &Closing<'_>,
+    actor: Actor<'_>,
+) -> Result<Done, Failure> {
+    let &Closing { period, only, no_grace } = closing;
+    let spans = Spans::load(ledger, config, UnixMillis(actor.at))?;
+    let planned = plan(ledger, config, &spans, period, only)?;
+    let (mut planned, waiting) = due(ledger, planned, UnixMillis(actor.at), no_grace)?;
+    let everybody = only.is_none() && waiting.is_empty();
+    if !everybody {
+        planned.retain(|planned| CustomerId(planned.customer) >= CustomerId::FIRST || only.is_some());
+    }
+    if planned.is_empty() {
+        let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+        return Err(Failure::said(format!("{period}: {}", waiting.join("\n"))));
+    }
+    let settled = settled(ledger)?;
+    close(ledger, period, &planned, everybody, actor)?;
+    // Before it is sealed: what is sealed is in the books.
+    let entered = enter_octets(ledger, &planned, settled, actor)?;
+    let sealed = seal(ledger, period, &planned, actor)?;
+    Ok(Done { closed: planned.len(), sealed, entered, waiting })
 }
 
 /// Which instants a period covers for whom.
@@ -95,9 +239,8 @@ impl Spans {
     ///
     /// # Errors
     /// A stored tariff that is not understood, or what the ledger says.
-    pub(super) fn load(ledger: &mut Ledger, config: &Config) -> Result<Self, Failure> {
+    pub(super) fn load(ledger: &mut Ledger, config: &Config, now: UnixMillis) -> Result<Self, Failure> {
         let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
-        let now = UnixMillis(daemon::now_ms());
         let kinds = billing_ledger::link_kinds(ledger, &config.network, now).map_err(Failure::Failed)?;
         Ok(Self { tariffs, kinds })
     }
@@ -118,6 +261,10 @@ fn utc_month(period: Period) -> Span {
 pub(super) struct Planned {
     /// The customer's number.
     pub(super) customer: u32,
+    /// Its name.
+    pub(super) name: String,
+    /// When it may be closed.
+    pub(super) from: UnixMillis,
     /// What the period covers.
     pub(super) span: Span,
     /// The tariff version that held.
@@ -154,17 +301,46 @@ fn plan(
         } else {
             spans.of(&name, period)
         };
+        let from = may_close_from(tariff, &span);
         let tariff = tariff.map(|tariff| (tariff.id.clone(), tariff.version));
-        planned.push(Planned { customer, span, tariff });
+        planned.push(Planned { customer, name, from, span, tariff });
     }
     Ok(planned)
+}
+
+/// Divides what is planned into what may be closed at `now`, or is closed already, and what has to wait, by when it may be
+/// closed. With `no_grace`, all that has ended may be closed.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) fn due(
+    ledger: &mut Ledger,
+    planned: Vec<Planned>,
+    now: UnixMillis,
+    no_grace: bool,
+) -> Result<(Vec<Planned>, Vec<Waiting>), Failure> {
+    let closed = ledger.closed()?;
+    let is_due = |planned: &Planned| {
+        let from = if no_grace { planned.span.to } else { planned.from };
+        from <= now || closed.until(planned.customer).is_some_and(|until| until >= planned.span.buckets().1)
+    };
+    let (due, later): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(is_due);
+    let mut waiting: BTreeMap<(UnixMillis, UnixMillis), Vec<String>> = BTreeMap::new();
+    for Planned { name, from, span, .. } in later {
+        waiting.entry((from, span.to)).or_default().push(name);
+    }
+    let waiting = waiting.into_iter().map(|((from, ends), mut customers)| {
+        customers.sort();
+        Waiting { customers, ends, from }
+    });
+    Ok((due, waiting.collect()))
 }
 
 /// Closes periods: their usage does not change any more. Where `everybody` is meant, that of those that nobody knows yet,
 /// too.
 ///
 /// # Errors
-/// When one has not ended, or the ledger cannot be used.
+/// When the ledger cannot be used.
 pub(super) fn close(
     ledger: &mut Ledger,
     period: Period,
@@ -174,17 +350,10 @@ pub(super) fn close(
 ) -> Result<(), Failure> {
     let mut bounds: Vec<(Option<u32>, BucketStart)> =
         planned.iter().map(|planned| (Some(planned.customer), planned.span.buckets().1)).collect();
-    let mut end = planned.iter().map(|planned| planned.span.to).max();
     if everybody {
-        let month = utc_month(period);
-        bounds.push((None, month.buckets().1));
-        end = end.max(Some(month.to));
+        bounds.push((None, utc_month(period).buckets().1));
     }
-    if let Some(end) = end.filter(|end| *end > UnixMillis(actor.at)) {
-        let end = crate::period::rfc3339(end);
-        return Err(Failure::said(format!("{period} has not ended: it ends at {end}")));
-    }
-    Ok(ledger.close(&bounds)?)
+    Ok(ledger.close(&bounds, actor)?)
 }
 
 /// Seals periods that are closed; how many were not sealed before.
@@ -291,3 +460,6 @@ pub(super) fn progress_bar(length: u64, of: &str) -> ProgressBar {
             .expect("the template is well-formed");
     ProgressBar::new(length).with_style(style)
 }
+
+#[cfg(test)]
+mod tests;

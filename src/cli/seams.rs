@@ -1,28 +1,33 @@
 //! Periods that do not begin where the one before ends: their customers get no invoice, since usage between the two would be
 //! billed never or twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::CustomerId;
+use crate::invoice::kinds::LinkKinds;
 use crate::invoice::plan::{Seam, seam};
 use crate::invoice::run::{Inputs, Outcome, Problem, Reason};
 use crate::ledger::Ledger;
-use crate::ledger::records::UsageFilter;
+use crate::ledger::records::books::DecisionKind;
+use crate::ledger::records::{NameKind, UsageFilter};
+use crate::period::Period;
+use crate::rate::tariff::Tariff;
 use crate::usage::BucketStart;
 
 /// Takes the drafts of such customers out of `outcome`, with the reason. Hours that lie between two time zones are let pass
-/// where nothing was used in them; days are not, which recurring charges count too.
+/// where nothing was used in them; days are not, which recurring charges count too. A seam that somebody accepted, exactly
+/// as it is, is let pass.
 ///
 /// # Errors
 /// What the ledger says.
 pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -> anyhow::Result<()> {
     let Some(before) = inputs.period.preceding() else { return Ok(()) };
-    // What was closed without a tariff is the month in UTC, and was billed to nobody.
-    let sealed: HashMap<u32, BucketStart> = ledger
-        .closures(Some(&before.to_string()))?
+    let sealed = sealed(ledger, before)?;
+    let (decisions, _) = ledger.decisions()?;
+    let accepted: HashSet<(u32, BucketStart, BucketStart)> = decisions
         .into_iter()
-        .filter(|(_, closure)| !closure.tariff.is_empty())
-        .map(|(_, closure)| (closure.customer, closure.until))
+        .filter(|decision| decision.kind == DecisionKind::Seam)
+        .map(|decision| (decision.customer, decision.earlier, decision.bucket))
         .collect();
     let ids: HashMap<&str, u32> =
         inputs.names.customers.iter().map(|(&id, name)| (name.as_str(), id)).collect();
@@ -33,6 +38,9 @@ pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -
         let id = ids.get(name.as_str()).copied();
         let ended = id.and_then(|id| sealed.get(&id)).copied();
         let Some(seam) = seam(inputs.kinds, inputs.tariffs, name, inputs.period, ended) else { continue };
+        if id.is_some_and(|id| accepted.contains(&(id, seam.ends, seam.begins))) {
+            continue;
+        }
         let draft = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
         let has_usage = match id {
             Some(id) => used_between(ledger, id, &seam)?,
@@ -50,6 +58,30 @@ pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -
     }
     outcome.problems.sort_by(|a, b| a.customer.cmp(&b.customer));
     Ok(())
+}
+
+/// Up to where a period was sealed, by customer. What was closed without a tariff is the month in UTC, and was billed to
+/// nobody.
+fn sealed(ledger: &mut Ledger, period: Period) -> Result<HashMap<u32, BucketStart>, crate::ledger::Error> {
+    let closures = ledger.closures(Some(&period.to_string()))?.into_iter();
+    let with_tariff = closures.filter(|(_, closure)| !closure.tariff.is_empty());
+    Ok(with_tariff.map(|(_, closure)| (closure.customer, closure.until)).collect())
+}
+
+/// The seam before a customer's period, and the customer's number; `None` where there is none.
+///
+/// # Errors
+/// What the ledger says.
+pub fn of(
+    ledger: &mut Ledger,
+    (kinds, tariffs): (&LinkKinds, &[Tariff]),
+    customer: &str,
+    period: Period,
+) -> anyhow::Result<Option<(u32, Seam)>> {
+    let Some(before) = period.preceding() else { return Ok(None) };
+    let number = ledger.intern(NameKind::Customer, &[customer])?[0];
+    let ended = sealed(ledger, before)?.get(&number).copied();
+    Ok(seam(kinds, tariffs, customer, period, ended).map(|seam| (number, seam)))
 }
 
 /// True where the customer used anything in the seam.

@@ -1,11 +1,12 @@
 //! The logic of `fluxoscope tariff ...`, on plain data: reading tariff files, what an activation does, rows to print.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::FileProblems;
 use crate::ledger::records::TariffVersion;
-use crate::period::rfc3339;
+use crate::period::{Period, rfc3339};
 use crate::rate::parse::parse;
 use crate::rate::tariff::Tariff;
 use crate::rate::version;
@@ -29,6 +30,19 @@ pub enum Error {
     /// It cannot follow the versions that are active. Exit code 2.
     #[error(transparent)]
     Version(#[from] version::Error),
+    /// It would hold in periods that are closed.
+    #[error(
+        "version {} of tariff `{}`, effective {}, would hold in periods that are closed:\n{}what is closed keeps the version \
+         that it was closed with. Give the new one a later date; or activate it with --retroactive, which changes none of \
+         these, and rate again what is meant: {}",
+        version.version, version.id, version.effective, in_words(touched), way_out(touched)
+    )]
+    Touches {
+        /// The version.
+        version: Box<TariffVersion>,
+        /// Of whom.
+        touched: Vec<Touched>,
+    },
     /// A version in the ledger is not understood: a newer program may have activated it.
     #[error("version {version} of tariff `{id}` in the ledger is not understood by this program: {problems}")]
     Stored {
@@ -111,6 +125,47 @@ pub fn understand(versions: &[TariffVersion]) -> Result<Vec<Tariff>, Error> {
         })
     });
     each.collect()
+}
+
+/// A customer's period that is closed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Touched {
+    /// The period.
+    pub period: Period,
+    /// The customer.
+    pub customer: String,
+    /// The number of its invoice that stands, if there is one.
+    pub invoice: Option<String>,
+}
+
+/// A line a period: who has it closed, and by which invoice.
+#[must_use]
+pub fn in_words(touched: &[Touched]) -> String {
+    /// Customers that are named of a period; of more only the number.
+    const NAMES_MAX: usize = 20;
+    let mut periods: BTreeMap<Period, Vec<String>> = BTreeMap::new();
+    for Touched { period, customer, invoice } in touched {
+        let number = invoice.as_ref().map_or_else(|| "closed".to_owned(), Clone::clone);
+        periods.entry(*period).or_default().push(format!("`{customer}` ({number})"));
+    }
+    let line = |(period, names): (Period, Vec<String>)| {
+        let more = names.len().saturating_sub(NAMES_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown: Vec<&str> = names.iter().take(NAMES_MAX).map(String::as_str).collect();
+        format!("  {period}: {}{more}\n", shown.join(", "))
+    };
+    periods.into_iter().map(line).collect()
+}
+
+/// The command that rates the first of them again.
+#[must_use]
+pub fn way_out(touched: &[Touched]) -> String {
+    let Some(first) = touched.iter().find(|one| one.invoice.is_some()).or_else(|| touched.first()) else {
+        return String::new();
+    };
+    let own = touched.iter().filter(|one| one.customer == first.customer).map(|one| one.period);
+    let (from, to) = (own.clone().min().unwrap_or(first.period), own.max().unwrap_or(first.period));
+    format!("`fluxoscope rerate --customer '{}' --from {from} --to {to}`", first.customer)
 }
 
 /// What an activation comes to.

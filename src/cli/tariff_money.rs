@@ -1,9 +1,13 @@
 //! What other tariffs would cost, on real usage: `tariff simulate` and `tariff diff --replay`. Nothing is kept.
+//!
+//! All usage of the period counts, also what came late. What an invoice of the period charges of former periods does not: it
+//! is no matter of the tariffs that are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::billing_ledger::{link_kinds, names};
+use super::late::merged;
 use super::tariff::{self, find, understand};
 use crate::classify::rules::Network;
 use crate::invoice::run::{Inputs, Outcome, Reason, run, standings};
@@ -14,6 +18,7 @@ use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::standing::Standing;
 use crate::rate::tariff::Tariff;
 use crate::units::UnixMillis;
+use crate::usage::{BucketStart, UsageRow};
 
 /// A tariff by file, or by `ID` or `ID@VERSION` among the active ones; what is a file, or ends in `.toml`, is one.
 /// `active` gives the versions of an id, and is asked only where they are needed.
@@ -153,7 +158,8 @@ impl Ground<'_> {
             period: self.period,
             customer: self.customer,
         };
-        Ok(standings(&inputs, self.now, |filter, each| self.ledger.for_each_usage(filter, each))?)
+        let late = self.late()?;
+        Ok(standings(&inputs, self.now, |filter, each| merged(self.ledger, filter, late, each))?)
     }
 
     /// The customers that have one of these tariffs in the period; the one that was asked for, whatever it has.
@@ -198,7 +204,26 @@ impl Ground<'_> {
             period: self.period,
             customer: self.customer,
         };
-        Ok(run(&inputs, |filter, each| self.ledger.for_each_usage(filter, each))?)
+        let late = self.late()?;
+        Ok(run(&inputs, |filter, each| merged(self.ledger, filter, late, each))?)
+    }
+
+    /// All that came late: it counts where it belongs in time, so that a closed month is supposed with all that was used in
+    /// it, whichever invoice it was charged with.
+    fn late(&mut self) -> anyhow::Result<Vec<UsageRow>> {
+        let mut rows = Vec::new();
+        // A month at either end of the period has the edges of all zones and anchor days, and what rolls over.
+        let utc = Zone::named("UTC")?;
+        let months = [self.period.preceding().unwrap_or(self.period), self.period.following().following()];
+        let [from, to] = months.map(|month| month.span(&utc, AnchorDay::FIRST).from.seconds());
+        let from = from - 31 * 86_400;
+        let all = (BucketStart(i64::MIN), BucketStart(i64::MAX));
+        self.ledger.for_each_late_usage(all.0, all.1, &mut |_, row| {
+            if (from..to + 31 * 86_400).contains(&row.key.bucket.0) {
+                rows.push(row);
+            }
+        })?;
+        Ok(rows)
     }
 }
 

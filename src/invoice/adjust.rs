@@ -34,7 +34,10 @@ pub fn empty(like: &Invoice, period: Period, span: Span) -> Invoice {
 }
 
 /// Adds to `draft` what usage of `period` costs that came late: `with` is that period's invoice with it, `without` the one
-/// without (`None`: there would be none). `root` is the hash of the rows.
+/// without (`None`: there would be none). `root` is the hash of the rows; `name` says what a charge is called.
+///
+/// A line that adds something has quantity 1; one that takes something off (late volume may lift all of it into a cheaper
+/// tier, or lose a minimum) has quantity -1, as discounts do. Prices are never negative.
 ///
 /// # Errors
 /// Other currencies, or an amount that has no room.
@@ -44,6 +47,7 @@ pub fn apply(
     without: Option<&Invoice>,
     with: &Invoice,
     root: &str,
+    name: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Error> {
     let zero = Money::zero(draft.currency);
     let of = |invoice: Option<&Invoice>, charge: &str| -> Result<Money, Error> {
@@ -67,14 +71,19 @@ pub fn apply(
         added.push(("late".to_owned(), zero));
     }
     for (charge, amount) in added {
-        let like = with.lines.iter().find(|line| line.charge == charge);
-        let what = like.map_or_else(|| "nothing to charge".to_owned(), |line| line.description.clone());
+        let like = || {
+            let lines = with.lines.iter().chain(without.into_iter().flat_map(|invoice| &invoice.lines));
+            lines.into_iter().find(|line| line.charge == charge).map(|line| line.description.clone())
+        };
+        let what = name(&charge).or_else(like).unwrap_or_else(|| "nothing to charge".to_owned());
+        let takes_off = amount.minor() < 0;
+        let price = if takes_off { zero.checked_sub(amount)? } else { amount };
         let line = Line {
-            description: format!("Late usage of {period}: {what}"),
+            description: format!("Late usage of {period}: {what}{}", if takes_off { ", less" } else { "" }),
             charge,
-            quantity: "1".to_owned(),
+            quantity: if takes_off { "-1" } else { "1" }.to_owned(),
             unit: "period".to_owned(),
-            price: amount.to_string(),
+            price: price.to_string(),
             amount,
             relative_error: "0.000000".to_owned(),
             detail: Detail { kind: "late".to_owned(), ..Detail::default() },
@@ -92,7 +101,7 @@ pub fn apply(
     let mut seen: Vec<(String, String)> = Vec::new();
     for TaxLine { category, percent, .. } in taxes {
         let key = (category, percent);
-        if !seen.contains(&key) {
+        if !seen.iter().any(|known| is_same(known, &key)) {
             tax(draft, without, with, &key)?;
             seen.push(key);
         }
@@ -102,14 +111,20 @@ pub fn apply(
     Ok(())
 }
 
+/// True where two taxes are of one category and rate: `21` and `21.0` are one.
+fn is_same(one: &(String, String), other: &(String, String)) -> bool {
+    let rate = |tax: &(String, String)| parse_decimal(&tax.1);
+    one.0 == other.0 && (one.1 == other.1 || rate(one).is_some() && rate(one) == rate(other))
+}
+
 /// Adds the difference of one tax's base, and rounds that tax once again over all of it.
 fn tax(
     draft: &mut Invoice,
     without: Option<&Invoice>,
     with: &Invoice,
-    (category, percent): &(String, String),
+    key: &(String, String),
 ) -> Result<(), Error> {
-    let is_it = |tax: &&TaxLine| tax.category == *category && tax.percent == *percent;
+    let is_it = |tax: &&TaxLine| is_same(&(tax.category.clone(), tax.percent.clone()), key);
     let base = |invoice: Option<&Invoice>| {
         let taxes = invoice.into_iter().flat_map(|invoice| &invoice.taxes);
         Money::sum(draft.currency, taxes.filter(is_it).map(|tax| tax.base))
@@ -118,7 +133,7 @@ fn tax(
     let known = draft.taxes.iter().position(|tax| is_it(&tax));
     let at = known.unwrap_or_else(|| {
         let zero = Money::zero(draft.currency);
-        let (category, percent) = (category.clone(), percent.clone());
+        let (category, percent) = key.clone();
         draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero });
         draft.taxes.len() - 1
     });
@@ -139,9 +154,18 @@ mod tests {
     use crate::units::SamplingRate;
     use crate::usage::UsageSums;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is asked for")]
+    fn named(charge: &str) -> Option<String> {
+        Some(if charge == "transit" { "Transit, in and out" } else { "other" }.to_owned())
+    }
+
     /// Usage of so many GB of transit.
     fn invoice(month: i8, gigabytes: u64) -> Invoice {
         let tariff = parse("t", include_str!("../../tariffs/regional-isp.toml")).expect("good");
+        invoice_by(&tariff, month, gigabytes)
+    }
+
+    fn invoice_by(tariff: &crate::rate::tariff::Tariff, month: i8, gigabytes: u64) -> Invoice {
         let mut usage = PeriodUsage::default();
         let key = GroupKey {
             band: 0,
@@ -156,7 +180,7 @@ mod tests {
         usage.add(key, &sums, SamplingRate::NOT_ANNOUNCED);
         let party = Party { name: "campus".into(), ..Party::default() };
         let period = Period::new(2026, month).expect("a month");
-        draft(party, None, period, &tariff, &usage, "0".repeat(64)).expect("rates")
+        draft(party, None, period, tariff, &usage, "0".repeat(64)).expect("rates")
     }
 
     /// Tiers: to 10000 GB 0.0430, above 0.0310. March had 9000 GB, and 3000 GB come late: 1000 in the first tier (43.00)
@@ -166,12 +190,12 @@ mod tests {
     fn late_usage_costs_what_it_would_have_cost_in_time() {
         let mut april = invoice(4, 100);
         let march = Period::new(2026, 3).expect("a month");
-        apply(&mut april, march, Some(&invoice(3, 9000)), &invoice(3, 12_000), "root").expect("fits");
+        apply(&mut april, march, Some(&invoice(3, 9000)), &invoice(3, 12_000), "root", named).expect("fits");
         assert_eq!((april.net.to_string(), april.tax.to_string()), ("259.30".into(), "54.45".into()));
         assert_eq!(april.gross.to_string(), "313.75");
         let last = april.lines.last().expect("a line");
         assert_eq!((last.amount.to_string().as_str(), last.charge.as_str()), ("105.00", "transit"));
-        assert!(last.description.starts_with("Late usage of 2026-03: "), "{}", last.description);
+        assert_eq!(last.description, "Late usage of 2026-03: Transit, in and out");
         let adjustment = &april.issuance.adjustments[0];
         assert_eq!((adjustment.line, adjustment.period), (april.lines.len(), march));
         assert_eq!((adjustment.tariff.id.as_str(), adjustment.tariff.version), ("regional-isp", 1));
@@ -184,17 +208,42 @@ mod tests {
         let march = Period::new(2026, 3).expect("a month");
         let mut april = invoice(4, 100);
         for (before, after) in [(9000, 9500), (9500, 12_000)] {
-            apply(&mut april, march, Some(&invoice(3, before)), &invoice(3, after), "root").expect("fits");
+            apply(&mut april, march, Some(&invoice(3, before)), &invoice(3, after), "root", named)
+                .expect("fits");
         }
         assert_eq!(april.gross.to_string(), "313.75");
         assert_eq!(april.issuance.adjustments.len(), 2);
+    }
+
+    /// By all-units tiers 9000 GB cost 387.00, and 10001 GB 310.031, rounded 310.03: late volume takes 76.97 off. And 21.0 %
+    /// is the tax of 21 %.
+    #[test]
+    fn late_usage_may_take_something_off_and_taxes_are_numbers() {
+        let volume_tiers = |gigabytes: u64, percent: &str| {
+            let text = include_str!("../../tariffs/regional-isp.toml").replace("graduated", "volume");
+            let mut tariff = parse("t", &text).expect("good");
+            tariff.tax.percent = percent.parse().expect("a number");
+            invoice_by(&tariff, 3, gigabytes)
+        };
+        let march = Period::new(2026, 3).expect("a month");
+        let mut april = invoice(4, 100);
+        let (without, with) = (volume_tiers(9000, "21"), volume_tiers(10_001, "21.0"));
+        apply(&mut april, march, Some(&without), &with, "root", named).expect("fits");
+        let last = april.lines.last().expect("a line");
+        let shown = (last.quantity.as_str(), last.price.as_str(), last.amount.to_string());
+        assert_eq!(shown, ("-1", "76.97", "-76.97".to_owned()));
+        assert_eq!(last.description, "Late usage of 2026-03: Transit, in and out, less");
+        // 150.00 + 4.30 - 76.97 = 77.33; 21 % are 16.2393.
+        assert_eq!((april.taxes.len(), april.net.to_string()), (1, "77.33".to_owned()));
+        assert_eq!(april.tax.to_string(), "16.24");
+        assert_eq!(json::read(&json::write(&april)).expect("adds up"), april);
     }
 
     #[test]
     fn late_usage_that_costs_nothing_is_visible() {
         let march = invoice(3, 50);
         let mut only = empty(&march, Period::new(2026, 4).expect("a month"), march.span);
-        apply(&mut only, march.period, Some(&march), &march, "root").expect("fits");
+        apply(&mut only, march.period, Some(&march), &march, "root", named).expect("fits");
         assert_eq!(
             (only.lines.len(), only.gross.minor(), only.number.as_str()),
             (1, 0, "DRAFT-2026-04-campus")

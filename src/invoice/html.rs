@@ -66,6 +66,7 @@ pub fn write(invoice: &Invoice) -> String {
     let page = Page {
         invoice,
         title: match invoice.state {
+            State::Draft if invoice.quality.provisional => "Provisional draft of an invoice",
             State::Draft => "Draft invoice",
             State::Final | State::Credited | State::Void if invoice.issuance.credits.is_some() => {
                 "Credit note"

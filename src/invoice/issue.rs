@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Invoice, Line, State, TariffRef};
 use crate::ledger::records::books::{Account, AccountKind, Posting, post};
-use crate::money::{Error, Money};
+use crate::money::{Error, Money, parse_decimal};
 use crate::period::Period;
 
 /// What an invoice says besides what was rated.
@@ -163,7 +163,10 @@ pub fn postings(invoice: &Invoice) -> Vec<Posting> {
         add(AccountKind::Income, charge, -sum);
     }
     for tax in &invoice.taxes {
-        add(AccountKind::Tax, &format!("{} {}", tax.category, tax.percent), -i128::from(tax.amount.minor()));
+        // One account for 21 and 21.0.
+        let rate = parse_decimal(&tax.percent).map(|rate| rate.normalize().to_string());
+        let rate = rate.unwrap_or_else(|| tax.percent.clone());
+        add(AccountKind::Tax, &format!("{} {rate}", tax.category), -i128::from(tax.amount.minor()));
     }
     postings
 }

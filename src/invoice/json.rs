@@ -142,6 +142,8 @@ struct QualityPart {
     rates: Vec<RatePart>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     lost_records: Option<u64>,
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    provisional: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -300,6 +302,7 @@ fn quality_part(quality: Quality) -> QualityPart {
             .map(|rate| RatePart { rate: rate.rate, source: rate.source, octets: rate.octets.to_string() })
             .collect(),
         lost_records: quality.lost_records,
+        provisional: quality.provisional,
     }
 }
 
@@ -431,6 +434,7 @@ fn quality(part: QualityPart) -> Result<Quality, Error> {
         relative_error: part.relative_error,
         rates: rates.collect::<Result<_, Error>>()?,
         lost_records: part.lost_records,
+        provisional: part.provisional,
     })
 }
 

@@ -12,17 +12,20 @@
 //! A removed or renamed link therefore keeps its kind under its old name.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::assign::Assignments;
+use super::pins::Pins;
 use crate::classify::rules::Network;
 use crate::units::UnixMillis;
 
-/// The kinds of all links, by configuration version.
+/// The kinds of all links, by configuration version, and what else was settled in the past. A copy costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LinkKinds {
     /// Oldest first.
-    versions: Vec<Version>,
-    assignments: Assignments,
+    versions: Arc<Vec<Version>>,
+    assignments: Arc<Assignments>,
+    pins: Arc<Pins>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,22 +39,36 @@ impl LinkKinds {
     /// Adds a configuration version; they come oldest first.
     pub fn push(&mut self, valid_from: UnixMillis, network: &Network) {
         let kinds = network.links.iter().map(|link| (link.name.clone(), link.kind.clone())).collect();
-        self.versions.push(Version { valid_from, kinds });
-        self.assignments.push(valid_from, network);
+        Arc::make_mut(&mut self.versions).push(Version { valid_from, kinds });
+        Arc::make_mut(&mut self.assignments).push(valid_from, network);
     }
 
     /// The same kinds, with the tariffs of customers as `network` has them, for all time: to see what something else
     /// would cost.
     #[must_use]
     pub fn supposing(mut self, network: &Network) -> Self {
-        self.assignments = Assignments::default();
-        self.assignments.push(UnixMillis(0), network);
+        let mut assignments = Assignments::default();
+        assignments.push(UnixMillis(0), network);
+        self.assignments = Arc::new(assignments);
         self
+    }
+
+    /// The same, with what closed and billed periods keep to.
+    #[must_use]
+    pub fn keeping(mut self, pins: Pins) -> Self {
+        self.pins = Arc::new(pins);
+        self
+    }
+
+    /// What closed and billed periods keep to.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// What the same versions say of the tariffs of customers.
     #[must_use]
-    pub const fn assignments(&self) -> &Assignments {
+    pub fn assignments(&self) -> &Assignments {
         &self.assignments
     }
 

@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::PartRef;
 use super::assign::Assigned;
 use super::collect::Slot;
 use super::kinds::LinkKinds;
+use super::pins::{self, Pin};
 use super::run::Inputs;
 use crate::classify::rules::{CustomerRule, Validity};
 use crate::ids::CustomerId;
 use crate::period::{AnchorDay, Period, Span, Zone, rfc3339, utc_date};
-use crate::rate::tariff::Tariff;
+use crate::rate::tariff::{Tariff, Unit};
 use crate::rate::usage::PeriodUsage;
 use crate::rate::version::{self, Days};
 use crate::rate::{Part, Presence, Term};
@@ -60,6 +62,11 @@ impl Planned<'_> {
             slots.push(Slot { from, to, bands: Arc::default(), tariff: None, is_before: false });
         }
         slots
+    }
+
+    /// The units of the last part of the period before, and of the first of the period.
+    pub(super) fn units(&self) -> Option<(Unit, Unit)> {
+        Some((self.before.last()?.tariff.unit, self.parts.first()?.tariff.unit))
     }
 
     /// The parts of the period, with what was used in them.
@@ -134,7 +141,8 @@ fn planned<'a>(
     };
     // The period ends where that of its tariff does; which tariff it has hangs on that only by hours.
     let assigned = assigned_in(inputs, &rule.name, inputs.period, month);
-    if assigned.is_empty() {
+    let is_billed = matches!(inputs.kinds.pins().get(inputs.period, &rule.name), Some(Pin::Billed(_)));
+    if assigned.is_empty() && !is_billed {
         return planned;
     }
     match parts_of(inputs, rule, assigned, inputs.period, bands) {
@@ -234,7 +242,7 @@ fn whole<'k>(
 #[error(
     "by tariff `{before}` the period before ends at {}, and by `{after}` this one begins at {}: what lies between would be \
      billed {}; before this period ends, let `tariff` be `{before}` again and give the change a date in `tariffs`, on a day \
-     on which periods of both begin, between tariffs of one time zone",
+     on which periods of both begin, between tariffs of one time zone; or let it be so with `fluxoscope period accept-seam`",
     rfc3339(.ends.start()), rfc3339(.begins.start()), times(.ends, .begins)
 )]
 pub struct Seam {
@@ -281,29 +289,56 @@ fn parts_of<'a>(
     period: Period,
     bands: &mut Bands,
 ) -> Result<Vec<PlannedPart<'a>>, version::Error> {
+    let pin = inputs.kinds.pins().get(period, &rule.name);
+    if let Some(Pin::Billed(billed)) = pin {
+        return billed_parts(inputs, rule, billed, period, bands);
+    }
+    let may = |tariff: &Tariff| pin.is_none_or(|pin| pin.allows(tariff));
     let needed_from = rule.validity.from.map(day_of);
     let mut parts: Vec<PlannedPart<'a>> = Vec::new();
     for one in assigned {
         // Days outside a customer's own are nobody's; usage at their edges still has the tariff beside.
         let days = Days { from: one.days.from, to: one.days.to };
-        for (tariff, span) in version::parts(inputs.tariffs, &one.tariff, period, days, needed_from)? {
+        for (tariff, span) in
+            version::parts_among(inputs.tariffs, &one.tariff, period, days, needed_from, may)?
+        {
             if let Some(last) = parts.last() {
                 follows(last, tariff, span)?;
             }
-            let (from, to) = span.buckets();
-            let key = (tariff.sha256.clone(), from, to);
-            let known =
-                bands.entry(key).or_insert_with(|| tariff.bands.of_buckets(&tariff.zone, from, to).into());
-            let presence = Presence::of_dates(rule.validity.from, rule.validity.to, &tariff.zone);
-            let term = Term { span, period: tariff.span(period), number: parts.len(), presence };
-            parts.push(PlannedPart {
-                tariff: tariff.for_customer(&rule.name),
-                term,
-                bands: Arc::clone(known),
-            });
+            parts.push(part_of(tariff, rule, (period, span, parts.len()), bands));
         }
     }
     Ok(parts)
+}
+
+/// The parts that an invoice names, each by its own version.
+fn billed_parts<'a>(
+    inputs: &Inputs<'a>,
+    rule: &CustomerRule,
+    billed: &[PartRef],
+    period: Period,
+    bands: &mut Bands,
+) -> Result<Vec<PlannedPart<'a>>, version::Error> {
+    let part = |(number, part): (usize, &PartRef)| {
+        let tariff = inputs.tariffs.iter().find(|tariff| pins::names(part, tariff));
+        let tariff = tariff.ok_or_else(|| version::Error::Unknown(part.tariff.id.clone()))?;
+        Ok(part_of(tariff, rule, (period, part.span, number), bands))
+    };
+    billed.iter().enumerate().map(part).collect()
+}
+
+fn part_of<'a>(
+    tariff: &'a Tariff,
+    rule: &CustomerRule,
+    (period, span, number): (Period, Span, usize),
+    bands: &mut Bands,
+) -> PlannedPart<'a> {
+    let (from, to) = span.buckets();
+    let key = (tariff.sha256.clone(), from, to);
+    let known = bands.entry(key).or_insert_with(|| tariff.bands.of_buckets(&tariff.zone, from, to).into());
+    let presence = Presence::of_dates(rule.validity.from, rule.validity.to, &tariff.zone);
+    let term = Term { span, period: tariff.span(period), number, presence };
+    PlannedPart { tariff: tariff.for_customer(&rule.name), term, bands: Arc::clone(known) }
 }
 
 /// A part must begin where the one before it ends.

@@ -23,6 +23,7 @@ use super::{Invoice, Party, Seller, draft_of_parts};
 use crate::classify::rules::Network;
 use crate::ids::CustomerId;
 use crate::ledger::records::UsageFilter;
+use crate::money::Exact;
 use crate::period::Period;
 use crate::rate::standing::{self, Standing};
 use crate::rate::tariff::Tariff;
@@ -59,9 +60,9 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
 }
 
-/// A customer that could not be invoiced.
+/// A customer that could not be invoiced. In words it has all that is behind the reason, too.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("customer `{customer}`: {reason}")]
+#[error("customer `{customer}`: {}", .reason.in_full())]
 pub struct Problem {
     /// The customer's name.
     pub customer: String,
@@ -99,6 +100,15 @@ pub enum Reason {
     /// An amount has no room.
     #[error(transparent)]
     Rating(#[from] rate::Error),
+}
+
+impl Reason {
+    /// The reason, and the errors behind it.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let behind = core::iter::successors(core::error::Error::source(self), |error| error.source());
+        behind.fold(self.to_string(), |text, error| format!("{text}: {error}"))
+    }
 }
 
 fn quoted(names: &BTreeSet<String>) -> String {
@@ -193,10 +203,8 @@ pub fn standings<E: core::error::Error + 'static>(
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
         let Ok(own) = own_usage(planned, used.slots) else { continue };
-        for part in planned.rated_parts(&own).iter().filter(|part| part.term.span.from <= until) {
-            let standings = standing::standings(part, until).unwrap_or_default();
-            found.extend(standings.into_iter().map(|standing| ((*name).to_owned(), standing)));
-        }
+        let standings = standing::of_period(&planned.rated_parts(&own), until).unwrap_or_default();
+        found.extend(standings.into_iter().map(|standing| ((*name).to_owned(), standing)));
     }
     Ok(found)
 }
@@ -206,6 +214,12 @@ fn own_usage(planned: &Planned<'_>, mut slots: Vec<PeriodUsage>) -> Result<Vec<P
     let mut own = slots.split_off(planned.before.len());
     if let Some(first) = own.first_mut().filter(|_| !planned.before.is_empty()) {
         first.carried = rate::left_over(&planned.before_parts(&slots))?;
+        // A new version may count in another unit.
+        if let Some((before, after)) = planned.units().filter(|(before, after)| before != after) {
+            for left in first.carried.values_mut() {
+                *left = after.of_octets(&left.times(&Exact::whole(before.octets())));
+            }
+        }
     }
     Ok(own)
 }

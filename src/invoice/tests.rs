@@ -511,3 +511,24 @@ fn half_of_the_octets_sampled_is_said_so() {
     assert!(page.contains("\u{b1}1.9355\u{202f}%") && page.contains("50&#8239;% estimated"), "{page}");
     assert!(page.contains("1/1000 packets") && page.contains("every packet"));
 }
+
+#[test]
+fn a_problem_tells_what_is_behind_it() {
+    use crate::invoice::run::{Problem, Reason};
+    let source = crate::money::Error::OutOfRange;
+    let error = rate::Error::Amount { tariff: "t".into(), charge: "vol".into(), source };
+    let problem = Problem { customer: "campus".into(), reason: Reason::Rating(error) };
+    assert_eq!(
+        problem.to_string(),
+        "customer `campus`: charge `vol` of tariff `t` cannot be rated: the amount is beyond 64 bits of minor units"
+    );
+}
+
+/// A credited invoice of `a`, and a customer whose name looks like its file.
+#[test]
+fn no_two_exported_documents_share_a_file() {
+    let of_number = file_name_of("2026-03", "a", "R-000001", "json");
+    assert_eq!(of_number, "2026-03-a+R-000001.json");
+    assert_ne!(of_number, file_name("2026-03", "a-R-000001", "json"));
+    assert_eq!(file_name("2026-03", "a+R-000001", "json"), "2026-03-a%2BR-000001.json");
+}

@@ -61,6 +61,16 @@ pub enum Error {
         /// It could be reached before.
         again: bool,
     },
+    /// A greater number would have an earlier date.
+    #[error("the last of the series, {last}, is of {before}; no later number is of {day}")]
+    DateOrder {
+        /// The date that was asked for.
+        day: String,
+        /// The last number of the series.
+        last: String,
+        /// Its date.
+        before: String,
+    },
     /// The ledger holds what no program of this kind writes.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),

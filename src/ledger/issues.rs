@@ -71,7 +71,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::DraftChanged`] where a draft is no longer what it was; [`Error::NotFinal`] where what is to be taken back
-    /// is no final invoice; [`Error::Document`] where it could not be made; what the database says.
+    /// is no final invoice; [`Error::Document`] where it could not be made; [`Error::DateOrder`] where a greater number would
+    /// have an earlier date; what the database says.
     pub fn issue(
         &mut self,
         series: &str,
@@ -86,6 +87,14 @@ impl Ledger {
                     .filter(schema::issue::series.eq(series))
                     .select(diesel::dsl::max(schema::issue::place))
                     .first(c)?;
+                // The day that the last number's entry counts for is the date of its document.
+                let mut last: Option<(String, String)> = schema::issue::table
+                    .filter(schema::issue::series.eq(series))
+                    .filter(schema::issue::place.eq(place.unwrap_or(0)))
+                    .inner_join(schema::entry::table.on(schema::entry::seq.eq(schema::issue::entry)))
+                    .select((schema::issue::number, schema::entry::day))
+                    .first(c)
+                    .optional()?;
                 let mut place = place.unwrap_or(0);
                 let mut issued = Vec::with_capacity(steps.len());
                 for step in steps {
@@ -113,6 +122,10 @@ impl Ledger {
                     };
                     let Ready { invoice, day, postings } = make(step, &source, &number)
                         .map_err(|message| Error::Document { number: source.number.clone(), message })?;
+                    if let Some((last, before)) = last.filter(|(_, before)| day < *before) {
+                        return Err(Error::DateOrder { day, last, before });
+                    }
+                    last = Some((number.clone(), day.clone()));
                     let postings = taken_back.map_or(postings, |postings| reversed(&postings));
                     let entry = document_entry(kind, &invoice, day, postings, actor);
                     let entry = enter!(c, &mut known, &entry);

@@ -11,9 +11,12 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::books::{accounts, enter};
 use super::connection::{with_connection, write_transaction};
+use super::decisions::decide;
 use super::error::Error;
 use super::late::EVERYBODY_ELSE;
-use super::records::books::{Actor, Closure, EntryKind, NewEntry, digest, hex, push_usage_line};
+use super::records::books::{
+    Actor, Closure, Decision, DecisionKind, EntryKind, NewEntry, digest, hex, push_usage_line,
+};
 use super::registers::stored;
 use super::schema;
 use crate::usage::BucketStart;
@@ -33,6 +36,17 @@ impl Closed {
         self.of.get(&customer).copied().or(self.others)
     }
 
+    /// Customers that have a bound of their own.
+    pub fn customers(&self) -> impl Iterator<Item = (u32, BucketStart)> {
+        self.of.iter().map(|(&customer, &until)| (customer, until))
+    }
+
+    /// The bound of all others.
+    #[must_use]
+    pub const fn others(&self) -> Option<BucketStart> {
+        self.others
+    }
+
     /// Before it nobody's buckets take usage any more; `None` where nothing is closed for all.
     #[must_use]
     pub fn everybody(&self) -> Option<BucketStart> {
@@ -43,11 +57,11 @@ impl Closed {
 
 impl Ledger {
     /// Closes the usage of customers up to a bucket, and that of all others (where `None` is named) too. What is closed
-    /// further already stays so.
+    /// further already stays so. Each bound that is moved is a decision.
     ///
     /// # Errors
     /// What the database says.
-    pub fn close(&mut self, bounds: &[(Option<u32>, BucketStart)]) -> Result<(), Error> {
+    pub fn close(&mut self, bounds: &[(Option<u32>, BucketStart)], actor: Actor<'_>) -> Result<(), Error> {
         use schema::closed::dsl as d;
         self.run("close a period", |db| {
             write_transaction!(db, c => {
@@ -55,8 +69,10 @@ impl Ledger {
                     d::closed.select((d::customer, d::until)).load::<(i64, i64)>(c)?.into_iter().collect();
                 // Those that are named first: a bound for all others must not hold for them in between.
                 let (others, named): (Vec<_>, Vec<_>) = bounds.iter().partition(|(customer, _)| customer.is_none());
-                for (customer, until) in named.into_iter().chain(others) {
-                    let customer = customer.map_or(EVERYBODY_ELSE, i64::from);
+                let mut moved = Vec::new();
+                for (of, until) in named.into_iter().chain(others) {
+                    let customer = of.map_or(EVERYBODY_ELSE, i64::from);
+                    let before = known.get(&customer).copied();
                     match known.get(&customer).copied() {
                         Some(before) if before >= until.0 => {}
                         Some(_) => {
@@ -70,7 +86,21 @@ impl Ledger {
                             known.insert(customer, until.0);
                         }
                     }
+                    // A bound of its own that is the same is kept, too.
+                    let is_new = before.is_none() && known.contains_key(&customer);
+                    if is_new || before.is_some_and(|before| before < until.0) {
+                        moved.push(Decision {
+                            kind: DecisionKind::Close,
+                            customer: of.unwrap_or_default(),
+                            bucket: until,
+                            earlier: until,
+                            reason: String::new(),
+                            at: actor.at,
+                            by: actor.by.to_owned(),
+                        });
+                    }
                 }
+                decide!(c, &moved);
                 Ok(())
             })
         })

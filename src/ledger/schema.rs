@@ -172,6 +172,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    decision (seq) {
+        seq -> BigInt,
+        kind -> Text,
+        customer -> BigInt,
+        bucket -> BigInt,
+        earlier -> BigInt,
+        reason -> Text,
+        at -> BigInt,
+        made_by -> Text,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
     closure (customer, period) {
         customer -> BigInt,
         period -> Text,
@@ -226,3 +241,4 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
+diesel::allow_tables_to_appear_in_same_query!(issue, entry);

@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 
 use super::tariff::ChargeKind;
-use super::volume::{included, measure};
+use super::volume::{Granted, granted, included, measure};
 use super::{Error, Part};
 use crate::money::Exact;
 use crate::units::UnixMillis;
@@ -35,11 +35,31 @@ impl Standing {
     }
 }
 
-/// The standings of a part's charges with an allowance, at an instant up to which usage is known.
+/// The standings of a period's charges with an allowance, at an instant up to which usage is known, of those parts that
+/// have begun by then.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
+pub fn of_period(parts: &[Part<'_>], until: UnixMillis) -> Result<Vec<Standing>, Error> {
+    let mut found = Vec::new();
+    for (part, granted) in parts.iter().zip(&granted(parts)?) {
+        if part.term.span.from <= until {
+            found.extend(of_part(part, granted, until)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The standings of a part that is all there is of its period.
 ///
 /// # Errors
 /// [`Error::TooUncertain`].
 pub fn standings(part: &Part<'_>, until: UnixMillis) -> Result<Vec<Standing>, Error> {
+    let granted = granted(core::slice::from_ref(part))?.into_iter().next().unwrap_or_default();
+    of_part(part, &granted, until)
+}
+
+fn of_part(part: &Part<'_>, granted: &Granted, until: UnixMillis) -> Result<Vec<Standing>, Error> {
     let span = part.term.span;
     let (whole, elapsed) = (span.to.since(span.from), until.min(span.to).since(span.from));
     let mut standings = Vec::new();
@@ -50,7 +70,7 @@ pub fn standings(part: &Part<'_>, until: UnixMillis) -> Result<Vec<Standing>, Er
         }
         let measured = measure(part.tariff, rule, volume, part.usage);
         let used = super::volume::billed_units(part, rule, volume, &measured)?;
-        let included = included(part, rule, volume);
+        let included = included(part, rule, volume, granted);
         let reached = |percent: &&Decimal| {
             let threshold = included.times(&Exact::from(**percent)).over(100);
             used >= threshold

@@ -15,6 +15,7 @@ use super::usage::GroupKey;
 use crate::flow::Direction;
 use crate::money::{Currency, Exact, Money};
 use crate::period::{AnchorDay, Period, Span, Zone};
+use crate::units::UnixMillis;
 
 /// A tariff version. Everything in it has been checked: classes and bands are total, tiers ascend and end open.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,15 @@ impl Tariff {
         period.span(&self.zone, self.anchor)
     }
 
+    /// The first instant at which a period that covers `span` may be closed and made final: the local midnight as many days
+    /// after its end as `grace` says.
+    #[must_use]
+    pub fn may_close_from(&self, span: &Span) -> UnixMillis {
+        let days = jiff::Span::new().days(i64::from(self.grace_days));
+        let day = span.end_day.checked_add(days).unwrap_or(span.end_day);
+        self.zone.start_of(day).max(span.to)
+    }
+
     /// The tariff as it is for `customer`: charges that are others' alone are gone, and overrides are in place. The
     /// first override of a charge (or of the minimum, or of the tax) that names the customer holds.
     #[must_use]
@@ -128,6 +138,13 @@ impl Tariff {
         };
         self.charges.iter().any(|rule| rolls(&rule.kind))
     }
+}
+
+/// The first instant at which a customer's period may be closed and made final: its end, and the grace time of the tariff
+/// that holds then; without a tariff nothing is waited for. Everything that closes a period asks here.
+#[must_use]
+pub fn may_close_from(tariff: Option<&Tariff>, span: &Span) -> UnixMillis {
+    tariff.map_or(span.to, |tariff| tariff.may_close_from(span))
 }
 
 /// True where `patterns` name the customer; an empty list names all.

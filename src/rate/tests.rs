@@ -3,6 +3,7 @@ use proptest::prelude::*;
 mod adjusted;
 mod banded;
 mod examples;
+mod monotone;
 mod percentiles;
 mod sampled;
 mod split;

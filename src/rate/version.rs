@@ -112,10 +112,12 @@ pub struct Days {
 /// The version of tariff `id`, among `versions` (of any tariffs), that holds on a day.
 #[must_use]
 pub fn on_day<'a>(versions: &'a [Tariff], id: &str, day: Date) -> Option<&'a Tariff> {
-    versions
-        .iter()
-        .filter(|tariff| tariff.id == id && tariff.effective <= day)
-        .max_by_key(|tariff| (tariff.effective, tariff.version))
+    newest(versions.iter().filter(|tariff| tariff.id == id), day)
+}
+
+/// The version that holds on a day.
+fn newest<'a>(versions: impl Iterator<Item = &'a Tariff>, day: Date) -> Option<&'a Tariff> {
+    versions.filter(|tariff| tariff.effective <= day).max_by_key(|tariff| (tariff.effective, tariff.version))
 }
 
 /// The versions of tariff `id`, among `versions` (of any tariffs), that hold in `period`, each with what it covers, as
@@ -131,7 +133,22 @@ pub fn parts<'a>(
     days: Days,
     needed_from: Option<Date>,
 ) -> Result<Vec<(&'a Tariff, Span)>, Error> {
-    let of_id = || versions.iter().filter(|tariff| tariff.id == id);
+    parts_among(versions, id, period, days, needed_from, |_| true)
+}
+
+/// As [`parts`], of those `versions` alone that `may` hold.
+///
+/// # Errors
+/// As [`parts`].
+pub fn parts_among<'a>(
+    versions: &'a [Tariff],
+    id: &str,
+    period: Period,
+    days: Days,
+    needed_from: Option<Date>,
+    may: impl Fn(&Tariff) -> bool,
+) -> Result<Vec<(&'a Tariff, Span)>, Error> {
+    let of_id = || versions.iter().filter(|tariff| tariff.id == id && may(tariff));
     let Some(any) = of_id().min_by_key(|tariff| tariff.effective) else {
         return Err(Error::Unknown(id.to_owned()));
     };
@@ -153,7 +170,7 @@ pub fn parts<'a>(
     let mut parts: Vec<(&Tariff, Span)> = Vec::new();
     for (at, &day) in cuts.iter().enumerate() {
         let next = cuts.get(at + 1).copied().unwrap_or(end);
-        let Some(holds) = on_day(versions, id, day) else { continue };
+        let Some(holds) = newest(of_id(), day) else { continue };
         let zone = &holds.zone;
         let span = Span { first_day: day, end_day: next, from: zone.start_of(day), to: zone.start_of(next) };
         match parts.last_mut() {

@@ -2,11 +2,15 @@
 //! sampled; allowances, spent on bands in their order; tiers over what is left of all bands together, each band's part
 //! of a tier being its share of the whole; fees; the cap.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 use super::error_bound::{is_wider, lower_bound};
 use super::line::{Basis, Charge, Estimate, LineKind};
-use super::tariff::{ChargeDirection, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule};
+use super::tariff::{
+    ChargeDirection, ChargeKind, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule,
+};
 use super::tier::{Slice, slices};
 use super::usage::{GroupKey, PeriodUsage, Volume};
 use super::{Error, Part};
@@ -52,13 +56,94 @@ pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &
     if outward.total.exact_octets() > inward.total.exact_octets() { outward } else { inward }
 }
 
-/// What is included in a part, in units: its allowance, and what is left from the period before.
+/// What a part may use of allowances besides its own, in units by charge.
+#[derive(Clone, Debug, Default)]
+pub struct Granted {
+    /// What other parts of the period leave of theirs.
+    shared: BTreeMap<String, Exact>,
+    /// What is left from the period before.
+    carried: BTreeMap<String, Exact>,
+}
+
+/// An allowance in a part, in octets.
+struct Account<'a> {
+    at: usize,
+    rule: &'a ChargeRule,
+    rolls_over: bool,
+    /// What is used beyond the part's own share.
+    lacks: Exact,
+    /// What the part leaves of its own share.
+    leaves: Exact,
+}
+
+/// The allowances of all parts by tariff and charge. A part uses its own share first.
+fn accounts<'a>(parts: &[Part<'a>]) -> Result<Vec<Vec<Account<'a>>>, Error> {
+    let mut found: Vec<(&str, Vec<Account<'a>>)> = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        for rule in &part.tariff.charges {
+            let ChargeKind::Volume(volume) = &rule.kind else { continue };
+            let Some(allowance) = &volume.allowance else { continue };
+            let used = billed_units(part, rule, volume, &measure(part.tariff, rule, volume, part.usage))?;
+            let (quantity, proration) = (Exact::from(allowance.quantity), part.tariff.proration);
+            let octets = |units: Exact| units.times(&Exact::whole(part.tariff.unit.octets()));
+            let account = Account {
+                at,
+                rule,
+                rolls_over: allowance.rollover,
+                lacks: octets(used.minus(&quantity.times(&part.term.volume_share(proration)))).or_zero(),
+                // A part in which nobody was a customer has nothing to leave.
+                leaves: octets(quantity.times(&part.term.share(proration)).minus(&used)).or_zero(),
+            };
+            let id = part.tariff.id.as_str();
+            match found.iter_mut().find(|(of, own)| *of == id && own[0].rule.id == rule.id) {
+                Some((_, accounts)) => accounts.push(account),
+                None => found.push((id, vec![account])),
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(_, accounts)| accounts).collect())
+}
+
+/// What the parts of a period may use of each other's allowances, and of what is left from the period before.
+///
+/// An allowance is one of all the period, however a change of version splits that: what a part leaves of its share, before
+/// or after, is used by the parts that lack something, earlier ones first. The same holds for what rolled over, after that.
+/// What is left of another tariff, or of another charge, is not shared.
+///
+/// # Errors
+/// [`Error::TooUncertain`].
+pub fn granted(parts: &[Part<'_>]) -> Result<Vec<Granted>, Error> {
+    let mut granted = vec![Granted::default(); parts.len()];
+    for accounts in accounts(parts)? {
+        let mut pool = accounts.iter().fold(Exact::zero(), |sum, account| sum.plus(&account.leaves));
+        let id = &accounts[0].rule.id;
+        let octets = |units: &Exact| units.times(&Exact::whole(parts[0].tariff.unit.octets()));
+        let carried = parts.first().and_then(|part| part.usage.carried.get(id)).map(octets);
+        let mut carried = carried.unwrap_or_else(Exact::zero);
+        for account in &accounts {
+            let units = |octets: &Exact| parts[account.at].tariff.unit.of_octets(octets);
+            let mut lacks = account.lacks.clone();
+            if lacks.is_positive() && pool.is_positive() {
+                granted[account.at].shared.insert(id.clone(), units(&pool));
+                let taken = lacks.clone().least(pool.clone());
+                (lacks, pool) = (lacks.minus(&taken), pool.minus(&taken));
+            }
+            if account.rolls_over && carried.is_positive() {
+                granted[account.at].carried.insert(id.clone(), units(&carried));
+                carried = carried.minus(&lacks.least(carried.clone()));
+            }
+        }
+    }
+    Ok(granted)
+}
+
+/// What is included in a part, in units: its allowance, and what is granted beside it.
 #[must_use]
-pub fn included(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Exact {
+pub fn included(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule, granted: &Granted) -> Exact {
     let Some(allowance) = &volume.allowance else { return Exact::zero() };
     let own = Exact::from(allowance.quantity).times(&part.term.volume_share(part.tariff.proration));
-    let carried = part.usage.carried.get(&rule.id).filter(|_| allowance.rollover && part.term.number == 0);
-    carried.map_or_else(|| own.clone(), |carried| own.plus(carried))
+    let more = [&granted.shared, &granted.carried].into_iter().filter_map(|of| of.get(&rule.id));
+    more.fold(own, |sum, more| sum.plus(more))
 }
 
 /// What was used of a charge as it would be billed, in units.
@@ -71,41 +156,62 @@ pub(super) fn billed_units(
     volume: &VolumeRule,
     measured: &Measured,
 ) -> Result<Exact, Error> {
-    let (octets, _) = billed(part, rule, &measured.total, &volume.sampled)?;
-    Ok(part.tariff.unit.of_octets(&octets))
+    let billed = billed(part, rule, &measured.total, &volume.sampled)?;
+    Ok(part.tariff.unit.of_octets(&billed.octets.plus(&billed.fill)))
 }
 
-/// What is left of the allowance of a part: what rolls over.
+/// What is left of the allowances of a period's parts and rolls over, by charge, in the unit of the last part.
 ///
 /// # Errors
 /// [`Error::TooUncertain`].
-pub fn left_over(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Result<Exact, Error> {
-    let Some(allowance) = volume.allowance.as_ref().filter(|allowance| allowance.rollover) else {
-        return Ok(Exact::zero());
-    };
-    let own = Exact::from(allowance.quantity).times(&part.term.volume_share(part.tariff.proration));
-    let used = billed_units(part, rule, volume, &measure(part.tariff, rule, volume, part.usage))?;
-    let left = own.minus(&used);
-    Ok(if left.is_positive() { left } else { Exact::zero() })
+pub fn left_over(parts: &[Part<'_>]) -> Result<BTreeMap<String, Exact>, Error> {
+    let mut left = BTreeMap::new();
+    for accounts in accounts(parts)? {
+        let sum = |of: &dyn Fn(&Account<'_>) -> Exact| {
+            accounts.iter().fold(Exact::zero(), |sum, account| sum.plus(&of(account)))
+        };
+        let rolling = sum(&|one| if one.rolls_over { one.leaves.clone() } else { Exact::zero() });
+        let remaining = sum(&|one| one.leaves.clone()).minus(&sum(&|one| one.lacks.clone()));
+        let octets = rolling.least(remaining);
+        if octets.is_positive()
+            && let Some(last) = parts.last()
+        {
+            left.insert(accounts[0].rule.id.clone(), last.tariff.unit.of_octets(&octets));
+        }
+    }
+    Ok(left)
 }
 
-/// The octets of all bands that are billed, and how they were estimated.
+/// What of a charge's volume is billed.
+struct Billed {
+    /// Octets of all bands.
+    octets: Exact,
+    /// What is billed besides, because less than `insensitive_below` was used.
+    fill: Exact,
+    /// How it came about; `None` where it is what was counted.
+    estimate: Option<Estimate>,
+}
+
+/// The octets of all bands that are billed: the estimate or its lower bound, and at least what the charge is insensitive
+/// below. That holds for whatever was used, sampled or not, and for nothing, too: as a + b max(X, L) more volume never costs
+/// less, and no single packet makes a difference.
 fn billed(
     part: &Part<'_>,
     rule: &ChargeRule,
     total: &Volume,
     sampled: &SampledRule,
-) -> Result<(Exact, Option<Estimate>), Error> {
-    let estimate = total.exact_octets();
-    if !total.sampled_octets().is_positive() {
-        return Ok((estimate, None));
-    }
+) -> Result<Billed, Error> {
     let unit = part.tariff.unit;
+    let estimate = total.exact_octets();
+    let guessed = total.sampled_octets();
     let variance = total.variance.octets_squared();
-    let below = sampled.insensitive_below.map(|units| Exact::from(units).times(&Exact::whole(unit.octets())));
-    let is_below = |octets: &Exact| below.as_ref().is_some_and(|below| octets < below);
+    let least = sampled.insensitive_below.map_or_else(Exact::zero, |units| {
+        let share = part.term.share(part.tariff.proration);
+        Exact::from(units).times(&Exact::whole(unit.octets())).times(&share)
+    });
     if let Some(share) = sampled.max_half_width
-        && !is_below(&estimate)
+        && guessed.is_positive()
+        && estimate >= least
         && is_wider(&estimate, variance, sampled.confidence, &Exact::from(share))
     {
         return Err(Error::TooUncertain {
@@ -116,21 +222,25 @@ fn billed(
         });
     }
     let (mut octets, mut basis) = (estimate.clone(), Basis::Estimate);
-    if sampled.lower {
+    if sampled.lower && guessed.is_positive() {
+        // What was counted packet by packet is sure.
+        let sure = estimate.minus(&guessed);
         (octets, basis) = (lower_bound(&estimate, variance, sampled.confidence), Basis::LowerBound);
+        if octets < sure {
+            octets = sure;
+        }
     }
-    if let Some(below) = below
-        && octets < below
-    {
-        (octets, basis) = (below, Basis::Insensitive);
+    let fill = least.minus(&octets).or_zero();
+    if fill.is_positive() {
+        basis = Basis::Insensitive;
     }
-    let made = Estimate {
+    let made = (guessed.is_positive() || fill.is_positive()).then(|| Estimate {
         estimate: unit.of_octets(&estimate),
         standard_error: unit.of_octets(&Exact::whole(total.variance.standard_error())),
-        billed: unit.of_octets(&octets),
+        billed: unit.of_octets(&octets.plus(&fill)),
         basis,
-    };
-    Ok((octets, Some(made)))
+    });
+    Ok(Billed { octets, fill, estimate: made })
 }
 
 /// Everything about a charge that its lines share.
@@ -182,17 +292,28 @@ impl Maker<'_> {
 ///
 /// # Errors
 /// [`Error`].
-pub(super) fn charge(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) -> Result<Vec<Charge>, Error> {
+pub(super) fn charge(
+    part: &Part<'_>,
+    rule: &ChargeRule,
+    volume: &VolumeRule,
+    granted: &Granted,
+) -> Result<Vec<Charge>, Error> {
     let tariff = part.tariff;
     let measured = measure(tariff, rule, volume, part.usage);
-    let (octets, estimate) = billed(part, rule, &measured.total, &volume.sampled)?;
-    let factor = octets.divided_by(&measured.total.exact_octets()).unwrap_or_else(Exact::zero);
-    let is_scaled = estimate.as_ref().is_some_and(|estimate| estimate.basis != Basis::Estimate);
+    let Billed { octets, fill, estimate } = billed(part, rule, &measured.total, &volume.sampled)?;
+    let all = measured.total.exact_octets();
+    let factor = octets.divided_by(&all).filter(|_| octets != all);
     let units = |volume: &Volume| {
         let octets = volume.exact_octets();
-        tariff.unit.of_octets(&if is_scaled { octets.times(&factor) } else { octets })
+        tariff.unit.of_octets(&match &factor {
+            Some(factor) => octets.times(factor),
+            None => octets,
+        })
     };
     let mut left: Vec<Exact> = measured.bands.iter().map(units).collect();
+    if let Some(cheapest) = cheapest(tariff, volume).filter(|_| fill.is_positive()) {
+        left[cheapest] = left[cheapest].plus(&tariff.unit.of_octets(&fill));
+    }
     let relative_error = measured.total.relative_error_millionths();
     let mut maker = Maker { part, rule, volume, relative_error, estimate, lines: Vec::new() };
     let share = part.term.volume_share(tariff.proration);
@@ -200,9 +321,11 @@ pub(super) fn charge(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) ->
         let own = Exact::from(allowance.quantity).times(&share);
         let words = format!("{} included", maker.units(&own));
         spend(&mut maker, LineKind::Allowance, &words, &mut left, own)?;
-        let carried =
-            part.usage.carried.get(&rule.id).filter(|_| allowance.rollover && part.term.number == 0);
-        if let Some(carried) = carried.filter(|carried| carried.is_positive()) {
+        if let Some(shared) = granted.shared.get(&rule.id) {
+            let words = format!("{} left of the rest of the period", maker.units(shared));
+            spend(&mut maker, LineKind::Allowance, &words, &mut left, shared.clone())?;
+        }
+        if let Some(carried) = granted.carried.get(&rule.id) {
             let words = format!("{} left from the period before", maker.units(carried));
             spend(&mut maker, LineKind::Rollover, &words, &mut left, carried.clone())?;
         }
@@ -210,6 +333,12 @@ pub(super) fn charge(part: &Part<'_>, rule: &ChargeRule, volume: &VolumeRule) ->
     tiers(&mut maker, &left, &share)?;
     cap(&mut maker)?;
     Ok(maker.lines)
+}
+
+/// The band whose volume is the cheapest to begin with, the first of those.
+fn cheapest(tariff: &Tariff, rule: &VolumeRule) -> Option<usize> {
+    let price = |band: usize| rule.tiers.first().map(|tier| tier.price.in_band(band));
+    (0..tariff.bands.count()).filter(|&band| rule.has_band(band)).min_by_key(|&band| (price(band), band))
 }
 
 /// Spends `free` units on the bands, in the order of the allowance.

@@ -230,7 +230,7 @@ fn of_volume(tariff: &Tariff, rule: &VolumeRule) -> String {
         words += &format!(", the {} lower bound where sampled", sampled.confidence.as_str());
     }
     if let Some(below) = sampled.insensitive_below {
-        words += &format!(", at least {below} {unit} where sampled");
+        words += &format!(", at least {below} {unit} a period");
     }
     if let Some(most) = sampled.max_half_width {
         let sure = sampled.confidence.as_str();

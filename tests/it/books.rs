@@ -48,7 +48,7 @@ tariff = "regional-isp"
 "#;
 
 /// A site with traffic of July 2026 in its ledger, and an active tariff.
-fn metered(dialect: Dialect) -> Site {
+pub(crate) fn metered(dialect: Dialect) -> Site {
     let site = Site::on(dialect, NETWORK);
     let tariff = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
     site.ok(&["replay", &capture(&site, 1, 4000)]);
@@ -57,7 +57,7 @@ fn metered(dialect: Dialect) -> Site {
 }
 
 /// Export traffic of some days in July; its name.
-fn capture(site: &Site, seed: u64, records: u64) -> String {
+pub(crate) fn capture(site: &Site, seed: u64, records: u64) -> String {
     let (name, seed, records) = (format!("{seed}.pcap"), seed.to_string(), records.to_string());
     let (start, span) = ("2026-07-10T21:00:00Z", "200000");
     site.ok(&[
@@ -85,14 +85,14 @@ pub(crate) fn dated<'a>(args: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Number and state of all invoices.
-fn states(site: &Site) -> Vec<(String, String)> {
+pub(crate) fn states(site: &Site) -> Vec<(String, String)> {
     let list: Value = serde_json::from_str(&site.ok(&["invoice", "list", "--format", "json"])).unwrap();
     let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     list.as_array().unwrap().iter().map(|row| (text(row, "number"), text(row, "state"))).collect()
 }
 
 /// The audit must find nothing; its figures by name.
-fn audited(site: &Site) -> BTreeMap<String, String> {
+pub(crate) fn audited(site: &Site) -> BTreeMap<String, String> {
     let output = site.run(&["audit", "--format", "csv"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let found = String::from_utf8(output.stdout).unwrap();
@@ -100,7 +100,7 @@ fn audited(site: &Site) -> BTreeMap<String, String> {
     rows(&found).iter().map(|row| (row[0].to_owned(), row[3].to_owned())).collect()
 }
 
-fn figure(audit: &BTreeMap<String, String>, check: &str, figure: &str) -> i128 {
+pub(crate) fn figure(audit: &BTreeMap<String, String>, check: &str, figure: &str) -> i128 {
     let figures = audit[check].split(' ').filter_map(|pair| pair.split_once('='));
     figures.filter(|(name, _)| *name == figure).map(|(_, n)| n.parse::<i128>().unwrap()).sum()
 }
@@ -349,7 +349,7 @@ fn a_wrong_tariff_is_rated_again_with_a_credit_note() {
             std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml"));
         let dearer = tariff.unwrap().replace("version = 1", "version = 2").replace("150.00", "160.00");
         std::fs::write(site.path("dearer.toml"), dearer).unwrap();
-        site.ok(&["tariff", "activate", "dearer.toml"]);
+        site.ok(&["tariff", "activate", "dearer.toml", "--retroactive"]);
         let dry = site.ok(&[&rerate[..], &["--dry-run"]].concat());
         assert_eq!(rows(&dry)[0][0], "R-000002");
         assert_eq!(states(&site).len(), 2);
@@ -476,6 +476,13 @@ fn what_was_tampered_with_is_found() {
         ("numbers", "DROP TRIGGER issue_delete; DELETE FROM issue WHERE place = 1"),
         ("closed", "DROP TRIGGER closure_update; UPDATE closure SET tariff_version = 9"),
         ("closed", "DROP TRIGGER closure_delete; DELETE FROM closure"),
+        (
+            "closed",
+            "UPDATE closed SET until = until + 300 WHERE customer = (SELECT max(customer) FROM closed)",
+        ),
+        ("closed", "INSERT INTO closed SELECT 9999, max(until) FROM closed"),
+        ("closed", "DROP TRIGGER decision_update; UPDATE decision SET bucket = bucket + 300"),
+        ("guards", "DROP TRIGGER closed_update"),
     ] {
         let script =
             script.replace("WHERE rowid_is_any", "WHERE bucket = (SELECT max(bucket) FROM usage_row)");

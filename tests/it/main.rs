@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod books;
+mod closing;
 mod crash;
 mod differential;
 mod double_counting;

@@ -95,13 +95,16 @@ class Case:
                 square = F(z * z * variance, 10**14)
                 root = math.isqrt(math.floor(square))
                 root += root * root < square
-                billed = max(F(0), estimate - root)
-            if "insensitive_below" in sampled:
-                billed = max(billed, F(sampled["insensitive_below"]) * self.unit)
+                sure = sum(F(row["octets"] * row["n"], row["d"]) for row in rows if row["n"] == row["d"])
+                billed = max(sure, estimate - root)
             by_band = {band: octets * billed / estimate for band, octets in by_band.items()}
         left = {band: octets / self.unit for band, octets in by_band.items()}
 
         prices = charge.get("tiers", {}).get("rows") or [{"price": charge["price"]}]
+        if "insensitive_below" in sampled:
+            first = prices[0]["price"]
+            cheapest = min(bands, key=lambda band: F(first[band] if isinstance(first, dict) else first))
+            left[cheapest] += max(F(0), F(sampled["insensitive_below"]) * self.share - billed / self.unit)
         is_by_band = any(isinstance(row.get("price"), dict) for row in prices)
         mode = charge.get("tiers", {}).get("mode", "flat")
         first = len(self.lines)

@@ -298,3 +298,64 @@ pub struct Actor<'a> {
     /// When, milliseconds since the epoch.
     pub at: i64,
 }
+
+/// What a decision is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum DecisionKind {
+    /// Usage is closed up to a bucket.
+    Close,
+    /// A period may begin elsewhere than the one before it ended.
+    Seam,
+}
+
+impl DecisionKind {
+    /// Its name in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Seam => "seam",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Close, Self::Seam].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What was decided about a customer's periods.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decision {
+    /// What it is about.
+    pub kind: DecisionKind,
+    /// The customer's number; 0 stands for all that have no bound of their own.
+    pub customer: u32,
+    /// The first bucket that still takes usage; of a seam the first one after it.
+    pub bucket: BucketStart,
+    /// Of a seam the bucket at which the period before ended; else that of the bound.
+    pub earlier: BucketStart,
+    /// Why; empty for closings.
+    pub reason: String,
+    /// When, milliseconds since the epoch.
+    pub at: i64,
+    /// Who.
+    pub by: String,
+}
+
+impl Decision {
+    /// SHA-256, in hex, over the hash of the decision before and everything that it says. Texts come with their length.
+    #[must_use]
+    pub fn hash(&self, seq: u64, prev: &str) -> String {
+        let Self { kind, customer, bucket, earlier, reason, at, by } = self;
+        let kind = kind.as_str();
+        digest(&format!(
+            "{prev}\n{seq} {kind} {customer} {} {} {at}\n{} {reason}\n{} {by}\n",
+            bucket.0,
+            earlier.0,
+            reason.len(),
+            by.len()
+        ))
+    }
+}

@@ -4,6 +4,8 @@
 use super::super::records::books::*;
 use super::*;
 
+const ANN: Actor<'_> = Actor { by: "ann", at: 1_800_000_000_000 };
+
 /// Two balanced postings of an entry that is not there yet, and the entry.
 fn entry(seq: i64, prev: &str, postings: &str, count: i64) -> String {
     format!(
@@ -37,7 +39,7 @@ fn full(place: &Place) -> Ledger {
     ledger.intern(NameKind::Exporter, &["ce1"]).unwrap();
     let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
     ledger.commit_flush(&flush(source, 0, 1, &[row(0, 16, 100), row(5, 16, 100)])).unwrap();
-    ledger.close(&[(Some(16), BucketStart(600))]).unwrap();
+    ledger.close(&[(Some(16), BucketStart(600))], ANN).unwrap();
     ledger.commit_flush(&flush(source, 1, 2, &[row(0, 16, 1)])).unwrap();
     let closure = Closure {
         customer: 16,
@@ -79,7 +81,7 @@ fn full(place: &Place) -> Ledger {
 
 #[test]
 fn the_schema_itself_keeps_the_books() {
-    const BOTH: [(&str, &str); 29] = [
+    const BOTH: [(&str, &str); 32] = [
         ("UPDATE account SET name = 'x'", "never changed"),
         ("DELETE FROM account", "never changed"),
         ("UPDATE posting SET amount = amount * 2 WHERE entry = 2", "never changed"),
@@ -91,6 +93,9 @@ fn the_schema_itself_keeps_the_books() {
         ("DELETE FROM closed", "stays closed"),
         ("UPDATE closed SET until = 0", "stays closed"),
         ("UPDATE closed SET customer = 99", "stays closed"),
+        ("UPDATE decision SET bucket = 0", "never changed"),
+        ("DELETE FROM decision", "never changed"),
+        ("INSERT INTO decision VALUES (9, 'close', 16, 0, 0, '', 0, 'eve', '', '')", "without gaps"),
         ("DELETE FROM closure", "never changed"),
         ("UPDATE closure SET root = ''", "never changed"),
         ("DELETE FROM usage_row WHERE bucket = 0", "never forgotten"),
@@ -111,7 +116,8 @@ fn the_schema_itself_keeps_the_books() {
         ("DELETE FROM invoice WHERE number = 'R-000001'", "never changed"),
     ];
     // REPLACE deletes what is in its way without firing a trigger.
-    const SQLITE: [(&str, &str); 13] = [
+    const SQLITE: [(&str, &str); 14] = [
+        ("REPLACE INTO decision SELECT * FROM decision WHERE seq = 1", "without gaps"),
         ("REPLACE INTO account VALUES (1, 'income', 'x')", "never changed"),
         ("REPLACE INTO account SELECT 99, kind, name FROM account WHERE number = 1", "never changed"),
         ("REPLACE INTO posting VALUES (2, 1, 1, 'EUR', 5)", "sealed"),
@@ -135,7 +141,8 @@ fn the_schema_itself_keeps_the_books() {
         ),
         ("UPDATE OR REPLACE late_usage_row SET bucket = 300", "only grows"),
     ];
-    const POSTGRES: [(&str, &str); 8] = [
+    const POSTGRES: [(&str, &str); 9] = [
+        ("TRUNCATE decision", "never changed"),
         ("TRUNCATE account CASCADE", "never changed"),
         ("TRUNCATE posting", "never changed"),
         ("TRUNCATE entry CASCADE", "never changed"),
@@ -228,5 +235,48 @@ fn an_entry_that_is_wrong_is_not_sealed() {
             .unwrap();
         let script = format!("BEGIN; {} COMMIT;", entry(7, &newest, &good.replace("(6,", "(7,"), 2));
         sql(&mut ledger, &script).unwrap();
+    });
+}
+
+/// Who owns the database takes guards away, and moves a bound. While they are away it is told; what was moved is, for ever.
+#[test]
+fn guards_that_are_gone_and_bounds_that_were_moved_are_told() {
+    on_each(|place| {
+        let mut ledger = full(place);
+        let (all, missing) = ledger.guards().unwrap();
+        assert_eq!(missing, [""; 0]);
+        assert!(all > 30, "{all}");
+        assert!(ledger.decisions().unwrap().1.is_empty());
+        let scripts: [(&str, &str); 3] = if place.is_sqlite() {
+            [
+                ("DROP TRIGGER closed_update", "the guard closed_update is missing"),
+                ("DROP TRIGGER entry_insert", "the guard entry_insert is missing"),
+                (
+                    "DROP TRIGGER decision_update; CREATE TRIGGER decision_update BEFORE UPDATE ON decision \
+                     WHEN 0 BEGIN SELECT 1; END",
+                    "the guard decision_update is not what it was made",
+                ),
+            ]
+        } else {
+            [
+                ("DROP TRIGGER closed_update ON closed", "the guard closed_update is missing"),
+                (
+                    "ALTER TABLE decision DISABLE TRIGGER decision_change",
+                    "the guard decision_change is missing",
+                ),
+                (
+                    "CREATE OR REPLACE FUNCTION entry_checked() RETURNS trigger LANGUAGE plpgsql AS \
+                     'BEGIN RETURN NEW; END'",
+                    "the guard entry_checked() is not what it was made",
+                ),
+            ]
+        };
+        for (script, told) in scripts {
+            sql(&mut ledger, script).unwrap();
+            let missing = ledger.guards().unwrap().1;
+            assert!(missing.iter().any(|one| one == told), "{script}: {missing:?}");
+        }
+        sql(&mut ledger, "UPDATE decision SET bucket = 900").unwrap();
+        assert_eq!(ledger.decisions().unwrap().1, ["decision 1 has been changed: its hash is another"]);
     });
 }

@@ -41,6 +41,29 @@ fn made(_: &Step<'_>, source: &StoredInvoice, number: &str) -> Result<Ready, Str
     })
 }
 
+/// Two who issue at once each look at the last date before; the transaction does, too.
+#[test]
+fn a_greater_number_never_has_an_earlier_date() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let mut of = |customer: &str, day: &'static str| {
+            let draft = invoice(&format!("DRAFT-{customer}"), customer, "draft");
+            ledger.put_invoice(&draft).unwrap();
+            let mut make = |step: &Step<'_>, source: &StoredInvoice, number: &str| {
+                Ok(Ready { day: day.to_owned(), ..made(step, source, number)? })
+            };
+            ledger.issue("R-", &[Step::Final(&draft)], ANN, &mut make).map(|issued| issued[0].number.clone())
+        };
+        assert_eq!(of("a", "2026-08-02").unwrap(), "R-000001");
+        let error = of("b", "2026-08-01").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the last of the series, R-000001, is of 2026-08-02; no later number is of 2026-08-01"
+        );
+        assert_eq!(of("b", "2026-08-02").unwrap(), "R-000002");
+    });
+}
+
 /// A final invoice of `customer`; its number.
 fn finalized(ledger: &mut Ledger, customer: &str) -> String {
     let draft = invoice(&format!("DRAFT-{customer}"), customer, "draft");
@@ -261,7 +284,7 @@ fn closed_buckets_take_no_more_and_what_comes_late_is_kept_beside_them() {
         ledger.commit_flush(&flush(source, 0, 1, &[row(1, 3, 9), row(1, 16, 100), row(9, 17, 5)])).unwrap();
         // Campus up to bucket 2, everybody else up to bucket 9.
         let bucket = |n: i64| BucketStart(n * 300);
-        ledger.close(&[(None, bucket(9)), (Some(16), bucket(2))]).unwrap();
+        ledger.close(&[(None, bucket(9)), (Some(16), bucket(2))], ANN).unwrap();
         let before = all_usage(&mut ledger);
         // Late: campus in 1, local in 1 and 8. In time: campus in 2, town in 9.
         let more = [row(1, 3, 1), row(1, 16, 10), row(2, 16, 20), row(8, 3, 2), row(9, 17, 30)];
@@ -282,7 +305,7 @@ fn closed_buckets_take_no_more_and_what_comes_late_is_kept_beside_them() {
         };
         assert_eq!(late(&mut ledger), [(2, 1, 16, 17), (9, 1, 3, 1), (9, 8, 3, 2)]);
         // The next period is closed: what was carried into this one is closed with it.
-        ledger.close(&[(Some(16), bucket(4)), (None, bucket(5))]).unwrap();
+        ledger.close(&[(Some(16), bucket(4)), (None, bucket(5))], ANN).unwrap();
         assert_eq!(ledger.closed().unwrap().until(16), Some(bucket(4)));
         assert_eq!(ledger.closed().unwrap().until(3), Some(bucket(9)), "not back");
         ledger.commit_flush(&flush(source, 3, 4, &[row(1, 16, 1000)])).unwrap();
@@ -312,7 +335,7 @@ fn a_period_is_sealed_once_and_after_it_was_closed() {
         };
         let open = ledger.seal("2026-07", "2026-07-31", &[closure(16, 600)], ANN).unwrap_err();
         assert!(format!("{open:?}").contains("sealed after it was closed"), "{open:?}");
-        ledger.close(&[(Some(16), BucketStart(600)), (Some(17), BucketStart(600))]).unwrap();
+        ledger.close(&[(Some(16), BucketStart(600)), (Some(17), BucketStart(600))], ANN).unwrap();
         assert_eq!(ledger.seal("2026-07", "2026-07-31", &[closure(16, 600)], ANN).unwrap(), 1);
         let both = [closure(17, 600), closure(16, 600)];
         assert_eq!(ledger.seal("2026-07", "2026-07-31", &both, ANN).unwrap(), 1, "only the other one");
@@ -346,7 +369,7 @@ fn any_sequence_of_flushes_and_closings_conserves_octets() {
                         let bound = BucketStart(i64::try_from(below(600)).unwrap() * 300);
                         let customer =
                             [None, Some(16), Some(17), Some(3)][usize::try_from(below(4)).unwrap()];
-                        ledger.close(&[(customer, bound)]).unwrap();
+                        ledger.close(&[(customer, bound)], ANN).unwrap();
                     }
                     1 => {
                         let day = i64::try_from(below(3)).unwrap() * DAY;

@@ -126,8 +126,9 @@ fn an_allowance_is_spent_in_its_order() {
     let tariff = tariff(TRANSIT_EU);
     let (lines, _) = bill(&tariff, &used(1000 * GB, 300 * GB));
     assert_eq!(lines[..3], ["vol 300 0 0.00", "vol 200 0 0.00", "vol 800 0.0430 34.40"]);
+    // Less than 100 GB counts as 100 GB, off-peak, where they are the cheapest; they are included.
     let (lines, _) = bill(&tariff, &used(0, 0));
-    assert_eq!(lines[0], "vol 0 0.0430 0.00", "a charge without usage has a line");
+    assert_eq!(lines[..2], ["vol 100 0 0.00", "vol 0 0.0430 0.00"], "a charge without usage has a line");
 }
 
 fn at(tariff: &Tariff, zone: &Zone, instant: &str) -> String {

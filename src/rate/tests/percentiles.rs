@@ -254,6 +254,24 @@ fn only_the_time_of_a_customer_has_samples_to_miss() {
 }
 
 proptest! {
+    /// Cacti sorts from the greatest down and takes what stands at a twentieth of their number, rounded up, counted from
+    /// none; contracts discard a twentieth, rounded down, and take the next.
+    #[test]
+    fn ranks_are_those_of_sorting_down(values in prop::collection::vec(0..1000_u64, 2..400)) {
+        let mut down = values.clone();
+        down.sort_unstable_by(|a, b| b.cmp(a));
+        let silent = vec![0; values.len()];
+        let samples = series(&known(&values), &known(&silent));
+        let of = |rank| {
+            let rule = PercentileRule { rank, ..rule(Combine::In) };
+            find(&rule, &[&samples], |_| true).expect("samples").octets
+        };
+        let n = values.len();
+        let octets = |at: usize| u128::from(down[at] * 37_500);
+        prop_assert_eq!(of(Rank::Cacti), octets((n * 5).div_ceil(100)));
+        prop_assert_eq!(of(Rank::Nearest), octets(n * 5 / 100));
+    }
+
     /// However it is ranked, a percentile is one of the samples, and about a twentieth of them are above it.
     #[test]
     fn a_twentieth_is_above(values in prop::collection::vec(0..1000_u64, 1..400)) {

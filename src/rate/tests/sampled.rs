@@ -9,10 +9,14 @@ fn with(sampled: &str) -> Tariff {
 
 /// Four records at 1 in 1000: estimate 7 580 000 octets, upper variance 11 241 946 800 000.
 fn worked() -> PeriodUsage {
+    worked_of("a")
+}
+
+fn worked_of(link: &str) -> PeriodUsage {
     let mut usage = PeriodUsage::default();
     let sums =
         UsageSums { octets: 7580, packets: 7, flows: 4, squares_low: 10_187_400, squares_high: 11_253_200 };
-    usage.add(key("a", "upstream", Direction::In), &sums, one_in(1000, 1));
+    usage.add(key(link, "upstream", Direction::In), &sums, one_in(1000, 1));
     usage
 }
 
@@ -42,19 +46,37 @@ fn the_lower_bound_is_billed_where_the_tariff_says_so() {
 fn what_was_not_sampled_has_no_bound() {
     let mut usage = PeriodUsage::default();
     usage.add(key("a", "upstream", Direction::In), &octets(GB), unsampled());
-    let tariff = with("{ basis = \"lower\", insensitive_below = \"5\", max_half_width = \"0\" }");
+    let tariff = with("{ basis = \"lower\", max_half_width = \"0\" }");
     assert_eq!(bill(&tariff, &usage).0[0], "in 1 1000 1000.00");
     assert_eq!(charges(&tariff, &usage)[0].estimate, None);
+    // With the worked example beside it: its bound of 2064968 octets, and by 99 % nothing of it, but all that was counted.
+    usage.groups.append(&mut worked_of("b").groups);
+    let lower = |confidence: &str| with(&format!("{{ basis = \"lower\", confidence = \"{confidence}\" }}"));
+    assert_eq!(bill(&lower("0.95"), &usage).0[0], "in 1.002064968 1000 1002.06");
+    assert_eq!(bill(&lower("0.99"), &usage).0[0], "in 1 1000 1000.00");
 }
 
-/// a + b max(X, L): below 2 GB the volume does not matter, and neither does its error.
+/// a + b max(X, L): below 2 GB the volume does not matter, and neither does its error, nor whether anything was sampled; a
+/// quarter of a month counts 0.5 GB.
 #[test]
 fn below_a_volume_the_charge_does_not_depend_on_usage() {
     let tariff = with("{ insensitive_below = \"2\", max_half_width = \"0.05\" }");
     let line = &charges(&tariff, &worked())[0];
     assert_eq!((line.amount.to_string().as_str(), line.quantity.clone()), ("2000.00", Exact::whole(2)));
     assert_eq!(line.estimate.as_ref().map(|estimate| estimate.basis), Some(Basis::Insensitive));
-    assert_eq!(bill(&tariff, &PeriodUsage::default()).0[0], "in 0 1000 0.00", "nothing was sampled");
+    assert_eq!(bill(&tariff, &PeriodUsage::default()).0[0], "in 2 1000 2000.00");
+    let mut counted = PeriodUsage::default();
+    counted.add(key("a", "upstream", Direction::In), &octets(GB), unsampled());
+    assert_eq!(bill(&tariff, &counted).0[0], "in 2 1000 2000.00");
+    let mut part = whole(&tariff, &counted);
+    let length = part.term.span.to.since(part.term.span.from);
+    part.term.span.to.0 -= length / 4 * 3;
+    let none = PeriodUsage::default();
+    part.usage = &none;
+    assert_eq!(bill_parts(&[part]).0[0], "in 0.5 1000 500.00");
+    // Nobody was a customer: nothing is owed.
+    part.term.presence.from = Some(part.term.period.to);
+    assert_eq!(bill_parts(&[part]).0[0], "in 0 1000 0.00");
 }
 
 /// The interval of the worked example is 86.6966 % to either side.

@@ -104,7 +104,85 @@ fn who_comes_or_goes_pays_as_the_tariff_says() {
     }
 }
 
+/// 743 GB are included in the 743 hours of March, so 240 up to the 11th and 503 from then on; a GB beyond costs 1.00.
+fn with_allowance(rollover: &str) -> [Tariff; 2] {
+    let text = |number: i64, effective: &str| {
+        tariff(&version(number, effective).replace(
+            "tiers = { mode = \"graduated\", rows = [",
+            &format!("allowance = {{ quantity = \"743\", rollover = \"{rollover}\" }}\ntiers = {{ mode = \"flat\", rows = ["),
+        )
+        .replace("    { up_to = \"10000\", price = \"0.0430\" },\n", "")
+        .replace("    { up_to = \"50000\", price = \"0.0310\" },\n", "")
+        .replace("0.0215", "1.00"))
+    };
+    [text(1, "2026-01-01"), text(2, "2026-03-11")]
+}
+
+/// An allowance is one of all the month: what a part leaves of its share is used by the other, earlier or later.
+#[test]
+fn what_a_part_leaves_of_an_allowance_is_the_other_part_s() {
+    let versions = with_allowance("next-period");
+    let rated = |first: u64, second: u64, carried: i64| {
+        let mut usage = [used(first), used(second)];
+        usage[0].carried.insert("transit".to_owned(), Exact::whole(carried));
+        let parts = parts_of(&versions, &usage, Presence::default());
+        let lines: Vec<String> =
+            bill_parts(&parts).0.into_iter().filter(|line| !line.starts_with("port")).collect();
+        let left = left_over(&parts).expect("known").remove("transit").unwrap_or_else(Exact::zero);
+        (lines.join("; "), left)
+    };
+    let is = |lines: &str, left: i64| (lines.to_owned(), Exact::whole(left));
+    // 160 beyond the first share, of the 503 that the second leaves: 343 roll over.
+    let both =
+        "transit 240 0 0.00; transit 160 0 0.00; transit 0 1.00 0.00; transit 0 0 0.00; transit 0 1.00 0.00";
+    assert_eq!(rated(400, 0, 0), is(both, 343));
+    // 197 beyond the second share, and 140 left of the first: 57 are paid.
+    let later = "transit 100 0 0.00; transit 0 1.00 0.00; transit 503 0 0.00; transit 140 0 0.00; transit 57 1.00 57.00";
+    assert_eq!(rated(100, 700, 0), is(later, 0));
+    // 60 and 97 beyond: 157 are paid, as by 900 in one part.
+    let beyond = "transit 240 0 0.00; transit 60 1.00 60.00; transit 503 0 0.00; transit 97 1.00 97.00";
+    assert_eq!(rated(300, 600, 0), is(beyond, 0));
+    // 100 of the month before: 60 for the first part, 40 for the second.
+    let carried = "transit 240 0 0.00; transit 60 0 0.00; transit 0 1.00 0.00; \
+                   transit 503 0 0.00; transit 40 0 0.00; transit 57 1.00 57.00";
+    assert_eq!(rated(300, 600, 100), is(carried, 0));
+}
+
+/// Someone who left before the second part began has nothing of its share; nor has another charge.
+#[test]
+fn a_part_of_nobody_leaves_nothing() {
+    let mut versions = with_allowance("none");
+    versions.iter_mut().for_each(|version| version.proration = crate::rate::tariff::Proration::Seconds);
+    let usage = [used(400), used(0)];
+    let begin = versions[0].span("2026-03".parse().expect("a month")).from.0;
+    let gone = Presence { from: None, to: Some(UnixMillis(begin + 240 * HOUR)) };
+    let paid = |versions: &[Tariff], presence| {
+        let (lines, _) = bill_parts(&parts_of(versions, &usage, presence));
+        lines.into_iter().filter(|line| line.contains(" 1.00 ")).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(paid(&versions, gone), "transit 160 1.00 160.00; transit 0 1.00 0.00");
+    assert_eq!(paid(&versions, Presence::default()), "transit 0 1.00 0.00; transit 0 1.00 0.00");
+    versions[1].charges[1].id = "other".to_owned();
+    assert_eq!(paid(&versions, Presence::default()), "transit 160 1.00 160.00; other 0 1.00 0.00");
+}
+
 proptest! {
+    /// Whatever was used when, and wherever the month is cut: beyond the allowance is what all of it is beyond.
+    #[test]
+    fn an_allowance_is_one_of_all_the_month(first in 0..1500_u64, second in 0..1500_u64, carried in 0..500_i64) {
+        let versions = with_allowance("next-period");
+        let mut usage = [used(first), used(second)];
+        usage[0].carried.insert("transit".to_owned(), Exact::whole(carried));
+        let parts = parts_of(&versions, &usage, Presence::default());
+        let rated = rate_period(&parts).expect("rates");
+        let paid = rated.charges.iter().filter(|line| line.kind == LineKind::Volume)
+            .fold(Exact::zero(), |sum, line| sum.plus(&line.quantity));
+        let all = i64::try_from(first + second).expect("small");
+        prop_assert_eq!(paid, Exact::whole((all - 743 - carried).max(0)));
+        let left = left_over(&parts).expect("known").remove("transit").unwrap_or_else(Exact::zero);
+        prop_assert_eq!(left, Exact::whole((743 - all).max(0)));
+    }
+
     /// A version that says the same splits nothing that is priced by one price: the parts' exact quantities are the
     /// whole's, and the amounts differ by the rounding of one more line at most.
     #[test]

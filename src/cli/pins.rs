@@ -1,0 +1,104 @@
+//! What closed and billed periods keep to, read from the ledger (see [`crate::invoice::pins`]).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::invoice as documents;
+use crate::invoice::State;
+use crate::invoice::collect::Names;
+use crate::invoice::pins::{Pin, Pins};
+use crate::ledger::Ledger;
+use crate::ledger::records::StoredInvoice;
+use crate::period::Period;
+
+/// Invoices of one customer that are supposed to stand, by period: for a re-rating that is only tried.
+pub type Supposed = BTreeMap<Period, Pin>;
+
+/// What the runs of a command keep to; reads each closed period once.
+#[derive(Default)]
+pub struct Reader {
+    closures: HashMap<Period, HashMap<u32, Pin>>,
+}
+
+impl Reader {
+    /// By what a period was closed, by customer's number; those that had no tariff are left out.
+    fn closures(&mut self, ledger: &mut Ledger, period: Period) -> anyhow::Result<&HashMap<u32, Pin>> {
+        if !self.closures.contains_key(&period) {
+            let mut found = HashMap::new();
+            for (_, closure) in ledger.closures(Some(&period.to_string()))? {
+                if closure.tariff_version > 0 {
+                    let pin = Pin::Closed { tariff: closure.tariff, version: closure.tariff_version };
+                    found.insert(closure.customer, pin);
+                }
+            }
+            self.closures.insert(period, found);
+        }
+        Ok(&self.closures[&period])
+    }
+
+    /// What drafts of a period keep to: one that was closed to the version that it was closed with, unless an invoice of it
+    /// was issued and taken back since, or is to be rated again.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub fn of_drafts(
+        &mut self,
+        ledger: &mut Ledger,
+        (period, customer): (Period, Option<&str>),
+        names: &Names,
+        pins: &mut Pins,
+    ) -> anyhow::Result<()> {
+        if self.closures(ledger, period)?.is_empty() {
+            return Ok(());
+        }
+        let issued: HashSet<String> = ledger
+            .invoices(Some(&period.to_string()), customer)?
+            .into_iter()
+            .filter(|stored| stored.state != State::Draft.as_str())
+            .map(|stored| stored.customer)
+            .collect();
+        for (number, pin) in self.closures(ledger, period)? {
+            let Some(name) = names.customers.get(number) else { continue };
+            if customer.is_none_or(|only| only == name) && !issued.contains(name) {
+                pins.set(period, name, pin.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a former period keeps to: to the invoice that stands, else to the version that it was closed with.
+    ///
+    /// # Errors
+    /// A document that was changed, or what the ledger says.
+    pub fn of_past(
+        &mut self,
+        ledger: &mut Ledger,
+        (period, customer): (Period, Option<&str>),
+        names: &Names,
+        pins: &mut Pins,
+    ) -> anyhow::Result<()> {
+        for (number, pin) in self.closures(ledger, period)? {
+            let Some(name) = names.customers.get(number) else { continue };
+            if customer.is_none_or(|only| only == name) {
+                pins.set(period, name, pin.clone());
+            }
+        }
+        for stored in ledger.invoices(Some(&period.to_string()), customer)? {
+            if let Some(pin) = standing(&stored)? {
+                pins.set(period, &stored.customer, pin);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pin of a stored invoice, where it is one that stands.
+///
+/// # Errors
+/// A document that was changed.
+pub fn standing(stored: &StoredInvoice) -> Result<Option<Pin>, documents::Error> {
+    if stored.state != State::Final.as_str() {
+        return Ok(None);
+    }
+    let invoice = documents::open(stored)?;
+    Ok(invoice.issuance.credits.is_none().then(|| Pin::billed(&invoice)))
+}
