@@ -13,10 +13,12 @@ use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
+use crate::invoice::language::Language;
 use crate::invoice::plan::covered;
+use crate::invoice::presentation::{Assets, Presentation};
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
-use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
+use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::Period;
 use crate::rate::version;
@@ -129,6 +131,12 @@ pub struct Contacts {
     pub seller: Contact,
     /// Of customers, by name.
     pub customers: BTreeMap<String, Contact>,
+    /// How invoices look: of those that nothing is said of below.
+    pub presentation: Presentation,
+    /// The language of customers, by name.
+    pub languages: BTreeMap<String, Language>,
+    /// The files that `presentation` names.
+    pub assets: Vec<Asset>,
 }
 
 /// What was made.
@@ -167,6 +175,10 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     for invoice in &mut outcome.invoices {
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
+        invoice.presentation.clone_from(&contacts.presentation);
+        if let Some(language) = contacts.languages.get(&invoice.customer.name) {
+            invoice.presentation.language = *language;
+        }
     }
     Ok(Made { outcome, failed })
 }
@@ -190,6 +202,7 @@ pub fn invoice_run(ledger: &mut Ledger, wanted: &Wanted<'_>, dry_run: bool) -> a
         .collect();
     made.outcome.invoices.retain(|invoice| !finals.contains(&invoice.customer.name));
     if !dry_run {
+        ledger.put_assets(&wanted.contacts.assets)?;
         let drafts: Vec<StoredInvoice> = made.outcome.invoices.iter().map(stored).collect();
         ledger.replace_drafts(&period, customer, &drafts)?;
     }
@@ -232,7 +245,8 @@ pub fn invoice_export(
     if invoices.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(documents::export(&invoices, formats, dir)?)
+    let assets = Assets::of(ledger.assets()?);
+    Ok(documents::export(&invoices, formats, &assets, dir)?)
 }
 
 /// What the configuration versions say of links and of customers' tariffs. A configuration that no daemon has stored yet is the newest of them,

@@ -89,9 +89,9 @@ pub fn apply(
         });
     }
     let taxes = without.into_iter().chain([with]).flat_map(|invoice| invoice.taxes.clone());
-    let mut seen: Vec<(String, String)> = Vec::new();
-    for TaxLine { category, percent, .. } in taxes {
-        let key = (category, percent);
+    let mut seen: Vec<(String, String, String)> = Vec::new();
+    for TaxLine { category, percent, exemption_reason, .. } in taxes {
+        let key = (category, percent, exemption_reason);
         if !seen.contains(&key) {
             tax(draft, without, with, &key)?;
             seen.push(key);
@@ -107,9 +107,11 @@ fn tax(
     draft: &mut Invoice,
     without: Option<&Invoice>,
     with: &Invoice,
-    (category, percent): &(String, String),
+    (category, percent, exemption_reason): &(String, String, String),
 ) -> Result<(), Error> {
-    let is_it = |tax: &&TaxLine| tax.category == *category && tax.percent == *percent;
+    let is_it = |tax: &&TaxLine| {
+        tax.category == *category && tax.percent == *percent && tax.exemption_reason == *exemption_reason
+    };
     let base = |invoice: Option<&Invoice>| {
         let taxes = invoice.into_iter().flat_map(|invoice| &invoice.taxes);
         Money::sum(draft.currency, taxes.filter(is_it).map(|tax| tax.base))
@@ -119,7 +121,8 @@ fn tax(
     let at = known.unwrap_or_else(|| {
         let zero = Money::zero(draft.currency);
         let (category, percent) = (category.clone(), percent.clone());
-        draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero });
+        let exemption_reason = exemption_reason.clone();
+        draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero, exemption_reason });
         draft.taxes.len() - 1
     });
     let tax = &mut draft.taxes[at];

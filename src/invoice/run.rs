@@ -178,6 +178,29 @@ fn gather<'a, E: core::error::Error + 'static>(
     Ok((plan, collected))
 }
 
+/// Rates the period of one customer (`inputs.customer`) and hands its parts, with what was used in them, and the root of
+/// its usage to `each`: to look behind the lines of its invoice. `None` where it has no tariff.
+///
+/// # Errors
+/// [`Error`]; inside, why it cannot be rated.
+pub fn rated<E: core::error::Error + 'static, T>(
+    inputs: &Inputs<'_>,
+    read: impl FnOnce(&UsageFilter, &mut dyn FnMut(UsageRow)) -> Result<(), E>,
+    each: impl FnOnce(&[Part<'_>], &str) -> Result<T, rate::Error>,
+) -> Result<Result<Option<T>, Reason>, Error<E>> {
+    let (plan, mut collected) = gather(inputs, read)?;
+    let Some(planned) = inputs.customer.and_then(|name| plan.get(name)) else { return Ok(Ok(None)) };
+    match &planned.tariff {
+        None => return Ok(Ok(None)),
+        Some(Err(error)) => return Ok(Err(error.clone().into())),
+        Some(Ok(())) => {}
+    }
+    let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
+    let root = used.root;
+    let made = own_usage(planned, used.slots).and_then(|own| each(&planned.rated_parts(&own), &root));
+    Ok(made.map(Some).map_err(Reason::from))
+}
+
 /// Where the customers stand with their allowances at an instant up to which usage is known: the parts of the period
 /// that have begun by then, by customer. Those that cannot be rated are left out.
 ///

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
-use super::records::{ConfigVersion, StoredInvoice, TariffVersion};
+use super::records::{Asset, ConfigVersion, StoredInvoice, TariffVersion};
 use super::schema;
 
 /// The state of an invoice that can still be replaced.
@@ -62,6 +62,47 @@ impl Ledger {
             .into_iter()
             .map(|(sha256, text, valid_from)| ConfigVersion { sha256, text, valid_from })
             .collect())
+    }
+
+    /// Keeps files that documents name. One that is there already stays.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn put_assets(&mut self, assets: &[Asset]) -> Result<(), Error> {
+        use schema::asset::dsl as a;
+        if assets.is_empty() {
+            return Ok(());
+        }
+        self.run("keep the files of documents", |db| {
+            write_transaction!(db, c => {
+                for asset in assets {
+                    let kept: Option<String> =
+                        a::asset.find(&asset.sha256).select(a::sha256).first(c).optional()?;
+                    if kept.is_none() {
+                        diesel::insert_into(a::asset)
+                            .values((
+                                a::sha256.eq(&asset.sha256),
+                                a::media.eq(&asset.media),
+                                a::content.eq(&asset.content),
+                            ))
+                            .execute(c)?;
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// All files that documents name, by hash.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn assets(&mut self) -> Result<Vec<Asset>, Error> {
+        use schema::asset::dsl as a;
+        let rows: Vec<(String, String, Vec<u8>)> = self.run("read the files of documents", |db| {
+            Ok(with_connection!(db, c => a::asset.order(a::sha256).load(c))?)
+        })?;
+        Ok(rows.into_iter().map(|(sha256, media, content)| Asset { sha256, media, content }).collect())
     }
 
     /// Keeps a tariff version. One that is there already stays as it is, with its time of activation.

@@ -224,5 +224,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    asset (sha256) {
+        sha256 -> Text,
+        media -> Text,
+        content -> Binary,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);

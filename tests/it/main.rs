@@ -7,6 +7,7 @@ mod books;
 mod crash;
 mod differential;
 mod double_counting;
+mod explain;
 mod exporters;
 mod fuzz_corpus;
 mod generated;

@@ -1,0 +1,13 @@
+-- Files that documents are set with (logos, templates), by the hash that the documents name. They are never changed, so
+-- that a final invoice can be made again as it was.
+
+CREATE TABLE asset (
+    sha256 TEXT COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
+    media TEXT COLLATE "C" NOT NULL,
+    content BYTEA NOT NULL
+);
+
+CREATE TRIGGER asset_update BEFORE UPDATE OR DELETE ON asset
+FOR EACH ROW EXECUTE FUNCTION ledger_refuse('a file of documents is never changed');
+CREATE TRIGGER asset_truncate BEFORE TRUNCATE ON asset
+FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('a file of documents is never changed');
