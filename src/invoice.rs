@@ -30,12 +30,12 @@ pub mod ubl;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Direction;
-use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::{Loss, StoredInvoice};
 use crate::money::{Currency, Exact, Money};
 use crate::period::{Period, Span};
 use crate::rate::tariff::Tariff;
@@ -242,8 +242,8 @@ pub struct Quality {
     pub relative_error: String,
     /// By sampling rate.
     pub rates: Vec<RateLine>,
-    /// Flow records that sequence numbers say were lost on the way from the exporters; `None` where not known.
-    /// Nothing is billed for them.
+    /// Flow records that sequence numbers say were lost on the way from the exporters that saw the usage, of all their
+    /// customers together; `None` where not known. Nothing is billed for them.
     pub lost_records: Option<u64>,
     /// The least share of a percentile's samples that were there, six places; `None` where no line is about one.
     pub coverage: Option<String>,
@@ -374,7 +374,7 @@ pub fn draft_of_parts(
         tariff: reference(last),
         parts: if parts.len() > 1 { parts.iter().map(part_ref).collect() } else { Vec::new() },
         usage_root,
-        quality: Quality { coverage: coverage(&lines), ..quality(&all) },
+        quality: Quality { coverage: coverage(&lines), loss: seen_by(parts), ..quality(&all) },
         lines,
         net: rated.totals.net,
         taxes: taxes.collect(),
@@ -437,6 +437,27 @@ fn quality(volume: &Volume) -> Quality {
         lost_records: None,
         coverage: None,
         loss: Vec::new(),
+    }
+}
+
+/// The exporters that saw the usage, by name; what was lost of them is the ledger's to say ([`Quality::set_loss`]).
+fn seen_by(parts: &[Part<'_>]) -> Vec<LossLine> {
+    let keys = parts.iter().flat_map(|part| part.usage.groups.keys());
+    let names: BTreeSet<&str> = keys.map(|key| key.exporter.as_str()).collect();
+    let line = |name: &str| LossLine { exporter: name.to_owned(), lost: 0, records: 0 };
+    names.into_iter().map(line).collect()
+}
+
+impl Quality {
+    /// Takes over what was lost of the exporters that saw the usage: of all their records, since nobody knows whose the
+    /// lost ones were. Late datagrams may have taken back more than was missed in the time: then nothing was.
+    pub fn set_loss(&mut self, losses: &[Loss]) {
+        let of = |line: LossLine| {
+            let loss = losses.iter().find(|loss| loss.exporter == line.exporter)?;
+            Some(LossLine { lost: loss.lost.max(0).unsigned_abs(), records: loss.records, ..line })
+        };
+        self.loss = std::mem::take(&mut self.loss).into_iter().filter_map(of).collect();
+        self.lost_records = (!self.loss.is_empty()).then(|| self.loss.iter().map(|line| line.lost).sum());
     }
 }
 

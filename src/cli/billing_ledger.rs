@@ -172,7 +172,14 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
+    let mut losses = BTreeMap::new();
     for invoice in &mut outcome.invoices {
+        let day = |instant: UnixMillis| instant.0.div_euclid(86_400_000);
+        let (from, to) = (day(invoice.span.from), day(UnixMillis(invoice.span.to.0 - 1)) + 1);
+        if !losses.contains_key(&(from, to)) {
+            losses.insert((from, to), ledger.losses(from, to)?);
+        }
+        invoice.quality.set_loss(&losses[&(from, to)]);
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
         invoice.presentation.clone_from(&contacts.presentation);
@@ -367,8 +374,12 @@ mod tests {
         };
         let advance =
             Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-        let flush =
-            Flush { advances: vec![advance], usage: vec![UsageRow { key, sums }], checkpoints: vec![] };
+        let flush = Flush {
+            advances: vec![advance],
+            usage: vec![UsageRow { key, sums }],
+            checkpoints: vec![],
+            losses: vec![],
+        };
         ledger.commit_flush(&flush).expect("commits");
         ledger
     }
@@ -613,7 +624,7 @@ mod tests {
         };
         let advance =
             Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-        let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![] };
+        let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![], losses: vec![] };
         ledger.commit_flush(&flush).expect("commits");
     }
 

@@ -214,9 +214,10 @@ words! {
         "Unterwegs verlorene Flow-Datensätze: {0}; sie werden nicht berechnet.",
         "Enregistrements de flux perdus en route : {0} ; ils ne sont pas facturés.",
         "Record di flusso persi durante la trasmissione: {0}; non vengono fatturati.";
-    lost_by: "Exporter, records, received.", "{0}: {1} of {2}, among all of its customers.",
-        "{0}: {1} von {2}, über alle seine Kunden.", "{0} : {1} sur {2}, pour tous ses clients.",
-        "{0}: {1} su {2}, per tutti i suoi clienti.";
+    lost_by: "Exporter, lost, records that arrived.", "{0}: {1} lost, {2} arrived, of all its customers together.",
+        "{0}: {1} verloren, {2} angekommen, von allen seinen Kunden zusammen.",
+        "{0} : {1} perdus, {2} arrivés, de tous ses clients ensemble.",
+        "{0}: {1} persi, {2} arrivati, di tutti i suoi clienti insieme.";
     sampling: "Column.", "Sampling", "Stichprobe", "Échantillonnage", "Campionamento";
     rate_source: "Column.", "Rate learnt from", "Rate bekannt aus", "Source du taux", "Fonte del tasso";
     every_packet: "A rate.", "every packet", "jedes Paket", "chaque paquet", "ogni pacchetto";
@@ -276,7 +277,7 @@ mod tests {
         }
         assert_eq!(
             filled(Language::English.words().lost_by, &["ce1", "3", "9"]),
-            "ce1: 3 of 9, among all of its customers."
+            "ce1: 3 lost, 9 arrived, of all its customers together."
         );
     }
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
-use super::records::{Asset, ConfigVersion, StoredInvoice, TariffVersion};
+use super::records::{Asset, ConfigVersion, Loss, StoredInvoice, TariffVersion};
 use super::schema;
 
 /// The state of an invoice that can still be replaced.
@@ -91,6 +91,33 @@ impl Ledger {
                 Ok(())
             })
         })
+    }
+
+    /// What came and what was lost of each exporter in the days from `from` up to `to` (days since the epoch, UTC), by name.
+    /// What late datagrams took back of an earlier loss counts with their own day.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn losses(&mut self, from: i64, to: i64) -> Result<Vec<Loss>, Error> {
+        use schema::exporter_loss::dsl as l;
+        let rows: Vec<(String, i64, i64, i64)> = self.run("read what was lost", |db| {
+            Ok(with_connection!(db, c => l::exporter_loss
+                .filter(l::day.ge(from))
+                .filter(l::day.lt(to))
+                .order((l::exporter, l::day))
+                .load(c))?)
+        })?;
+        let mut losses: Vec<Loss> = Vec::new();
+        for (exporter, day, records, lost) in rows {
+            if losses.last().is_none_or(|last| last.exporter != exporter) {
+                losses.push(Loss { exporter, day, records: 0, lost: 0 });
+            }
+            if let Some(last) = losses.last_mut() {
+                last.records = last.records.saturating_add_signed(records);
+                last.lost = last.lost.saturating_add(lost);
+            }
+        }
+        Ok(losses)
     }
 
     /// All files that documents name, by hash.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::{CustomerId, ExporterId, Position, SourceId};
 use crate::usage::{BucketStart, UsageRow};
-pub use crate::usage::{ChunkChanges, FlushTotals, Remembered};
+pub use crate::usage::{ChunkChanges, FlushTotals, Loss, Remembered};
 
 /// Kinds of names that the ledger numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -91,6 +91,8 @@ pub struct Flush {
     pub usage: Vec<UsageRow>,
     /// Checkpoints that changed.
     pub checkpoints: Vec<Checkpoint>,
+    /// What came and what was lost, by exporter and day.
+    pub losses: Vec<Loss>,
 }
 
 /// A configuration version.

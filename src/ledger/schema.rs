@@ -225,6 +225,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    exporter_loss (exporter, day) {
+        exporter -> Text,
+        day -> BigInt,
+        records -> BigInt,
+        lost -> BigInt,
+    }
+}
+
+diesel::table! {
     asset (sha256) {
         sha256 -> Text,
         media -> Text,

@@ -14,3 +14,15 @@ CREATE TRIGGER asset_update BEFORE UPDATE ON asset
 BEGIN SELECT RAISE(ABORT, 'a file of documents is never changed'); END;
 CREATE TRIGGER asset_delete BEFORE DELETE ON asset
 BEGIN SELECT RAISE(ABORT, 'a file of documents is never changed'); END;
+
+-- What came of each exporter in a day (days since the epoch, UTC), and what its sequence numbers say is missing: written by
+-- the flush that commits it. Invoices print it.
+
+CREATE TABLE exporter_loss (
+    exporter TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    records INTEGER NOT NULL CHECK (records >= 0),
+    -- May fall: a late datagram takes its loss back.
+    lost INTEGER NOT NULL,
+    PRIMARY KEY (exporter, day)
+) STRICT, WITHOUT ROWID;
