@@ -343,6 +343,13 @@ mod tests {
         assert!(matches!(render(&stored, Format::Json, &Assets::default()), Err(Error::Document { .. })));
     }
 
+    #[cfg(not(feature = "pdf"))]
+    #[test]
+    fn a_program_without_pdf_names_the_feature() {
+        let refused = render(&sample("campus"), Format::Pdf, &Assets::default()).expect_err("refused");
+        assert!(refused.to_string().contains("the cargo feature `pdf`"), "{refused}");
+    }
+
     #[test]
     fn an_invoice_prints_as_a_table() {
         let mut out = Vec::new();

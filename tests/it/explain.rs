@@ -65,7 +65,7 @@ tiers = { mode = "graduated", rows = [
     { up_to = "1", price = { day = "0.75", night = "0.31" }, fee = "1.11" },
     { price = { day = "0.52", night = "0.22" } },
 ] }
-cap = "2.00"
+cap = "0.05"
 [[discount]]
 id = "some"
 percent = "12.5"
@@ -184,7 +184,7 @@ fn the_arithmetic_of_every_line_ends_in_its_amount() {
     }
     let finalize = ["invoice", "finalize", "--period", "2026-09", "--date", "2026-11-02", "--by", "ann"];
     site.ok(&finalize);
-    let two = site.ok(&["invoice", "explain", "R-000002", "1"]);
+    let two = site.ok(&["invoice", "explain", "R-000001", "1"]);
     assert!(two.contains("share of the period, by seconds"), "a split period: {two}");
     site.ok(&["invoice", "credit", "R-000001", "--date", "2026-11-02"]);
     // A later version is not theirs, and a customer that is gone is explained by the configuration of its time.
