@@ -374,7 +374,7 @@ pub fn draft_of_parts(
         tariff: reference(last),
         parts: if parts.len() > 1 { parts.iter().map(part_ref).collect() } else { Vec::new() },
         usage_root,
-        quality: Quality { coverage: coverage(&lines), loss: seen_by(parts), ..quality(&all) },
+        quality: Quality { coverage: coverage(&lines), ..quality(&all) },
         lines,
         net: rated.totals.net,
         taxes: taxes.collect(),
@@ -440,23 +440,17 @@ fn quality(volume: &Volume) -> Quality {
     }
 }
 
-/// The exporters that saw the usage, by name; what was lost of them is the ledger's to say ([`Quality::set_loss`]).
-fn seen_by(parts: &[Part<'_>]) -> Vec<LossLine> {
-    let keys = parts.iter().flat_map(|part| part.usage.groups.keys());
-    let names: BTreeSet<&str> = keys.map(|key| key.exporter.as_str()).collect();
-    let line = |name: &str| LossLine { exporter: name.to_owned(), lost: 0, records: 0 };
-    names.into_iter().map(line).collect()
-}
-
 impl Quality {
     /// Takes over what was lost of the exporters that saw the usage: of all their records, since nobody knows whose the
     /// lost ones were. Late datagrams may have taken back more than was missed in the time: then nothing was.
-    pub fn set_loss(&mut self, losses: &[Loss]) {
-        let of = |line: LossLine| {
-            let loss = losses.iter().find(|loss| loss.exporter == line.exporter)?;
-            Some(LossLine { lost: loss.lost.max(0).unsigned_abs(), records: loss.records, ..line })
+    pub fn set_loss(&mut self, seen_by: &BTreeSet<String>, losses: &[Loss]) {
+        let of_seen = losses.iter().filter(|loss| seen_by.contains(&loss.exporter));
+        let line = |loss: &Loss| LossLine {
+            exporter: loss.exporter.clone(),
+            lost: loss.lost.max(0).unsigned_abs(),
+            records: loss.records,
         };
-        self.loss = std::mem::take(&mut self.loss).into_iter().filter_map(of).collect();
+        self.loss = of_seen.map(line).collect();
         self.lost_records = (!self.loss.is_empty()).then(|| self.loss.iter().map(|line| line.lost).sum());
     }
 }

@@ -179,7 +179,8 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
         if !losses.contains_key(&(from, to)) {
             losses.insert((from, to), ledger.losses(from, to)?);
         }
-        invoice.quality.set_loss(&losses[&(from, to)]);
+        let seen_by = outcome.seen_by.get(&invoice.customer.name);
+        invoice.quality.set_loss(seen_by.unwrap_or(&BTreeSet::new()), &losses[&(from, to)]);
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
         invoice.presentation.clone_from(&contacts.presentation);

@@ -57,6 +57,8 @@ pub struct Outcome {
     pub invoices: Vec<Invoice>,
     /// Customers that could not be invoiced.
     pub problems: Vec<Problem>,
+    /// The exporters that saw the usage of those who were, by customer.
+    pub seen_by: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A customer that could not be invoiced.
@@ -133,9 +135,14 @@ pub fn run<E: core::error::Error + 'static>(
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id));
         let used = used.unwrap_or_else(|| nothing(planned));
+        let keys = used.slots.iter().skip(planned.before.len()).flat_map(|usage| usage.groups.keys());
+        let seen_by: BTreeSet<String> = keys.map(|key| key.exporter.clone()).collect();
         match invoice(inputs, name, planned, used) {
             Ok(None) => {}
-            Ok(Some(invoice)) => outcome.invoices.push(invoice),
+            Ok(Some(invoice)) => {
+                outcome.seen_by.insert((*name).to_owned(), seen_by);
+                outcome.invoices.push(invoice);
+            }
             Err(reason) => outcome.problems.push(Problem { customer: (*name).to_owned(), reason }),
         }
     }
