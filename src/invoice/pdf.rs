@@ -127,6 +127,9 @@ fn facts(sheets: &mut Sheets, page: &Page) {
     for part in &page.parts {
         sheets.y = sheets.paragraph((LEFT, sheets.y), part, Style::Small, RIGHT - LEFT);
     }
+    if !page.parts.is_empty() {
+        sheets.y += 8.0;
+    }
 }
 
 /// A column of a table.
@@ -362,8 +365,11 @@ fn proof(sheets: &mut Sheets, page: &Page) {
     if footer.is_empty() {
         return;
     }
-    sheets.y += 12.0;
-    sheets.reserve(24.0);
+    sheets.y += 10.0;
+    let lines: usize = footer.iter().map(|line| sheets.wrapped(line, Style::Small, RIGHT - LEFT).len()).sum();
+    // Together, as long as they are a foot and not a page.
+    let height = (0..lines.min(20)).map(|_| Style::Small.leading()).sum::<f32>() + 5.0;
+    sheets.reserve(height);
     sheets.fill((LEFT, sheets.y), (RIGHT - LEFT, 0.5), RULE);
     sheets.y += 5.0;
     for line in footer {

@@ -13,7 +13,7 @@ pub(super) const HEIGHT: f32 = 841.89;
 pub(super) const LEFT: f32 = 45.0;
 pub(super) const RIGHT: f32 = WIDTH - 45.0;
 const TOP: f32 = 48.0;
-const BOTTOM: f32 = HEIGHT - 58.0;
+const BOTTOM: f32 = HEIGHT - 54.0;
 
 static REGULAR: &[u8] = include_bytes!("../fonts/LiberationSans-Regular.ttf");
 static BOLD: &[u8] = include_bytes!("../fonts/LiberationSans-Bold.ttf");
@@ -227,7 +227,7 @@ impl Sheets {
         right: impl Fn(usize, usize) -> String,
     ) {
         let count = self.pages.len();
-        let y = BOTTOM + 22.0;
+        let y = BOTTOM + 24.0;
         for at in 0..count {
             let text = right(at + 1, count);
             let x = RIGHT - self.width(&text, Style::Foot);
