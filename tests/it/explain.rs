@@ -17,14 +17,17 @@ url = "LEDGER"
 seller = "Example Networks"
 series = "R-"
 [[exporter]]
+name = "ce1"
+address = "127.0.1.1"
+[[exporter]]
 name = "gw"
 address = "127.0.1.3"
 [[link]]
 name = "transit-a"
 kind = "upstream"
-interfaces = [ { exporter = "gw", ifindex = 1 } ]
+interfaces = [ { exporter = "ce1", ifindex = 12 } ]
 [[link]]
-name = "rest"
+name = "exchange"
 kind = "peering"
 interfaces = [ { exporter = "gw" } ]
 "#;

@@ -25,9 +25,6 @@ const DOT: &[u8] = &[
     0xcf, 0xc0, 0, 0, 3, 1, 1, 0, 0x18, 0xdd, 0x8d, 0xb0, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42,
     0x60, 0x82,
 ];
-const DRAWN: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 48"><rect width="48" height="48" rx="10"
- fill="#0b5c8f"/><path d="M10 34 L24 12 L38 34 Z" fill="#fff"/><rect x="60" y="18" width="96" height="12" fill="#16202c"/></svg>"##;
-
 /// March of a customer with sampled transit in and out, and free peering.
 fn invoice() -> Invoice {
     let text = include_str!("../../tariffs/regional-isp.toml");
@@ -89,10 +86,6 @@ fn read(bytes: &[u8]) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("invoice.pdf");
     std::fs::write(&file, bytes).unwrap();
-    if let Some(keep) = std::env::var_os("FLUXOSCOPE_KEEP_PDF") {
-        let name = format!("{}.pdf", &Asset::new("", bytes.to_vec()).sha256[..8]);
-        std::fs::write(Path::new(&keep).join(name), bytes).unwrap();
-    }
     let output = Command::new("pdftotext").args(["-layout", "-enc", "UTF-8"]).arg(&file).arg("-").output();
     let output = output.expect("pdftotext (poppler-utils)");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -189,18 +182,19 @@ fn language_state_and_logo_are_on_the_page() {
         assert!(says(&all, text), "{text}\n{all}");
     }
     let plain = pdf::write(&invoice, &Assets::default()).unwrap();
-    for logo in
-        [Asset::new("image/png", DOT.to_vec()), Asset::new("image/svg+xml", DRAWN.as_bytes().to_vec())]
-    {
-        invoice.presentation.logo = Some(logo.sha256.clone());
-        let missing = pdf::write(&invoice, &Assets::default()).unwrap_err();
-        assert!(missing.to_string().contains(&logo.sha256), "{missing}");
-        let assets = Assets::of(vec![logo]);
-        let with = pdf::write(&invoice, &assets).unwrap();
-        assert_ne!(with, plain);
-        assert_eq!(with, pdf::write(&invoice, &assets).unwrap());
-        read(&with);
-    }
+    let logo = Asset::new("image/png", DOT.to_vec());
+    invoice.presentation.logo = Some(logo.sha256.clone());
+    let missing = pdf::write(&invoice, &Assets::default()).unwrap_err();
+    assert!(missing.to_string().contains(&logo.sha256), "{missing}");
+    let assets = Assets::of(vec![logo]);
+    let with = pdf::write(&invoice, &assets).unwrap();
+    assert_ne!(with, plain);
+    assert_eq!(with, pdf::write(&invoice, &assets).unwrap());
+    read(&with);
+    let drawn = Asset::new("image/svg+xml", b"<svg/>".to_vec());
+    invoice.presentation.logo = Some(drawn.sha256.clone());
+    let refused = pdf::write(&invoice, &Assets::of(vec![drawn])).unwrap_err();
+    assert!(refused.to_string().contains("needs a PNG"), "{refused}");
     let broken = Asset::new("image/png", b"\x89PNG\r\n\x1a\nno picture".to_vec());
     invoice.presentation.logo = Some(broken.sha256.clone());
     assert!(matches!(pdf::write(&invoice, &Assets::of(vec![broken])), Err(pdf::Error::Logo(_))));
@@ -211,8 +205,8 @@ fn language_state_and_logo_are_on_the_page() {
 fn the_command_writes_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("logo.svg"), DRAWN).unwrap();
-    let config = "[invoice]\nseller = \"Net\"\nlanguage = \"fr\"\nlogo = \"logo.svg\"\n\
+    std::fs::write(path("logo.png"), DOT).unwrap();
+    let config = "[invoice]\nseller = \"Net\"\nlanguage = \"fr\"\nlogo = \"logo.png\"\n\
         [[customer]]\nname = \"campus\"\nprefixes = [\"192.0.2.0/24\"]\ntariff = \"regional-isp\"\n";
     std::fs::write(path("fluxoscope.toml"), config).unwrap();
     let tariff = Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml");
@@ -237,7 +231,7 @@ fn the_command_writes_files() {
     let all = read(&bytes).concat();
     assert!(says(&all, "Projet de facture") && says(&all, "181,50"), "{all}");
     // The logo of the document is that of its time.
-    std::fs::write(path("logo.svg"), DRAWN.replace("#0b5c8f", "#ff0000")).unwrap();
+    std::fs::write(path("logo.png"), [DOT, b"more"].concat()).unwrap();
     run(&export);
     assert_eq!(std::fs::read(path("out/2026-03-campus.pdf")).unwrap(), bytes);
 }

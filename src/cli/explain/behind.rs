@@ -209,10 +209,14 @@ impl Looking<'_> {
         let exact = working.step("what it adds", added, invoice.currency.code());
         let amount = Money::round(&exact, invoice.currency)?;
         working.money("amount", exact, amount);
-        let (clause, scope) = with.into_iter().next().map_or((0, None), |one| (one.clause, one.scope));
-        let scope = scope.map(|scope| Scope { late: Some(rows.late), direction: None, ..scope });
-        let (tariff, root) = (adjustment.tariff.clone(), digest(&lines));
-        Ok(Behind { working, amount, tariff, clause, root, scope })
+        let root = digest(&lines);
+        // Of a split period the adjustment names the last tariff, and the charge may be of another one.
+        let Some(first) = with.into_iter().next() else {
+            let tariff = adjustment.tariff.clone();
+            return Ok(Behind { working, amount, tariff, clause: 0, root, scope: None });
+        };
+        let scope = first.scope.map(|scope| Scope { late: Some(rows.late), direction: None, ..scope });
+        Ok(Behind { working, amount, tariff: first.tariff, clause: first.clause, root, scope })
     }
 
     /// The rows that came late for a period while this invoice's was open, and what had come before.
