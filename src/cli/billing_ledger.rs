@@ -1,6 +1,7 @@
 //! Tariffs and invoices between the ledger and the logic of [`super::tariff`] and [`super::invoice`]: thin functions,
 //! one a verb, on an open ledger.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -172,15 +173,15 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
-    let mut losses = BTreeMap::new();
+    let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     for invoice in &mut outcome.invoices {
         let day = |instant: UnixMillis| instant.0.div_euclid(86_400_000);
         let (from, to) = (day(invoice.span.from), day(UnixMillis(invoice.span.to.0 - 1)) + 1);
-        if !losses.contains_key(&(from, to)) {
-            losses.insert((from, to), ledger.losses(from, to)?);
-        }
-        let seen_by = outcome.seen_by.get(&invoice.customer.name);
-        invoice.quality.set_loss(seen_by.unwrap_or(&BTreeSet::new()), &losses[&(from, to)]);
+        let lost = match losses.entry((from, to)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(ledger.losses(from, to)?),
+        };
+        invoice.quality.set_loss(outcome.seen_by.get(&invoice.customer.name).unwrap_or(&nobody), lost);
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
         invoice.presentation.clone_from(&contacts.presentation);

@@ -63,6 +63,7 @@ fn environment(template: &str) -> Result<Environment<'_>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
+    environment.set_keep_trailing_newline(true);
     environment.set_fuel(Some(FUEL));
     environment.add_template(NAME, template)?;
     Ok(environment)

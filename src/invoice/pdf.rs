@@ -222,16 +222,9 @@ fn head(sheets: &mut Sheets, columns: &[Column<'_>], widths: &[f32]) {
 
 fn lines(sheets: &mut Sheets, page: &Page) {
     let notes: Vec<String> = page.lines.iter().map(|line| line.notes.join(", ")).collect();
-    let described = |(line, notes): (&'_ super::page::LineView, &'_ String)| {
-        // Both live as long as the page.
-        (line.description.clone(), notes.clone())
-    };
-    let texts: Vec<(String, String)> = page.lines.iter().zip(&notes).map(described).collect();
-    let cells = texts
-        .iter()
-        .map(|(description, notes)| {
-            vec![(description.as_str(), Style::Plain), (notes.as_str(), Style::Small)]
-        })
+    let both = page.lines.iter().zip(&notes);
+    let cells = both
+        .map(|(line, notes)| vec![(line.description.as_str(), Style::Plain), (notes.as_str(), Style::Small)])
         .collect();
     let words = page.words;
     let amount = format!("{} {}", words.amount, page.currency);

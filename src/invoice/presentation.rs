@@ -60,8 +60,8 @@ fn base64(octets: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
     for chunk in octets.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet)) << (8 * (3 - chunk.len()));
+        let bits = chunk.iter().fold(0_u32, |bits, octet| (bits << 8) | u32::from(*octet))
+            << (8 * (3 - chunk.len()));
         for digit in 0..4 {
             if digit <= chunk.len() {
                 text.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
