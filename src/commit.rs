@@ -152,7 +152,8 @@ impl Committer {
         let mut pause = 10;
         let mut parts = drained.former;
         parts.push((drained.exporters, drained.usage));
-        let mut flush = Flush { advances, usage: Vec::new(), checkpoints };
+        let losses = core::mem::take(&mut drained.losses);
+        let mut flush = Flush { advances, usage: Vec::new(), checkpoints, losses };
         loop {
             let numbered = parts.iter().try_for_each(|part| self.number_exporters(part));
             match numbered.and_then(|()| {

@@ -25,6 +25,7 @@ use crate::classify::rules::Network;
 use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
 use crate::exporter::Exporter;
+use crate::invoice::language::Language;
 use crate::{journal, meter, sampling, snmp};
 
 pub use self::csv::customers_from_csv;
@@ -52,6 +53,8 @@ pub struct Config {
     pub invoice: Invoice,
     /// What electronic invoices say of customers (`einvoice` of `[[customer]]`), by name; those without are not here.
     pub contacts: BTreeMap<String, Contact>,
+    /// In which language customers get their invoices (`language` of `[[customer]]`), by name; those without are not here.
+    pub languages: BTreeMap<String, Language>,
     /// `[tariffs] directory`, relative paths already joined to the directory of the main file.
     pub tariffs: PathBuf,
     /// `[[exporter]]`.
@@ -123,6 +126,7 @@ impl Config {
             snmp: None,
             invoice: Invoice::default(),
             contacts: BTreeMap::new(),
+            languages: BTreeMap::new(),
             tariffs: PathBuf::from("tariffs"),
             exporters: Vec::new(),
             network: Network::default(),
@@ -188,6 +192,7 @@ impl Config {
                 }
             }
             config.contacts = core::mem::take(&mut network.contacts);
+            config.languages = core::mem::take(&mut network.languages);
             config.network = network.finish(&report);
         });
         let problems = report.into_problems();
@@ -204,7 +209,7 @@ impl Config {
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
-        self.invoice = root.section("invoice", sections::invoice);
+        self.invoice = root.section("invoice", |table| sections::invoice(table, base_dir));
         let directory = root.section("tariffs", |table| {
             table.get("directory").and_then(|value| value.string("a directory")).map(str::to_owned)
         });

@@ -1,7 +1,8 @@
 //! Invoices: the document that a customer gets, made from a period's usage by a tariff version.
 //!
-//! The canonical JSON of an [`Invoice`] ([`json`]) is the document; [`csv`] and [`html`] are views of it and are made
-//! from it alone. It holds no wall clock: the same usage, tariff and configuration give the same bytes. What it was
+//! The canonical JSON of an [`Invoice`] ([`json`]) is the document; [`csv`] and [`ubl`] are views of it and are made from
+//! it alone; [`html`] and `pdf` from it and from what it names by its hash (a logo, a template: [`presentation`]), by way
+//! of one [`page`] in the language of the customer. It holds no wall clock: the same usage, tariff and configuration give the same bytes. What it was
 //! made from is named in it: the tariff version by the hash of its file, the usage by the hash of its rows
 //! ([`collect`]).
 //!
@@ -17,20 +18,25 @@ pub mod issue;
 pub mod json;
 pub mod kinds;
 pub mod pins;
+pub mod language;
+pub mod page;
+#[cfg(feature = "pdf")]
+pub mod pdf;
 pub mod plaintext_accounting;
 pub mod plan;
+pub mod presentation;
 pub mod run;
 pub mod ubl;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Direction;
-use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::{Loss, StoredInvoice};
 use crate::money::{Currency, Exact, Money};
 use crate::period::{Period, Span};
 use crate::rate::tariff::Tariff;
@@ -177,6 +183,8 @@ pub struct TaxLine {
     pub base: Money,
     /// The amount.
     pub amount: Money,
+    /// Why there is none; empty where there is some, or the tariff does not say.
+    pub exemption_reason: String,
 }
 
 /// The tariff version that it was rated by.
@@ -235,11 +243,26 @@ pub struct Quality {
     pub relative_error: String,
     /// By sampling rate.
     pub rates: Vec<RateLine>,
-    /// Flow records that sequence numbers say were lost on the way from the exporters; `None` where not known.
-    /// Nothing is billed for them.
+    /// Flow records that sequence numbers say were lost on the way from the exporters that saw the usage, of all their
+    /// customers together; `None` where not known. Nothing is billed for them.
     pub lost_records: Option<u64>,
     /// The period had not ended when it was made: more is going to be used, and it cannot become final.
     pub provisional: bool,
+    /// The least share of a percentile's samples that were there, six places; `None` where no line is about one.
+    pub coverage: Option<String>,
+    /// What was lost of the exporters that saw the usage, by exporter: of all that they sent, whoever it was about.
+    pub loss: Vec<LossLine>,
+}
+
+/// What was lost of an exporter's records in the days of the period.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LossLine {
+    /// The exporter.
+    pub exporter: String,
+    /// Lost, in what its protocol counts (flows, packets, records, datagrams).
+    pub lost: u64,
+    /// Flow records that arrived.
+    pub records: u64,
 }
 
 /// An invoice.
@@ -283,6 +306,8 @@ pub struct Invoice {
     pub volumes: Vec<VolumeLine>,
     /// When it was issued, what it corrects, what came late.
     pub issuance: issue::Issuance,
+    /// How it looks.
+    pub presentation: presentation::Presentation,
 }
 
 /// The number of a draft.
@@ -326,7 +351,9 @@ pub fn draft_of_parts(
         percent: tax.percent.to_string(),
         base: tax.base,
         amount: tax.amount,
+        exemption_reason: tax.exemption_reason,
     });
+    let lines: Vec<Line> = rated.charges.into_iter().map(line).collect();
     let mut all = Volume::default();
     for part in parts {
         all.merge(&part.usage.volume(|_| true));
@@ -350,14 +377,15 @@ pub fn draft_of_parts(
         tariff: reference(last),
         parts: if parts.len() > 1 { parts.iter().map(part_ref).collect() } else { Vec::new() },
         usage_root,
-        lines: rated.charges.into_iter().map(line).collect(),
+        quality: Quality { coverage: coverage(&lines), ..quality(&all) },
+        lines,
         net: rated.totals.net,
         taxes: taxes.collect(),
         tax: rated.totals.tax,
         gross: rated.totals.gross,
-        quality: quality(&all),
         volumes: volumes(parts),
         issuance: issue::Issuance::default(),
+        presentation: presentation::Presentation::default(),
     })
 }
 
@@ -411,7 +439,29 @@ fn quality(volume: &Volume) -> Quality {
             .collect(),
         lost_records: None,
         provisional: false,
+        coverage: None,
+        loss: Vec::new(),
     }
+}
+
+impl Quality {
+    /// Takes over what was lost of the exporters that saw the usage: of all their records, since nobody knows whose the
+    /// lost ones were. Late datagrams may have taken back more than was missed in the time: then nothing was.
+    pub fn set_loss(&mut self, seen_by: &BTreeSet<String>, losses: &[Loss]) {
+        let of_seen = losses.iter().filter(|loss| seen_by.contains(&loss.exporter));
+        let line = |loss: &Loss| LossLine {
+            exporter: loss.exporter.clone(),
+            lost: loss.lost.max(0).unsigned_abs(),
+            records: loss.records,
+        };
+        self.loss = of_seen.map(line).collect();
+        self.lost_records = (!self.loss.is_empty()).then(|| self.loss.iter().map(|line| line.lost).sum());
+    }
+}
+
+/// The least coverage of the lines that have one. All have six places and are at most one, so that text compares.
+fn coverage(lines: &[Line]) -> Option<String> {
+    lines.iter().map(|line| &line.detail.coverage).filter(|coverage| !coverage.is_empty()).min().cloned()
 }
 
 /// Rounded half up to a whole number. Octets of a period are far below 2^127.

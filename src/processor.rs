@@ -26,10 +26,10 @@ use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Remembered, UsageRow};
+use crate::usage::{FlushTotals, Loss, Remembered, UsageRow};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
-use publish::{add_difference, publish_refusals};
+use publish::{add_difference, loss, publish_refusals};
 use room::Weight;
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
@@ -131,6 +131,8 @@ pub struct Drained {
     pub former: Vec<(ExporterNames, Vec<UsageRow>)>,
     /// What it was made from.
     pub totals: FlushTotals,
+    /// The same by exporter, as far as it says what was lost.
+    pub losses: Vec<Loss>,
     /// Exporter's address and what is remembered of it, of exporters whose state changed.
     pub checkpoints: Vec<(String, Remembered)>,
 }
@@ -592,6 +594,7 @@ impl StreamProcessor {
             let counts = *state.memory.decoder.counts();
             let expired = Expired::of(&state.memory.sampling);
             add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
+            drained.losses.extend(loss(&state.entry.counters.name, self.now, &counts, &state.drained));
             publish_refusals(own, &counts, &state.drained);
             state.publish();
             state.drained = counts;

@@ -28,6 +28,7 @@ pub mod usage;
 pub mod version;
 pub mod volume;
 pub mod words;
+pub mod working;
 
 #[cfg(test)]
 mod tests;

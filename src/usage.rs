@@ -146,6 +146,19 @@ pub struct FlushTotals {
     pub lost: i64,
 }
 
+/// What came of an exporter in a day, and what its sequence numbers say is missing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Loss {
+    /// The exporter's name.
+    pub exporter: String,
+    /// Days since the epoch, UTC, by the clock of the source when it was committed.
+    pub day: i64,
+    /// Flow records decoded.
+    pub records: u64,
+    /// Missing; negative where late datagrams took back more than was missed.
+    pub lost: i64,
+}
+
 /// What a flush leaves of one exporter for the next start: all that decoding and scaling remember of it there.
 ///
 /// Handed over by a processor it says what changed since the flush before; read from the ledger it is whole.

@@ -14,9 +14,10 @@ use crate::config::Config;
 use crate::daemon;
 use crate::invoice::Seller;
 use crate::invoice::issue::Contact;
+use crate::invoice::presentation::Presentation;
 use crate::invoice::run::Reason;
 use crate::ledger::Ledger;
-use crate::ledger::records::TariffVersion;
+use crate::ledger::records::{Asset, TariffVersion};
 use crate::period::Period;
 use crate::rate::tariff::Tariff;
 use crate::units::UnixMillis;
@@ -194,6 +195,8 @@ pub enum Document {
     Csv,
     /// A page for reading and printing
     Html,
+    /// The same as PDF; only where it is asked for, by a program that was built with the feature `pdf`
+    Pdf,
     /// An electronic invoice (EN 16931, Peppol BIS 3), of what is issued; only where it is asked for
     Ubl,
 }
@@ -204,6 +207,7 @@ impl From<Document> for invoice::Format {
             Document::Json => Self::Json,
             Document::Csv => Self::Csv,
             Document::Html => Self::Html,
+            Document::Pdf => Self::Pdf,
             Document::Ubl => Self::Ubl,
         }
     }
@@ -467,7 +471,19 @@ pub(super) fn contacts(config: &Config) -> billing_ledger::Contacts {
         iban: of.iban.clone(),
     };
     let customers = config.contacts.iter().map(|(name, of)| (name.clone(), contact(of)));
-    billing_ledger::Contacts { seller: contact(&config.invoice.einvoice), customers: customers.collect() }
+    let section = &config.invoice;
+    let hash = |asset: &Option<Asset>| asset.as_ref().map(|asset| asset.sha256.clone());
+    billing_ledger::Contacts {
+        seller: contact(&section.einvoice),
+        customers: customers.collect(),
+        presentation: Presentation {
+            language: section.language,
+            logo: hash(&section.logo),
+            template: hash(&section.template),
+        },
+        languages: config.languages.clone(),
+        assets: section.logo.iter().chain(&section.template).cloned().collect(),
+    }
 }
 
 /// Who invoices, as configured; nobody where the section is empty.

@@ -1,6 +1,7 @@
 //! Tariffs and invoices between the ledger and the logic of [`super::tariff`] and [`super::invoice`]: thin functions,
 //! one a verb, on an open ledger.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -15,10 +16,12 @@ use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
 use crate::invoice::pins::{Pin, Pins};
+use crate::invoice::language::Language;
 use crate::invoice::plan::covered;
+use crate::invoice::presentation::{Assets, Presentation};
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
-use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
+use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::Period;
 use crate::rate::tariff::Tariff;
@@ -175,6 +178,12 @@ pub struct Contacts {
     pub seller: Contact,
     /// Of customers, by name.
     pub customers: BTreeMap<String, Contact>,
+    /// How invoices look: of those that nothing is said of below.
+    pub presentation: Presentation,
+    /// The language of customers, by name.
+    pub languages: BTreeMap<String, Language>,
+    /// The files that `presentation` names.
+    pub assets: Vec<Asset>,
 }
 
 /// What was made.
@@ -232,10 +241,22 @@ pub fn invoice_make_supposing(
     let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
+    let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     for invoice in &mut outcome.invoices {
         invoice.quality.provisional = invoice.span.to > *now;
+        let day = |instant: UnixMillis| instant.0.div_euclid(86_400_000);
+        let (from, to) = (day(invoice.span.from), day(UnixMillis(invoice.span.to.0 - 1)) + 1);
+        let lost = match losses.entry((from, to)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(ledger.losses(from, to)?),
+        };
+        invoice.quality.set_loss(outcome.seen_by.get(&invoice.customer.name).unwrap_or(&nobody), lost);
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
+        invoice.presentation.clone_from(&contacts.presentation);
+        if let Some(language) = contacts.languages.get(&invoice.customer.name) {
+            invoice.presentation.language = *language;
+        }
     }
     Ok(Made { outcome, failed })
 }
@@ -259,6 +280,7 @@ pub fn invoice_run(ledger: &mut Ledger, wanted: &Wanted<'_>, dry_run: bool) -> a
         .collect();
     made.outcome.invoices.retain(|invoice| !finals.contains(&invoice.customer.name));
     if !dry_run {
+        ledger.put_assets(&wanted.contacts.assets)?;
         let drafts: Vec<StoredInvoice> = made.outcome.invoices.iter().map(stored).collect();
         ledger.replace_drafts(&period, customer, &drafts)?;
     }
@@ -301,7 +323,8 @@ pub fn invoice_export(
     if invoices.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(documents::export(&invoices, formats, dir)?)
+    let assets = Assets::of(ledger.assets()?);
+    Ok(documents::export(&invoices, formats, &assets, dir)?)
 }
 
 /// What the configuration versions say of links and of customers' tariffs. A configuration that no daemon has stored yet is the newest of them,
@@ -423,8 +446,12 @@ mod tests {
         };
         let advance =
             Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-        let flush =
-            Flush { advances: vec![advance], usage: vec![UsageRow { key, sums }], checkpoints: vec![] };
+        let flush = Flush {
+            advances: vec![advance],
+            usage: vec![UsageRow { key, sums }],
+            checkpoints: vec![],
+            losses: vec![],
+        };
         ledger.commit_flush(&flush).expect("commits");
         ledger
     }
@@ -701,7 +728,7 @@ mod tests {
         };
         let advance =
             Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-        let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![] };
+        let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![], losses: vec![] };
         ledger.commit_flush(&flush).expect("commits");
     }
 

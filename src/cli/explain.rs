@@ -1,49 +1,41 @@
 //! `invoice explain NUMBER LINE`: what a line is made of, from the amount down to the buckets of usage.
 //!
 //! Everything comes from what the ledger keeps: the document, the text of the tariff version that it names by its hash, the
-//! configuration versions that say of what kind a link was, and the usage rows.
+//! configuration versions, and the usage rows. The period is rated once more ([`behind`]), and the arithmetic is the working
+//! of that rating: it ends in the line's amount, or the command says that it does not any more and exits with 3.
+
+mod behind;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+use self::behind::{Behind, Looking, Scope};
 use super::output::{self, Cell, Format};
-use super::{Cli, Failure, billing_ledger, tariff};
+use super::{Cli, Failure, billing_ledger};
 use crate::daemon;
-use crate::flow::Direction;
 use crate::ids::{ClassId, LinkId};
 use crate::invoice::collect::Names;
-use crate::invoice::issue::Adjustment;
 use crate::invoice::kinds::LinkKinds;
-use crate::invoice::{Invoice, Line};
+use crate::invoice::{Invoice, TariffRef};
 use crate::ledger::Ledger;
-use crate::ledger::records::{StoredInvoice, TariffVersion, UsageFilter};
-use crate::money::{Exact, parse_decimal};
+use crate::ledger::records::UsageFilter;
 use crate::period::rfc3339;
-use crate::rate::tariff::Tariff;
 use crate::rate::usage::GroupKey;
+use crate::rate::working::Step;
 use crate::units::UnixMillis;
 use crate::usage::{BUCKET_SECONDS, BucketStart, Scaled, UsageRow};
 
 /// Columns of the usage behind a line.
-const COLUMNS: [&str; 8] =
-    ["bucket", "link", "direction", "class", "exporter", "raw_octets", "rate", "octets"];
-
-/// What of usage a charge is about.
-struct Scope {
-    /// Tariff classes; empty: all.
-    classes: Vec<String>,
-    /// `in`, `out`, or another word for both.
-    direction: String,
-    /// The band; empty: all.
-    band: String,
-}
+const COLUMNS: [&str; 9] =
+    ["bucket", "link", "direction", "class", "band", "exporter", "raw_octets", "rate", "octets"];
 
 /// Explains a line.
 ///
 /// # Errors
-/// When there is no such invoice or line, or what it was made from is no longer there.
+/// When there is no such invoice or line, or what it was made from is no longer there; when it does not lead to the line's
+/// amount any more.
 pub(super) fn run(
     number: &str,
     line: usize,
@@ -52,12 +44,101 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let (config, mut ledger) = (cli.config()?, cli.ledger()?);
-    let (stored, invoice) = billing_ledger::invoice_show(&mut ledger, number).map_err(Failure::Failed)?;
+    let (_, invoice) = billing_ledger::invoice_show(&mut ledger, number).map_err(Failure::Failed)?;
     let Some(shown) = line.checked_sub(1).and_then(|at| invoice.lines.get(at)) else {
         return Err(Failure::said(format!("{number} has lines 1 to {}", invoice.lines.len())));
     };
-    let adjustment = invoice.issuance.adjustments.iter().find(|adjustment| adjustment.line == line);
-    let of = adjustment.map_or(&invoice.tariff, |adjustment| &adjustment.tariff);
+    let now = UnixMillis(daemon::now_ms());
+    let mut looking = Looking { ledger: &mut ledger, network: &config.network, now };
+    let behind = looking.behind(&invoice, line).map_err(Failure::Failed)?;
+    let clauses = clauses(&mut ledger, &behind, &shown.charge)?;
+    let kinds = billing_ledger::link_kinds(&mut ledger, &config.network, now).map_err(Failure::Failed)?;
+    let rows = match &behind.scope {
+        Some(scope) => usage(&mut ledger, &invoice, &kinds, scope)?,
+        None => Vec::new(),
+    };
+    let explained = Explained { number, line, invoice: &invoice, behind: &behind, clauses, rows };
+    match format {
+        Format::Csv => output::rows(out, format, &COLUMNS, &explained.rows)?,
+        Format::Json => writeln!(out, "{:#}", explained.json()?)?,
+        Format::Table => explained.print(out)?,
+    }
+    if behind.amount == shown.amount {
+        return Ok(());
+    }
+    Err(Failure::Difference(format!(
+        "{number}, line {line} is {}, and what there is now comes to {}: usage, tariffs or customers have changed",
+        shown.amount, behind.amount
+    )))
+}
+
+/// What is printed.
+struct Explained<'a> {
+    number: &'a str,
+    line: usize,
+    invoice: &'a Invoice,
+    behind: &'a Behind,
+    clauses: String,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Explained<'_> {
+    fn json(&self) -> Result<Value, Failure> {
+        let mut usage = Vec::new();
+        output::rows(&mut usage, Format::Json, &COLUMNS, &self.rows)?;
+        let usage: Value = serde_json::from_slice(&usage)?;
+        let shown = &self.invoice.lines[self.line - 1];
+        let adjustment = self.invoice.issuance.adjustments.iter().find(|one| one.line == self.line);
+        let step = |step: &Step| {
+            json!({
+                "what": step.what, "how": step.how.to_string(), "value": step.shown(), "unit": step.unit,
+            })
+        };
+        let TariffRef { id, version, sha256 } = &self.behind.tariff;
+        Ok(json!({
+            "number": self.number, "line": self.line, "charge": shown.charge, "description": shown.description,
+            "quantity": shown.quantity, "unit": shown.unit, "price": shown.price,
+            "amount": shown.amount.to_string(),
+            "arithmetic": self.behind.working.steps().iter().map(step).collect::<Vec<_>>(),
+            "comes_to": self.behind.amount.to_string(),
+            "tariff": { "id": id, "version": version, "sha256": sha256, "clause": self.clauses },
+            "period": adjustment.map_or(self.invoice.period, |adjustment| adjustment.period).to_string(),
+            "usage_root": adjustment.map_or(&self.invoice.usage_root, |adjustment| &adjustment.usage_root),
+            "usage_root_now": self.behind.root,
+            "usage": usage,
+        }))
+    }
+
+    fn print(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let (number, line) = (self.number, self.line);
+        let shown = &self.invoice.lines[line - 1];
+        writeln!(out, "{number}, line {line}: {}", shown.description)?;
+        writeln!(out, "{} {}", shown.amount, shown.amount.currency())?;
+        if let Some(credited) = &self.invoice.issuance.credits {
+            writeln!(out, "takes back line {line} of {credited}")?;
+        }
+        if let Some(adjustment) = self.invoice.issuance.adjustments.iter().find(|one| one.line == line) {
+            writeln!(out, "late usage of {}, charged as what it adds to that period", adjustment.period)?;
+        }
+        let of = &self.behind.tariff;
+        writeln!(out, "\ntariff {} version {} ({})\n{}", of.id, of.version, of.sha256, self.clauses)?;
+        for step in self.behind.working.steps() {
+            writeln!(out, "{step}")?;
+        }
+        writeln!(out)?;
+        if self.rows.is_empty() {
+            return Ok(writeln!(out, "no usage is behind this line")?);
+        }
+        output::rows(out, Format::Table, &COLUMNS, &self.rows)?;
+        let octets = |row: &Vec<Cell>| if let Some(Cell::Integer(n)) = row.last() { *n } else { 0 };
+        let total: i128 = self.rows.iter().map(octets).sum();
+        Ok(writeln!(out, "{} octets in {} rows", output::grouped(total), self.rows.len())?)
+    }
+}
+
+/// The text of what the tariff says of a line, from the version that it was rated by.
+fn clauses(ledger: &mut Ledger, behind: &Behind, charge: &str) -> Result<String, Failure> {
+    let of = &behind.tariff;
     let version = ledger
         .tariff_versions(Some(&of.id))?
         .into_iter()
@@ -65,181 +146,118 @@ pub(super) fn run(
         .ok_or_else(|| {
             Failure::said(format!("version {} of tariff `{}` is not kept as it was", of.version, of.id))
         })?;
-    let clause = clause(&version.toml, &shown.charge);
-    let now = UnixMillis(daemon::now_ms());
-    let kinds = billing_ledger::link_kinds(&mut ledger, &config.network, now).map_err(Failure::Failed)?;
-    let rows = match scope(&stored, line, &clause) {
-        Some(scope) => usage(&mut ledger, &invoice, adjustment, &version, &kinds, &scope)?,
-        None => Vec::new(),
-    };
-    match format {
-        Format::Csv => Ok(output::rows(out, format, &COLUMNS, &rows)?),
-        Format::Json => {
-            let mut usage = Vec::new();
-            output::rows(&mut usage, format, &COLUMNS, &rows)?;
-            let usage: Value = serde_json::from_slice(&usage)?;
-            let explained = json!({
-                "number": number, "line": line, "charge": shown.charge, "description": shown.description,
-                "quantity": shown.quantity, "unit": shown.unit, "price": shown.price,
-                "amount": shown.amount.to_string(), "arithmetic": arithmetic(shown),
-                "tariff": { "id": of.id, "version": of.version, "sha256": of.sha256, "clause": clause },
-                "period": adjustment.map_or(invoice.period, |adjustment| adjustment.period).to_string(),
-                "usage_root": adjustment.map_or(&invoice.usage_root, |adjustment| &adjustment.usage_root),
-                "usage": usage,
-            });
-            Ok(writeln!(out, "{explained:#}")?)
-        }
-        Format::Table => {
-            writeln!(out, "{number}, line {line}: {}", shown.description)?;
-            writeln!(out, "{}", arithmetic(shown))?;
-            if let Some(adjustment) = adjustment {
-                writeln!(out, "late usage of {}, charged as what it adds to that period", adjustment.period)?;
-            }
-            writeln!(out, "\ntariff {} version {} ({})\n{clause}", of.id, of.version, of.sha256)?;
-            if rows.is_empty() {
-                return Ok(writeln!(out, "no usage is behind this line")?);
-            }
-            output::rows(out, format, &COLUMNS, &rows)?;
-            let total: i128 = rows.iter().map(|row| if let Cell::Integer(n) = row[7] { n } else { 0 }).sum();
-            Ok(writeln!(out, "{} octets in {} rows", output::grouped(total), rows.len())?)
-        }
-    }
+    Ok(clause_text(&version.toml, charge, behind.clause))
 }
 
-/// Quantity times price, exactly and rounded.
-fn arithmetic(line: &Line) -> String {
-    let exact = parse_decimal(line.quantity.trim_start_matches('-'))
-        .zip(parse_decimal(line.price.trim_start_matches('-')))
-        .map(|(quantity, price)| Exact::from(quantity).times(&Exact::from(price)).to_decimal_string(12));
-    let product = exact.map_or_else(String::new, |exact| format!("{exact}, "));
-    format!(
-        "{} {} x {} = {product}rounded {} {}",
-        line.quantity,
-        line.unit,
-        line.price,
-        line.amount,
-        line.amount.currency()
-    )
-}
-
-/// The clause of a charge in a tariff file: its lines, from the heading to the next one. Empty for a line that is of no
-/// clause, such as the minimum.
-fn clause(toml: &str, charge: &str) -> String {
-    let mut blocks: Vec<Vec<&str>> = Vec::new();
-    for line in toml.lines() {
-        let is_heading = line.starts_with('[');
-        if is_heading || blocks.is_empty() {
-            blocks.push(Vec::new());
-        }
-        blocks.last_mut().expect("pushed above").push(line);
-    }
-    let is_it = |block: &&Vec<&str>| {
+/// The clause of a charge in a tariff file; where an override changes it for the customer (its clause begins on another
+/// line), that too. Empty for a line that is of no clause.
+fn clause_text(toml: &str, charge: &str, line: usize) -> String {
+    let blocks = blocks(toml);
+    let is_of = |block: &&Block<'_>| {
         let names = |line: &&str| {
             let id = line.split_once('=').filter(|(key, _)| key.trim() == "id").map(|(_, value)| value);
             id.is_some_and(|value| value.split('"').nth(1) == Some(charge))
         };
-        !block[0].starts_with("[tariff]") && block.iter().any(names)
+        !block.lines[0].starts_with("[tariff]") && block.lines.iter().any(names)
     };
-    blocks.iter().find(is_it).map_or_else(String::new, |block| format!("{}\n", block.join("\n").trim_end()))
+    let holds = |block: &&Block<'_>| (block.first..block.first + block.lines.len()).contains(&line);
+    let plain = blocks.iter().find(is_of);
+    let own = blocks.iter().find(|block| line > 0 && holds(block));
+    let mut text = String::new();
+    for block in [plain, own.filter(|own| plain.is_none_or(|plain| plain.first != own.first))] {
+        let Some(block) = block else { continue };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += block.lines.join("\n").trim_end();
+        text.push('\n');
+    }
+    text
 }
 
-/// What usage the line is about: as the document says, else as the clause says. `None` for charges that are about none.
-fn scope(stored: &StoredInvoice, line: usize, clause: &str) -> Option<Scope> {
-    let words = |value: Option<&Value>| -> Option<Vec<String>> {
-        Some(value?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-    };
-    let document: Value = serde_json::from_str(&stored.document).ok()?;
-    let detail = &document["lines"][line - 1]["detail"];
-    if let (Some(classes), Some(direction)) = (words(detail.get("classes")), detail["direction"].as_str()) {
-        let band = detail["band"].as_str().unwrap_or_default().to_owned();
-        return Some(Scope { classes, direction: direction.to_owned(), band });
+/// A table of a tariff file.
+struct Block<'a> {
+    /// The line of its heading, from 1.
+    first: usize,
+    /// Its lines.
+    lines: Vec<&'a str>,
+}
+
+/// The tables of a tariff file, each up to the next one beside it: `[charge.x]` is a part of `[[charge]]`.
+fn blocks(toml: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    for (first, line) in (1..).zip(toml.lines()) {
+        let name = line.trim_start_matches('[').split(']').next().unwrap_or_default();
+        let is_heading = line.starts_with('[') && !name.contains('.');
+        match blocks.last_mut() {
+            Some(block) if !is_heading => block.lines.push(line),
+            _ => blocks.push(Block { first, lines: vec![line] }),
+        }
     }
-    let table: toml::Table = clause.parse().ok()?;
-    let charge = table.get("charge")?.as_array()?.first()?.clone();
-    let text = |key: &str| charge.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-    if !matches!(text("kind").as_deref(), Some("volume" | "percentile")) {
-        return None;
+    // What is written above a heading without a blank line is about what comes.
+    for at in 1..blocks.len() {
+        while blocks[at - 1].lines.last().is_some_and(|line| line.starts_with('#') || line.trim().is_empty())
+        {
+            blocks[at - 1].lines.pop();
+        }
     }
-    let classes = charge
-        .get("class")
-        .and_then(toml::Value::as_array)
-        .map(|classes| classes.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect());
-    let direction = text("direction").unwrap_or_default();
-    Some(Scope { classes: classes.unwrap_or_default(), direction, band: String::new() })
+    blocks.retain(|block| !block.lines.is_empty());
+    blocks
 }
 
 /// The usage that the line is about, a row for each bucket, link, direction, class, exporter and rate.
 fn usage(
     ledger: &mut Ledger,
     invoice: &Invoice,
-    adjustment: Option<&Adjustment>,
-    version: &TariffVersion,
     kinds: &LinkKinds,
     scope: &Scope,
 ) -> Result<Vec<Vec<Cell>>, Failure> {
-    let tariffs = tariff::understand(core::slice::from_ref(version))?;
-    let Some(tariff) = tariffs.first() else { return Ok(Vec::new()) };
+    let tariff = &scope.tariff;
     let names = billing_ledger::names(ledger)?;
     let Some(customer) = names.customer(&invoice.customer.name) else { return Ok(Vec::new()) };
-    let (from, to) = invoice.span.buckets();
-    let mut sums: BTreeMap<[String; 6], (i128, Scaled)> = BTreeMap::new();
+    let mut sums: BTreeMap<[String; 7], (i128, Scaled)> = BTreeMap::new();
     let mut add = |row: UsageRow| {
         let start = row.key.bucket;
         let band = tariff.bands.of_buckets(&tariff.zone, start, BucketStart(start.0 + BUCKET_SECONDS));
         let band = usize::from(band.first().copied().unwrap_or(0));
-        if !scope.band.is_empty() && tariff.bands.name(band) != scope.band {
+        let key = GroupKey { band, ..key(&row, &names, kinds, scope.end) };
+        if !scope.takes(&key) {
             return;
         }
-        let key = GroupKey { band, ..key(&row, &names, kinds, invoice.span.to) };
         let class = tariff.classes.get(tariff.class_of(&key)).map_or("", |class| class.name.as_str());
-        let is_direction = match scope.direction.as_str() {
-            "in" => key.direction == Direction::In,
-            "out" => key.direction == Direction::Out,
-            _ => key.direction != Direction::None,
-        };
-        if !is_direction || !(scope.classes.is_empty() || scope.classes.iter().any(|known| known == class)) {
-            return;
-        }
         let rate = format!("{} ({})", row.key.rate, row.key.rate.source().as_str());
-        let direction = key.direction.as_str().to_owned();
+        let (direction, band) = (key.direction.as_str().to_owned(), tariff.bands.name(band).to_owned());
         let bucket = rfc3339(row.key.bucket.start());
-        let sum =
-            sums.entry([bucket, key.link, direction, class.to_owned(), key.exporter, rate]).or_default();
+        let of = [bucket, key.link, direction, class.to_owned(), band, key.exporter, rate];
+        let sum = sums.entry(of).or_default();
         sum.0 += i128::from(row.sums.octets);
         sum.1.add(row.sums.octets, row.key.rate);
     };
-    match adjustment {
+    match &scope.late {
         None => {
+            let (from, to) = scope.span.buckets();
             let filter = UsageFilter { from: Some(from), to: Some(to), customer: Some(customer) };
             ledger.for_each_usage(&filter, &mut add)?;
         }
-        Some(adjustment) => {
-            let of: (BucketStart, BucketStart) = span_of(tariff, adjustment).buckets();
-            ledger.for_each_late_usage(from, to, &mut |_, row| {
-                if row.key.customer == customer && (of.0..of.1).contains(&row.key.bucket) {
-                    add(row);
-                }
-            })?;
-        }
+        Some(rows) => rows.iter().for_each(|row| add(*row)),
     }
-    let cells =
-        |([bucket, link, direction, class, exporter, rate], (raw, scaled)): ([String; 6], (i128, Scaled))| {
-            vec![
-                Cell::Text(bucket),
-                Cell::Text(link),
-                Cell::Text(direction),
-                Cell::Text(class),
-                Cell::Text(exporter),
-                Cell::Integer(raw),
-                Cell::Text(rate),
-                Cell::Integer(scaled.rounded()),
-            ]
-        };
+    let cells = |([bucket, link, direction, class, band, exporter, rate], (raw, scaled)): (
+        [String; 7],
+        (i128, Scaled),
+    )| {
+        vec![
+            Cell::Text(bucket),
+            Cell::Text(link),
+            Cell::Text(direction),
+            Cell::Text(class),
+            Cell::Text(band),
+            Cell::Text(exporter),
+            Cell::Integer(raw),
+            Cell::Text(rate),
+            Cell::Integer(scaled.rounded()),
+        ]
+    };
     Ok(sums.into_iter().map(cells).collect())
-}
-
-fn span_of(tariff: &Tariff, adjustment: &Adjustment) -> crate::period::Span {
-    adjustment.period.span(&tariff.zone, tariff.anchor)
 }
 
 /// The row's key by names, as tariffs see it.
@@ -271,10 +289,23 @@ mod tests {
     #[test]
     fn a_clause_is_from_its_heading_to_the_next() {
         let toml = include_str!("../../tariffs/regional-isp.toml");
-        assert!(clause(toml, "port").starts_with("[[charge]]\nid = \"port\"\nkind = \"recurring\"\n"));
-        assert!(clause(toml, "port").ends_with("amount = \"150.00\"\n"));
-        assert!(clause(toml, "transit").contains("up_to = \"50000\""));
-        assert_eq!(clause(toml, "minimum"), "");
-        assert_eq!(clause(toml, "regional-isp"), "", "the tariff itself is no clause");
+        let of = |charge: &str| clause_text(toml, charge, 0);
+        assert!(of("port").starts_with("[[charge]]\nid = \"port\"\nkind = \"recurring\"\n"));
+        assert!(of("port").ends_with("amount = \"150.00\"\n"));
+        assert!(of("transit").contains("up_to = \"50000\""));
+        assert_eq!(of("minimum"), "");
+        assert_eq!(of("regional-isp"), "", "the tariff itself is no clause");
+    }
+
+    #[test]
+    fn a_minimum_and_an_override_are_found_by_their_lines() {
+        let toml = include_str!("../../tariffs/exchange-peering.toml");
+        let line = |text: &str| 1 + toml[..toml.find(text).expect("there")].matches('\n').count();
+        let minimum = clause_text(toml, "minimum", line("[minimum]"));
+        assert_eq!(minimum, "[minimum]\namount = \"100.00\"\non = [\"transit\"]\n");
+        let ports = clause_text(toml, "ports", line("customer = [\"museum\"]"));
+        assert!(ports.starts_with("[[charge]]\nid = \"ports\""), "{ports}");
+        assert!(ports.ends_with("charge = \"ports\"\namount = \"125.00\"\n"), "{ports}");
+        assert_eq!(clause_text(toml, "ports", line("id = \"ports\"")).matches("[[").count(), 1);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::invoice::presentation::Assets;
 use crate::invoice::{self, Invoice, State, csv, html, json, ubl};
 use crate::ledger::records::StoredInvoice;
 use crate::money::{Currency, Money};
@@ -29,6 +30,29 @@ pub enum Error {
     /// It has no form as an electronic invoice.
     #[error(transparent)]
     Ubl(#[from] ubl::Error),
+    /// Its page cannot be made.
+    #[error("there is no page of invoice `{number}`")]
+    Html {
+        /// The invoice's number.
+        number: String,
+        /// Why.
+        source: html::Error,
+    },
+    /// Its PDF cannot be made.
+    #[cfg(feature = "pdf")]
+    #[error("there is no PDF of invoice `{number}`")]
+    Pdf {
+        /// The invoice's number.
+        number: String,
+        /// Why.
+        source: invoice::pdf::Error,
+    },
+    /// This program makes none.
+    #[cfg(not(feature = "pdf"))]
+    #[error(
+        "this program was built without PDF: build it with the cargo feature `pdf`, or export html and print it"
+    )]
+    NoPdf,
     /// A file cannot be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -48,6 +72,8 @@ pub enum Format {
     Csv,
     /// A page for reading and printing.
     Html,
+    /// The same, as PDF.
+    Pdf,
     /// An electronic invoice.
     Ubl,
 }
@@ -63,6 +89,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Html => "html",
+            Self::Pdf => "pdf",
             Self::Ubl => "xml",
         }
     }
@@ -127,14 +154,23 @@ pub fn document(stored: &StoredInvoice, invoice: &Invoice) -> String {
 /// The content of an exported file.
 ///
 /// # Errors
-/// As [`open`].
-pub fn render(stored: &StoredInvoice, format: Format) -> Result<String, Error> {
+/// As [`open`], and what concerns the format.
+pub fn render(stored: &StoredInvoice, format: Format, assets: &Assets) -> Result<Vec<u8>, Error> {
     let invoice = open(stored)?;
+    let number = || invoice.number.clone();
     Ok(match format {
-        Format::Json => document(stored, &invoice),
-        Format::Ubl => ubl::write(&invoice)?,
-        Format::Csv => csv::write(&invoice),
-        Format::Html => html::write(&invoice),
+        Format::Json => document(stored, &invoice).into_bytes(),
+        Format::Ubl => ubl::write(&invoice)?.into_bytes(),
+        Format::Csv => csv::write(&invoice).into_bytes(),
+        Format::Html => html::write(&invoice, assets)
+            .map_err(|source| Error::Html { number: number(), source })?
+            .into_bytes(),
+        #[cfg(feature = "pdf")]
+        Format::Pdf => {
+            invoice::pdf::write(&invoice, assets).map_err(|source| Error::Pdf { number: number(), source })?
+        }
+        #[cfg(not(feature = "pdf"))]
+        Format::Pdf => return Err(Error::NoPdf),
     })
 }
 
@@ -143,7 +179,12 @@ pub fn render(stored: &StoredInvoice, format: Format) -> Result<String, Error> {
 ///
 /// # Errors
 /// As [`open`]; [`Error::Write`].
-pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn export(
+    invoices: &[StoredInvoice],
+    formats: &[Format],
+    assets: &Assets,
+    dir: &Path,
+) -> Result<Vec<PathBuf>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -153,7 +194,7 @@ pub fn export(invoices: &[StoredInvoice], formats: &[Format], dir: &Path) -> Res
     let foremost = foremost(invoices)?;
     for (at, stored) in invoices.iter().enumerate() {
         for &format in formats {
-            let content = match render(stored, format) {
+            let content = match render(stored, format, assets) {
                 // It stays in the period for ever, and must not keep the others from leaving.
                 Err(Error::Ubl(void @ ubl::Error::Void(_))) => {
                     eprintln!("warning: {void}");
@@ -268,7 +309,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let out = dir.path().join("new/out");
         let invoices = [sample("campus"), sample("../../evil")];
-        let files = export(&invoices, &Format::ALL, &out).expect("exports");
+        let files = export(&invoices, &Format::ALL, &Assets::default(), &out).expect("exports");
         let mut names: Vec<String> = std::fs::read_dir(&out)
             .expect("there")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
@@ -291,16 +332,23 @@ mod tests {
             (document.as_str(), sha256_hex(document.as_bytes())),
             (invoices[0].document.as_str(), invoices[0].sha256.clone())
         );
-        assert_eq!(export(&invoices, &Format::ALL, &out).expect("again"), files);
+        assert_eq!(export(&invoices, &Format::ALL, &Assets::default(), &out).expect("again"), files);
     }
 
     #[test]
     fn a_document_that_somebody_changed_is_not_exported() {
         let mut stored = sample("campus");
         stored.document = stored.document.replace("150.00", "15.00");
-        assert!(matches!(render(&stored, Format::Json), Err(Error::Changed(_))));
+        assert!(matches!(render(&stored, Format::Json, &Assets::default()), Err(Error::Changed(_))));
         stored.sha256 = sha256_hex(stored.document.as_bytes());
-        assert!(matches!(render(&stored, Format::Json), Err(Error::Document { .. })));
+        assert!(matches!(render(&stored, Format::Json, &Assets::default()), Err(Error::Document { .. })));
+    }
+
+    #[cfg(not(feature = "pdf"))]
+    #[test]
+    fn a_program_without_pdf_names_the_feature() {
+        let refused = render(&sample("campus"), Format::Pdf, &Assets::default()).expect_err("refused");
+        assert!(refused.to_string().contains("the cargo feature `pdf`"), "{refused}");
     }
 
     #[test]

@@ -453,6 +453,7 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
             continue;
         }
         in_order(&mut ledger, terms.series, date)?;
+        ledger.put_assets(&billing::contacts(&config).assets)?;
         let draft = after.as_ref().map(stored);
         let mut steps = vec![Step::Credit(&old.number)];
         steps.extend(draft.as_ref().map(|draft| Step::Instead(draft, &old.number)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::reader::{Place, Report, Table, Value, nearest};
-use super::sections::{Contact, contact, lines, word};
+use super::sections::{Contact, contact, language, lines, word};
 use super::value;
 use crate::classify::rules::{
     ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
@@ -18,6 +18,7 @@ use crate::classify::rules::{
 use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ids::CustomerId;
+use crate::invoice::language::Language;
 use crate::period::utc_date;
 use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
 
@@ -85,6 +86,8 @@ pub(super) struct Builder {
     customer_interfaces: Vec<Claim<InterfaceRef>>,
     /// What electronic invoices say of customers.
     pub(super) contacts: BTreeMap<String, Contact>,
+    /// In which language customers get their invoices.
+    pub(super) languages: BTreeMap<String, Language>,
 }
 
 /// The name in `table`, which must not be in `names` yet.
@@ -529,6 +532,9 @@ impl Builder {
         let contact = table.section("einvoice", contact);
         if !name.is_empty() && contact != Contact::default() {
             self.contacts.insert(name.clone(), contact);
+        }
+        if let Some(language) = language(table) {
+            self.languages.insert(name.clone(), language);
         }
         self.network.customers.push(CustomerRule {
             name,

@@ -2,10 +2,13 @@
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::reader::{Place, Table, Value, nearest};
 use super::value;
 use crate::decode::Limits;
+use crate::invoice::language::Language;
+use crate::ledger::records::Asset;
 use crate::meter::{self, BucketRule};
 use crate::{journal, sampling, snmp};
 
@@ -105,6 +108,12 @@ pub struct Invoice {
     pub footer: Vec<String>,
     /// What electronic invoices say of the seller besides.
     pub einvoice: Contact,
+    /// The language of invoices for customers that have none of their own.
+    pub language: Language,
+    /// The logo: a PNG or an SVG file.
+    pub logo: Option<Asset>,
+    /// The template of the HTML page, instead of the one that is built in.
+    pub template: Option<Asset>,
 }
 
 impl Default for Invoice {
@@ -117,6 +126,9 @@ impl Default for Invoice {
             tax_number: String::new(),
             footer: Vec::new(),
             einvoice: Contact::default(),
+            language: Language::default(),
+            logo: None,
+            template: None,
         }
     }
 }
@@ -370,8 +382,66 @@ fn series(text: &str) -> Result<String, String> {
     ))
 }
 
-/// `[invoice]`.
-pub(super) fn invoice(table: &Table<'_>) -> Invoice {
+/// Octets of a logo or a template, at most: the ledger keeps each version of them, and every page holds the logo.
+pub const ASSET_OCTETS: u64 = 256 << 10;
+
+/// A language, by its tag.
+pub(super) fn language(table: &Table<'_>) -> Option<Language> {
+    let words = Language::ALL.map(|language| (language.as_str(), language));
+    table.get("language").and_then(|value| word(value, &words))
+}
+
+/// A file that documents are set with; `media` says what its content is, or what it should be.
+fn asset(
+    table: &Table<'_>,
+    key: &'static str,
+    base_dir: &Path,
+    media: fn(&[u8]) -> Result<&'static str, &'static str>,
+) -> Option<Asset> {
+    let value = table.get(key)?;
+    let path = base_dir.join(value.string("the name of a file").filter(|name| !name.is_empty())?);
+    let shown = path.display();
+    let content = match std::fs::metadata(&path).and_then(|found| match found.len() {
+        0..=ASSET_OCTETS => std::fs::read(&path).map(Some),
+        _ => Ok(None),
+    }) {
+        Ok(Some(content)) => content,
+        Ok(None) => {
+            value.problem(format!("`{shown}` has more than {ASSET_OCTETS} octets"), "make it smaller");
+            return None;
+        }
+        Err(error) => {
+            value.problem(format!("cannot read `{shown}`: {error}"), "");
+            return None;
+        }
+    };
+    match media(&content) {
+        Ok(media) => Some(Asset::new(media, content)),
+        Err(wrong) => {
+            value.problem(format!("`{shown}` {wrong}"), "");
+            None
+        }
+    }
+}
+
+/// What a logo is, by its first octets.
+fn picture(content: &[u8]) -> Result<&'static str, &'static str> {
+    if content.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Ok("image/png");
+    }
+    match core::str::from_utf8(content) {
+        Ok(text) if text.contains("<svg") => Ok("image/svg+xml"),
+        _ => Err("is neither a PNG nor an SVG picture"),
+    }
+}
+
+/// What a template is.
+fn page(content: &[u8]) -> Result<&'static str, &'static str> {
+    core::str::from_utf8(content).map(|_| "text/html").map_err(|_| "is not UTF-8")
+}
+
+/// `[invoice]`; files are relative to `base_dir`.
+pub(super) fn invoice(table: &Table<'_>, base_dir: &Path) -> Invoice {
     let mut section = Invoice::default();
     set(&mut section.series, table.get("series").and_then(|value| value.parse("a series", series)));
     let days = table.get("due_days").and_then(|value| value.integer("`due_days`", 0..=u64::from(u16::MAX)));
@@ -381,6 +451,9 @@ pub(super) fn invoice(table: &Table<'_>) -> Invoice {
     set(&mut section.tax_number, text(table, "tax_number"));
     set(&mut section.footer, lines(table, "footer"));
     section.einvoice = table.section("einvoice", contact);
+    set(&mut section.language, language(table));
+    section.logo = asset(table, "logo", base_dir, picture);
+    section.template = asset(table, "template", base_dir, page);
     section
 }
 

@@ -98,9 +98,9 @@ pub fn apply(
         });
     }
     let taxes = without.into_iter().chain([with]).flat_map(|invoice| invoice.taxes.clone());
-    let mut seen: Vec<(String, String)> = Vec::new();
-    for TaxLine { category, percent, .. } in taxes {
-        let key = (category, percent);
+    let mut seen: Vec<(String, String, String)> = Vec::new();
+    for TaxLine { category, percent, exemption_reason, .. } in taxes {
+        let key = (category, percent, exemption_reason);
         if !seen.iter().any(|known| is_same(known, &key)) {
             tax(draft, without, with, &key)?;
             seen.push(key);
@@ -112,9 +112,10 @@ pub fn apply(
 }
 
 /// True where two taxes are of one category and rate: `21` and `21.0` are one.
-fn is_same(one: &(String, String), other: &(String, String)) -> bool {
-    let rate = |tax: &(String, String)| parse_decimal(&tax.1);
-    one.0 == other.0 && (one.1 == other.1 || rate(one).is_some() && rate(one) == rate(other))
+fn is_same(one: &(String, String, String), other: &(String, String, String)) -> bool {
+    let rate = |tax: &(String, String, String)| parse_decimal(&tax.1);
+    let same_rate = one.1 == other.1 || rate(one).is_some() && rate(one) == rate(other);
+    same_rate && (&one.0, &one.2) == (&other.0, &other.2)
 }
 
 /// Adds the difference of one tax's base, and rounds that tax once again over all of it.
@@ -122,9 +123,10 @@ fn tax(
     draft: &mut Invoice,
     without: Option<&Invoice>,
     with: &Invoice,
-    key: &(String, String),
+    key: &(String, String, String),
 ) -> Result<(), Error> {
-    let is_it = |tax: &&TaxLine| is_same(&(tax.category.clone(), tax.percent.clone()), key);
+    let of = |tax: &TaxLine| (tax.category.clone(), tax.percent.clone(), tax.exemption_reason.clone());
+    let is_it = |tax: &&TaxLine| is_same(&of(tax), key);
     let base = |invoice: Option<&Invoice>| {
         let taxes = invoice.into_iter().flat_map(|invoice| &invoice.taxes);
         Money::sum(draft.currency, taxes.filter(is_it).map(|tax| tax.base))
@@ -133,8 +135,8 @@ fn tax(
     let known = draft.taxes.iter().position(|tax| is_it(&tax));
     let at = known.unwrap_or_else(|| {
         let zero = Money::zero(draft.currency);
-        let (category, percent) = key.clone();
-        draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero });
+        let (category, percent, exemption_reason) = key.clone();
+        draft.taxes.push(TaxLine { category, percent, base: zero, amount: zero, exemption_reason });
         draft.taxes.len() - 1
     });
     let tax = &mut draft.taxes[at];

@@ -1,11 +1,11 @@
 //! An invoice as CSV (RFC 4180): a header, and one row a line of the invoice. Rows end in CR LF; fields are quoted
 //! where they must be.
 
-use super::Invoice;
+use super::{Estimate, Invoice, Line};
 use crate::period::rfc3339;
 
-/// The header's columns.
-pub const COLUMNS: [&str; 15] = [
+/// The header's columns. More may come after them; these stay as they are.
+pub const COLUMNS: [&str; 33] = [
     "number",
     "state",
     "customer",
@@ -21,40 +21,105 @@ pub const COLUMNS: [&str; 15] = [
     "price",
     "amount",
     "relative_error",
+    "kind",
+    "part",
+    "band",
+    "tier",
+    "estimate",
+    "standard_error",
+    "billed",
+    "basis",
+    "coverage",
+    "late_period",
+    "tax_category",
+    "tax_percent",
+    "tax_exemption_reason",
+    "sampled_share",
+    "volume_relative_error",
+    "least_coverage",
+    "lost_records",
+    "loss",
 ];
 
-/// The invoice's lines.
+/// The invoice's lines. What is about the invoice as a whole (from `sampled_share` on) is the same in each of them, and
+/// its tax too; where there are several taxes, their cells are empty.
 #[must_use]
 pub fn write(invoice: &Invoice) -> String {
     let mut text = String::new();
-    row(&mut text, COLUMNS);
+    row(&mut text, COLUMNS.into_iter());
     for (at, line) in invoice.lines.iter().enumerate() {
-        row(
-            &mut text,
-            [
-                &invoice.number,
-                invoice.state.as_str(),
-                &invoice.customer.name,
-                &invoice.period.to_string(),
-                &rfc3339(invoice.span.from),
-                &rfc3339(invoice.span.to),
-                invoice.currency.code(),
-                &(at + 1).to_string(),
-                &line.charge,
-                &line.description,
-                &line.quantity,
-                &line.unit,
-                &line.price,
-                &line.amount.to_string(),
-                &line.relative_error,
-            ],
-        );
+        let own = own(invoice, at, line);
+        let all = own.into_iter().chain(uncertainty(invoice, at, line)).chain(whole(invoice));
+        row(&mut text, all);
     }
     text
 }
 
-fn row(text: &mut String, fields: [&str; 15]) {
-    for (at, field) in fields.into_iter().enumerate() {
+/// What a line charges.
+fn own(invoice: &Invoice, at: usize, line: &Line) -> [String; 15] {
+    [
+        invoice.number.clone(),
+        invoice.state.as_str().to_owned(),
+        invoice.customer.name.clone(),
+        invoice.period.to_string(),
+        rfc3339(invoice.span.from),
+        rfc3339(invoice.span.to),
+        invoice.currency.code().to_owned(),
+        (at + 1).to_string(),
+        line.charge.clone(),
+        line.description.clone(),
+        line.quantity.clone(),
+        line.unit.clone(),
+        line.price.clone(),
+        line.amount.to_string(),
+        line.relative_error.clone(),
+    ]
+}
+
+/// What of the charge it is, and how sure its volume is.
+fn uncertainty(invoice: &Invoice, at: usize, line: &Line) -> [String; 10] {
+    let detail = &line.detail;
+    let estimate =
+        |of: fn(&Estimate) -> &String| detail.estimate.as_ref().map(of).cloned().unwrap_or_default();
+    let late = invoice.issuance.adjustments.iter().find(|adjustment| adjustment.line == at + 1);
+    [
+        detail.kind.clone(),
+        (detail.part + 1).to_string(),
+        detail.band.clone(),
+        detail.tier.map(|tier| (tier + 1).to_string()).unwrap_or_default(),
+        estimate(|estimate| &estimate.estimate),
+        estimate(|estimate| &estimate.standard_error),
+        estimate(|estimate| &estimate.billed),
+        estimate(|estimate| &estimate.basis),
+        detail.coverage.clone(),
+        late.map(|late| late.period.to_string()).unwrap_or_default(),
+    ]
+}
+
+/// What holds for the whole invoice.
+fn whole(invoice: &Invoice) -> [String; 8] {
+    let quality = &invoice.quality;
+    let tax = match &invoice.taxes[..] {
+        [tax] => [tax.category.clone(), tax.percent.clone(), tax.exemption_reason.clone()],
+        _ => Default::default(),
+    };
+    let [category, percent, reason] = tax;
+    let loss = quality.loss.iter().map(|loss| format!("{} {}/{}", loss.exporter, loss.lost, loss.records));
+    [
+        category,
+        percent,
+        reason,
+        quality.sampled_share.clone(),
+        quality.relative_error.clone(),
+        quality.coverage.clone().unwrap_or_default(),
+        quality.lost_records.map(|lost| lost.to_string()).unwrap_or_default(),
+        loss.collect::<Vec<_>>().join("; "),
+    ]
+}
+
+fn row(text: &mut String, fields: impl Iterator<Item = impl AsRef<str>>) {
+    for (at, field) in fields.enumerate() {
+        let field = field.as_ref();
         if at > 0 {
             text.push(',');
         }

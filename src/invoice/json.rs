@@ -8,8 +8,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::{Adjustment, Contact, Issuance};
+use super::language::Language;
+use super::presentation::Presentation;
 use super::{
-    Detail, Invoice, Line, PartRef, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine, VolumeLine,
+    Detail, Invoice, Line, LossLine, PartRef, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine,
+    VolumeLine,
 };
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
@@ -64,6 +67,18 @@ struct Document {
     seller_contact: Contact,
     #[serde(skip_serializing_if = "Contact::is_empty", default)]
     customer_contact: Contact,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    presentation: Option<PresentationPart>,
+}
+
+/// How it looks; left out where nothing was chosen.
+#[derive(Deserialize, Serialize)]
+struct PresentationPart {
+    language: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    logo: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    template: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -130,6 +145,8 @@ struct TaxPart {
     percent: String,
     base: String,
     amount: String,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    exemption_reason: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -144,6 +161,17 @@ struct QualityPart {
     lost_records: Option<u64>,
     #[serde(skip_serializing_if = "core::ops::Not::not", default)]
     provisional: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    coverage: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    loss: Vec<LossPart>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct LossPart {
+    exporter: String,
+    lost: String,
+    records: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -231,7 +259,22 @@ fn document(invoice: &Invoice) -> Document {
         adjustments: of.issuance.adjustments.into_iter().map(adjustment_part).collect(),
         seller_contact: of.issuance.seller,
         customer_contact: of.issuance.buyer,
+        presentation: presentation_part(of.presentation),
     }
+}
+
+fn presentation_part(of: Presentation) -> Option<PresentationPart> {
+    (of != Presentation::default()).then(|| PresentationPart {
+        language: of.language.as_str().to_owned(),
+        logo: of.logo,
+        template: of.template,
+    })
+}
+
+fn presentation(part: Option<PresentationPart>) -> Result<Presentation, Error> {
+    let Some(part) = part else { return Ok(Presentation::default()) };
+    let language = Language::from_tag(&part.language).ok_or(Error::Part("presentation.language"))?;
+    Ok(Presentation { language, logo: part.logo, template: part.template })
 }
 
 fn adjustment_part(adjustment: Adjustment) -> AdjustmentPart {
@@ -286,6 +329,7 @@ fn tax_part(tax: TaxLine) -> TaxPart {
         percent: tax.percent,
         base: tax.base.to_string(),
         amount: tax.amount.to_string(),
+        exemption_reason: tax.exemption_reason,
     }
 }
 
@@ -303,7 +347,19 @@ fn quality_part(quality: Quality) -> QualityPart {
             .collect(),
         lost_records: quality.lost_records,
         provisional: quality.provisional,
+        coverage: quality.coverage,
+        loss: quality.loss.into_iter().map(loss_part).collect(),
     }
+}
+
+fn loss_part(loss: LossLine) -> LossPart {
+    LossPart { exporter: loss.exporter, lost: loss.lost.to_string(), records: loss.records.to_string() }
+}
+
+fn loss(part: LossPart) -> Result<LossLine, Error> {
+    let lost = number(&part.lost, "quality.loss.lost")?;
+    let records = number(&part.records, "quality.loss.records")?;
+    Ok(LossLine { exporter: part.exporter, lost, records })
 }
 
 fn volume_part(volume: VolumeLine) -> VolumePart {
@@ -359,6 +415,7 @@ fn invoice(document: Document) -> Result<Invoice, Error> {
         quality: quality(document.quality)?,
         volumes: document.volumes.into_iter().map(volume).collect::<Result<_, _>>()?,
         issuance,
+        presentation: presentation(document.presentation)?,
     })
 }
 
@@ -414,6 +471,7 @@ fn tax(part: TaxPart, currency: Currency) -> Result<TaxLine, Error> {
         amount: Money::parse(&part.amount, currency).map_err(|_| Error::Part("taxes.amount"))?,
         category: part.category,
         percent: part.percent,
+        exemption_reason: part.exemption_reason,
     })
 }
 
@@ -435,6 +493,8 @@ fn quality(part: QualityPart) -> Result<Quality, Error> {
         rates: rates.collect::<Result<_, Error>>()?,
         lost_records: part.lost_records,
         provisional: part.provisional,
+        coverage: part.coverage,
+        loss: part.loss.into_iter().map(loss).collect::<Result<_, _>>()?,
     })
 }
 

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub invoices: Vec<Invoice>,
     /// Customers that could not be invoiced.
     pub problems: Vec<Problem>,
+    /// The exporters that saw the usage of those who were, by customer.
+    pub seen_by: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A customer that could not be invoiced. In words it has all that is behind the reason, too.
@@ -143,9 +145,14 @@ pub fn run<E: core::error::Error + 'static>(
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id));
         let used = used.unwrap_or_else(|| nothing(planned));
+        let keys = used.slots.iter().skip(planned.before.len()).flat_map(|usage| usage.groups.keys());
+        let seen_by: BTreeSet<String> = keys.map(|key| key.exporter.clone()).collect();
         match invoice(inputs, name, planned, used) {
             Ok(None) => {}
-            Ok(Some(invoice)) => outcome.invoices.push(invoice),
+            Ok(Some(invoice)) => {
+                outcome.seen_by.insert((*name).to_owned(), seen_by);
+                outcome.invoices.push(invoice);
+            }
             Err(reason) => outcome.problems.push(Problem { customer: (*name).to_owned(), reason }),
         }
     }
@@ -186,6 +193,29 @@ fn gather<'a, E: core::error::Error + 'static>(
     }
     let collected = collector.finish(inputs.names, inputs.kinds);
     Ok((plan, collected))
+}
+
+/// Rates the period of one customer (`inputs.customer`) and hands its parts, with what was used in them, and the root of
+/// its usage to `each`: to look behind the lines of its invoice. `None` where it has no tariff.
+///
+/// # Errors
+/// [`Error`]; inside, why it cannot be rated.
+pub fn rated<E: core::error::Error + 'static, T>(
+    inputs: &Inputs<'_>,
+    read: impl FnOnce(&UsageFilter, &mut dyn FnMut(UsageRow)) -> Result<(), E>,
+    each: impl FnOnce(&[Part<'_>], &str) -> Result<T, rate::Error>,
+) -> Result<Result<Option<T>, Reason>, Error<E>> {
+    let (plan, mut collected) = gather(inputs, read)?;
+    let Some(planned) = inputs.customer.and_then(|name| plan.get(name)) else { return Ok(Ok(None)) };
+    match &planned.tariff {
+        None => return Ok(Ok(None)),
+        Some(Err(error)) => return Ok(Err(error.clone().into())),
+        Some(Ok(())) => {}
+    }
+    let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
+    let root = used.root;
+    let made = own_usage(planned, used.slots).and_then(|own| each(&planned.rated_parts(&own), &root));
+    Ok(made.map(Some).map_err(Reason::from))
 }
 
 /// Where the customers stand with their allowances at an instant up to which usage is known: the parts of the period

@@ -21,6 +21,12 @@ fn tariff(text: &str) -> Tariff {
     parse("test.toml", text).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
+/// The HTML page, by the template that is built in; slashes as they are.
+fn page_of(invoice: &Invoice) -> String {
+    let page = html::write(invoice, &presentation::Assets::default()).expect("the template is good");
+    page.replace("&#x2f;", "/")
+}
+
 fn names(shift: u32) -> Names {
     let table = |names: &[&str], first: u32| -> std::collections::HashMap<u32, String> {
         names.iter().zip(first..).map(|(name, id)| (id, (*name).to_owned())).collect()
@@ -164,6 +170,14 @@ fn documents_are_the_same_bytes_every_time_and_are_read_back() {
         footer: vec!["IBAN".into(), "30 days".into()],
     });
     invoice.quality.lost_records = Some(7);
+    invoice.quality.coverage = Some("0.980000".into());
+    invoice.quality.loss = vec![LossLine { exporter: "ce1".into(), lost: 3, records: 9 }];
+    invoice.taxes[0].exemption_reason = "Because".into();
+    invoice.presentation = presentation::Presentation {
+        language: language::Language::SwissGerman,
+        logo: Some("ab".into()),
+        template: None,
+    };
     assert_eq!(json::read(&json::write(&invoice)).expect("reads"), invoice);
     let stored = stored(&invoice);
     assert_eq!(
@@ -204,9 +218,9 @@ fn csv_has_a_row_a_line_and_quotes_what_it_must() {
     assert_eq!(
         rows,
         [
-            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000",
+            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error,kind,part,band,tier,estimate,standard_error,billed,basis,coverage,late_period,tax_category,tax_percent,tax_exemption_reason,sampled_share,volume_relative_error,least_coverage,lost_records,loss",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,",
         ]
     );
 }
@@ -216,9 +230,9 @@ fn the_page_escapes_names_and_marks_drafts() {
     let mut invoice = sample();
     invoice.customer.name = "<script>alert('x')</script> & \"Söhne\"".into();
     invoice.number = draft_number(invoice.period, &invoice.customer.name) + "</style>\"";
-    let page = html::write(&invoice);
+    let page = page_of(&invoice);
     assert!(!page.contains("<script"), "{page}");
-    assert!(page.contains("&#60;script&#62;alert") && page.contains("Söhne"));
+    assert!(page.contains("&lt;script&gt;alert") && page.contains("Söhne"));
     assert_eq!(page.matches("</style").count(), 1, "the number in the page's foot cannot end the style");
     assert!(page.contains("class=\"mark\"") && page.contains("not a request for payment"));
     assert!(
@@ -228,7 +242,7 @@ fn the_page_escapes_names_and_marks_drafts() {
         assert!(!page.contains(outside), "{outside}");
     }
     invoice.state = State::Final;
-    let page = html::write(&invoice);
+    let page = page_of(&invoice);
     assert!(!page.contains("class=\"mark\"") && !page.contains("not a request for payment"));
 }
 
@@ -244,22 +258,22 @@ fn the_seller_s_tax_number_and_footer_are_no_part_of_its_address() {
     let text = json::write(&invoice);
     let seller = r#""seller":{"name":"Net","address":["1 Exchange"],"tax_number":"NL<1","footer":["IBAN & more","30 days"]}"#;
     assert!(text.contains(seller), "{text}");
-    let page = html::write(&invoice);
-    assert!(page.contains("1 Exchange<br>\nTax number NL&#60;1<br>\n</address>"), "{page}");
-    assert!(page.contains("<footer>\nIBAN &#38; more<br>\n30 days<br>\n</footer>"), "{page}");
+    let page = page_of(&invoice);
+    assert!(page.contains("1 Exchange<br>\nTax number NL&lt;1<br>\n</address>"), "{page}");
+    assert!(page.contains("<footer>\nIBAN &amp; more<br>\n30 days<br>\n</footer>"), "{page}");
     // What it does not have is left out, and documents without the keys are read.
     invoice.seller = Some(Seller { name: "Net".into(), ..Seller::default() });
     let text = json::write(&invoice);
     assert!(text.contains(r#""seller":{"name":"Net","address":[]}"#), "{text}");
     assert_eq!(json::read(&text).expect("reads"), invoice);
-    let page = html::write(&invoice);
+    let page = page_of(&invoice);
     assert!(!page.contains("Tax number") && !page.contains("<footer"), "{page}");
 }
 
 #[test]
 fn every_view_shows_the_quantity_of_the_document() {
     let invoice = sample();
-    let page = html::write(&invoice);
+    let page = page_of(&invoice);
     for line in &invoice.lines {
         assert!(csv::write(&invoice).contains(&line.quantity));
         assert!(page.replace('\u{202f}', "").contains(&format!(">{}", line.quantity)), "{}", line.quantity);
@@ -507,8 +521,8 @@ fn half_of_the_octets_sampled_is_said_so() {
     let kinds: Vec<(&str, &str)> =
         invoice.volumes.iter().map(|volume| (volume.link.as_str(), volume.kind.as_str())).collect();
     assert_eq!(kinds, [("ix", "peering"), ("transit-a", "upstream")]);
-    let page = html::write(&invoice);
-    assert!(page.contains("\u{b1}1.9355\u{202f}%") && page.contains("50&#8239;% estimated"), "{page}");
+    let page = page_of(&invoice);
+    assert!(page.contains("\u{b1}1.9355\u{202f}%") && page.contains("50\u{202f}% estimated"), "{page}");
     assert!(page.contains("1/1000 packets") && page.contains("every packet"));
 }
 
@@ -531,4 +545,119 @@ fn no_two_exported_documents_share_a_file() {
     assert_eq!(of_number, "2026-03-a+R-000001.json");
     assert_ne!(of_number, file_name("2026-03", "a-R-000001", "json"));
     assert_eq!(file_name("2026-03", "a+R-000001", "json"), "2026-03-a%2BR-000001.json");
+}
+
+/// Only of exporters that saw the usage; what late datagrams took back beyond the period is no loss.
+#[test]
+fn loss_is_printed_of_the_exporters_that_saw_the_usage() {
+    let loss =
+        |exporter: &str, records: u64, lost: i64| Loss { exporter: exporter.into(), day: 0, records, lost };
+    let seen_by = ["ce1".to_owned()].into();
+    let mut invoice = sample();
+    invoice.quality.set_loss(&seen_by, &[loss("aa", 1, 1), loss("ce1", 90, 10)]);
+    assert_eq!(invoice.quality.lost_records, Some(10));
+    assert_eq!(invoice.quality.loss, [LossLine { exporter: "ce1".into(), lost: 10, records: 90 }]);
+    let text = json::write(&invoice);
+    assert!(
+        text.contains(r#""lost_records":10,"loss":[{"exporter":"ce1","lost":"10","records":"90"}]"#),
+        "{text}"
+    );
+    assert_eq!(json::read(&text).expect("reads"), invoice);
+    assert!(page_of(&invoice).contains("ce1: 10 lost, 90 arrived"), "{}", page_of(&invoice));
+    assert!(csv::write(&invoice).contains(",10,ce1 10/90\r\n"));
+    let mut invoice = sample();
+    invoice.quality.set_loss(&seen_by, &[loss("ce1", 90, -3)]);
+    assert_eq!(invoice.quality.lost_records, Some(0));
+    let mut invoice = sample();
+    invoice.quality.set_loss(&seen_by, &[]);
+    assert_eq!((invoice.quality.lost_records, invoice.quality.loss.len()), (None, 0));
+}
+
+/// The reason of the tariff for not taxing is in every form that has lines or sums.
+#[test]
+fn why_nothing_is_taxed_is_said_everywhere() {
+    let reverse = tariff(include_str!("../../tariffs/exchange-peering.toml"));
+    let party = Party { name: "member".into(), ..Party::default() };
+    let period = "2026-03".parse().expect("a month");
+    let usage = PeriodUsage::default();
+    let invoice = draft(party, None, period, &reverse, &usage, "0".repeat(64)).expect("rates");
+    assert_eq!(invoice.taxes[0].exemption_reason, "Reverse charge");
+    assert!(json::write(&invoice).contains(r#""amount":"0.00","exemption_reason":"Reverse charge""#));
+    assert!(csv::write(&invoice).contains(",AE,0,Reverse charge,"));
+    assert!(page_of(&invoice).contains("<small>Reverse charge</small>"));
+    assert_eq!(json::read(&json::write(&invoice)).expect("reads"), invoice);
+    // Not taken for the same tax with another reason.
+    let mut other = invoice.clone();
+    other.taxes[0].exemption_reason = "Article 44".into();
+    let mut april = invoice.clone();
+    adjust::apply(&mut april, period, Some(&other), &invoice, "root").expect("fits");
+    assert_eq!(april.taxes.len(), 2);
+}
+
+#[test]
+fn lines_show_how_sure_they_are_in_every_form() {
+    let mut sampled = row(MARCH.0, 16, 1, Direction::In, 1_000_000);
+    sampled.key.rate = SamplingRate::new(1000, 1, RateSource::Sampler).expect("a rate");
+    sampled.sums.squares_high = 1_500_000_000;
+    let network = network(vec![customer("campus", Some("transit-per-gb"))]);
+    let lower = TRANSIT.replace("price = \"0.05\"", "price = \"0.05\"\nsampled = { basis = \"lower\" }");
+    let invoice = march(&network, &[tariff(&lower)], None, &[sampled]).invoices.remove(0);
+    // 1 GB, and the root of 1000 x 999 x 1.5e9: 0.038710463; 1.6448536 times that below it: 0.936327..
+    let csv = csv::write(&invoice);
+    assert!(csv.contains(",volume,1,,1,1,0.038710463,0.93632"), "{csv}");
+    assert!(csv.contains(",lower-bound,"), "{csv}");
+    let page = page_of(&invoice);
+    for text in [
+        "estimate 1\u{202f}GB",
+        "standard error 0.038710463\u{202f}GB (\u{b1}3.871\u{202f}%)",
+        "by its lower bound",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+}
+
+#[test]
+fn the_page_speaks_the_customer_s_language() {
+    let mut invoice = sample();
+    invoice.presentation.language = language::Language::SwissGerman;
+    let page = page_of(&invoice);
+    for text in [
+        "<html lang=\"de-CH\">",
+        "Rechnungsentwurf",
+        "01.03.2026 bis 31.03.2026",
+        ">1\u{2019}234.567890123<",
+        "Gesamtbetrag EUR",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    assert!(!page.contains("Quantity"));
+}
+
+#[test]
+fn an_operator_s_template_and_logo_make_the_page() {
+    use crate::ledger::records::Asset;
+    let mut invoice = sample();
+    invoice.customer.name = "A & B".into();
+    let template = |text: &str| Asset::new("text/html", text.as_bytes().to_vec());
+    let logo = Asset::new("image/png", b"\x89PNG".to_vec());
+    let made = |text: &str, invoice: &mut Invoice| {
+        let template = template(text);
+        invoice.presentation.template = Some(template.sha256.clone());
+        invoice.presentation.logo = Some(logo.sha256.clone());
+        html::write(invoice, &presentation::Assets::of(vec![template, logo.clone()]))
+    };
+    let page = made(
+        "{{ page.customer.name }}|{{ page.lines|length }}|{{ page.gross }}|{{ page.logo }}",
+        &mut invoice,
+    );
+    assert_eq!(page.expect("a page"), "A &amp; B|2|98.59|data:image&#x2f;png;base64,iVBORw==");
+    for wrong in [
+        "{{ page.nothing }}",
+        "{% for %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    ] {
+        assert!(matches!(made(wrong, &mut invoice), Err(html::Error::Template(_))), "{wrong}");
+    }
+    let missing = html::write(&invoice, &presentation::Assets::default()).expect_err("not there");
+    assert!(missing.to_string().contains("does not have the logo"), "{missing}");
 }

@@ -203,12 +203,13 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
         xml.end();
     }
     let category = (tax.category.as_str(), tax.percent.as_str());
+    let why = Some(tax.exemption_reason.as_str());
     xml.begin("cac:TaxTotal");
     xml.amount("cbc:TaxAmount", sign(invoice.tax));
     xml.begin("cac:TaxSubtotal");
     xml.amount("cbc:TaxableAmount", sign(tax.base));
     xml.amount("cbc:TaxAmount", sign(tax.amount));
-    tax_category(&mut xml, "cac:TaxCategory", category, true);
+    tax_category(&mut xml, "cac:TaxCategory", category, why);
     xml.end();
     xml.end();
     xml.begin("cac:LegalMonetaryTotal");
@@ -270,23 +271,26 @@ fn vat(xml: &mut Xml) {
     xml.end();
 }
 
-/// A category of UNCL 5305. Where nothing is taxed, the norm wants to know why (once, with the totals).
-fn tax_category(xml: &mut Xml, name: &'static str, (category, percent): (&str, &str), is_total: bool) {
+/// A category of UNCL 5305. Where nothing is taxed, the norm wants to know why (once, with the totals: `why`, in the words
+/// of the tariff): as text (BT-120), and as a code of the VATEX list (BT-121) where the category has one of its own. The
+/// standard rate and the zero rate must not give a reason (BR-S-10, BR-Z-10).
+fn tax_category(xml: &mut Xml, name: &'static str, (category, percent): (&str, &str), why: Option<&str>) {
     xml.begin(name);
     xml.put("cbc:ID", category);
     if category != "O" {
         xml.put("cbc:Percent", percent);
     }
-    let reason = match category {
-        "AE" => "Reverse charge",
-        "E" => "Exempt from VAT",
-        "G" => "Export outside the EU",
-        "K" => "Intra-Community supply",
-        "O" => "Not subject to VAT",
-        _ => "",
+    let (code, reason) = match category {
+        "AE" => ("VATEX-EU-AE", "Reverse charge"),
+        "E" => ("", "Exempt from VAT"),
+        "G" => ("VATEX-EU-G", "Export outside the EU"),
+        "K" => ("VATEX-EU-IC", "Intra-Community supply"),
+        "O" => ("VATEX-EU-O", "Not subject to VAT"),
+        _ => ("", ""),
     };
-    if is_total {
-        xml.put("cbc:TaxExemptionReason", reason);
+    if let Some(why) = why.filter(|_| !reason.is_empty()) {
+        xml.put("cbc:TaxExemptionReasonCode", code);
+        xml.put("cbc:TaxExemptionReason", if why.is_empty() { reason } else { why });
     }
     vat(xml);
     xml.end();
@@ -329,7 +333,7 @@ fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category
     xml.begin("cac:SellersItemIdentification");
     xml.put("cbc:ID", &line.charge);
     xml.end();
-    tax_category(xml, "cac:ClassifiedTaxCategory", category, false);
+    tax_category(xml, "cac:ClassifiedTaxCategory", category, None);
     xml.end();
     xml.begin("cac:Price");
     xml.put_with("cbc:PriceAmount", &format!("currencyID=\"{}\"", amount.currency()), &price);
@@ -438,6 +442,27 @@ mod tests {
         let text = write(&note).expect("has the form");
         assert!(text.contains("<cbc:PayableAmount currencyID=\"EUR\">181.50</cbc:PayableAmount>"), "{text}");
         assert!(!text.contains(">-"), "{text}");
+    }
+
+    #[test]
+    fn a_category_without_tax_says_why_in_the_words_of_the_tariff() {
+        let reasons = |category: &str, why: &str| {
+            let mut invoice = invoice();
+            invoice.taxes[0].category = category.into();
+            invoice.taxes[0].exemption_reason = why.into();
+            let text = write(&invoice).expect("has the form");
+            let lines = text.lines().filter(|line| line.contains("TaxExemptionReason"));
+            lines.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        };
+        let reason = |text: &str| format!("<cbc:TaxExemptionReason>{text}</cbc:TaxExemptionReason>");
+        let code = |text: &str| format!("<cbc:TaxExemptionReasonCode>{text}</cbc:TaxExemptionReasonCode>");
+        assert_eq!(reasons("E", "Article 132"), [reason("Article 132")]);
+        assert_eq!(reasons("E", ""), [reason("Exempt from VAT")]);
+        assert_eq!(reasons("AE", "Steuerschuld"), [code("VATEX-EU-AE"), reason("Steuerschuld")]);
+        assert_eq!(reasons("O", ""), [code("VATEX-EU-O"), reason("Not subject to VAT")]);
+        for taxed in ["S", "Z"] {
+            assert_eq!(reasons(taxed, "Because"), [""; 0], "the norm forbids a reason here");
+        }
     }
 
     #[test]

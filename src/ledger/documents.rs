@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
-use super::records::{ConfigVersion, StoredInvoice, TariffVersion};
+use super::records::{Asset, ConfigVersion, Loss, StoredInvoice, TariffVersion};
 use super::schema;
 
 /// The state of an invoice that can still be replaced.
@@ -62,6 +62,74 @@ impl Ledger {
             .into_iter()
             .map(|(sha256, text, valid_from)| ConfigVersion { sha256, text, valid_from })
             .collect())
+    }
+
+    /// Keeps files that documents name. One that is there already stays.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn put_assets(&mut self, assets: &[Asset]) -> Result<(), Error> {
+        use schema::asset::dsl as a;
+        if assets.is_empty() {
+            return Ok(());
+        }
+        self.run("keep the files of documents", |db| {
+            write_transaction!(db, c => {
+                for asset in assets {
+                    let kept: Option<String> =
+                        a::asset.find(&asset.sha256).select(a::sha256).first(c).optional()?;
+                    if kept.is_none() {
+                        diesel::insert_into(a::asset)
+                            .values((
+                                a::sha256.eq(&asset.sha256),
+                                a::media.eq(&asset.media),
+                                a::content.eq(&asset.content),
+                            ))
+                            .execute(c)?;
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// What came and what was lost of each exporter in the days from `from` up to `to` (days since the epoch, UTC), by name.
+    /// What late datagrams took back of an earlier loss counts with their own day.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn losses(&mut self, from: i64, to: i64) -> Result<Vec<Loss>, Error> {
+        use schema::exporter_loss::dsl as l;
+        let rows: Vec<(String, i64, i64, i64)> = self.run("read what was lost", |db| {
+            Ok(with_connection!(db, c => l::exporter_loss
+                .filter(l::day.ge(from))
+                .filter(l::day.lt(to))
+                .order((l::exporter, l::day))
+                .load(c))?)
+        })?;
+        let mut losses: Vec<Loss> = Vec::new();
+        for (exporter, day, records, lost) in rows {
+            if losses.last().is_none_or(|last| last.exporter != exporter) {
+                losses.push(Loss { exporter, day, records: 0, lost: 0 });
+            }
+            if let Some(last) = losses.last_mut() {
+                last.records = last.records.saturating_add_signed(records);
+                last.lost = last.lost.saturating_add(lost);
+            }
+        }
+        Ok(losses)
+    }
+
+    /// All files that documents name, by hash.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn assets(&mut self) -> Result<Vec<Asset>, Error> {
+        use schema::asset::dsl as a;
+        let rows: Vec<(String, String, Vec<u8>)> = self.run("read the files of documents", |db| {
+            Ok(with_connection!(db, c => a::asset.order(a::sha256).load(c))?)
+        })?;
+        Ok(rows.into_iter().map(|(sha256, media, content)| Asset { sha256, media, content }).collect())
     }
 
     /// Keeps a tariff version. One that is there already stays as it is, with its time of activation.

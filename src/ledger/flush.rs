@@ -12,7 +12,7 @@ use diesel::upsert::excluded;
 use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
-use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, Remembered};
+use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, Loss, Remembered};
 use super::registers::{storable, stored};
 use super::schema;
 use super::series::{Numbers, Row, Rows};
@@ -142,6 +142,25 @@ macro_rules! number_series {
     };
 }
 
+/// Adds what came and what was lost of exporters to their days.
+macro_rules! put_losses {
+    ($connection:expr, $losses:expr) => {
+        for Loss { exporter, day, records, lost } in $losses {
+            use schema::exporter_loss::dsl as l;
+            let records = i64::try_from(*records).unwrap_or(i64::MAX);
+            diesel::insert_into(l::exporter_loss)
+                .values((l::exporter.eq(exporter), l::day.eq(day), l::records.eq(records), l::lost.eq(lost)))
+                .on_conflict((l::exporter, l::day))
+                .do_update()
+                .set((
+                    l::records.eq(l::records + excluded(l::records)),
+                    l::lost.eq(l::lost + excluded(l::lost)),
+                ))
+                .execute($connection)?;
+        }
+    };
+}
+
 /// Replaces checkpoints, and those chunks of theirs that changed.
 macro_rules! put_checkpoints {
     ($connection:expr, $checkpoints:expr) => {
@@ -243,6 +262,7 @@ impl Ledger {
                     diesel::sql_query(statement).execute(c)?;
                 }
                 put_checkpoints!(c, &flush.checkpoints);
+                put_losses!(c, &flush.losses);
                 Ok(())
             }),
             Db::Sqlite(connection) => super::connection::sqlite_transaction(connection, |c| {
@@ -257,6 +277,7 @@ impl Ledger {
                     diesel::sql_query(statement).execute(c)?;
                 }
                 put_checkpoints!(c, &flush.checkpoints);
+                put_losses!(c, &flush.losses);
                 Ok(())
             }),
         });

@@ -2,9 +2,11 @@
 
 pub mod books;
 
+use sha2::{Digest, Sha256};
+
 use crate::ids::{CustomerId, ExporterId, Position, SourceId};
 use crate::usage::{BucketStart, UsageRow};
-pub use crate::usage::{ChunkChanges, FlushTotals, Remembered};
+pub use crate::usage::{ChunkChanges, FlushTotals, Loss, Remembered};
 
 /// Kinds of names that the ledger numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -89,6 +91,8 @@ pub struct Flush {
     pub usage: Vec<UsageRow>,
     /// Checkpoints that changed.
     pub checkpoints: Vec<Checkpoint>,
+    /// What came and what was lost, by exporter and day.
+    pub losses: Vec<Loss>,
 }
 
 /// A configuration version.
@@ -140,6 +144,32 @@ pub struct StoredInvoice {
     pub document: String,
     /// SHA-256 of the document, in hex.
     pub sha256: String,
+}
+
+/// A file that documents are set with, a logo or a template: they name it by its hash, so that a document can be made
+/// again, byte by byte, when the file has long been replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asset {
+    /// SHA-256 of the content, in hex.
+    pub sha256: String,
+    /// Its media type: `image/png`, `image/svg+xml`, `text/html`.
+    pub media: String,
+    /// The file.
+    pub content: Vec<u8>,
+}
+
+impl Asset {
+    /// A file of this content.
+    #[must_use]
+    pub fn new(media: &str, content: Vec<u8>) -> Self {
+        use core::fmt::Write;
+        let digest = Sha256::digest(&content);
+        let sha256 = digest.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string does not fail");
+            text
+        });
+        Self { sha256, media: media.to_owned(), content }
+    }
 }
 
 /// Which usage rows to read. Half-open in time.

@@ -239,6 +239,23 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    exporter_loss (exporter, day) {
+        exporter -> Text,
+        day -> BigInt,
+        records -> BigInt,
+        lost -> BigInt,
+    }
+}
+
+diesel::table! {
+    asset (sha256) {
+        sha256 -> Text,
+        media -> Text,
+        content -> Binary,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
 diesel::allow_tables_to_appear_in_same_query!(issue, entry);

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
 use super::tariff::{ChargeRule, Minimum, Off, Proration, When};
+use super::working::{How, Working};
 use super::{Error, MINIMUM, Part};
 use crate::money::{Exact, Money};
 
@@ -21,8 +22,10 @@ pub(super) fn recurring(
     if !share.is_positive() {
         return Ok(None);
     }
-    let quantity = Exact::from(quantity).times(&share);
+    let mut working = Working::default();
+    let quantity = part.term.shared(&mut working, "quantity", Exact::from(quantity), &share, "period");
     let mut line = Charge::of_amount(part, LineKind::Recurring, &rule.id, (quantity, amount))?;
+    line.working = working;
     line.description.clone_from(&rule.description);
     line.clause = rule.line;
     Ok(Some(line))
@@ -54,25 +57,36 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
     let undiscounted = charges.clone();
     let mut left = Left::of(&undiscounted);
     for discount in &part.tariff.discounts {
-        let sum = sum_of(part, &undiscounted, &discount.on, &discount.id)?;
         let wrong = |source| Error::amount(part.tariff, &discount.id, source);
+        let mut working = Working::default();
         let (amount, words) = match discount.off {
             Off::Percent(percent) => {
-                let exact = sum.exact().times(&Exact::from(percent)).over(100);
+                let sum = sum_of(part, &undiscounted, &discount.on, (&discount.id, &mut working))?;
+                let factors = vec![sum.exact(), Exact::from(percent).over(100)];
+                let exact = working.step(format!("{percent} % of it"), How::Times(factors), "");
                 let amount = Money::round(&exact, sum.currency()).map_err(wrong)?;
+                working.money("discount", exact, amount);
                 (amount, format!("{}, {percent} % of {sum} {}", discount.description, sum.currency()))
             }
             Off::Amount(amount) => {
                 let share = part.term.share(part.tariff.proration);
-                let own = Money::round(&amount.exact().times(&share), amount.currency()).map_err(wrong)?;
-                (own, discount.description.clone())
+                (
+                    prorated(part, &mut working, "discount", (amount, &share)).map_err(wrong)?,
+                    discount.description.clone(),
+                )
             }
         };
         let taken = left.take(amount, &discount.on);
+        if taken.minor() < amount.minor() {
+            let least = How::Least(amount.exact(), taken.exact());
+            working.step("as far as the charges go", least, taken.currency().code());
+        }
         let words =
             if taken.minor() < amount.minor() { format!("{words}, as far as it goes") } else { words };
         if taken.minor() > 0 {
-            charges.push(taken_off(part, LineKind::Discount, &discount.id, (taken, words, discount.line))?);
+            let mut line = taken_off(part, LineKind::Discount, &discount.id, (taken, words, discount.line))?;
+            line.working = working;
+            charges.push(line);
         }
     }
     if let Some(minimum) = &part.tariff.minimum
@@ -136,22 +150,50 @@ fn taken_off(
 
 fn up_to_minimum(part: &Part<'_>, charges: &[Charge], minimum: &Minimum) -> Result<Option<Charge>, Error> {
     let wrong = |source| Error::amount(part.tariff, MINIMUM, source);
+    let mut working = Working::default();
     let share = part.term.share(part.tariff.proration);
-    let least =
-        Money::round(&minimum.amount.exact().times(&share), minimum.amount.currency()).map_err(wrong)?;
-    let sum = sum_of(part, charges, &minimum.on, MINIMUM)?;
+    let least = prorated(part, &mut working, "minimum", (minimum.amount, &share)).map_err(wrong)?;
+    let sum = sum_of(part, charges, &minimum.on, (MINIMUM, &mut working))?;
     let missing = least.checked_sub(sum).map_err(wrong)?;
     if missing.minor() <= 0 {
         return Ok(None);
     }
+    let unit = missing.currency().code();
+    working.step("missing to the minimum", How::Minus(least.exact(), sum.exact()), unit);
     let mut line = Charge::of_amount(part, LineKind::Minimum, MINIMUM, (Exact::whole(1), missing))?;
     line.description = format!("Minimum charge of {least} {}", least.currency());
+    line.clause = minimum.line;
+    line.working = working;
     Ok(Some(line))
 }
 
+/// An amount of a period as it is for the part, rounded.
+fn prorated(
+    part: &Part<'_>,
+    working: &mut Working,
+    what: &'static str,
+    (amount, share): (Money, &Exact),
+) -> Result<Money, crate::money::Error> {
+    let unit = amount.currency().code();
+    let exact = part.term.shared(working, what, amount.exact(), share, unit);
+    let rounded = Money::round(&exact, amount.currency())?;
+    if rounded.exact() != exact {
+        working.money(what, exact, rounded);
+    }
+    Ok(rounded)
+}
+
 /// The sum of the lines of these charges; of all where none is named.
-fn sum_of(part: &Part<'_>, charges: &[Charge], on: &[String], id: &str) -> Result<Money, Error> {
-    let chosen = charges.iter().filter(|line| on.is_empty() || on.contains(&line.charge));
-    Money::sum(part.tariff.currency, chosen.map(|line| line.amount))
+fn sum_of(
+    part: &Part<'_>,
+    charges: &[Charge],
+    on: &[String],
+    (id, working): (&str, &mut Working),
+) -> Result<Money, Error> {
+    let chosen = || charges.iter().filter(|line| on.is_empty() || on.contains(&line.charge));
+    let what = if on.is_empty() { "all lines".to_owned() } else { format!("lines of {}", on.join(", ")) };
+    let parts = chosen().map(|line| line.amount.exact()).collect();
+    working.step(what, How::Sum(parts), part.tariff.currency.code());
+    Money::sum(part.tariff.currency, chosen().map(|line| line.amount))
         .map_err(|source| Error::amount(part.tariff, id, source))
 }

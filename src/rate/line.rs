@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::working::{How, Working};
 use super::{Error, Part};
 use crate::money::{Exact, Money};
 use crate::period::Span;
@@ -44,6 +45,8 @@ pub struct Charge {
     pub direction: &'static str,
     /// Share of the samples of a percentile that were there, in millionths.
     pub coverage: Option<u128>,
+    /// How its quantity and price came about; what follows is their product ([`Charge::steps`]).
+    pub working: Working,
 }
 
 /// What of a charge a line is.
@@ -143,7 +146,7 @@ impl Charge {
         id: &str,
         (quantity, price): (Exact, Decimal),
     ) -> Result<Self, Error> {
-        let amount = Money::round(&quantity.times(&Exact::from(price)), part.tariff.currency)
+        let amount = Money::round(&product(&quantity, price), part.tariff.currency)
             .map_err(|source| Error::amount(part.tariff, id, source))?;
         Ok(Self {
             charge: id.to_owned(),
@@ -163,7 +166,19 @@ impl Charge {
             classes: Vec::new(),
             direction: "",
             coverage: None,
+            working: Working::default(),
         })
+    }
+
+    /// All of the working, up to the amount.
+    #[must_use]
+    pub fn steps(&self) -> Working {
+        let mut working = self.working.clone();
+        let factors = vec![self.quantity.clone(), Exact::from(self.price)];
+        let unit = self.amount.currency().code();
+        let exact = working.step("quantity times price", How::Times(factors), unit);
+        working.money("amount", exact, self.amount);
+        working
     }
 
     /// A line of so many amounts.
@@ -177,4 +192,8 @@ impl Charge {
         let price = Decimal::from_i128_with_scale(minor, amount.currency().exponent().into());
         Self::new(part, kind, id, (quantity, price))
     }
+}
+
+fn product(quantity: &Exact, price: Decimal) -> Exact {
+    quantity.times(&Exact::from(price))
 }

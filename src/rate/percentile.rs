@@ -10,7 +10,9 @@ use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
 use super::tariff::{ChargeRule, PercentileRule};
+use super::working::{How, Working};
 use super::{Error, Part};
+use crate::flow::Direction;
 use crate::money::Exact;
 use crate::usage::{BUCKET_SECONDS, BucketStart};
 
@@ -49,6 +51,16 @@ impl Combine {
             Self::P95OfSum => "p95-of-sum",
             Self::SumOfP95 => "sum-of-p95",
             Self::Pooled => "pooled",
+        }
+    }
+
+    /// The only direction that it is about, if it is only one.
+    #[must_use]
+    pub const fn only(self) -> Option<Direction> {
+        match self {
+            Self::In => Some(Direction::In),
+            Self::Out => Some(Direction::Out),
+            _ => None,
         }
     }
 }
@@ -312,13 +324,23 @@ pub(super) fn charge(
     };
     let buckets = usize::try_from(part.term.span.bucket_count()).unwrap_or(0);
     let is_silent = series.is_empty() && percentile.source == SampleSource::Flow;
+    let mut working = Working::default();
     let (octets, coverage) = if is_silent || !(0..buckets).any(&counts) {
         // Of no sample at all nothing is missing.
+        working.step("no sample", How::Given(Exact::zero()), "octets");
         (0, 1_000_000)
     } else {
         let found = find(percentile, &series, counts)
             .ok_or_else(|| Error::NoSamples { tariff: tariff_id(), charge: charge_id() })?;
         let coverage = coverage_millionths(part, percentile, &series, &counts);
+        let what = format!(
+            "percentile {} ({}, rank {}) of {} samples",
+            percentile.percent,
+            percentile.combine.as_str(),
+            percentile.rank.as_str(),
+            found.ranked
+        );
+        working.step(what, How::Given(Exact::whole(found.octets)), "octets in 300 s");
         (found.octets, coverage)
     };
     if let Some(least) = percentile.min_coverage
@@ -327,7 +349,11 @@ pub(super) fn charge(
         let coverage = crate::usage::millionths(coverage);
         return Err(Error::Coverage { tariff: tariff_id(), charge: charge_id(), coverage, least });
     }
-    lines(part, rule, percentile, &rate_of(percentile, octets), coverage)
+    let bits = working.step("bits", How::Times(vec![Exact::whole(octets), Exact::whole(8)]), "bit");
+    let per_second = working.step("in a second", How::Over(bits, Exact::whole(BUCKET_SECONDS)), "bit/s");
+    let (unit, bits) = (percentile.unit.as_str(), percentile.unit.bits());
+    let rate = working.step("rate", How::Over(per_second, Exact::whole(bits)), unit);
+    lines(part, rule, percentile, (&rate, &working), coverage)
 }
 
 /// True for buckets in which the customer was one: the others are no samples, since the price is for that time alone, and
@@ -357,14 +383,16 @@ fn lines(
     part: &Part<'_>,
     rule: &ChargeRule,
     percentile: &PercentileRule,
-    rate: &Exact,
+    (rate, working): (&Exact, &Working),
     coverage: u128,
 ) -> Result<Vec<Charge>, Error> {
     let share = part.term.share(part.tariff.proration);
     let unit = percentile.unit.as_str();
     let shown = format!("{} {unit}", rate.to_decimal_string(3));
-    let line = |kind: LineKind, words: String, quantity: &Exact, price: Decimal| -> Result<Charge, Error> {
-        let mut line = Charge::new(part, kind, &rule.id, (quantity.times(&share), price))?;
+    let line = |kind: LineKind, words: String, (quantity, mut working): (Exact, Working), price: Decimal| {
+        let quantity = part.term.shared(&mut working, "quantity", quantity, &share, unit);
+        let mut line = Charge::new(part, kind, &rule.id, (quantity, price))?;
+        line.working = working;
         line.description = format!("{}: {words}", rule.description);
         line.unit = unit.to_owned();
         line.clause = rule.line;
@@ -374,15 +402,22 @@ fn lines(
         Ok(line)
     };
     let Some((commit, commit_price)) = percentile.commit else {
-        return Ok(vec![line(LineKind::Percentile, shown, rate, percentile.price)?]);
+        return Ok(vec![line(
+            LineKind::Percentile,
+            shown,
+            (rate.clone(), working.clone()),
+            percentile.price,
+        )?]);
     };
     let committed = Exact::from(commit);
+    let words = format!("{commit} {unit} committed");
     let mut made =
-        vec![line(LineKind::Commit, format!("{commit} {unit} committed"), &committed, commit_price)?];
-    let over = rate.minus(&committed);
+        vec![line(LineKind::Commit, words, (committed.clone(), Working::default()), commit_price)?];
+    let mut working = working.clone();
+    let over = working.step("above the commit", How::Minus(rate.clone(), committed), unit);
     if over.is_positive() {
         let words = format!("above {commit} {unit}, of {shown}");
-        made.push(line(LineKind::Percentile, words, &over, percentile.price)?);
+        made.push(line(LineKind::Percentile, words, (over, working), percentile.price)?);
     }
     Ok(made)
 }

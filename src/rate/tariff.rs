@@ -516,6 +516,8 @@ pub struct Minimum {
     pub amount: Money,
     /// Which charges, by id; empty: all.
     pub on: Vec<String>,
+    /// The line of the tariff file on which it begins, from 1.
+    pub line: usize,
 }
 
 /// What is taken off charges.

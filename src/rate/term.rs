@@ -6,6 +6,7 @@
 //! one counts.
 
 use super::tariff::{Proration, Tariff};
+use super::working::{How, Working};
 use crate::money::Exact;
 use crate::period::{Period, Span, Zone, utc_date};
 use crate::units::UnixMillis;
@@ -81,6 +82,24 @@ impl Term {
     pub fn volume_share(&self, proration: Proration) -> Exact {
         let share = self.share(proration);
         if share.is_positive() { share } else { self.of_period(self.span.to.since(self.span.from)) }
+    }
+
+    /// What the tariff says of a period, by its share; a share of one is not worth a step of its own.
+    pub(super) fn shared(
+        &self,
+        working: &mut Working,
+        what: &'static str,
+        whole: Exact,
+        share: &Exact,
+        unit: &'static str,
+    ) -> Exact {
+        if *share == Exact::whole(1) {
+            return working.step(what, How::Given(whole), unit);
+        }
+        let seconds = Exact::whole(self.period.to.since(self.period.from)).over(1000);
+        let share =
+            working.step("share of the period, by seconds", How::Over(share.times(&seconds), seconds), "");
+        working.step(what, How::Times(vec![whole, share]), unit)
     }
 
     fn of_period(&self, milliseconds: i64) -> Exact {

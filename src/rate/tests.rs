@@ -8,6 +8,7 @@ mod percentiles;
 mod sampled;
 mod split;
 mod wording;
+mod working;
 
 use super::parse::parse;
 use super::tariff::{ChargeKind, Price, Tariff, Tier, glob};

@@ -13,6 +13,7 @@ use super::tariff::{
 };
 use super::tier::{Slice, slices};
 use super::usage::{GroupKey, PeriodUsage, Volume};
+use super::working::{How, Working};
 use super::{Error, Part};
 use crate::flow::Direction;
 use crate::money::{Exact, Money};
@@ -33,6 +34,8 @@ pub struct Measured {
     pub bands: Vec<Volume>,
     /// All bands together.
     pub total: Volume,
+    /// Where the direction with more volume counts: which that is, and the octets of the other.
+    pub greater: Option<(Direction, Exact)>,
 }
 
 /// The volume that a charge is about.
@@ -47,13 +50,39 @@ pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &
                 total.merge(group);
             }
         }
-        Measured { bands, total }
+        Measured { bands, total, greater: None }
     };
     if volume.direction != ChargeDirection::Max {
         return of(None);
     }
     let (inward, outward) = (of(Some(Direction::In)), of(Some(Direction::Out)));
-    if outward.total.exact_octets() > inward.total.exact_octets() { outward } else { inward }
+    let (octets_in, octets_out) = (inward.total.exact_octets(), outward.total.exact_octets());
+    if octets_out > octets_in {
+        Measured { greater: Some((Direction::Out, octets_in)), ..outward }
+    } else {
+        Measured { greater: Some((Direction::In, octets_out)), ..inward }
+    }
+}
+
+/// Writes down what was measured: by band where there are several, and which direction counts.
+fn write_measured(tariff: &Tariff, rule: &VolumeRule, measured: &Measured, working: &mut Working) {
+    let total = measured.total.exact_octets();
+    match &measured.greater {
+        Some((direction, other)) => {
+            let what = format!("in or out, whichever is more: {}", direction.as_str());
+            working.step(what, How::Greatest(total.clone(), other.clone()), "octets");
+        }
+        None => {
+            let what = format!("measured, {}", rule.direction.describe());
+            working.step(what, How::Given(total.clone()), "octets");
+        }
+    }
+    if rule.is_by_band() {
+        for (band, volume) in measured.bands.iter().enumerate().filter(|(band, _)| rule.has_band(*band)) {
+            let what = format!("of it {}", tariff.bands.name(band));
+            working.step(what, How::Given(volume.exact_octets()), "octets");
+        }
+    }
 }
 
 /// What a part may use of allowances besides its own, in units by charge.
@@ -156,7 +185,7 @@ pub(super) fn billed_units(
     volume: &VolumeRule,
     measured: &Measured,
 ) -> Result<Exact, Error> {
-    let billed = billed(part, rule, &measured.total, &volume.sampled)?;
+    let billed = billed(part, rule, &measured.total, &volume.sampled, &mut Working::default())?;
     Ok(part.tariff.unit.of_octets(&billed.octets.plus(&billed.fill)))
 }
 
@@ -200,6 +229,7 @@ fn billed(
     rule: &ChargeRule,
     total: &Volume,
     sampled: &SampledRule,
+    working: &mut Working,
 ) -> Result<Billed, Error> {
     let unit = part.tariff.unit;
     let estimate = total.exact_octets();
@@ -225,13 +255,17 @@ fn billed(
     if sampled.lower && guessed.is_positive() {
         // What was counted packet by packet is sure.
         let sure = estimate.minus(&guessed);
-        (octets, basis) = (lower_bound(&estimate, variance, sampled.confidence), Basis::LowerBound);
+        let margin = estimate.minus(&lower_bound(&estimate, variance, sampled.confidence));
+        let what = format!("lower bound, {} sure", sampled.confidence.as_str());
+        octets = working.step(what, How::Minus(estimate.clone(), margin), "octets");
+        basis = Basis::LowerBound;
         if octets < sure {
-            octets = sure;
+            octets = working.step("not below what was not sampled", How::Greatest(octets, sure), "octets");
         }
     }
     let fill = least.minus(&octets).or_zero();
     if fill.is_positive() {
+        working.step("billed at least", How::Greatest(octets.clone(), least), "octets");
         basis = Basis::Insensitive;
     }
     let made = (guessed.is_positive() || fill.is_positive()).then(|| Estimate {
@@ -250,6 +284,8 @@ struct Maker<'a> {
     volume: &'a VolumeRule,
     relative_error: u128,
     estimate: Option<Estimate>,
+    /// What all lines from here on have in common.
+    working: Working,
     lines: Vec<Charge>,
 }
 
@@ -274,9 +310,15 @@ impl Maker<'_> {
         line.clause = self.rule.line;
         line.classes = self.volume.classes.iter().map(|&at| tariff.classes[at].name.clone()).collect();
         line.direction = self.volume.direction.as_str();
+        line.working.clone_from(&self.working);
         shape(&mut line);
         self.lines.push(line);
         Ok(())
+    }
+
+    /// A step that the lines from here on share, in the tariff's unit.
+    fn step(&mut self, what: impl Into<std::borrow::Cow<'static, str>>, how: How) -> Exact {
+        self.working.step(what, how, self.part.tariff.unit.as_str())
     }
 
     fn band_name(&self, band: usize) -> String {
@@ -300,34 +342,48 @@ pub(super) fn charge(
 ) -> Result<Vec<Charge>, Error> {
     let tariff = part.tariff;
     let measured = measure(tariff, rule, volume, part.usage);
-    let Billed { octets, fill, estimate } = billed(part, rule, &measured.total, &volume.sampled)?;
+    let mut working = Working::default();
+    write_measured(tariff, volume, &measured, &mut working);
+    let Billed { octets, fill, estimate } =
+        billed(part, rule, &measured.total, &volume.sampled, &mut working)?;
     let all = measured.total.exact_octets();
     let factor = octets.divided_by(&all).filter(|_| octets != all);
-    let units = |volume: &Volume| {
-        let octets = volume.exact_octets();
-        tariff.unit.of_octets(&match &factor {
-            Some(factor) => octets.times(factor),
-            None => octets,
-        })
-    };
-    let mut left: Vec<Exact> = measured.bands.iter().map(units).collect();
-    if let Some(cheapest) = cheapest(tariff, volume).filter(|_| fill.is_positive()) {
-        left[cheapest] = left[cheapest].plus(&tariff.unit.of_octets(&fill));
-    }
+    let filled = cheapest(tariff, volume).filter(|_| fill.is_positive());
     let relative_error = measured.total.relative_error_millionths();
-    let mut maker = Maker { part, rule, volume, relative_error, estimate, lines: Vec::new() };
+    let mut maker = Maker { part, rule, volume, relative_error, estimate, working, lines: Vec::new() };
+    let mut left = Vec::new();
+    let unit = Exact::whole(tariff.unit.octets());
+    maker.step("billed", How::Over(octets.plus(&fill), unit.clone()));
+    for (band, of) in measured.bands.iter().enumerate() {
+        let mut octets = of.exact_octets();
+        if let Some(factor) = &factor {
+            octets = octets.times(factor);
+        }
+        if filled == Some(band) {
+            octets = octets.plus(&fill);
+        }
+        left.push(if volume.is_by_band() && volume.has_band(band) {
+            maker.step(format!("billed, {}", tariff.bands.name(band)), How::Over(octets, unit.clone()))
+        } else {
+            tariff.unit.of_octets(&octets)
+        });
+    }
     let share = part.term.volume_share(tariff.proration);
     if let Some(allowance) = &volume.allowance {
-        let own = Exact::from(allowance.quantity).times(&share);
+        let unit = tariff.unit.as_str();
+        let quantity = Exact::from(allowance.quantity);
+        let own = part.term.shared(&mut maker.working, "included", quantity, &share, unit);
         let words = format!("{} included", maker.units(&own));
         spend(&mut maker, LineKind::Allowance, &words, &mut left, own)?;
         if let Some(shared) = granted.shared.get(&rule.id) {
             let words = format!("{} left of the rest of the period", maker.units(shared));
-            spend(&mut maker, LineKind::Allowance, &words, &mut left, shared.clone())?;
+            let shared = maker.step("left of the rest of the period", How::Given(shared.clone()));
+            spend(&mut maker, LineKind::Allowance, &words, &mut left, shared)?;
         }
         if let Some(carried) = granted.carried.get(&rule.id) {
             let words = format!("{} left from the period before", maker.units(carried));
-            spend(&mut maker, LineKind::Rollover, &words, &mut left, carried.clone())?;
+            let carried = maker.step("left from the period before", How::Given(carried.clone()));
+            spend(&mut maker, LineKind::Rollover, &words, &mut left, carried)?;
         }
     }
     tiers(&mut maker, &left, &share)?;
@@ -350,21 +406,31 @@ fn spend(
     mut free: Exact,
 ) -> Result<(), Error> {
     let Some(allowance) = &maker.volume.allowance else { return Ok(()) };
-    let by_band = maker.volume.is_by_band();
-    let mut all = Exact::zero();
-    for &band in &allowance.spend_order {
-        let spent = left[band].clone().least(free.clone());
-        left[band] = left[band].minus(&spent);
-        free = free.minus(&spent);
-        if by_band && spent.is_positive() {
-            let name = maker.band_name(band);
-            let words = format!("{words}, {name}");
-            maker.push(kind, &words, (spent, Decimal::ZERO), |line| line.band = Some(name))?;
-        } else {
-            all = all.plus(&spent);
+    if !maker.volume.is_by_band() {
+        let used = left.iter().fold(Exact::zero(), |sum, band| sum.plus(band));
+        let all = maker.step("used of it", How::Least(used.clone(), free.clone()));
+        for &band in &allowance.spend_order {
+            let spent = left[band].clone().least(free.clone());
+            left[band] = left[band].minus(&spent);
+            free = free.minus(&spent);
         }
+        maker.push(kind, words, (all.clone(), Decimal::ZERO), |_| {})?;
+        maker.step("beyond", How::Minus(used, all));
+        return Ok(());
     }
-    if by_band { Ok(()) } else { maker.push(kind, words, (all, Decimal::ZERO), |_| {}) }
+    for &band in &allowance.spend_order {
+        let name = maker.band_name(band);
+        let before = left[band].clone();
+        let spent = maker.step(format!("used of it, {name}"), How::Least(before.clone(), free.clone()));
+        free = free.minus(&spent);
+        if spent.is_positive() {
+            let words = format!("{words}, {name}");
+            maker
+                .push(kind, &words, (spent.clone(), Decimal::ZERO), |line| line.band = Some(name.clone()))?;
+        }
+        left[band] = maker.step(format!("beyond, {name}"), How::Minus(before, spent));
+    }
+    Ok(())
 }
 
 /// A line for every band and tier, or for every tier where prices are the same in all bands.
@@ -375,21 +441,20 @@ fn tiers(maker: &mut Maker<'_>, left: &[Exact], share: &Exact) -> Result<(), Err
     let before = maker.lines.len();
     if rule.is_by_band() {
         for (band, volume) in left.iter().enumerate().filter(|(_, volume)| volume.is_positive()) {
-            let part_of_all = volume.divided_by(&total).unwrap_or_else(Exact::zero);
             for slice in slices.iter().filter(|slice| slice.quantity.is_positive()) {
-                slice_line(maker, slice, slice.quantity.times(&part_of_all), Some(band))?;
+                slice_line(maker, slice, (&total, share), Some((band, volume)))?;
             }
         }
     } else {
         for slice in &slices {
-            slice_line(maker, slice, slice.quantity.clone(), None)?;
+            slice_line(maker, slice, (&total, share), None)?;
         }
     }
     if maker.lines.len() == before
         && let Some(first) = slices.first()
     {
         let band = rule.bands.first().copied().unwrap_or(0);
-        slice_line(maker, first, Exact::zero(), Some(band))?;
+        slice_line(maker, first, (&total, share), Some((band, &Exact::zero())))?;
     }
     if !maker.part.term.is_present() {
         return Ok(());
@@ -398,21 +463,54 @@ fn tiers(maker: &mut Maker<'_>, left: &[Exact], share: &Exact) -> Result<(), Err
         let Some(fee) = rule.tiers[slice.tier].fee else { continue };
         let words = format!("{}, fee", tier_in_words(maker, slice));
         let price = Decimal::from_i128_with_scale(fee.minor().into(), fee.currency().exponent().into());
-        maker.push(LineKind::Fee, &words, (share.clone(), price), |line| {
+        let mut working = maker.working.clone();
+        let quantity =
+            maker.part.term.shared(&mut working, "fee of the tier", Exact::whole(1), share, "period");
+        maker.push(LineKind::Fee, &words, (quantity, price), |line| {
             line.unit = "period".to_owned();
             line.tier = Some(slice.tier);
+            line.working = working;
         })?;
     }
     Ok(())
 }
 
+/// What of the volume is in a tier (and of a band), step by step.
+fn in_tier(
+    maker: &Maker<'_>,
+    slice: &Slice,
+    (total, share): (&Exact, &Exact),
+    band: Option<(usize, &Exact)>,
+) -> (Exact, Working) {
+    let (rule, unit) = (maker.volume, maker.part.tariff.unit.as_str());
+    let mut working = maker.working.clone();
+    let mut quantity = slice.quantity.clone();
+    let is_cut = rule.tiers.len() > 1 && rule.mode != TierMode::Volume;
+    if is_cut {
+        let mut end = total.clone();
+        if let Some(up_to) = rule.tiers[slice.tier].up_to {
+            let up_to = maker.part.term.shared(&mut working, "end of the tier", up_to.into(), share, unit);
+            end = working.step("up to it", How::Least(end, up_to), unit);
+        }
+        quantity = working.step("in the tier", How::Minus(end, slice.from.clone()), unit);
+    }
+    if let Some((band, volume)) = band.filter(|_| rule.is_by_band()) {
+        let name = maker.part.tariff.bands.name(band);
+        let part = working.step(format!("share of {name}"), How::Over(volume.clone(), total.clone()), "");
+        quantity = working.step(format!("of it {name}"), How::Times(vec![quantity, part]), unit);
+    }
+    (quantity, working)
+}
+
 fn slice_line(
     maker: &mut Maker<'_>,
     slice: &Slice,
-    quantity: Exact,
-    band: Option<usize>,
+    (total, share): (&Exact, &Exact),
+    of_band: Option<(usize, &Exact)>,
 ) -> Result<(), Error> {
     let tier: &Tier = &maker.volume.tiers[slice.tier];
+    let band = of_band.map(|(band, _)| band);
+    let (mut quantity, mut working) = in_tier(maker, slice, (total, share), of_band);
     let mut words = Vec::new();
     if let Some(band) = band.filter(|_| maker.part.tariff.bands.are_there()) {
         words.push(maker.band_name(band));
@@ -424,19 +522,20 @@ fn slice_line(
         (Price::All(price), _) => *price,
         (price, band) => price.in_band(band.unwrap_or(0)),
     };
-    let mut unit = maker.part.tariff.unit.as_str().to_owned();
-    let mut quantity = quantity;
+    let mut unit = maker.part.tariff.unit.as_str();
     if let Some(block) = tier.block.filter(|_| maker.volume.mode == TierMode::Package) {
         words.push(format!("{} in packages of {block}", maker.units(&quantity)));
-        let blocks = quantity.divided_by(&Exact::from(block)).unwrap_or_else(Exact::zero);
-        quantity = Exact::whole(blocks.rounded_up());
-        unit = "package".to_owned();
+        unit = "package";
+        let packages =
+            working.step(format!("in packages of {block}"), How::Over(quantity, block.into()), unit);
+        quantity = working.step("packages that were begun", How::Up(packages), unit);
     }
     let name = band.filter(|_| maker.part.tariff.bands.are_there()).map(|band| maker.band_name(band));
     maker.push(LineKind::Volume, &words.join(", "), (quantity, price), |line| {
-        line.unit = unit;
+        line.unit = unit.to_owned();
         line.tier = Some(slice.tier);
         line.band = name;
+        line.working = working;
     })
 }
 
@@ -455,14 +554,25 @@ fn cap(maker: &mut Maker<'_>) -> Result<(), Error> {
     let (part, id) = (maker.part, maker.rule.id.as_str());
     let wrong = |source| Error::amount(part.tariff, id, source);
     let share = part.term.volume_share(part.tariff.proration);
-    let most = Money::round(&cap.exact().times(&share), cap.currency()).map_err(wrong)?;
+    let unit = cap.currency().code();
+    let mut working = Working::default();
+    let exact = part.term.shared(&mut working, "at most", cap.exact(), &share, unit);
+    let most = Money::round(&exact, cap.currency()).map_err(wrong)?;
+    if most.exact() != exact {
+        working.money("at most", exact, most);
+    }
     let sum = Money::sum(cap.currency(), maker.lines.iter().map(|line| line.amount)).map_err(wrong)?;
     let over = sum.checked_sub(most).map_err(wrong)?;
     if over.minor() > 0 {
         let price = Decimal::from_i128_with_scale(over.minor().into(), over.currency().exponent().into());
         let words = format!("at most {most} {}", most.currency());
-        maker
-            .push(LineKind::Cap, &words, (Exact::whole(-1), price), |line| line.unit = "period".to_owned())?;
+        let lines = maker.lines.iter().map(|line| line.amount.exact()).collect();
+        working.step(format!("lines of {id}"), How::Sum(lines), unit);
+        working.step("beyond the cap", How::Minus(sum.exact(), most.exact()), unit);
+        maker.push(LineKind::Cap, &words, (Exact::whole(-1), price), |line| {
+            line.unit = "period".to_owned();
+            line.working = working;
+        })?;
     }
     Ok(())
 }

@@ -211,7 +211,7 @@ fn a_month_from_usage_to_books_that_others_accept() {
         assert_eq!(octets(&explained["usage"]), octets(&invoice["volumes"]));
         assert!(octets(&explained["usage"]) > 0);
         let port = site.ok(&["invoice", "explain", "R-000002", "1"]);
-        assert!(port.contains("1 period x 150.00 = 150") && port.contains("no usage"), "{port}");
+        assert!(port.contains("1 x 150 = 150 EUR") && port.contains("no usage"), "{port}");
         assert_eq!(site.run(&["invoice", "explain", "R-000002", "9"]).status.code(), Some(1));
 
         // Void before it was delivered; a credit note after.

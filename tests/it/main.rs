@@ -8,6 +8,7 @@ mod closing;
 mod crash;
 mod differential;
 mod double_counting;
+mod explain;
 mod exporters;
 mod fuzz_corpus;
 mod generated;

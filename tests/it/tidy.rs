@@ -35,7 +35,7 @@ const IMPORTS: [(&str, &[&str], &str); 20] = [
     ),
     (
         "config",
-        &["decode::Limits", "journal", "meter", "sampling", "snmp"],
+        &["decode::Limits", "invoice::language::Language", "journal", "meter", "sampling", "snmp"],
         "each section becomes the struct of the module that it configures",
     ),
     ("setup", &["classify", "config", "ledger", "processor"], "puts a configuration in force"),
@@ -99,7 +99,11 @@ const ONLY_IN: [(&str, &[&str], &str); 12] = [
     ("thread::spawn", &["daemon", "replay"], "threads have an owner who waits for them"),
     ("thread::scope", &["daemon", "replay"], "the same"),
     ("thread::Builder", &["daemon", "replay"], "the same"),
-    ("f32", &["decode/options.rs"], "elements of float type; no quantity is one"),
+    (
+        "f32",
+        &["decode/options.rs", "invoice/pdf.rs", "invoice/pdf/sheet.rs", "invoice/pdf/file.rs"],
+        "elements of float type, and places on a page; no quantity is one",
+    ),
     ("f64", &["decode/options.rs"], "the same"),
     ("SystemTime::now", &["cli", "daemon"], "time is an argument"),
     ("Timestamp::now", &["cli", "daemon"], "time is an argument"),

@@ -89,6 +89,9 @@ fn every_kind_of_charge_and_tax_has_its_form() {
     let export = ["invoice", "export", "--period", "2026-09", "--format", "ubl", "--out", "out"];
     let files: Vec<String> = site.ok(&export).lines().map(str::to_owned).collect();
     assert_eq!(files.len(), 2 * run.len());
+    for file in &files {
+        accepted_by_peppol(&site, file);
+    }
     if let Some(broken) = broken_rules(&site, &files) {
         assert_eq!(broken, "");
     }
@@ -130,6 +133,47 @@ fn broken_rules(site: &Site, files: &[String]) -> Option<String> {
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// What another implementation of EN 16931 and of Peppol BIS Billing 3.0 (its 290 rules) makes of a file.
+fn received(text: &[u8]) -> en16931_formats::Received {
+    let require = Some(&en16931::profiles::PEPPOL_BIS_3);
+    en16931_formats::receive(text, &en16931_formats::Policy { require, ..Default::default() })
+}
+
+fn accepted_by_peppol(site: &Site, file: &str) {
+    let text = std::fs::read(site.path(file)).unwrap();
+    let received = received(&text);
+    let is_accepted = received.recommendation == en16931_formats::Recommendation::Accept;
+    assert!(is_accepted, "{file}\n{received}\n{}", String::from_utf8_lossy(&text));
+}
+
+/// The other implementation can refuse: a number without its check digit, a reason that is not the category's, and a
+/// sum that is wrong.
+#[test]
+fn what_breaks_the_rules_of_peppol_is_refused() {
+    let site = with_all_tariffs();
+    site.ok(&["invoice", "run", "--period", "2026-09"]);
+    site.ok(&["invoice", "finalize", "--period", "2026-09", "--date", "2026-11-02", "--by", "ann"]);
+    let files = site.ok(&["invoice", "export", "--period", "2026-09", "--format", "ubl", "--out", "out"]);
+    let reverse = files.lines().find(|file| file.contains("exchange-peering")).unwrap();
+    let text = std::fs::read_to_string(site.path(reverse)).unwrap();
+    assert!(text.contains(">VATEX-EU-AE<") && text.contains(">Reverse charge<"), "{text}");
+    let amount = "<cbc:PayableAmount currencyID=\"EUR\">";
+    for (from, to) in [
+        (">VATEX-EU-AE<", ">VATEX-EU-O<"),
+        ("<cbc:BuyerReference>", "<!-- <cbc:BuyerReference>"),
+        (amount, &format!("{amount}9")),
+        ("urn:fdc:peppol.eu:2017:poacc:billing:01:1.0", "urn:elsewhere"),
+    ] {
+        let wrong = text.replacen(from, to, 1).replace(
+            "</cbc:BuyerReference>",
+            if to.starts_with("<!--") { "</cbc:BuyerReference> -->" } else { "</cbc:BuyerReference>" },
+        );
+        assert_ne!(wrong, text, "{from}");
+        let refused = received(wrong.as_bytes());
+        assert_ne!(refused.recommendation, en16931_formats::Recommendation::Accept, "{from}: {refused}");
+    }
 }
 
 #[test]
@@ -181,6 +225,9 @@ fn electronic_invoices_pass_the_official_rules() {
         "<cbc:PriceAmount currencyID=\"EUR\">150.00</cbc:PriceAmount>",
     ] {
         assert!(note.contains(part), "{part}\n{note}");
+    }
+    for file in &files {
+        accepted_by_peppol(&site, file);
     }
     if let Some(broken) = broken_rules(&site, &files) {
         assert_eq!(broken, "");

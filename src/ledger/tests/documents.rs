@@ -226,3 +226,47 @@ fn the_schema_itself_refuses_to_rewrite_history() {
         sql(&mut ledger, "DELETE FROM invoice WHERE number = 'draft'").unwrap();
     });
 }
+
+#[test]
+fn files_of_documents_are_kept_for_ever() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let logo = Asset::new("image/png", vec![0, 0xff, b'\'']);
+        let page = Asset::new("text/html", b"{{ page.title }}".to_vec());
+        ledger.put_assets(&[logo.clone(), page.clone()]).unwrap();
+        ledger.put_assets(core::slice::from_ref(&logo)).unwrap();
+        let mut both = vec![logo, page];
+        both.sort_by(|one, other| one.sha256.cmp(&other.sha256));
+        assert_eq!(ledger.assets().unwrap(), both);
+        for change in ["UPDATE asset SET media = 'x'", "DELETE FROM asset"] {
+            assert!(sql(&mut ledger, change).is_err(), "{change}");
+        }
+        assert_eq!(ledger.assets().unwrap(), both);
+    });
+}
+
+/// What is lost is added up by day, in the transaction of the flush that says it.
+#[test]
+fn losses_are_kept_by_exporter_and_day() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let source = ledger.source(SourceKind::Journal, "a").unwrap().id;
+        let loss = |exporter: &str, day: i64, records: u64, lost: i64| Loss {
+            exporter: exporter.into(),
+            day,
+            records,
+            lost,
+        };
+        let commit = |ledger: &mut Ledger, at: u64, losses: Vec<Loss>| {
+            ledger.commit_flush(&Flush { losses, ..flush(source, at, at + 1, &[]) })
+        };
+        commit(&mut ledger, 0, vec![loss("ce1", 10, 5, 2), loss("gw", 10, 7, 0)]).unwrap();
+        commit(&mut ledger, 1, vec![loss("ce1", 10, 1, -1), loss("ce1", 11, 3, 4)]).unwrap();
+        // A flush that is refused leaves nothing.
+        commit(&mut ledger, 1, vec![loss("ce1", 10, 100, 100)]).unwrap_err();
+        assert_eq!(ledger.losses(10, 12).unwrap(), [loss("ce1", 10, 9, 5), loss("gw", 10, 7, 0)]);
+        assert_eq!(ledger.losses(10, 11).unwrap(), [loss("ce1", 10, 6, 1), loss("gw", 10, 7, 0)]);
+        assert_eq!(ledger.losses(11, 12).unwrap(), [loss("ce1", 11, 3, 4)]);
+        assert_eq!(ledger.losses(12, 99).unwrap(), []);
+    });
+}

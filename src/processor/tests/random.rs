@@ -187,7 +187,7 @@ impl World {
     }
 
     fn flush(&mut self) {
-        let Drained { usage, exporters, former, totals, checkpoints } = self.processor.drain();
+        let Drained { usage, exporters, former, totals, checkpoints, losses: _ } = self.processor.drain();
         let mut metered = (0, 0);
         for (exporters, rows) in former.into_iter().chain([(exporters, usage)]) {
             assert!(rows.is_sorted_by(|a, b| a.key < b.key));

@@ -21,7 +21,8 @@ pub(super) fn read_minimum(
     section.only(&["amount", "on"], problems);
     let on = read_on(&section, charges, problems);
     let amount = read_amount(&section, context.currency, problems)?;
-    Some(Minimum { amount, on: on? })
+    let line = line_number(context.text, section.span.start);
+    Some(Minimum { amount, on: on?, line })
 }
 
 /// `on`: ids of charges; empty for all.

@@ -1,0 +1,285 @@
+//! The language of an invoice for people: its labels, and how numbers and dates are written in it. What the document
+//! itself says (descriptions of charges, names) stays as it is; JSON, CSV and UBL have no language.
+
+use core::fmt;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+/// A language, with the country where that decides how numbers are written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Language {
+    /// English; dates as in ISO 8601.
+    #[default]
+    English,
+    /// German.
+    German,
+    /// German in Switzerland.
+    SwissGerman,
+    /// French.
+    French,
+    /// French in Switzerland.
+    SwissFrench,
+    /// Italian.
+    Italian,
+    /// Italian in Switzerland.
+    SwissItalian,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::English,
+        Self::German,
+        Self::SwissGerman,
+        Self::French,
+        Self::SwissFrench,
+        Self::Italian,
+        Self::SwissItalian,
+    ];
+
+    /// Its tag (BCP 47).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+            Self::SwissGerman => "de-CH",
+            Self::French => "fr",
+            Self::SwissFrench => "fr-CH",
+            Self::Italian => "it",
+            Self::SwissItalian => "it-CH",
+        }
+    }
+
+    /// The language of this tag.
+    #[must_use]
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.as_str() == tag)
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub const fn words(self) -> &'static Words {
+        match self {
+            Self::English => &ENGLISH,
+            Self::German | Self::SwissGerman => &GERMAN,
+            Self::French | Self::SwissFrench => &FRENCH,
+            Self::Italian | Self::SwissItalian => &ITALIAN,
+        }
+    }
+
+    /// What stands between the whole and the fraction.
+    #[must_use]
+    pub const fn point(self) -> char {
+        match self {
+            Self::German | Self::French | Self::Italian => ',',
+            Self::English | Self::SwissGerman | Self::SwissFrench | Self::SwissItalian => '.',
+        }
+    }
+
+    /// What stands between groups of three digits: in Switzerland the apostrophe, elsewhere a narrow no-break space
+    /// (ISO 80000-1, 7.3.1), which cannot be taken for a point.
+    #[must_use]
+    pub const fn group(self) -> char {
+        match self {
+            Self::SwissGerman | Self::SwissFrench | Self::SwissItalian => '\u{2019}',
+            _ => '\u{202f}',
+        }
+    }
+
+    /// A decimal of the document, in this language: grouped, with a real minus sign.
+    #[must_use]
+    pub fn number(self, number: &str) -> String {
+        let digits_at = number.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+        let (sign, rest) = number.split_at(digits_at);
+        let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
+        let mut text = sign.replace('-', "\u{2212}");
+        for (at, digit) in whole.chars().enumerate() {
+            if at > 0 && (whole.len() - at).is_multiple_of(3) {
+                text.push(self.group());
+            }
+            text.push(digit);
+        }
+        if !fraction.is_empty() {
+            text.push(self.point());
+            text.push_str(fraction);
+        }
+        text
+    }
+
+    /// A day.
+    #[must_use]
+    pub fn date(self, day: Date) -> String {
+        let (year, month, day_) = (day.year(), day.month(), day.day());
+        match self {
+            Self::English => day.to_string(),
+            Self::French | Self::Italian => format!("{day_:02}/{month:02}/{year}"),
+            _ => format!("{day_:02}.{month:02}.{year}"),
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Puts numbers into a sentence: `{0}`, `{1}`, ...
+#[must_use]
+pub fn filled(sentence: &str, with: &[&str]) -> String {
+    with.iter()
+        .enumerate()
+        .fold(sentence.to_owned(), |text, (at, one)| text.replace(&format!("{{{at}}}"), one))
+}
+
+macro_rules! words {
+    ($($name:ident: $doc:literal, $en:literal, $de:literal, $fr:literal, $it:literal;)*) => {
+        /// The labels of a language.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+        pub struct Words {
+            $(#[doc = $doc] pub $name: &'static str,)*
+        }
+        const ENGLISH: Words = Words { $($name: $en,)* };
+        const GERMAN: Words = Words { $($name: $de,)* };
+        const FRENCH: Words = Words { $($name: $fr,)* };
+        const ITALIAN: Words = Words { $($name: $it,)* };
+
+        #[cfg(test)]
+        const TABLE: &[(&str, [&str; 4])] = &[$((stringify!($name), [$en, $de, $fr, $it]),)*];
+    };
+}
+
+words! {
+    invoice: "Title.", "Invoice", "Rechnung", "Facture", "Fattura";
+    draft_invoice: "Title.", "Draft invoice", "Rechnungsentwurf", "Projet de facture", "Bozza di fattura";
+    provisional_invoice: "Title of a draft of a period that has not ended.", "Provisional draft of an invoice",
+        "Vorläufiger Rechnungsentwurf", "Projet provisoire de facture", "Bozza provvisoria di fattura";
+    credit_note: "Title.", "Credit note", "Gutschrift", "Avoir", "Nota di credito";
+    draft: "State.", "draft", "Entwurf", "projet", "bozza";
+    credited: "State.", "credited", "gutgeschrieben", "annulée par avoir", "stornata";
+    void: "State.", "void", "ungültig", "annulée", "annullata";
+    recipient: "Before the customer.", "For", "An", "Pour", "Per";
+    date: "Of the document.", "Date", "Datum", "Date", "Data";
+    due: "Of payment.", "To be paid by", "Zahlbar bis", "À payer jusqu’au", "Da pagare entro il";
+    takes_back: "Before the number of the credited invoice.", "Takes back", "Zu Rechnung", "Annule", "Storna";
+    replaces: "Before the number of the replaced invoice.", "Takes the place of", "Ersetzt", "Remplace", "Sostituisce";
+    period: "What the invoice covers.", "Period", "Zeitraum", "Période", "Periodo";
+    until: "Between two days.", "to", "bis", "au", "al";
+    time_zone: "Of the period.", "Time zone", "Zeitzone", "Fuseau horaire", "Fuso orario";
+    tariff: "Of the invoice.", "Tariff", "Tarif", "Tarif", "Tariffa";
+    version: "Of the tariff.", "version", "Version", "version", "versione";
+    currency: "Of the amounts.", "Currency", "Währung", "Monnaie", "Valuta";
+    tax_number: "Of the seller.", "Tax number", "Steuernummer", "Numéro fiscal", "Numero fiscale";
+    charge: "Column.", "Charge", "Leistung", "Prestation", "Prestazione";
+    quantity: "Column.", "Quantity", "Menge", "Quantité", "Quantità";
+    unit: "Column.", "Unit", "Einheit", "Unité", "Unità";
+    price: "Column.", "Price", "Preis", "Prix", "Prezzo";
+    amount: "Column.", "Amount", "Betrag", "Montant", "Importo";
+    band: "Of a line.", "band", "Zeitband", "plage", "fascia";
+    part: "Of a line.", "part", "Teil", "partie", "parte";
+    estimate: "Of a line, from samples.", "estimate", "Schätzwert", "estimation", "stima";
+    standard_error: "Of a line, from samples.", "standard error", "Standardfehler", "erreur type", "errore standard";
+    billed: "Of a line, from samples.", "billed", "berechnet", "facturé", "fatturato";
+    basis_estimate: "What is billed.", "by the estimate", "nach dem Schätzwert", "selon l’estimation", "secondo la stima";
+    basis_lower: "What is billed.", "by its lower bound", "nach der unteren Schranke", "selon la borne inférieure",
+        "secondo il limite inferiore";
+    basis_insensitive: "What is billed.", "by the least volume that counts", "nach der kleinsten zählenden Menge",
+        "selon le volume minimal", "secondo il volume minimo";
+    samples: "Of a line, coverage.", "of the samples are there", "der Messwerte liegen vor",
+        "des mesures sont disponibles", "delle misure sono disponibili";
+    net: "Before tax.", "Net", "Netto", "Net", "Netto";
+    tax: "Before its percentage.", "Tax", "Steuer", "Taxe", "Imposta";
+    of: "Tax of a base.", "of", "von", "sur", "su";
+    total: "What is to be paid.", "Total", "Gesamtbetrag", "Total", "Totale";
+    volumes: "Heading.", "Volumes of the period", "Datenmengen des Zeitraums", "Volumes de la période",
+        "Volumi del periodo";
+    link: "Column.", "Link", "Anbindung", "Lien", "Collegamento";
+    kind: "Column.", "Kind", "Art", "Type", "Tipo";
+    direction: "Column.", "Direction", "Richtung", "Sens", "Direzione";
+    class: "Column.", "Class", "Klasse", "Classe", "Classe";
+    octets: "Column.", "Octets", "Oktette", "Octets", "Ottetti";
+    packets: "Column.", "Packets", "Pakete", "Paquets", "Pacchetti";
+    error: "Column.", "Std. error", "Std.-Fehler", "Err. type", "Err. std.";
+    inward: "Direction.", "in", "ein", "entrant", "in entrata";
+    outward: "Direction.", "out", "aus", "sortant", "in uscita";
+    measured: "Heading.", "How it was measured", "Wie gemessen wurde", "Mode de mesure", "Come è stato misurato";
+    sampled: "Octets, percentage.", "{0} octets, of which {1} % estimated from sampled packets",
+        "{0} Oktette, davon {1} % aus Stichproben geschätzt", "{0} octets, dont {1} % estimés par échantillonnage",
+        "{0} ottetti, di cui {1} % stimati da campioni";
+    whole_error: "Percentage.", "standard error of the whole ±{0} %", "Standardfehler im Ganzen ±{0} %",
+        "erreur type de l’ensemble ±{0} %", "errore standard complessivo ±{0} %";
+    coverage: "Percentage.", "Samples for percentiles: {0} % are there.", "Messwerte für Perzentile: {0} % liegen vor.",
+        "Mesures pour percentiles : {0} % sont disponibles.", "Misure per i percentili: {0} % sono disponibili.";
+    lost: "Records.", "Flow records lost on the way: {0}; nothing is charged for them.",
+        "Unterwegs verlorene Flow-Datensätze: {0}; sie werden nicht berechnet.",
+        "Enregistrements de flux perdus en route : {0} ; ils ne sont pas facturés.",
+        "Record di flusso persi durante la trasmissione: {0}; non vengono fatturati.";
+    lost_by: "Exporter, lost, records that arrived.", "{0}: {1} lost, {2} arrived, of all its customers together.",
+        "{0}: {1} verloren, {2} angekommen, von allen seinen Kunden zusammen.",
+        "{0} : {1} perdus, {2} arrivés, de tous ses clients ensemble.",
+        "{0}: {1} persi, {2} arrivati, di tutti i suoi clienti insieme.";
+    sampling: "Column.", "Sampling", "Stichprobe", "Échantillonnage", "Campionamento";
+    rate_source: "Column.", "Rate learnt from", "Rate bekannt aus", "Source du taux", "Fonte del tasso";
+    every_packet: "A rate.", "every packet", "jedes Paket", "chaque paquet", "ogni pacchetto";
+    of_packets: "A rate: 1/1000 ...", "packets", "der Pakete", "des paquets", "dei pacchetti";
+    proof: "Root of usage, hash of the tariff.",
+        "Made from the usage rows with SHA-256 {0} by the tariff file with SHA-256 {1}.",
+        "Erstellt aus den Nutzungsdaten mit SHA-256 {0} nach der Tarifdatei mit SHA-256 {1}.",
+        "Établie à partir des données d’utilisation de SHA-256 {0} selon le fichier tarifaire de SHA-256 {1}.",
+        "Emessa dai dati di utilizzo con SHA-256 {0} secondo il file tariffario con SHA-256 {1}.";
+    rounding: "How it is rounded.",
+        "Amounts are rounded once a line, half up; quantities are shown with at most nine places and charged exactly.",
+        "Beträge werden je Zeile einmal kaufmännisch gerundet; Mengen sind mit höchstens neun Stellen gezeigt und genau berechnet.",
+        "Les montants sont arrondis une fois par ligne, au plus proche ; les quantités sont affichées avec neuf décimales au plus et facturées exactement.",
+        "Gli importi sono arrotondati una volta per riga, per eccesso da metà; le quantità sono mostrate con al massimo nove decimali e fatturate esattamente.";
+    no_request: "On drafts.", "This is a draft and not a request for payment.",
+        "Dies ist ein Entwurf und keine Zahlungsaufforderung.",
+        "Ceci est un projet et non une demande de paiement.",
+        "Questa è una bozza e non una richiesta di pagamento.";
+    page: "At the foot.", "Page", "Seite", "Page", "Pagina";
+    page_of: "At the foot, before the number of pages.", "of", "von", "sur", "di";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_dates_by_language() {
+        let day = jiff::civil::date(2026, 3, 1);
+        let of = |tag: &str| {
+            let language = Language::from_tag(tag).expect("known");
+            (language.number("-1234567.50"), language.date(day))
+        };
+        let is = |number: &str, date: &str| (number.to_owned(), date.to_owned());
+        assert_eq!(of("en"), is("\u{2212}1\u{202f}234\u{202f}567.50", "2026-03-01"));
+        assert_eq!(of("de"), is("\u{2212}1\u{202f}234\u{202f}567,50", "01.03.2026"));
+        assert_eq!(of("de-CH"), is("\u{2212}1\u{2019}234\u{2019}567.50", "01.03.2026"));
+        assert_eq!(of("fr"), is("\u{2212}1\u{202f}234\u{202f}567,50", "01/03/2026"));
+        assert_eq!(of("it-CH"), is("\u{2212}1\u{2019}234\u{2019}567.50", "01.03.2026"));
+        assert_eq!(Language::German.number("999"), "999");
+        assert_eq!(Language::German.number("0.031"), "0,031");
+        assert_eq!(Language::from_tag("nl"), None);
+        for language in Language::ALL {
+            assert_eq!(Language::from_tag(&language.to_string()), Some(language));
+        }
+    }
+
+    #[test]
+    fn every_language_says_everything_with_the_same_numbers() {
+        for (name, texts) in TABLE {
+            let holes =
+                |text: &str| (0..4).filter(|n| text.contains(&format!("{{{n}}}"))).collect::<Vec<_>>();
+            for text in texts {
+                assert!(!text.is_empty() && text.trim() == *text, "{name}: {text:?}");
+                assert_eq!(holes(text), holes(texts[0]), "{name}: {text}");
+            }
+        }
+        assert_eq!(
+            filled(Language::English.words().lost_by, &["ce1", "3", "9"]),
+            "ce1: 3 lost, 9 arrived, of all its customers together."
+        );
+    }
+}
