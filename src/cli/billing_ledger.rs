@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
+use super::period::progress_bar;
 use super::tariff::{self as tariffs, Activation};
-use super::{late, seams};
+use super::{ahead, late, seams};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
@@ -18,9 +19,10 @@ use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
-use crate::period::Period;
+use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::version;
 use crate::units::UnixMillis;
+use crate::usage::BucketStart;
 
 /// `tariff list`: the newest version of each tariff.
 ///
@@ -145,6 +147,18 @@ pub struct Made {
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
 pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<Made> {
+    invoice_make_told(ledger, wanted, &mut |_| {})
+}
+
+/// The same; `progress` is told the bucket that is being read.
+///
+/// # Errors
+/// As [`invoice_make`].
+pub fn invoice_make_told(
+    ledger: &mut Ledger,
+    wanted: &Wanted<'_>,
+    progress: &mut dyn FnMut(BucketStart),
+) -> anyhow::Result<Made> {
     let Wanted { network, seller, period, customer, contacts, now } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
@@ -161,7 +175,16 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
     };
     let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
     let before = late::before(ledger, &inputs, span_of)?;
-    let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
+    let mut bucket = BucketStart(i64::MIN);
+    let mut outcome = run(&inputs, |filter, each| {
+        ahead::merged(ledger, filter, before, &mut |row| {
+            if row.key.bucket != bucket {
+                bucket = row.key.bucket;
+                progress(bucket);
+            }
+            each(row);
+        })
+    })?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     for invoice in &mut outcome.invoices {
@@ -178,7 +201,12 @@ pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<
 /// # Errors
 /// As [`invoice_make`].
 pub fn invoice_run(ledger: &mut Ledger, wanted: &Wanted<'_>, dry_run: bool) -> anyhow::Result<Made> {
-    let mut made = invoice_make(ledger, wanted)?;
+    let from = wanted.period.span(&Zone::named("UTC")?, AnchorDay::FIRST);
+    let bar = progress_bar(from.to.seconds().abs_diff(from.from.seconds()), "seconds of usage");
+    let mut made = invoice_make_told(ledger, wanted, &mut |bucket| {
+        bar.set_position(bucket.0.saturating_sub(from.from.seconds()).max(0).unsigned_abs());
+    })?;
+    bar.finish_and_clear();
     let (period, customer) = (wanted.period.to_string(), wanted.customer);
     let credits: BTreeSet<String> =
         ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
@@ -277,7 +305,7 @@ mod tests {
     use crate::ledger::Url;
     use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind, UsageFilter};
     use crate::units::SamplingRate;
-    use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
+    use crate::usage::{UsageKey, UsageRow, UsageSums};
 
     fn example() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml")

@@ -224,5 +224,28 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    billing_done (customer, period) {
+        customer -> Text,
+        period -> Text,
+        stage -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    alert (customer, period, part, charge, level) {
+        customer -> Text,
+        period -> Text,
+        part -> BigInt,
+        charge -> Text,
+        level -> Text,
+        at -> BigInt,
+        message -> Text,
+        told -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
+diesel::allow_tables_to_appear_in_same_query!(invoice, issue);
