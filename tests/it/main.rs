@@ -18,6 +18,7 @@ mod live_support;
 mod message_files;
 mod oldflow;
 mod rating;
+mod reclassify;
 mod scheduler;
 mod sflow;
 mod snmp;
