@@ -78,12 +78,29 @@ impl Check {
 /// # Errors
 /// What the ledger says.
 pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
+    run_told(ledger, &mut |_| {})
+}
+
+/// What takes time, in its order: what `progress` of [`run_told`] is told.
+pub const STEPS: [&str; 5] = ["usage", "entries", "octets", "closed periods", "documents"];
+
+/// The same; `progress` is told what is read next.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> Result<Vec<Check>, Error> {
+    let [usage_step, entries_step, octets_step, closed_step, documents_step] = STEPS;
+    progress(usage_step);
     let (records, usage, raw) = usage(ledger)?;
+    progress(entries_step);
     let (chain, balance, books) = entries(ledger)?;
+    progress(octets_step);
     let conservation = conservation(ledger, &books, raw)?;
+    progress(closed_step);
+    let mut closed = closed(ledger, &books)?;
+    progress(documents_step);
     let invoices = ledger.invoices(None, None)?;
     let issues = ledger.issues()?;
-    let mut closed = closed(ledger, &books)?;
     bounds(ledger, &mut closed)?;
     let mut guards = Check::new("guards");
     let (triggers, missing) = ledger.guards()?;

@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 a check
 //! found a difference.
 
+pub mod ahead;
 pub mod audit;
 pub mod billing;
 pub mod billing_ledger;
@@ -17,8 +18,10 @@ pub mod late;
 pub mod output;
 pub mod period;
 pub mod pins;
+pub mod reclassify;
 pub mod replay;
 pub mod run;
+pub mod scheduled;
 pub mod seams;
 pub mod tariff;
 pub mod tariff_check;

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::reader::Report;
-pub use self::sections::Contact;
-use self::sections::{Invoice, Ledger, Receive, UnknownExporters};
+pub use self::sections::{AtPeriodEnd, Contact};
+use self::sections::{Billing, Invoice, Ledger, Receive, UnknownExporters};
 use crate::classify::rules::Network;
 use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
@@ -51,6 +51,8 @@ pub struct Config {
     pub snmp: Option<snmp::Config>,
     /// `[invoice]`.
     pub invoice: Invoice,
+    /// `[billing]`.
+    pub billing: Billing,
     /// What electronic invoices say of customers (`einvoice` of `[[customer]]`), by name; those without are not here.
     pub contacts: BTreeMap<String, Contact>,
     /// In which language customers get their invoices (`language` of `[[customer]]`), by name; those without are not here.
@@ -125,6 +127,7 @@ impl Config {
             ledger: Ledger::default(),
             snmp: None,
             invoice: Invoice::default(),
+            billing: Billing::default(),
             contacts: BTreeMap::new(),
             languages: BTreeMap::new(),
             tariffs: PathBuf::from("tariffs"),
@@ -210,6 +213,7 @@ impl Config {
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
         self.invoice = root.section("invoice", |table| sections::invoice(table, base_dir));
+        self.billing = root.section("billing", sections::billing);
         let directory = root.section("tariffs", |table| {
             table.get("directory").and_then(|value| value.string("a directory")).map(str::to_owned)
         });

@@ -277,6 +277,50 @@ pub struct Volumes {
     pub customers: Vec<CustomerRow>,
 }
 
+/// Where a customer stands with what its tariff includes, in the period of now.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AllowanceRow {
+    /// The ledger's number of the customer; 0 where it has none yet.
+    pub customer_id: u32,
+    /// The customer's name.
+    pub customer: String,
+    /// The tariff's charge that has the allowance.
+    pub charge: String,
+    /// The period, `YYYY-MM`.
+    pub period: String,
+    /// Used of the allowance, in percent, rounded down.
+    pub used_percent: u64,
+    /// What it comes to at the period's end if it goes on as it did, in percent; `None` before the period has begun.
+    pub projected_percent: Option<u64>,
+    /// The greatest of the tariff's alerts that is reached, in percent; empty where none is.
+    pub alert: String,
+}
+
+/// What the daemon bills by itself.
+#[derive(Debug, Default)]
+pub struct Billing {
+    /// Allowances as of the last look; by customer and charge. Replaced whole.
+    pub allowances: arc_swap::ArcSwap<Vec<AllowanceRow>>,
+    /// Alerts raised since the start.
+    pub alerts: AtomicU64,
+    /// Alerts told since the start.
+    pub alerts_told: AtomicU64,
+    /// Alerts that the configured command could not be told, each attempt.
+    pub alert_failures: AtomicU64,
+    /// When periods were last looked at, milliseconds since the epoch; 0: not yet.
+    pub looked_at: AtomicI64,
+    /// Customers' periods that were due and could not be billed at the last look.
+    pub due: AtomicU64,
+    /// Drafts made since the start.
+    pub drafts: AtomicU64,
+    /// Invoices made final since the start.
+    pub finals: AtomicU64,
+    /// Failures since the start; each is tried again.
+    pub failures: AtomicU64,
+    /// The first failure of the last look, in words; empty where there was none.
+    pub problem: arc_swap::ArcSwap<String>,
+}
+
 /// All counters of a process.
 #[derive(Debug)]
 pub struct Counters {
@@ -288,6 +332,8 @@ pub struct Counters {
     pub exporters: RwLock<Vec<Arc<Exporter>>>,
     /// Volumes as of the last commit.
     pub volumes: arc_swap::ArcSwap<Volumes>,
+    /// Billing by the daemon.
+    pub billing: Billing,
     /// Flushes on their way into the ledger.
     pub ledger_writer: Table,
     /// Exporters known, and how many may be.
@@ -313,6 +359,7 @@ impl Counters {
             processors: (0..processors).map(|_| Processor::default()).collect(),
             exporters: RwLock::new(Vec::new()),
             volumes: arc_swap::ArcSwap::default(),
+            billing: Billing::default(),
             ledger_writer: Table::default(),
             exporter_table: Table::default(),
             commits: AtomicU64::new(0),

@@ -1,15 +1,17 @@
 //! The daemon: wiring, signals, ordered shutdown. The only place that spawns long-lived threads.
 //!
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
-//! SNMP agent, one for the control socket. The main thread waits for signals and what the others report, as one
+//! SNMP agent, one for the control socket, one that bills what is due. The main thread waits for signals and what the others report, as one
 //! closed `Event`.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
 //! committed; then the receivers meter what they journalled meanwhile, and go on live.
 //! Stop: the receivers empty their sockets and flush, the writer commits, then the readers end.
 
+mod billing;
 mod catch_up;
 mod control;
+mod hook;
 mod identity;
 mod intake;
 mod receiver;
@@ -43,6 +45,8 @@ use crate::snmp;
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
 use identity::Identity;
+
+pub use billing::{Billed, Biller, Standings};
 
 /// How long a daemon that starts waits for another one on its ledger to end.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(5);
@@ -133,6 +137,8 @@ enum Event {
 /// What the threads share.
 struct Shared {
     counters: Arc<Counters>,
+    /// What is in force.
+    config: arc_swap::ArcSwap<Config>,
     /// Set first: stop taking in.
     stopping: AtomicBool,
     /// Set last: stop answering.
@@ -196,7 +202,8 @@ fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Remembered)>, Er
         .collect()
 }
 
-/// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload.
+/// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload, `biller` knows how periods
+/// are billed.
 ///
 /// # Errors
 /// See [`Error`].
@@ -205,6 +212,7 @@ pub fn run(
     state_dir: &Path,
     load: &dyn Fn() -> Result<Config, String>,
     ready: &dyn Fn(Listening<'_>),
+    biller: Box<dyn Biller>,
 ) -> Result<(), Error> {
     let state = |path: &Path, source| Error::State { path: path.to_owned(), source };
     std::fs::create_dir_all(state_dir).map_err(|e| state(state_dir, e))?;
@@ -237,6 +245,7 @@ pub fn run(
     };
     let shared = Arc::new(Shared {
         counters: Arc::clone(&counters),
+        config: arc_swap::ArcSwap::from_pointee(config.clone()),
         stopping: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         caught_up: AtomicBool::new(false),
@@ -288,6 +297,11 @@ pub fn run(
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
     let readers = spawn_readers(agent, control_socket, &shared, &events);
+    {
+        // Not joined: what it does goes on at the next start, and a month of usage takes longer to read than a stop may last.
+        let shared = Arc::clone(&shared);
+        spawn("billing", move || billing::run(biller, &url, &shared));
+    }
     spawn_signals(&events, &shared).map_err(|e| state(Path::new("signals"), e))?;
     ready(Listening { udp: &shared.listening, tcp: &shared.listening_tcp, snmp: shared.snmp });
 
@@ -365,7 +379,9 @@ fn supervise(
             Event::Reload(answer) => {
                 let outcome = load().and_then(|new| {
                     warn_of_restart(running, &new);
-                    reload(new, requests, registry, shared)
+                    let in_force = reload(new.clone(), requests, registry, shared)?;
+                    shared.config.store(Arc::new(new));
+                    Ok(in_force)
                 });
                 match &outcome {
                     Ok(sha256) => {

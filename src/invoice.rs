@@ -17,11 +17,11 @@ pub mod html;
 pub mod issue;
 pub mod json;
 pub mod kinds;
-pub mod pins;
 pub mod language;
 pub mod page;
 #[cfg(feature = "pdf")]
 pub mod pdf;
+pub mod pins;
 pub mod plaintext_accounting;
 pub mod plan;
 pub mod presentation;

@@ -22,6 +22,7 @@
 //! The schema is in `schema/sqlite` and `schema/postgres`: the same tables, columns and migration names in both, which
 //! a test compares. Instants are integers since the epoch; text that is looked up is compared byte by byte.
 
+mod billing;
 mod books;
 mod connection;
 mod decisions;

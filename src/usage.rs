@@ -232,6 +232,12 @@ impl Scaled {
         self.add_part(rate.denominator(), i128::from(raw) * i128::from(rate.numerator()));
     }
 
+    /// Adds a sum of raw units counted at `rate`, of at most 2^31 rows of usage.
+    pub fn add_sum(&mut self, raw: u128, rate: SamplingRate) {
+        let numerator = i128::try_from(raw).ok().and_then(|raw| raw.checked_mul(rate.numerator().into()));
+        self.add_part(rate.denominator(), numerator.expect("2^31 rows of 2^64 units at 2^32 fit"));
+    }
+
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         for &(denominator, numerator) in &other.by_denominator {
@@ -323,7 +329,11 @@ impl Variance {
     pub fn add(&mut self, squares: u64, rate: SamplingRate) {
         let (n, d) = (u128::from(rate.numerator()), u128::from(rate.denominator()));
         // n (n - d) < 2^64 and squares < 2^64, so the product fits.
-        let term = (n * (n - d)).saturating_mul(u128::from(squares)).div_ceil(d * d);
+        let mut term = (n * (n - d)).saturating_mul(u128::from(squares));
+        // Nearly always; to divide 128 bits takes longer than all else.
+        if d != 1 {
+            term = term.div_ceil(d * d);
+        }
         self.octets_squared = self.octets_squared.saturating_add(term);
     }
 

@@ -66,7 +66,9 @@ impl Books {
 /// # Errors
 /// [`Failure::Difference`] where one does not hold; when the ledger cannot be read.
 pub(super) fn run(args: &AuditArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
-    let checks = audit::run(&mut cli.ledger()?)?;
+    let bar = super::period::progress_bar(audit::STEPS.len() as u64, "readings");
+    let checks = audit::run_told(&mut cli.ledger()?, &mut |_| bar.inc(1))?;
+    bar.finish_and_clear();
     let figures = |check: &Check| {
         let figures: Vec<String> = check.figures.iter().map(|(name, n)| format!("{name}={n}")).collect();
         figures.join(" ")

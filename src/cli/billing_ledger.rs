@@ -8,25 +8,27 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::invoice::{self as documents, Format};
+use super::period::progress_bar;
 use super::pins::{Reader, Supposed};
 use super::tariff::{self as tariffs, Activation, Touched};
-use super::{late, pins, seams};
+use super::{ahead, late, pins, seams};
 use crate::classify::rules::Network;
 use crate::invoice::collect::Names;
 use crate::invoice::issue::Contact;
 use crate::invoice::kinds::LinkKinds;
-use crate::invoice::pins::{Pin, Pins};
 use crate::invoice::language::Language;
+use crate::invoice::pins::{Pin, Pins};
 use crate::invoice::plan::covered;
 use crate::invoice::presentation::{Assets, Presentation};
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
-use crate::period::Period;
+use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::tariff::Tariff;
 use crate::rate::version;
 use crate::units::UnixMillis;
+use crate::usage::BucketStart;
 
 /// `tariff list`: the newest version of each tariff.
 ///
@@ -200,7 +202,19 @@ pub struct Made {
 /// # Errors
 /// A customer that nobody knows, a stored tariff that is not understood, or what the ledger says.
 pub fn invoice_make(ledger: &mut Ledger, wanted: &Wanted<'_>) -> anyhow::Result<Made> {
-    invoice_make_supposing(ledger, wanted, &Supposed::new())
+    make(ledger, wanted, &Supposed::new(), &mut |_| {})
+}
+
+/// The same; `progress` is told the bucket that is being read.
+///
+/// # Errors
+/// As [`invoice_make`].
+pub fn invoice_make_told(
+    ledger: &mut Ledger,
+    wanted: &Wanted<'_>,
+    progress: &mut dyn FnMut(BucketStart),
+) -> anyhow::Result<Made> {
+    make(ledger, wanted, &Supposed::new(), progress)
 }
 
 /// As [`invoice_make`], where of the one customer that is `wanted` other invoices are supposed to stand; where one of the
@@ -212,6 +226,15 @@ pub fn invoice_make_supposing(
     ledger: &mut Ledger,
     wanted: &Wanted<'_>,
     supposed: &Supposed,
+) -> anyhow::Result<Made> {
+    make(ledger, wanted, supposed, &mut |_| {})
+}
+
+fn make(
+    ledger: &mut Ledger,
+    wanted: &Wanted<'_>,
+    supposed: &Supposed,
+    progress: &mut dyn FnMut(BucketStart),
 ) -> anyhow::Result<Made> {
     let Wanted { network, seller, period, customer, contacts, now } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
@@ -238,7 +261,16 @@ pub fn invoice_make_supposing(
     };
     let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
     let before = late::before(ledger, &inputs, span_of)?;
-    let mut outcome = run(&inputs, |filter, each| late::merged(ledger, filter, before, each))?;
+    let mut bucket = BucketStart(i64::MIN);
+    let mut outcome = run(&inputs, |filter, each| {
+        ahead::merged(ledger, filter, before, &mut |row| {
+            if row.key.bucket != bucket {
+                bucket = row.key.bucket;
+                progress(bucket);
+            }
+            each(row);
+        })
+    })?;
     let failed = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
@@ -268,7 +300,12 @@ pub fn invoice_make_supposing(
 /// # Errors
 /// As [`invoice_make`].
 pub fn invoice_run(ledger: &mut Ledger, wanted: &Wanted<'_>, dry_run: bool) -> anyhow::Result<Made> {
-    let mut made = invoice_make(ledger, wanted)?;
+    let from = wanted.period.span(&Zone::named("UTC")?, AnchorDay::FIRST);
+    let bar = progress_bar(from.to.seconds().abs_diff(from.from.seconds()), "seconds of usage");
+    let mut made = invoice_make_told(ledger, wanted, &mut |bucket| {
+        bar.set_position(bucket.0.saturating_sub(from.from.seconds()).max(0).unsigned_abs());
+    })?;
+    bar.finish_and_clear();
     let (period, customer) = (wanted.period.to_string(), wanted.customer);
     let credits: BTreeSet<String> =
         ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
@@ -370,7 +407,7 @@ mod tests {
     use crate::ledger::records::books::Actor;
     use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind, UsageFilter};
     use crate::units::SamplingRate;
-    use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
+    use crate::usage::{UsageKey, UsageRow, UsageSums};
 
     fn example() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tariffs/regional-isp.toml")

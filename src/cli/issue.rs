@@ -45,11 +45,14 @@ impl Doing {
     }
 
     fn date(&self, now: i64) -> Date {
-        self.date.unwrap_or_else(|| {
-            let now = jiff::Timestamp::from_millisecond(now).expect("the clock is of this era");
-            jiff::tz::Offset::UTC.to_datetime(now).date()
-        })
+        self.date.unwrap_or_else(|| utc_today(now))
     }
+}
+
+/// The date of an instant of the clock, in UTC.
+fn utc_today(now: i64) -> Date {
+    let now = jiff::Timestamp::from_millisecond(now).expect("the clock is of this era");
+    jiff::tz::Offset::UTC.to_datetime(now).date()
 }
 
 /// `invoice finalize`.
@@ -85,6 +88,9 @@ pub struct RerateArgs {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Say whose usage would be another by the configuration of now, from the journal, in octets; with --dry-run only
+    #[arg(long, requires = "dry_run")]
+    reclassify: bool,
     #[command(flatten)]
     doing: Doing,
 }
@@ -176,6 +182,39 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
     }
     print(&mut ledger, &issued, args.doing.format, out)?;
     if failed.is_empty() { Ok(()) } else { Err(Failure::said(failed.join("\n"))) }
+}
+
+/// Makes drafts final that were just made of a period that is closed, all dated today: how many, and the customers whose
+/// drafts were not, with the reason. Those that somebody else has made final meanwhile are done.
+///
+/// # Errors
+/// In words, where none can be: today is before the series' last date, say.
+pub(super) fn make_final(
+    ledger: &mut Ledger,
+    config: &Config,
+    drafts: &[(StoredInvoice, &Invoice)],
+    by: &str,
+    now: i64,
+) -> Result<(usize, Vec<(String, String)>), String> {
+    if drafts.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    let in_words = |failure: Failure| format!("{:#}", period::in_words(failure));
+    let (terms, actor) = (Terms::of(config), Actor { by, at: now });
+    let date = utc_today(now);
+    in_order(ledger, terms.series, date).map_err(in_words)?;
+    let steps: Vec<Step<'_>> = drafts.iter().map(|(draft, _)| Step::Final(draft)).collect();
+    let mut problems = Vec::new();
+    let issued = issue(ledger, &steps, date, &terms, actor, &mut problems).map_err(in_words)?.len();
+    let mut left = Vec::new();
+    if let Some(problem) = problems.first() {
+        for (draft, invoice) in drafts {
+            if ledger.invoice(&draft.number).map_err(|error| error.to_string())?.is_some() {
+                left.push((invoice.customer.name.clone(), problem.clone()));
+            }
+        }
+    }
+    Ok((issued, left))
 }
 
 /// Refuses a date before that of the series' last document: the greater number never has the earlier date.
@@ -394,13 +433,28 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
     if !is_known {
         return Err(Failure::Usage(format!("error: there is no customer `{}`", args.customer)));
     }
+    if args.reclassify {
+        let periods = (args.from, last);
+        return super::reclassify::compare(
+            &args.customer,
+            periods,
+            &config,
+            cli,
+            &mut ledger,
+            args.doing.format,
+            out,
+        );
+    }
     let credits: BTreeSet<String> =
         ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
     let mut changed = Vec::new();
     // What takes the place of invoices, by period: later ones that charge late usage of it, or what it leaves of an
     // allowance, have to follow.
     let mut instead = Supposed::new();
-    for old in ledger.invoices(None, Some(&args.customer))? {
+    let invoices = ledger.invoices(None, Some(&args.customer))?;
+    let bar = period::progress_bar(invoices.len() as u64, "invoices");
+    for old in invoices {
+        bar.inc(1);
         let of: Period = old.period.parse()?;
         let is_final = old.state == State::Final.as_str() && !credits.contains(&old.number);
         let is_asked_for = (args.from..=last).contains(&of);
@@ -465,6 +519,7 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
             }
         })?;
     }
+    bar.finish_and_clear();
     Ok(output::rows(out, args.doing.format, &["number", "period", "gross_before", "gross_after"], &changed)?)
 }
 

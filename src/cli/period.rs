@@ -240,8 +240,16 @@ impl Spans {
     /// # Errors
     /// A stored tariff that is not understood, or what the ledger says.
     pub(super) fn load(ledger: &mut Ledger, config: &Config, now: UnixMillis) -> Result<Self, Failure> {
+        Self::load_at(ledger, config, now).map_err(Failure::Failed)
+    }
+
+    /// The same, for those that are no command.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn load_at(ledger: &mut Ledger, config: &Config, now: UnixMillis) -> anyhow::Result<Self> {
         let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
-        let kinds = billing_ledger::link_kinds(ledger, &config.network, now).map_err(Failure::Failed)?;
+        let kinds = billing_ledger::link_kinds(ledger, &config.network, now)?;
         Ok(Self { tariffs, kinds })
     }
 
@@ -448,6 +456,17 @@ fn list(ledger: &mut Ledger, format: Format, out: &mut dyn Write) -> Result<(), 
         .map(|(number, name)| vec![Cell::Text(name), instant(closed.until(number))])
         .collect();
     Ok(output::rows(out, format, &["customer", "closed_until"], &rows)?)
+}
+
+/// A failure as an error, for who does not end with an exit code.
+pub(super) fn in_words(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Failed(error) => error,
+        Failure::Usage(text) | Failure::Difference(text) => {
+            anyhow::Error::msg(text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned())
+        }
+        Failure::BrokenPipe => anyhow::Error::msg("the output was closed"),
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -43,7 +43,8 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
             eprintln!("SNMP agent on {address}/udp");
         }
     };
-    daemon::run(&config, &cli.state_dir, &load, &ready)?;
+    let biller = Box::new(super::scheduled::Scheduled::default());
+    daemon::run(&config, &cli.state_dir, &load, &ready, biller)?;
     Ok(())
 }
 

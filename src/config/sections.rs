@@ -10,6 +10,7 @@ use crate::decode::Limits;
 use crate::invoice::language::Language;
 use crate::ledger::records::Asset;
 use crate::meter::{self, BucketRule};
+use crate::period::Period;
 use crate::{journal, sampling, snmp};
 
 /// What to do with datagrams of an address that no `[[exporter]]` has.
@@ -129,6 +130,42 @@ impl Default for Invoice {
             language: Language::default(),
             logo: None,
             template: None,
+        }
+    }
+}
+
+/// What the daemon does when a customer's period has ended, with its grace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtPeriodEnd {
+    /// Makes the draft of the invoice.
+    Draft,
+    /// Closes the period, and makes the invoice final.
+    Final,
+}
+
+/// `[billing]`: what the daemon does by itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Billing {
+    /// The first period that it bills; `None`: it bills none.
+    pub from: Option<Period>,
+    /// What it does at the end of a period.
+    pub at_period_end: AtPeriodEnd,
+    /// The command that is told of alerts, and its arguments; empty: none.
+    pub alert_command: Vec<String>,
+    /// How long it may take, in milliseconds.
+    pub alert_timeout_ms: u64,
+    /// How many may run at a time.
+    pub alert_commands: usize,
+}
+
+impl Default for Billing {
+    fn default() -> Self {
+        Self {
+            from: None,
+            at_period_end: AtPeriodEnd::Draft,
+            alert_command: Vec::new(),
+            alert_timeout_ms: 30_000,
+            alert_commands: 4,
         }
     }
 }
@@ -454,6 +491,30 @@ pub(super) fn invoice(table: &Table<'_>, base_dir: &Path) -> Invoice {
     set(&mut section.language, language(table));
     section.logo = asset(table, "logo", base_dir, picture);
     section.template = asset(table, "template", base_dir, page);
+    section
+}
+
+/// `[billing]`.
+pub(super) fn billing(table: &Table<'_>) -> Billing {
+    let from = table.get("from").and_then(|value| {
+        value.parse("a period, such as \"2026-11\"", |text| {
+            text.parse::<Period>().map_err(|error| error.to_string())
+        })
+    });
+    let mut section = Billing { from, ..Billing::default() };
+    let at_end = table
+        .get("at_period_end")
+        .and_then(|value| word(value, &[("draft", AtPeriodEnd::Draft), ("final", AtPeriodEnd::Final)]));
+    set(&mut section.at_period_end, at_end);
+    if let Some(value) = table.get("alert_command") {
+        let words = value.one_or_many().into_iter();
+        section.alert_command.extend(words.filter_map(|word| word.string("a word").map(str::to_owned)));
+        if section.alert_command.first().is_some_and(String::is_empty) {
+            value.problem("the command has no name; name the program first, then its arguments", "");
+        }
+    }
+    set(&mut section.alert_timeout_ms, duration(table, "alert_timeout", 1).map(i64::unsigned_abs));
+    set(&mut section.alert_commands, count(table, "alert_commands", 64));
     section
 }
 

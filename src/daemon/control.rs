@@ -20,6 +20,8 @@ use super::{Event, Shared};
 use crate::counters::{Sflow, Table};
 use crate::decode::ErrorKind;
 
+/// Allowances in the status, at most.
+const ALLOWANCES_SHOWN: usize = 20;
 /// Longest request line.
 const LINE_OCTETS_MAX: u64 = 256;
 /// A client that says nothing for so long is sent away.
@@ -144,6 +146,30 @@ fn sflow(sflow: &Sflow) -> Value {
     })
 }
 
+/// What the daemon bills by itself, and the allowances that are used up furthest.
+fn billing(shared: &Shared) -> Value {
+    let counters = &shared.counters.billing;
+    let section = &shared.config.load().billing;
+    let allowances = counters.allowances.load();
+    let mut shown: Vec<_> = allowances.iter().collect();
+    shown.sort_by_key(|row| core::cmp::Reverse(row.used_percent));
+    let rows = shown.iter().take(ALLOWANCES_SHOWN).map(|row| {
+        json!({
+            "customer": row.customer, "charge": row.charge, "period": row.period, "used_percent": row.used_percent,
+            "projected_percent": row.projected_percent, "alert": row.alert,
+        })
+    });
+    json!({
+        "from": section.from.map(|period| period.to_string()),
+        "looked_at": counters.looked_at.load(Relaxed), "due": counters.due.load(Relaxed),
+        "drafts": counters.drafts.load(Relaxed), "finals": counters.finals.load(Relaxed),
+        "failures": counters.failures.load(Relaxed), "problem": counters.problem.load().as_str(),
+        "alerts": counters.alerts.load(Relaxed), "alerts_told": counters.alerts_told.load(Relaxed),
+        "alert_failures": counters.alert_failures.load(Relaxed),
+        "allowances": rows.collect::<Vec<_>>(),
+    })
+}
+
 /// Everything that the counters say.
 fn status(shared: &Shared) -> Value {
     let counters = &shared.counters;
@@ -209,6 +235,7 @@ fn status(shared: &Shared) -> Value {
         "processors": processors,
         "exporters": exporters,
         "ledger_writer": table(&counters.ledger_writer),
+        "billing": billing(shared),
         "commits": counters.commits.load(Relaxed),
         "commit_failures": counters.commit_failures.load(Relaxed),
         "reloads": counters.reloads.load(Relaxed),

@@ -15,9 +15,10 @@
 //! differently agree on it, and one can work it out from an export.
 
 use core::fmt::Write;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use sha2::{Digest, Sha256};
 
 use super::kinds::LinkKinds;
@@ -26,8 +27,8 @@ use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::rate::percentile::{Count, Links, Sample, SampleSource, Series};
 use crate::rate::tariff::{ChargeKind, PercentileRule, Tariff};
 use crate::rate::usage::{GroupKey, PeriodUsage, Volume};
-use crate::units::UnixMillis;
-use crate::usage::{BUCKET_SECONDS, BucketStart, UsageRow};
+use crate::units::{SamplingRate, UnixMillis};
+use crate::usage::{BUCKET_SECONDS, BucketStart, Scaled, UsageRow, UsageSums, Variance};
 
 /// The names behind the ledger's numbers.
 #[derive(Clone, Debug, Default)]
@@ -106,17 +107,56 @@ impl Collected {
 
 type Group = (LinkId, Direction, ClassId, Family, ExporterId);
 
+/// What is looked up for each row, of which there are a hundred million: with a hash that is quick.
+type Quick<K, V> = hashbrown::HashMap<K, V, FixedState>;
+
+/// Sums of a slot up to which they are looked through one by one.
+const FEW_SUMS: usize = 16;
+
+/// What rows of one band, group and rate come to. The rows of a bucket go over all customers, so what is kept of each is
+/// small and in one place: most of the time that a row takes is waiting for memory.
+struct Sum {
+    band: u8,
+    group: Group,
+    rate: SamplingRate,
+    octets: u128,
+    packets: u128,
+    variance: Variance,
+}
+
+impl Sum {
+    fn new(band: u8, group: Group, rate: SamplingRate) -> Self {
+        Self { band, group, rate, octets: 0, packets: 0, variance: Variance::default() }
+    }
+
+    fn add(&mut self, sums: &UsageSums) {
+        self.octets = self.octets.saturating_add(sums.octets.into());
+        self.packets = self.packets.saturating_add(sums.packets.into());
+        self.variance.add(sums.squares_high, self.rate);
+    }
+
+    fn volume(&self) -> Volume {
+        let (mut octets, mut packets) = (Scaled::default(), Scaled::default());
+        octets.add_sum(self.octets, self.rate);
+        packets.add_sum(self.packets, self.rate);
+        let raw_by_rate = [(self.rate, self.octets)].into();
+        Volume { octets, packets, variance: self.variance, raw_by_rate }
+    }
+}
+
 /// What is collected of a slot.
 struct Kept<'a> {
     slot: Slot<'a>,
     /// Where the period ends that the slot is a part of.
     end: UnixMillis,
-    /// By band and group.
-    groups: BTreeMap<(u8, Group), Volume>,
+    /// By band, group and rate.
+    sums: Vec<Sum>,
+    /// Where they are, once they are many.
+    places: Quick<(u8, Group, SamplingRate), usize>,
     /// The percentile charges of the tariff that are about flows.
     percentiles: Vec<&'a PercentileRule>,
     /// For each group that was seen, the position of its series, if it has one.
-    series_of: HashMap<Group, Option<usize>>,
+    series_of: Quick<Group, Option<usize>>,
     series: Vec<Series>,
 }
 
@@ -132,9 +172,10 @@ impl<'a> Kept<'a> {
         Self {
             slot,
             end,
-            groups: BTreeMap::new(),
+            sums: Vec::new(),
+            places: Quick::default(),
             percentiles: percentiles.unwrap_or_default(),
-            series_of: HashMap::new(),
+            series_of: Quick::default(),
             series: Vec::new(),
         }
     }
@@ -147,7 +188,7 @@ impl<'a> Kept<'a> {
     fn add(&mut self, row: &UsageRow, group: Group, key_of: impl FnOnce() -> GroupKey) {
         let at = self.position(row.key.bucket);
         let band = self.slot.bands.get(at).copied().unwrap_or(0);
-        self.groups.entry((band, group)).or_default().add(&row.sums, row.key.rate);
+        self.sum_of(band, group, row.key.rate).add(&row.sums);
         if self.percentiles.is_empty() {
             return;
         }
@@ -167,6 +208,24 @@ impl<'a> Kept<'a> {
         };
         // Rows have at most 2^62 octets; a sum that has no room would be none of a link.
         *count = Count::octets(count.known().unwrap_or(0).saturating_add(row.sums.octets).min(u64::MAX - 1));
+    }
+
+    fn sum_of(&mut self, band: u8, group: Group, rate: SamplingRate) -> &mut Sum {
+        let is_same = |sum: &Sum| sum.band == band && sum.rate == rate && sum.group == group;
+        let found = if self.sums.len() <= FEW_SUMS {
+            self.sums.iter().position(is_same)
+        } else {
+            self.places.get(&(band, group, rate)).copied()
+        };
+        let at = found.unwrap_or_else(|| {
+            self.sums.push(Sum::new(band, group, rate));
+            if self.sums.len() > FEW_SUMS {
+                let all = self.sums.iter().enumerate().skip(self.places.len());
+                self.places.extend(all.map(|(at, sum)| ((sum.band, sum.group, sum.rate), at)));
+            }
+            self.sums.len() - 1
+        });
+        &mut self.sums[at]
     }
 
     /// The series that a group is part of; `None` where no percentile is about its class.
@@ -207,32 +266,47 @@ impl<'a> Kept<'a> {
 struct Customer<'a> {
     slots: Vec<Kept<'a>>,
     bucket: BucketStart,
-    /// The lines of `bucket`, not yet hashed.
-    lines: Vec<String>,
+    /// The lines of `bucket`, not yet hashed, one behind the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
     hash: Sha256,
 }
 
 impl Customer<'_> {
     fn end_bucket(&mut self) {
-        self.lines.sort_unstable();
-        for line in self.lines.drain(..) {
-            self.hash.update(line.as_bytes());
+        if self.ends.len() > 1 {
+            let starts = core::iter::once(0).chain(self.ends.iter().copied());
+            let mut lines: Vec<&str> =
+                starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end]).collect();
+            if !lines.is_sorted() {
+                lines.sort_unstable();
+                self.text = lines.concat();
+            }
         }
+        self.hash.update(self.text.as_bytes());
+        self.text.clear();
+        self.ends.clear();
     }
 }
+
+/// Series whose text is remembered, at most.
+const SERIES_MAX: usize = 1 << 16;
 
 /// Collects the usage of the customers that it was told to.
 #[derive(Default)]
 pub struct Collector<'a> {
-    customers: HashMap<CustomerId, Customer<'a>>,
+    customers: Quick<CustomerId, Customer<'a>>,
     kinds: Option<&'a LinkKinds>,
+    /// What the lines of a series have in common, between bucket and sums.
+    middles: Quick<(Group, SamplingRate), Box<str>>,
 }
 
 impl<'a> Collector<'a> {
     /// Collects what classes of links of these kinds need.
     #[must_use]
     pub fn new(kinds: &'a LinkKinds) -> Self {
-        Self { customers: HashMap::new(), kinds: Some(kinds) }
+        Self { customers: Quick::default(), kinds: Some(kinds), middles: Quick::default() }
     }
 
     /// Collects `customer`'s usage of the buckets in `[from, to)`.
@@ -283,10 +357,16 @@ impl<'a> Collector<'a> {
             customer.bucket = key.bucket;
         }
         let kept = &mut customer.slots[position];
-        if !kept.slot.is_before {
-            customer.lines.push(line(row, names));
-        }
         let group = (key.link, key.direction, key.class, key.family, key.exporter);
+        if !kept.slot.is_before {
+            if self.middles.len() >= SERIES_MAX {
+                self.middles.clear();
+            }
+            let middle =
+                self.middles.entry((group, key.rate)).or_insert_with(|| middle(&group, key.rate, names));
+            push_line(&mut customer.text, row, middle);
+            customer.ends.push(customer.text.len());
+        }
         let (kinds, end) = (self.kinds, kept.end);
         kept.add(row, group, || {
             let mut key = named(&group, names);
@@ -308,16 +388,17 @@ impl<'a> Collector<'a> {
             for kept in customer.slots {
                 let band_of_bucket = Arc::clone(&kept.slot.bands);
                 let mut usage = PeriodUsage { band_of_bucket, series: kept.series, ..PeriodUsage::default() };
-                for ((band, group), volume) in &kept.groups {
+                for sum in &kept.sums {
+                    let group = &sum.group;
                     let mut key = named(group, names);
-                    key.band = usize::from(*band);
+                    key.band = usize::from(sum.band);
                     if group.0 != LinkId::NONE {
                         match kinds.kind(&key.link, kept.end) {
                             Some(kind) => kind.clone_into(&mut key.link_kind),
                             None => drop(unknown_links.insert(key.link.clone())),
                         }
                     }
-                    usage.groups.entry(key).or_default().merge(volume);
+                    usage.groups.entry(key).or_default().merge(&sum.volume());
                 }
                 slots.push(usage);
             }
@@ -361,24 +442,51 @@ fn named(group: &Group, names: &Names) -> GroupKey {
     }
 }
 
-fn line(row: &UsageRow, names: &Names) -> String {
-    let (key, sums) = (&row.key, &row.sums);
+/// What stands in the lines of a series between bucket and sums, with the tabs around it.
+fn middle(group: &Group, rate: SamplingRate, names: &Names) -> Box<str> {
+    let &(link, direction, class, family, exporter) = group;
     let escaped = |name: String| name.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n");
     format!(
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n",
-        key.bucket.0,
-        escaped(link_name(names, key.link)),
-        key.direction.as_str(),
-        escaped(class_name(names, key.class)),
-        key.family.as_str(),
-        escaped(name(&names.exporters, key.exporter.0.into())),
-        key.rate.numerator(),
-        key.rate.denominator(),
-        key.rate.source().as_str(),
-        sums.octets,
-        sums.packets,
-        sums.flows,
-        sums.squares_low,
-        sums.squares_high,
+        "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t",
+        escaped(link_name(names, link)),
+        direction.as_str(),
+        escaped(class_name(names, class)),
+        family.as_str(),
+        escaped(name(&names.exporters, exporter.0.into())),
+        rate.numerator(),
+        rate.denominator(),
+        rate.source().as_str(),
     )
+    .into_boxed_str()
+}
+
+/// The line of a row.
+fn push_line(text: &mut String, row: &UsageRow, middle: &str) {
+    let (bucket, sums) = (row.key.bucket.0, &row.sums);
+    if bucket < 0 {
+        text.push('-');
+    }
+    push_decimal(text, bucket.unsigned_abs());
+    text.push_str(middle);
+    push_decimal(text, sums.octets);
+    for sum in [sums.packets, sums.flows, sums.squares_low, sums.squares_high] {
+        text.push('\t');
+        push_decimal(text, sum);
+    }
+    text.push('\n');
+}
+
+/// A number in decimal digits: several times as fast as by `format!`.
+fn push_decimal(text: &mut String, mut n: u64) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b"0123456789"[usize::try_from(n % 10).unwrap_or(0)];
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    text.push_str(core::str::from_utf8(&digits[first..]).expect("digits are ASCII"));
 }

@@ -209,6 +209,37 @@ pub(super) fn postgres_transaction<T>(
     })
 }
 
+/// Several readings of one moment.
+pub(super) fn sqlite_snapshot<T>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    first_error(|failed| {
+        connection.transaction(|c| {
+            work(c).map_err(|error| {
+                *failed = Some(error);
+                DieselError::RollbackTransaction
+            })
+        })
+    })
+}
+
+/// Several readings of one moment.
+#[cfg(feature = "postgres")]
+pub(super) fn postgres_snapshot<T>(
+    connection: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    first_error(|failed| {
+        connection.build_transaction().repeatable_read().read_only().run(|c| {
+            work(c).map_err(|error| {
+                *failed = Some(error);
+                DieselError::RollbackTransaction
+            })
+        })
+    })
+}
+
 /// The error that stopped the work, not that of the rollback after it (SQLite may have rolled back by itself, say).
 fn first_error<T>(
     transaction: impl FnOnce(&mut Option<Error>) -> Result<T, DieselError>,

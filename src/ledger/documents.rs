@@ -1,15 +1,34 @@
 //! What is kept as it was: configuration versions, tariff versions, invoices.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
+use diesel::upsert::excluded;
 
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
-use super::records::{Asset, ConfigVersion, Loss, StoredInvoice, TariffVersion};
+use super::records::{Asset, ConfigVersion, Loss, Stage, StoredInvoice, TariffVersion};
 use super::schema;
 
 /// The state of an invoice that can still be replaced.
 const DRAFT: &str = "draft";
+
+/// The customers that have a final invoice of the period. A draft of theirs could never become final.
+macro_rules! invoiced {
+    ($connection:expr, $period:expr) => {{
+        use schema::{invoice, issue};
+        let customers: Vec<String> = invoice::table
+            .filter(invoice::period.eq($period))
+            .filter(invoice::state.eq("final"))
+            .filter(
+                invoice::number.eq_any(issue::table.filter(issue::kind.eq("invoice")).select(issue::number)),
+            )
+            .select(invoice::customer)
+            .load($connection)?;
+        customers.into_iter().collect::<HashSet<String>>()
+    }};
+}
 
 impl Ledger {
     /// Keeps a configuration version; false where the newest one is the same already.
@@ -217,7 +236,8 @@ impl Ledger {
     }
 
     /// Puts `invoices` in the place of all drafts of a period and a customer (of all customers, where left out), in
-    /// one transaction: drafts that were not made again are gone. Invoices that are no drafts stay.
+    /// one transaction: drafts that were not made again are gone. Invoices that are no drafts stay, and who has a final
+    /// one, perhaps since a moment ago, gets no draft.
     ///
     /// # Errors
     /// [`Error::InvoiceFixed`] where the invoice of one of the numbers is no draft; nothing has changed then.
@@ -238,7 +258,8 @@ impl Ledger {
                     stale = stale.filter(i::customer.eq(customer));
                 }
                 stale.execute(c)?;
-                for invoice in invoices {
+                let invoiced = invoiced!(c, period);
+                for invoice in invoices.iter().filter(|invoice| !invoiced.contains(&invoice.customer)) {
                     let kept: Option<String> = i::invoice
                         .filter(i::number.eq(&invoice.number))
                         .filter(i::state.ne(DRAFT))
@@ -251,6 +272,50 @@ impl Ledger {
                     diesel::insert_into(i::invoice).values(NewInvoice::of(invoice)).execute(c)?;
                 }
                 Ok(())
+            })
+        })
+    }
+
+    /// Puts `invoices` in the place of the drafts of these customers, and keeps that the daemon has made them, in one
+    /// transaction: how many. Who has a final invoice gets no draft.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn put_drafts(
+        &mut self,
+        period: &str,
+        customers: &[&str],
+        invoices: &[StoredInvoice],
+        at: i64,
+    ) -> Result<usize, Error> {
+        use schema::billing_done::dsl as d;
+        use schema::invoice::dsl as i;
+        self.run("keep drafts", |db| {
+            write_transaction!(db, c => {
+                let invoiced = invoiced!(c, period);
+                for &customer in customers {
+                    diesel::delete(i::invoice)
+                        .filter(i::state.eq(DRAFT))
+                        .filter(i::period.eq(period))
+                        .filter(i::customer.eq(customer))
+                        .execute(c)?;
+                    diesel::insert_into(d::billing_done)
+                        .values((
+                            d::customer.eq(customer),
+                            d::period.eq(period),
+                            d::stage.eq(Stage::Draft.as_str()),
+                            d::at.eq(at),
+                        ))
+                        .on_conflict((d::customer, d::period))
+                        .do_update()
+                        .set((d::stage.eq(excluded(d::stage)), d::at.eq(excluded(d::at))))
+                        .execute(c)?;
+                }
+                let mut kept = 0;
+                for invoice in invoices.iter().filter(|invoice| !invoiced.contains(&invoice.customer)) {
+                    kept += diesel::insert_into(i::invoice).values(NewInvoice::of(invoice)).execute(c)?;
+                }
+                Ok(kept)
             })
         })
     }

@@ -172,6 +172,45 @@ impl Asset {
     }
 }
 
+/// How far the daemon has come with a customer's period by itself.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// The draft was made, after the period's end and grace; or there is nothing to bill.
+    Draft,
+    /// The invoice is final; or there is nothing to bill, and the period is closed.
+    Final,
+}
+
+impl Stage {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Final => "final",
+        }
+    }
+}
+
+/// An alert: a customer has used so much of what its tariff includes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alert {
+    /// The customer's name.
+    pub customer: String,
+    /// The period, `YYYY-MM`.
+    pub period: String,
+    /// The part of the period, from 0.
+    pub part: u32,
+    /// The tariff's charge that has the allowance.
+    pub charge: String,
+    /// Percent of the allowance, as the tariff has it.
+    pub level: String,
+    /// When it was raised, milliseconds since the epoch.
+    pub at: i64,
+    /// What it says, as JSON.
+    pub message: String,
+}
+
 /// Which usage rows to read. Half-open in time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct UsageFilter {

@@ -249,6 +249,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    billing_done (customer, period) {
+        customer -> Text,
+        period -> Text,
+        stage -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     asset (sha256) {
         sha256 -> Text,
         media -> Text,
@@ -256,6 +265,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    alert (customer, period, part, charge, level) {
+        customer -> Text,
+        period -> Text,
+        part -> BigInt,
+        charge -> Text,
+        level -> Text,
+        at -> BigInt,
+        message -> Text,
+        told -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
 diesel::allow_tables_to_appear_in_same_query!(issue, entry);
+diesel::allow_tables_to_appear_in_same_query!(invoice, issue);

@@ -3,8 +3,9 @@
 use diesel::connection::DefaultLoadingMode;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::query_builder::AsQuery;
 use diesel::sql_types::{BigInt, Integer};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use super::Ledger;
 use super::connection::{Db, with_connection};
@@ -36,7 +37,7 @@ pub struct UsageTotal {
     pub flows: i128,
 }
 
-/// A row of the view `usage`.
+/// A row of the view `late_usage`, but for what it is carried into.
 #[derive(Clone, Copy, Queryable)]
 pub(super) struct StoredUsage {
     bucket: i64,
@@ -66,10 +67,7 @@ impl StoredUsage {
                 link: LinkId(stored(self.link.into(), "a link")?),
                 direction: direction(self.direction)?,
                 class: ClassId(stored(self.class.into(), "a class")?),
-                family: u8::try_from(self.family)
-                    .ok()
-                    .and_then(Family::from_u8)
-                    .ok_or_else(|| Error::Damaged(format!("a family is {}", self.family)))?,
+                family: family(self.family)?,
                 exporter: ExporterId(stored(self.exporter.into(), "an exporter")?),
                 rate: rate(self.rate_numerator, self.rate_denominator, self.rate_source)?,
             },
@@ -91,22 +89,98 @@ fn direction(number: i32) -> Result<Direction, Error> {
         .ok_or_else(|| Error::Damaged(format!("a direction is {number}")))
 }
 
+fn family(number: i32) -> Result<Family, Error> {
+    u8::try_from(number)
+        .ok()
+        .and_then(Family::from_u8)
+        .ok_or_else(|| Error::Damaged(format!("a family is {number}")))
+}
+
 fn rate(numerator: i64, denominator: i64, source: i32) -> Result<SamplingRate, Error> {
     rate_from_stored(numerator, denominator, source.into())
         .ok_or_else(|| Error::Damaged(format!("a sampling rate is {numerator}/{denominator} from {source}")))
 }
 
-/// The columns in the order of [`StoredUsage`].
-const COLUMNS: &str = "usage_row.bucket, usage_row.customer, usage_series.link, usage_series.direction, \
-    usage_series.class, usage_series.family, usage_series.exporter, usage_series.rate_numerator, \
-    usage_series.rate_denominator, usage_series.rate_source, usage_row.octets, usage_row.packets, usage_row.flows, \
-    usage_row.squares_low, usage_row.squares_high";
+/// A row of `usage_row`: bucket, customer, series, octets, packets, flows, and the squares' bounds.
+type Row = (i64, i64, i64, i64, i64, i64, i64, i64);
+/// The same in the types of SQL.
+type RowSql = (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);
 
-/// How a row finds its series: one whose series is missing is an error when it is read, not nothing.
-const SERIES: &str = "LEFT JOIN usage_series ON usage_series.id = usage_row.series";
+/// The columns in the order of [`Row`].
+const COLUMNS: &str = "usage_row.bucket, usage_row.customer, usage_row.series, usage_row.octets, usage_row.packets, \
+    usage_row.flows, usage_row.squares_low, usage_row.squares_high";
 
 /// The order in which rows are stored.
 const ORDER: &str = "usage_row.bucket, usage_row.customer, usage_row.series";
+
+/// What the rows of each series have in common. Looked up here and not joined: a month of many customers is a hundred million
+/// rows of a few hundred series.
+struct SeriesKeys(HashMap<i64, UsageKey, FixedState>);
+
+/// A stored series.
+type SeriesRow = (i64, i32, i32, i32, i32, i32, i64, i64, i32);
+
+impl SeriesKeys {
+    fn new(rows: Vec<SeriesRow>) -> Result<Self, Error> {
+        let key =
+            |(id, link, towards, class, family, exporter, numerator, denominator, source): SeriesRow| {
+                let key = UsageKey {
+                    bucket: BucketStart(0),
+                    customer: CustomerId(0),
+                    link: LinkId(stored(link.into(), "a link")?),
+                    direction: direction(towards)?,
+                    class: ClassId(stored(class.into(), "a class")?),
+                    family: self::family(family)?,
+                    exporter: ExporterId(stored(exporter.into(), "an exporter")?),
+                    rate: rate(numerator, denominator, source)?,
+                };
+                Ok((id, key))
+            };
+        rows.into_iter().map(key).collect::<Result<_, Error>>().map(Self)
+    }
+
+    fn row(
+        &self,
+        (bucket, customer, series, octets, packets, flows, low, high): Row,
+    ) -> Result<UsageRow, Error> {
+        let sum = |number| stored::<u64>(number, "a sum of usage");
+        let key =
+            self.0.get(&series).ok_or_else(|| Error::Damaged(format!("there is no series {series}")))?;
+        Ok(UsageRow {
+            key: UsageKey {
+                bucket: BucketStart(bucket),
+                customer: CustomerId(stored(customer, "a customer")?),
+                ..*key
+            },
+            sums: UsageSums {
+                octets: sum(octets)?,
+                packets: sum(packets)?,
+                flows: sum(flows)?,
+                squares_low: sum(low)?,
+                squares_high: sum(high)?,
+            },
+        })
+    }
+}
+
+/// All series.
+macro_rules! series_keys {
+    ($connection:expr) => {{
+        use schema::usage_series::dsl as s;
+        let columns = (
+            s::id,
+            s::link,
+            s::direction,
+            s::class,
+            s::family,
+            s::exporter,
+            s::rate_numerator,
+            s::rate_denominator,
+            s::rate_source,
+        );
+        SeriesKeys::new(s::usage_series.select(columns).load::<SeriesRow>($connection)?)
+    }};
+}
 
 /// The rows of a filter, by bucket and customer.
 ///
@@ -118,7 +192,7 @@ fn usage_query(filter: &UsageFilter) -> String {
     let to = to.map_or(i64::MAX, |bucket| bucket.0);
     match customer {
         None => format!(
-            "SELECT {COLUMNS} FROM usage_row {SERIES} \
+            "SELECT {COLUMNS} FROM usage_row \
              WHERE usage_row.bucket >= {from} AND usage_row.bucket < {to} ORDER BY {ORDER}"
         ),
         Some(customer) => format!(
@@ -129,7 +203,7 @@ fn usage_query(filter: &UsageFilter) -> String {
                  SELECT (SELECT min(usage_row.bucket) FROM usage_row \
                          WHERE usage_row.bucket > present.bucket AND usage_row.bucket < {to}) \
                  FROM present WHERE present.bucket IS NOT NULL) \
-             SELECT {COLUMNS} FROM present CROSS JOIN usage_row {SERIES} \
+             SELECT {COLUMNS} FROM present CROSS JOIN usage_row \
              WHERE usage_row.bucket = present.bucket AND usage_row.customer = {customer} ORDER BY {ORDER}",
             customer = customer.0
         ),
@@ -170,20 +244,24 @@ impl Ledger {
         visit: &mut dyn FnMut(UsageRow),
     ) -> Result<(), Error> {
         self.run("read usage", |db| {
-            let query = sql::<<schema::usage::table as AsQuery>::SqlType>(&usage_query(filter));
+            let query = sql::<RowSql>(&usage_query(filter));
             let mut rows = InOrder { waiting: Vec::new(), visit };
             match db {
                 #[cfg(feature = "postgres")]
-                Db::Postgres(c) => {
-                    for row in query.load_iter::<StoredUsage, diesel::pg::PgRowByRowLoadingMode>(c)? {
-                        rows.push(row?.into_row()?);
+                Db::Postgres(c) => super::connection::postgres_snapshot(c, |c| {
+                    let series = series_keys!(c)?;
+                    for row in query.load_iter::<Row, diesel::pg::PgRowByRowLoadingMode>(c)? {
+                        rows.push(series.row(row?)?);
                     }
-                }
-                Db::Sqlite(c) => {
-                    for row in query.load_iter::<StoredUsage, DefaultLoadingMode>(c)? {
-                        rows.push(row?.into_row()?);
+                    Ok(())
+                })?,
+                Db::Sqlite(c) => super::connection::sqlite_snapshot(c, |c| {
+                    let series = series_keys!(c)?;
+                    for row in query.load_iter::<Row, DefaultLoadingMode>(c)? {
+                        rows.push(series.row(row?)?);
                     }
-                }
+                    Ok(())
+                })?,
             }
             rows.pass_on();
             Ok(())

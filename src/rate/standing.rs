@@ -14,6 +14,8 @@ use crate::units::UnixMillis;
 pub struct Standing {
     /// The charge's id.
     pub charge: String,
+    /// The part of the period, from 0.
+    pub part: usize,
     /// The unit of the volumes.
     pub unit: &'static str,
     /// What is included in the part, with what is left from the period before.
@@ -30,7 +32,17 @@ impl Standing {
     /// What is used, in percent of what is included, rounded down; `None` where nothing is included.
     #[must_use]
     pub fn percent(&self) -> Option<u64> {
-        let percent = self.used.times(&Exact::whole(100)).divided_by(&self.included)?;
+        self.percent_of(&self.used)
+    }
+
+    /// What it comes to at the part's end, in percent of what is included, rounded down.
+    #[must_use]
+    pub fn projected_percent(&self) -> Option<u64> {
+        self.percent_of(self.projected.as_ref()?)
+    }
+
+    fn percent_of(&self, volume: &Exact) -> Option<u64> {
+        let percent = volume.times(&Exact::whole(100)).divided_by(&self.included)?;
         u64::try_from(percent.rounded_down()).ok()
     }
 }
@@ -77,6 +89,7 @@ fn of_part(part: &Part<'_>, granted: &Granted, until: UnixMillis) -> Result<Vec<
         };
         standings.push(Standing {
             charge: rule.id.clone(),
+            part: part.term.number,
             unit: part.tariff.unit.as_str(),
             alert: volume.alerts.iter().rev().find(reached).copied(),
             projected: (elapsed > 0).then(|| used.times(&Exact::whole(whole)).over(elapsed)),

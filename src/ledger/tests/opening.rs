@@ -310,6 +310,8 @@ fn the_dialects_declare_the_same_tables() {
         sqlite.keys().map(String::as_str).collect::<Vec<_>>(),
         [
             "account",
+            "alert",
+            "billing_done",
             "checkpoint",
             "closed",
             "closure",

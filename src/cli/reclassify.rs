@@ -1,0 +1,99 @@
+//! `rerate --reclassify --dry-run`: who would have had which usage by the configuration of now, from the journal.
+//!
+//! It changes nothing. Usage of the ledger is never taken from one customer and given to another yet; that takes adjusting
+//! rows on both sides, which neither rating nor the books know.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use super::output::{self, Cell, Format};
+use super::period::{self, Spans};
+use super::{Cli, Failure};
+use crate::config::Config;
+use crate::daemon;
+use crate::ledger::Ledger;
+use crate::ledger::records::{NameKind, UsageFilter};
+use crate::period::{Period, rfc3339};
+use crate::reclassify::{self, Sums};
+use crate::units::UnixMillis;
+use crate::usage::{BucketStart, Scaled, UsageRow};
+
+/// Prints a row for each name whose usage would be another: octets before and after.
+///
+/// # Errors
+/// When the journal does not have all that the ledger has of that time, so that nothing can be said.
+pub(super) fn compare(
+    customer: &str,
+    (first, last): (Period, Period),
+    config: &Config,
+    cli: &Cli,
+    ledger: &mut Ledger,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let spans = Spans::load(ledger, config, UnixMillis(daemon::now_ms()))?;
+    let (from, to) = (spans.of(customer, first).0.buckets().0, spans.of(customer, last).0.buckets().1);
+    let bar = period::progress_bar(to.0.abs_diff(from.0), "seconds of the journal");
+    let journal = cli.state_dir.join("journal");
+    let after = reclassify::usage(config, &journal, (from, to), &mut |received| {
+        bar.set_position(received.seconds().saturating_sub(from.0).max(0).unsigned_abs());
+    })?;
+    bar.finish_and_clear();
+    let before = in_ledger(ledger, from, to)?;
+    let places: BTreeSet<_> = before.reported.keys().chain(after.reported.keys()).collect();
+    for place in places {
+        let has = |sums: &Sums| sums.reported.get(place).copied().unwrap_or(0);
+        let (kept, read) = (has(&before), has(&after));
+        if kept != read {
+            let (bucket, exporter) = place;
+            return Err(Failure::said(format!(
+                "the journal does not have what the ledger has: of `{exporter}` at {}, {read} octets and {kept}; \
+                 a part of it is gone or not committed yet, or something was replayed from captures",
+                rfc3339(bucket.start())
+            )));
+        }
+    }
+    let names: BTreeSet<&String> = before.customers.keys().chain(after.customers.keys()).collect();
+    let octets = |sums: &Sums, name: &String| {
+        let mut all = Scaled::default();
+        sums.customers.get(name).into_iter().flatten().for_each(|sum| all.merge(sum));
+        all.rounded()
+    };
+    let mut rows = Vec::new();
+    for name in names {
+        if before.customers.get(name) == after.customers.get(name) {
+            continue;
+        }
+        let (kept, read) = (octets(&before, name), octets(&after, name));
+        rows.push(vec![
+            Cell::Text(name.clone()),
+            Cell::Integer(kept),
+            Cell::Integer(read),
+            Cell::Integer(read - kept),
+        ]);
+    }
+    let columns = ["customer", "octets_before", "octets_after", "difference"];
+    Ok(output::rows(out, format, &columns, &rows)?)
+}
+
+/// What the ledger has, in time and late.
+fn in_ledger(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Sums, Failure> {
+    let customers: std::collections::HashMap<u32, String> =
+        ledger.names(NameKind::Customer)?.into_iter().collect();
+    let exporters: std::collections::HashMap<u32, String> =
+        ledger.names(NameKind::Exporter)?.into_iter().collect();
+    let mut sums = Sums::default();
+    let mut add = |row: UsageRow| {
+        let customer = customers.get(&row.key.customer.0).map_or("?", String::as_str);
+        let exporter = exporters.get(&u32::from(row.key.exporter.0)).map_or("?", String::as_str);
+        sums.add(&row, customer, exporter);
+    };
+    let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
+    ledger.for_each_usage(&filter, &mut add)?;
+    ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+        if from <= row.key.bucket && row.key.bucket < to {
+            add(row);
+        }
+    })?;
+    Ok(sums)
+}
