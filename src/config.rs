@@ -15,6 +15,7 @@ pub mod sections;
 mod value;
 
 use core::fmt;
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// `[snmp]`; `None`: no agent.
     pub snmp: Option<snmp::Config>,
+    /// `[metrics] listen`: where Prometheus finds `/metrics`; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// `[invoice]`.
     pub invoice: Invoice,
     /// What electronic invoices say of customers (`einvoice` of `[[customer]]`), by name; those without are not here.
@@ -121,6 +124,7 @@ impl Config {
             meter: meter::Config::default(),
             ledger: Ledger::default(),
             snmp: None,
+            metrics: None,
             invoice: Invoice::default(),
             contacts: BTreeMap::new(),
             tariffs: PathBuf::from("tariffs"),
@@ -204,6 +208,7 @@ impl Config {
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.metrics = root.section("metrics", |table| sections::metrics(table, &mut listening));
         self.invoice = root.section("invoice", sections::invoice);
         let directory = root.section("tariffs", |table| {
             table.get("directory").and_then(|value| value.string("a directory")).map(str::to_owned)

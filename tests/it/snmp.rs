@@ -32,7 +32,7 @@ impl Running {
         let socket: UdpSocket = Agent::bind(&config).unwrap();
         let config = Config { listen: socket.local_addr().unwrap(), ..config };
         let counters = Arc::new(counters);
-        let mut agent = Agent::new(config.clone(), Arc::clone(&counters));
+        let mut agent = Agent::new(config.clone(), Arc::clone(&counters)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || agent.run(&socket, &stopped, || UnixMillis(now_ms()))));
