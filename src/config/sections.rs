@@ -427,7 +427,10 @@ fn target(table: &Table<'_>) -> Option<snmp::Target> {
         }
         (true, Some(user)) => {
             if wants_inform && let Some(inform) = inform {
-                inform.problem("informs are sent by SNMPv2c only: those of SNMPv3 need keys of their target's engine", "");
+                inform.problem(
+                    "informs are sent by SNMPv2c only: those of SNMPv3 need keys of their target's engine",
+                    "",
+                );
             }
             snmp::Protocol::V3 { user: user.to_owned() }
         }

@@ -8,7 +8,6 @@
 //! two seconds for that. It knows no authentication: it belongs on loopback, or behind something that does.
 
 use core::fmt::Write as _;
-use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -148,9 +148,12 @@ fn usm_parameters<'a>(
     let user = element(&mut inner, Tag::OctetString)?;
     let tag = element(&mut inner, Tag::OctetString)?;
     let salt = element(&mut inner, Tag::OctetString)?;
-    // All of these are parts of the datagram.
-    let start = tag.as_ptr() as usize - datagram.as_ptr() as usize;
+    // A part of the datagram, so the difference of their addresses is its place.
+    let start = (tag.as_ptr() as usize).checked_sub(datagram.as_ptr() as usize)?;
     let tag = start..start + tag.len();
+    if tag.end > datagram.len() {
+        return None;
+    }
     (inner.is_empty() && user.len() <= 32).then_some(Incoming {
         header,
         engine,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::live_support::{Site, now_ms, v5};
 
-/// snmptrapd, which writes what it gets to its output, a line each; it is killed when dropped.
+/// snmptrapd, which writes what it gets to its log, a line each; it is killed when dropped.
 struct TrapDaemon {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -25,16 +25,17 @@ impl TrapDaemon {
         let state = site.path("snmptrapd");
         fs::create_dir_all(&state).unwrap();
         let mut child = Command::new("snmptrapd")
-            .args(["-f", "-Lo", "-n", "-On", "-C", "-c", file.to_str().unwrap()])
+            .args(["-f", "-Le", "-n", "-On", "-C", "-c", file.to_str().unwrap()])
             .args(["-F", "%P|%v\\n", &format!("udp:127.0.0.1:{port}")])
             .env("SNMP_PERSISTENT_DIR", &state)
             .env("LANG", "C")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("MIBS", "")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("snmptrapd is needed (ops/test installs it): {error}"));
         let (sender, lines) = mpsc::channel();
-        let output = child.stdout.take().unwrap();
+        let output = child.stderr.take().unwrap();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -111,7 +112,18 @@ fn traps_and_informs_arrive() {
     let secrets = site.path("secrets");
     fs::write(&secrets, "the first passphrase\nthe second passphrase\n").unwrap();
     let secrets = secrets.to_str().unwrap();
-    site.out(&["snmp", "user", "add", "flux", "--auth", "SHA-256", "--priv", "AES-128", "--secrets", secrets]);
+    site.out(&[
+        "snmp",
+        "user",
+        "add",
+        "flux",
+        "--auth",
+        "SHA-256",
+        "--priv",
+        "AES-128",
+        "--secrets",
+        secrets,
+    ]);
     let engine = fs::read_to_string(site.state().join("snmp/engine")).unwrap();
     let engine = engine.lines().next().unwrap().strip_prefix("id ").unwrap().to_owned();
     let traps = TrapDaemon::start(
@@ -172,7 +184,9 @@ fn prometheus_reads_metrics() {
     };
     let answer = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(&format!("Content-Length: {}", body.len())));
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(&format!("Content-Length: {}", body.len()))
+    );
     for line in [
         "fluxoscope_processor_records_total{processor=\"processor 0\",index=\"1\"} 2",
         "fluxoscope_total_datagrams_total 1",

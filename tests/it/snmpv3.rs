@@ -61,6 +61,7 @@ fn tool(site: &Site, program: &str, arguments: &[&str]) -> Output {
         .args(["-v3", "-r1", "-t5"])
         .args(arguments)
         .env("LANG", "C")
+        .env("MIBS", "")
         .env("SNMP_PERSISTENT_DIR", &state)
         .env("SNMPCONFPATH", &state)
         .output()
@@ -69,7 +70,10 @@ fn tool(site: &Site, program: &str, arguments: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr].concat();
-    String::from_utf8_lossy(&text).trim().to_owned()
+    let text = String::from_utf8_lossy(&text);
+    // What the tools say of their own files is of no interest.
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("Created directory")).collect();
+    lines.join("\n").trim().to_owned()
 }
 
 fn secured<'a>(name: &'a str, authentication: &'a str, privacy: Option<&'a str>) -> Vec<&'a str> {
