@@ -1,20 +1,21 @@
 //! Notifications: what an operator should hear of without asking, as traps and informs.
 //!
 //! Once a second the counters are looked at. A condition that has become true, or a counter of failures that has gone up,
-//! is an event; the same event for the same object comes again only after [`Alarms::repeat`], and all of them together
-//! no more often than one a second on average. What is held back is counted. What is held back for want of room is in
-//! the history all the same. Informs are sent again until they are acknowledged, three times at most, and a target has at most
-//! [`PENDING_MAX`] of them waiting.
+//! is an event; the same event for the same object comes again only after [`Alarms::repeat_ms`], and all of them together
+//! no more often than one a second on average. What is held back is counted; for want of room, it is in the history all
+//! the same. Informs are sent again until they are acknowledged, three times at most, and a target has at most
+//! `PENDING_MAX` of them waiting.
 //!
 //! What is looked for is arithmetic on two readings, so this module has no clock of its own and no state that a restart
 //! could miss: a condition that still holds after a restart is told again.
 
+use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rasn_snmp::v2::{ObjectName, VarBind, VarBindList};
 
-use super::snapshot::View;
+use super::snapshot::{CONTENTION, View};
 use super::tree::{Found, Rows, Tree};
 use super::{message, objects};
 use crate::units::UnixMillis;
@@ -118,7 +119,7 @@ pub(super) struct Watch {
     last: BTreeMap<(Kind, u32), Last>,
     told: BTreeMap<(Kind, u32), i64>,
     /// Conditions that hold, so that they are told when they begin.
-    holding: BTreeMap<(Kind, u32), ()>,
+    holding: BTreeSet<(Kind, u32)>,
     room: u32,
     number: u32,
     pub(super) history: VecDeque<Event>,
@@ -137,7 +138,7 @@ impl Watch {
             looked: None,
             last: BTreeMap::new(),
             told: BTreeMap::new(),
-            holding: BTreeMap::new(),
+            holding: BTreeSet::new(),
             room: BURST,
             number: 0,
             history: VecDeque::new(),
@@ -159,7 +160,6 @@ impl Watch {
             self.exporter(view, row, &mut found);
         }
         for (row, processor) in view.counters.processors.iter().enumerate() {
-            use core::sync::atomic::Ordering::Relaxed;
             let index = u32::try_from(row + 1).unwrap_or(u32::MAX);
             let name = || format!("processor {row}");
             let expired = processor.expired_records.load(Relaxed);
@@ -172,14 +172,13 @@ impl Watch {
             }
         }
         for row in 0..view.len(Rows::Contention) {
-            use core::sync::atomic::Ordering::Relaxed;
             let index = u32::try_from(row + 1).unwrap_or(u32::MAX);
             let failures = view.contended(row).map(|table| table.failures.load(Relaxed)).sum();
             if self.has_grown(Kind::Contention, index, failures) {
-                found.push((Kind::Contention, index, super::snapshot::CONTENTION[row].to_owned()));
+                found.push((Kind::Contention, index, CONTENTION[row].to_owned()));
             }
         }
-        let refused = view.counters.commit_failures.load(core::sync::atomic::Ordering::Relaxed);
+        let refused = view.counters.commit_failures.load(Relaxed);
         if self.has_grown(Kind::LedgerRefused, 0, refused) {
             found.push((Kind::LedgerRefused, 0, "ledger".to_owned()));
         }
@@ -190,7 +189,6 @@ impl Watch {
     }
 
     fn exporter(&mut self, view: &View<'_>, row: usize, found: &mut Vec<(Kind, u32, String)>) {
-        use core::sync::atomic::Ordering::Relaxed;
         let exporter = view.exporter(row);
         let index = exporter.ledger_id.load(Relaxed);
         let seen = exporter.last_seen.load(Relaxed);
@@ -222,7 +220,7 @@ impl Watch {
     /// Whether a condition holds that did not hold before.
     fn begins(&mut self, kind: Kind, row: u32, holds: bool) -> bool {
         if holds {
-            return self.holding.insert((kind, row), ()).is_none();
+            return self.holding.insert((kind, row));
         }
         self.holding.remove(&(kind, row));
         false

@@ -121,6 +121,35 @@ fn net_snmp_reads_it_in_every_pair_of_algorithms() {
     assert!(daemon.stop().success());
 }
 
+/// pysnmp comes from PyPI; where `FLUXOSCOPE_TEST_PYTHON` does not name an environment that has it, there is nothing to
+/// compare with.
+#[test]
+fn pysnmp_reads_it_in_every_pair_of_algorithms() {
+    let Some(python) = crate::books::python("python") else { return };
+    let known = Command::new(&python).args(["-c", "import pysnmp, cryptography"]).output();
+    if !known.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let site = Site::new(CONFIGURATION);
+    let mut users = Vec::new();
+    for authentication in AUTHENTICATIONS {
+        for privacy in PRIVACIES.map(Some).into_iter().chain([None]) {
+            let privacy_name = privacy.unwrap_or("none");
+            let name = format!("{authentication}-{privacy_name}");
+            add(&site, &name, authentication, privacy);
+            users.push(format!("{name}:{authentication}:{privacy_name}"));
+        }
+    }
+    let daemon = site.start();
+    let (host, port) =
+        peer(&daemon).rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/snmp/pysnmp_get.py");
+    let output = Command::new(&python).args([script, &host, &port, NAME]).args(&users).output().unwrap();
+    let expected: String = users.iter().map(|user| format!("{user} flux.example.net\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{}", said(&output));
+    assert!(daemon.stop().success());
+}
+
 /// What is wrong, as net-snmp tells people.
 #[test]
 fn net_snmp_says_what_is_wrong() {
