@@ -181,8 +181,12 @@ fn net_snmp_says_what_is_wrong() {
     check(&["-u", "flux", "-l", "noAuthNoPriv"], "authorizationError");
     check(&["-u", "loose", "-l", "noAuthNoPriv"], "flux.example.net");
     check(&[&secured("flux", "SHA-256", Some("AES-128"))[..], &["-n", "other"]].concat(), "");
-    // Boots and time that are not the agent's; net-snmp then asks again with those that it is told.
-    check(&[&secured("flux", "SHA-256", Some("AES-128"))[..], &["-Z", "7,77"]].concat(), "flux.example.net");
+    // Another start and time than the agent's. It says so, but no manager believes a clock that goes back (RFC 3414,
+    // 3.2.7.b), so that one hears nothing.
+    check(
+        &[&secured("flux", "SHA-256", Some("AES-128"))[..], &["-r0", "-t1", "-Z", "7,77"]].concat(),
+        "Timeout",
+    );
     // A view.
     check(&secured("narrow", "SHA-512", None), "flux.example.net");
     let hidden = get(&secured("narrow", "SHA-512", None), "1.3.6.1.2.1.1.1.0");
