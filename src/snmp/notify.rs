@@ -171,11 +171,11 @@ impl Watch {
                 found.push((Kind::Backlog, index, name()));
             }
         }
-        for row in 0..view.len(Rows::Contention) {
+        for (row, name) in CONTENTION.iter().enumerate() {
             let index = u32::try_from(row + 1).unwrap_or(u32::MAX);
             let failures = view.contended(row).map(|table| table.failures.load(Relaxed)).sum();
             if self.has_grown(Kind::Contention, index, failures) {
-                found.push((Kind::Contention, index, CONTENTION[row].to_owned()));
+                found.push((Kind::Contention, index, (*name).to_owned()));
             }
         }
         let refused = view.counters.commit_failures.load(Relaxed);
