@@ -92,7 +92,7 @@ pub(super) struct Incoming<'a> {
 /// What a sender is told of a message that was refused.
 #[derive(Debug)]
 pub(super) struct Complaint {
-    /// The counter's last sub-identifiers, below [`REPORTS`] or another place.
+    /// The name of the counter.
     counter: &'static [u32],
     value: u32,
     message_id: u32,
