@@ -276,14 +276,30 @@ pub fn journal(input: &[u8]) {
     panic!("more frames than octets");
 }
 
+/// An agent with a known engine, a user without keys, and one with keys.
+pub fn agent() -> snmp::Agent {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(state.path().join("snmp")).expect("a directory of its own");
+    let engine = "id 8000007ed905464c5558\nboots 0\n";
+    std::fs::write(state.path().join("snmp/engine"), engine).expect("a file of its own");
+    let mut users = snmp::Users::open(state.path()).expect("an engine without users");
+    let keys = (snmp::Authentication::Sha256, &b"maplesyrup"[..]);
+    users.add("keys", keys, Some((snmp::Privacy::Aes128, b"maplesyrup"))).expect("a user with keys");
+    let look = snmp::UserRules {
+        name: "look".to_owned(),
+        view: snmp::DEFAULT_VIEW.to_owned(),
+        security: Some(snmp::Level::NoAuthNoPriv),
+    };
+    let config =
+        snmp::Config { communities: vec!["see".to_owned()], users: vec![look], ..snmp::Config::default() };
+    snmp::Agent::open(config, Arc::new(Counters::new(2, 0)), state.path()).expect("an engine that starts")
+}
+
 /// A datagram to the SNMP agent.
 pub fn snmp_message(input: &[u8]) {
     thread_local! {
         // Made once: its tree costs more than an answer. Time passes between two requests, so that nobody is limited.
-        static AGENT: RefCell<(snmp::Agent, u64)> = {
-            let config = snmp::Config { communities: vec!["see".to_owned()], ..snmp::Config::default() };
-            RefCell::new((snmp::Agent::new(config, Arc::new(Counters::new(2, 0))), 0))
-        };
+        static AGENT: RefCell<(snmp::Agent, u64)> = RefCell::new((agent(), 0));
     }
     AGENT.with_borrow_mut(|(agent, asked)| {
         *asked += 1;

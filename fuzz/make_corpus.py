@@ -314,9 +314,23 @@ put("snmp", "next-v1", snmp(0, 0xA1, SYSTEM))
 put("snmp", "bulk", snmp(1, 0xA5, bytes([0x2B, 6, 1]), bytes([0x2B, 6, 1, 4])))
 put("snmp", "set", snmp(1, 0xA3, SYSTEM + bytes([5, 0])))
 put("snmp", "other-community", snmp(1, 0xA0, SYSTEM, community=b"nobody"))
-put("snmp", "v3", ber(0x30, ber(2, b"\3") + ber(0x30, ber(2, b"\1") + ber(2, b"\x05\xdc") + ber(4, b"\4") + ber(2, b"\3")) + ber(
-    4, ber(0x30, ber(4, b"") + ber(2, b"\0") + ber(2, b"\0") + ber(4, b"") * 3)) + ber(
-    0x30, ber(4, b"") * 2 + ber(0xA0, ber(2, b"\1") + ber(2, b"\0") * 2 + ber(0x30, b"")))))
+
+
+def v3(pdu, *names, engine=bytes.fromhex("8000007ed905464c5558"), context=None, user=b"look", flags=4, tag=b"", salt=b""):
+    """SNMPv3 to the engine of the fuzz target, whose user `look` needs no keys (RFC 3412, 3414)."""
+    bindings = b"".join(ber(0x30, ber(6, name) + ber(5, b"")) for name in names)
+    request = ber(2, b"\1") + ber(2, b"\0") + ber(2, b"\x05" if pdu == 0xA5 else b"\0") + ber(0x30, bindings)
+    scoped = ber(0x30, ber(4, engine if context is None else context) + ber(4, b"") + ber(pdu, request))
+    header = ber(0x30, ber(2, b"\1") + ber(2, b"\x05\xdc") + ber(4, bytes([flags])) + ber(2, b"\3"))
+    parameters = ber(0x30, ber(4, engine) + ber(2, b"\1") + ber(2, b"\x0a") + ber(4, user) + ber(4, tag) + ber(4, salt))
+    return ber(0x30, ber(2, b"\3") + header + ber(4, parameters) + (ber(4, scoped) if flags & 2 else scoped))
+
+
+put("snmp", "v3", v3(0xA0, engine=b"", user=b""))
+put("snmp", "v3-get", v3(0xA0, SYSTEM + bytes([3, 0])))
+put("snmp", "v3-bulk-here", v3(0xA5, bytes([0x2B, 6, 1]), context=bytes.fromhex("8000000006")))
+put("snmp", "v3-signed", v3(0xA1, SYSTEM, user=b"keys", flags=5, tag=bytes(24)))
+put("snmp", "v3-secret", v3(0xA1, SYSTEM, user=b"keys", flags=7, tag=bytes(24), salt=b"saltsalt"))
 
 # Checkpoints: what is no state. Whole ones are made while testing, since they change with their format.
 put("checkpoint", "nothing", b"")

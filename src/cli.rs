@@ -23,6 +23,7 @@ pub mod replay;
 pub mod run;
 pub mod scheduled;
 pub mod seams;
+pub mod snmp;
 pub mod tariff;
 pub mod tariff_check;
 pub mod tariff_money;
@@ -37,7 +38,6 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::ledger::{self, Ledger};
-use crate::snmp;
 
 /// Configuration files that are looked for, in this order, when none is named.
 const CONFIG_FILES: [&str; 2] = ["fluxoscope.toml", "/etc/fluxoscope/fluxoscope.toml"];
@@ -93,6 +93,9 @@ enum Verb {
     Rerate(issue::RerateArgs),
     /// Write export traffic of known totals for this configuration
     Generate(generate::GenerateArgs),
+    /// SNMPv3: users and their keys
+    #[command(subcommand)]
+    Snmp(snmp::SnmpVerb),
     /// Print an MRTG configuration for this agent
     Mrtg(run::MrtgArgs),
     /// Print the MIB module
@@ -213,7 +216,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Rerate(args) => issue::rerate(args, cli, out),
         Verb::Generate(args) => generate::run(args, &cli.config()?),
         Verb::Mrtg(args) => run::mrtg(args, &cli.config()?, &mut cli.ledger_if_any()?, out),
-        Verb::Mib => Ok(out.write_all(snmp::MIB.as_bytes())?),
+        Verb::Snmp(verb) => snmp::run(verb, cli, out),
+        Verb::Mib => Ok(out.write_all(crate::snmp::MIB.as_bytes())?),
         Verb::Completions { shell } => completions(*shell, out),
         Verb::Man => manual(out),
     }

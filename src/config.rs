@@ -15,6 +15,7 @@ pub mod sections;
 mod value;
 
 use core::fmt;
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// `[snmp]`; `None`: no agent.
     pub snmp: Option<snmp::Config>,
+    /// `[metrics] listen`: where Prometheus finds `/metrics`; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// `[invoice]`.
     pub invoice: Invoice,
     /// `[billing]`.
@@ -126,6 +129,7 @@ impl Config {
             meter: meter::Config::default(),
             ledger: Ledger::default(),
             snmp: None,
+            metrics: None,
             invoice: Invoice::default(),
             billing: Billing::default(),
             contacts: BTreeMap::new(),
@@ -212,6 +216,7 @@ impl Config {
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.metrics = root.section("metrics", |table| sections::metrics(table, &mut listening));
         self.invoice = root.section("invoice", |table| sections::invoice(table, base_dir));
         self.billing = root.section("billing", sections::billing);
         let directory = root.section("tariffs", |table| {

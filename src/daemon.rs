@@ -1,7 +1,8 @@
 //! The daemon: wiring, signals, ordered shutdown. The only place that spawns long-lived threads.
 //!
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
-//! SNMP agent, one for the control socket, one that bills what is due. The main thread waits for signals and what the others report, as one
+//! SNMP agent, one for metrics, one for the control socket, one that bills what is due. The main thread waits for signals
+//! and what the others report, as one
 //! closed `Event`.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
@@ -75,6 +76,15 @@ pub enum Error {
     /// The agent's socket cannot be bound.
     #[error("[snmp] listen = \"{address}\": {source}")]
     Snmp {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The listener for metrics cannot be bound.
+    #[error("[metrics] listen = \"{address}\": {source}")]
+    Metrics {
         /// Where.
         address: SocketAddr,
         /// Why.
@@ -161,6 +171,8 @@ struct Shared {
     listening_tcp: Vec<SocketAddr>,
     /// Where the agent answers.
     snmp: Option<SocketAddr>,
+    /// Where metrics are.
+    metrics: Option<SocketAddr>,
 }
 
 /// Where a daemon that has started can be reached.
@@ -239,10 +251,13 @@ pub fn run(
         Some(snmp) => {
             let socket =
                 snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
-            Some((snmp::Agent::new(snmp.clone(), Arc::clone(&counters)), socket))
+            let agent = snmp::Agent::open(snmp.clone(), Arc::clone(&counters), state_dir);
+            Some((agent.map_err(|e| state(&state_dir.join("snmp"), e))?, socket))
         }
         None => None,
     };
+    let metrics = metrics(config)?;
+    let gate = agent.as_ref().map(|(agent, _)| agent.gate());
     let shared = Arc::new(Shared {
         counters: Arc::clone(&counters),
         config: arc_swap::ArcSwap::from_pointee(config.clone()),
@@ -257,6 +272,7 @@ pub fn run(
         listening,
         listening_tcp,
         snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
+        metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
     });
     let (events, reported) = mpsc::sync_channel::<Event>(16);
     let (requests, waiting) = mpsc::sync_channel::<writer::Request>(commit::FLUSH_QUEUE);
@@ -296,7 +312,7 @@ pub fn run(
         let receiver = receiver::Receiver::new(parts, sockets, streams);
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
-    let readers = spawn_readers(agent, control_socket, &shared, &events);
+    let readers = spawn_readers(agent, metrics, control_socket, &shared, &events);
     {
         // Not joined: what it does goes on at the next start, and a month of usage takes longer to read than a stop may last.
         let shared = Arc::clone(&shared);
@@ -324,7 +340,7 @@ pub fn run(
     };
     info!(processors = config.receive.processors, "Running.");
 
-    let outcome = supervise(&reported, &requests, &registry, &shared, config, load);
+    let outcome = supervise(&reported, &requests, &registry, &shared, (config, gate.as_ref()), load);
     // Nobody listens any more: who reports something now must not wait for room to say it.
     drop(reported);
     shared.stopping.store(true, Relaxed);
@@ -345,6 +361,12 @@ pub fn run(
     outcome
 }
 
+/// What serves metrics.
+fn metrics(config: &Config) -> Result<Option<std::net::TcpListener>, Error> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    std::net::TcpListener::bind(address).map(Some).map_err(|source| Error::Metrics { address, source })
+}
+
 /// What takes TCP connections, one for each processor.
 fn streams(config: &Config) -> Result<Vec<tcp::Streams>, Error> {
     let limits = tcp::Limits {
@@ -363,7 +385,7 @@ fn supervise(
     requests: &SyncSender<writer::Request>,
     registry: &Arc<Exporters>,
     shared: &Arc<Shared>,
-    running: &Config,
+    (running, gate): (&Config, Option<&snmp::Gate>),
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
     loop {
@@ -379,8 +401,12 @@ fn supervise(
             Event::Reload(answer) => {
                 let outcome = load().and_then(|new| {
                     warn_of_restart(running, &new);
+                    let agent = new.snmp.clone();
                     let in_force = reload(new.clone(), requests, registry, shared)?;
                     shared.config.store(Arc::new(new));
+                    if let (Some(gate), Some(agent)) = (gate, agent) {
+                        gate.reload(&agent);
+                    }
                     Ok(in_force)
                 });
                 match &outcome {
@@ -475,7 +501,8 @@ fn warn_of_restart(running: &Config, new: &Config) {
             ("sampling", format!("{:?}", config.sampling)),
             ("meter", format!("{:?}", config.meter)),
             ("ledger", format!("{:?}", config.ledger)),
-            ("snmp", format!("{:?}", config.snmp)),
+            ("metrics", format!("{:?}", config.metrics)),
+            ("snmp", format!("{:?}", config.snmp.as_ref().map(snmp::Config::fixed))),
         ]
     };
     for ((section, old), (_, new)) in sections(running).into_iter().zip(sections(new)) {
@@ -548,6 +575,7 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
 
 fn spawn_readers(
     agent: Option<(snmp::Agent, std::net::UdpSocket)>,
+    metrics: Option<std::net::TcpListener>,
     control_socket: std::os::unix::net::UnixListener,
     shared: &Arc<Shared>,
     events: &SyncSender<Event>,
@@ -558,6 +586,15 @@ fn spawn_readers(
         readers.push(spawn("snmp", move || {
             if let Err(error) = agent.run(&socket, &shared.closed, || UnixMillis(now_ms())) {
                 error!(%error, "The SNMP agent has stopped.");
+            }
+        }));
+    }
+    if let Some(listener) = metrics {
+        let shared = Arc::clone(shared);
+        readers.push(spawn("metrics", move || {
+            let mut exposition = snmp::metrics::Exposition::new(Arc::clone(&shared.counters));
+            if let Err(error) = exposition.run(&listener, &shared.closed, || UnixMillis(now_ms())) {
+                error!(%error, "Metrics are not served any more.");
             }
         }));
     }

@@ -1,31 +1,42 @@
-//! The embedded SNMP agent: read-only, SNMPv1 and SNMPv2c.
+//! The embedded SNMP agent: read-only, SNMPv1, SNMPv2c and SNMPv3.
 //!
 //! It answers from the counters that the stages keep ([`crate::counters`]) and never makes a writer wait. A datagram
-//! goes through `message` (decode), `pdu` (what the operation means) and `tree` (which object comes where);
+//! goes through `message` or `v3` (decode), `pdu` (what the operation means) and `tree` (which object comes where);
 //! `system` and `objects` are the objects, `snapshot` is what one request sees of the program. Messages that deserve no
 //! answer (unknown community, source not on the list, not SNMP) get none, and are counted. Responses have at most
 //! 1472 octets, and a source gets only so many per second (`limit`): a forged request must not turn the agent against
 //! somebody else.
 //!
-//! SNMPv3 is recognised and counted, not answered. Nothing can be set.
+//! Version 3 is secured by the User-based Security Model: `engine` (who we are, since when), `users` (keys at rest),
+//! `usm` (HMAC and AES), `v3` (the order in which a message is judged). `access` says who may see what, in all versions.
+//! Nothing can be set.
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::debug;
+use arc_swap::ArcSwap;
+
+use rasn_snmp::v2::Pdus;
+use tracing::{debug, warn};
 
 use crate::classify::rules::Prefix;
 use crate::counters::Counters;
 use crate::units::UnixMillis;
 
+mod access;
+mod engine;
 mod limit;
 mod message;
+pub mod metrics;
 pub mod mrtg;
+mod notify;
 
 /// Where FLUXOSCOPE-MIB begins, for people to type.
 pub const ENTERPRISE: &str = "1.3.6.1.4.1.32473.2055";
@@ -34,8 +45,18 @@ mod pdu;
 mod snapshot;
 mod system;
 mod tree;
+mod users;
+mod usm;
+mod v3;
 
+pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
+pub use notify::{Alarms, Protocol, Target};
 pub use snapshot::Now;
+pub use users::{Listed, Users, check_name};
+pub use usm::{Authentication, Privacy};
+
+use access::Access;
+use engine::Engine;
 
 /// The text of FLUXOSCOPE-MIB.
 pub const MIB: &str = include_str!("../mibs/FLUXOSCOPE-MIB");
@@ -49,12 +70,40 @@ pub struct Config {
     pub communities: Vec<String>,
     /// Sources that may ask. Empty: any.
     pub sources: Vec<Prefix>,
+    /// What communities may read: a name in `views`, or [`DEFAULT_VIEW`].
+    pub view: String,
+    /// `[[snmp.view]]`.
+    pub views: BTreeMap<String, ViewRules>,
+    /// `[[snmp.user]]`.
+    pub users: Vec<UserRules>,
+    /// Whether users may authenticate by HMAC-MD5 and HMAC-SHA-1.
+    pub legacy_authentication: bool,
+    /// `[[snmp.notify]]`.
+    pub notify: Vec<Target>,
+    /// When something is worth a notification.
+    pub alarms: Alarms,
     /// `sysContact`.
     pub contact: Option<String>,
     /// `sysLocation`.
     pub location: Option<String>,
     /// `sysName`.
     pub name: Option<String>,
+}
+
+impl Config {
+    /// What a running agent cannot change: all but who may ask ([`Gate::reload`]).
+    #[must_use]
+    pub fn fixed(&self) -> Self {
+        let fresh = Self::default();
+        Self {
+            communities: fresh.communities,
+            view: fresh.view,
+            views: fresh.views,
+            users: fresh.users,
+            legacy_authentication: fresh.legacy_authentication,
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Config {
@@ -64,6 +113,12 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 1161)),
             communities: Vec::new(),
             sources: Vec::new(),
+            view: DEFAULT_VIEW.to_owned(),
+            views: BTreeMap::new(),
+            users: Vec::new(),
+            legacy_authentication: false,
+            notify: Vec::new(),
+            alarms: Alarms::default(),
             contact: None,
             location: None,
             name: None,
@@ -71,7 +126,7 @@ impl Default for Config {
     }
 }
 
-/// The agent's own counters (RFC 3418, RFC 3412); they wrap.
+/// The agent's own counters (RFC 3418, RFC 3412, RFC 3413, RFC 3414); they wrap.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Statistics {
     in_packets: u32,
@@ -86,6 +141,51 @@ struct Statistics {
     refused_sources: u32,
     limited: u32,
     responses: u32,
+    reports: u32,
+    unsupported_sec_levels: u32,
+    not_in_time_windows: u32,
+    unknown_user_names: u32,
+    unknown_engine_ids: u32,
+    wrong_digests: u32,
+    decryption_errors: u32,
+    unknown_contexts: u32,
+}
+
+impl Statistics {
+    /// Counts a datagram that is not a message.
+    fn refuse(&mut self, refused: message::Refused) {
+        count(match refused {
+            message::Refused::InvalidFlags => &mut self.invalid_messages,
+            message::Refused::Malformed => &mut self.in_asn_parse_errors,
+            message::Refused::SecurityModel => &mut self.unknown_security_models,
+            message::Refused::Version => &mut self.in_bad_versions,
+        });
+    }
+}
+
+/// Changes who may ask, while the agent runs.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    access: Arc<ArcSwap<Access>>,
+    tree: Arc<tree::Tree>,
+    /// Where the keys are, and whose they are.
+    keys: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl Gate {
+    /// Puts communities, users and views of a configuration in force, with the keys that are on disk now. Where these
+    /// cannot be used, no user with keys may ask, and the log says why.
+    pub fn reload(&self, config: &Config) {
+        let users = match &self.keys {
+            Some((state_dir, engine)) => Users::of_engine(state_dir, engine.clone()),
+            None => return self.access.store(Arc::new(Access::new(config, &self.tree, &[]))),
+        };
+        if let Err(error) = &users {
+            warn!(%error, "The keys of SNMP users cannot be used: none of them may ask.");
+        }
+        let users = users.as_ref().map_or(&[][..], Users::all);
+        self.access.store(Arc::new(Access::new(config, &self.tree, users)));
+    }
 }
 
 /// The agent.
@@ -93,27 +193,71 @@ struct Statistics {
 pub struct Agent {
     config: Config,
     counters: Arc<Counters>,
-    tree: tree::Tree,
+    tree: Arc<tree::Tree>,
+    engine: Engine,
+    access: Arc<ArcSwap<Access>>,
+    keys: Option<(PathBuf, Vec<u8>)>,
     statistics: Statistics,
     limit: limit::Limit,
+    watch: notify::Watch,
+    sender: notify::Sender,
     lists: snapshot::Lists,
     started: Instant,
 }
 
 impl Agent {
-    /// An agent that shows `counters`.
-    #[must_use]
-    pub fn new(mut config: Config, counters: Arc<Counters>) -> Self {
+    /// An agent that shows `counters`. Nothing is kept of it: it has another engine each time, and no users with keys.
+    ///
+    /// # Errors
+    /// Where the system gives no random octets.
+    pub fn new(config: Config, counters: Arc<Counters>) -> io::Result<Self> {
+        Ok(Self::with(config, counters, Engine::ephemeral()?, None))
+    }
+
+    /// An agent that shows `counters`, with the engine and the users of a state directory. The engine has started once
+    /// more; that is on disk when this returns.
+    ///
+    /// # Errors
+    /// Where the engine's file cannot be used.
+    pub fn open(config: Config, counters: Arc<Counters>, state_dir: &Path) -> io::Result<Self> {
+        let engine = Engine::start(state_dir)?;
+        let keys = (state_dir.to_owned(), engine.id().to_vec());
+        Ok(Self::with(config, counters, engine, Some(keys)))
+    }
+
+    fn with(
+        mut config: Config,
+        counters: Arc<Counters>,
+        engine: Engine,
+        keys: Option<(PathBuf, Vec<u8>)>,
+    ) -> Self {
         config.name = config.name.or_else(host_name);
+        let tree = Arc::new(tree());
+        let access = Arc::new(ArcSwap::from_pointee(Access::new(&config, &tree, &[])));
+        let gate = Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone() };
+        if keys.is_some() {
+            gate.reload(&config);
+        }
         Self {
+            watch: notify::Watch::new(config.alarms),
+            sender: notify::Sender::new(&config.notify),
             config,
             counters,
-            tree: tree(),
+            tree,
+            engine,
+            access,
+            keys,
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
             lists: snapshot::Lists::default(),
             started: Instant::now(),
         }
+    }
+
+    /// What changes who may ask.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate { access: Arc::clone(&self.access), tree: Arc::clone(&self.tree), keys: self.keys.clone() }
     }
 
     /// The socket to [`run`](Self::run) on.
@@ -136,8 +280,10 @@ impl Agent {
     ) -> io::Result<()> {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut request = vec![0; usize::from(u16::MAX)];
-        let mut response = Vec::with_capacity(pdu::RESPONSE_OCTETS_MAX);
+        let mut response = Vec::with_capacity(message::RESPONSE_OCTETS_MAX);
+        self.notify(self.started.elapsed(), COLD_START.to_vec(), Vec::new());
         while !stop.load(Relaxed) {
+            self.tick(Now { wall: clock(), uptime: self.started.elapsed() });
             let (length, source) = match socket.recv_from(&mut request) {
                 Ok(received) => received,
                 Err(error) if is_passing(error.kind()) => continue,
@@ -154,6 +300,35 @@ impl Agent {
         Ok(())
     }
 
+    /// Looks after notifications; to be called at least once a second.
+    pub fn tick(&mut self, now: Now) {
+        self.sender.attend(now.uptime);
+        if !self.watch.is_due(now.uptime) {
+            return;
+        }
+        self.lists.refresh(&self.counters, now.uptime);
+        let here = snapshot::Here {
+            config: &self.config,
+            counters: &self.counters,
+            statistics: &self.statistics,
+            engine: &self.engine,
+            told: None,
+        };
+        let scope = access::Scope::new(ViewRules::standard(), &self.tree);
+        let view = snapshot::View::new(now, here, &scope, &self.lists);
+        let events = self.watch.look(&view);
+        let told: Vec<_> = events.into_iter().map(|event| self.tree.notification(&view, &event)).collect();
+        for (name, objects) in told {
+            self.notify(now.uptime, name, objects);
+        }
+    }
+
+    fn notify(&mut self, uptime: Duration, name: Vec<u32>, objects: rasn_snmp::v2::VarBindList) {
+        let access = self.access.load_full();
+        let origin = notify::Origin { engine: &mut self.engine, access: &access, uptime };
+        self.sender.send(origin, name, objects);
+    }
+
     /// Answers one datagram: true where `out` holds a response to send. All that time does comes in as `now`.
     pub fn respond(&mut self, now: Now, source: SocketAddr, request: &[u8], out: &mut Vec<u8>) -> bool {
         count(&mut self.statistics.in_packets);
@@ -166,53 +341,121 @@ impl Agent {
             count(&mut self.statistics.limited);
             return false;
         }
-        let Some(message) = self.accept(request) else { return false };
+        let access = self.access.load_full();
+        let sent = match message::version(request) {
+            Ok(message::Version::V3) => self.respond_secured(now, &access, request, out),
+            Ok(version) => self.respond_community(now, &access, version, request, out),
+            Err(refused) => {
+                self.statistics.refuse(refused);
+                false
+            }
+        };
+        if sent {
+            self.limit.spend(source, now.uptime, out.len());
+        }
+        sent
+    }
+
+    /// Versions 1 and 2c.
+    fn respond_community(
+        &mut self,
+        now: Now,
+        access: &Access,
+        version: message::Version,
+        request: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let message = match message::Message::decode(request, version) {
+            Ok(message) => message,
+            Err(refused) => {
+                self.statistics.refuse(refused);
+                return false;
+            }
+        };
+        let Some(scope) = access.community(&message.community) else {
+            count(&mut self.statistics.in_bad_community_names);
+            return false;
+        };
+        if message.is_unhandled() {
+            count(&mut self.statistics.unknown_pdu_handlers);
+            return false;
+        }
         if matches!(message.operation, message::Operation::Set) {
             count(&mut self.statistics.in_bad_community_uses);
         }
-        self.lists.refresh(&self.counters, now.uptime);
-        let view = snapshot::View::new(now, &self.config, &self.counters, &self.statistics, &self.lists);
-        let response = pdu::respond(&self.tree, &view, &message);
+        let response = self.answer(now, scope, &message);
         let answered = response.is_some_and(|response| message.encode_response(response, out));
-        if answered {
-            count(&mut self.statistics.responses);
-            self.limit.spend(source, now.uptime, out.len());
-        } else {
-            count(&mut self.statistics.silent_drops);
-        }
-        answered
+        self.count_answer(answered)
     }
 
-    /// The message, where it is one that somebody with a known community may send.
-    fn accept(&mut self, request: &[u8]) -> Option<message::Message> {
-        let message = match message::Message::decode(request) {
+    /// Version 3.
+    fn respond_secured(&mut self, now: Now, access: &Access, request: &[u8], out: &mut Vec<u8>) -> bool {
+        let clock = self.engine.clock(now.uptime);
+        let mut judge = v3::Judge { access, engine: &self.engine, statistics: &mut self.statistics, clock };
+        let message = match judge.judge(request) {
             Ok(message) => message,
-            Err(refused) => {
-                count(match refused {
-                    message::Refused::InvalidFlags => &mut self.statistics.invalid_messages,
-                    message::Refused::Malformed => &mut self.statistics.in_asn_parse_errors,
-                    message::Refused::SecurityModel => &mut self.statistics.unknown_security_models,
-                    message::Refused::Version => &mut self.statistics.in_bad_versions,
-                });
-                return None;
+            Err(v3::Verdict::Silence) => return false,
+            Err(v3::Verdict::Tell(complaint)) => {
+                let sent = v3::encode_report(&complaint, &self.engine, clock, out);
+                if sent {
+                    count(&mut self.statistics.reports);
+                }
+                return sent;
             }
         };
-        let known = |community: &String| community.as_bytes() == &message.community[..];
-        if !self.config.communities.iter().any(known) {
-            count(&mut self.statistics.in_bad_community_names);
-            return None;
-        }
-        if matches!(message.operation, message::Operation::Unhandled) {
-            count(&mut self.statistics.unknown_pdu_handlers);
-            return None;
-        }
-        Some(message)
+        let secured = message.secured.as_ref().expect("messages of version 3 have it");
+        let response = if secured.level < secured.user.least {
+            pdu::unauthorized(&message)
+        } else {
+            self.answer(now, &secured.user.scope, &message)
+        };
+        let answered = response.is_some_and(|response| {
+            let outgoing = v3::Outgoing {
+                message_id: secured.message_id,
+                level: secured.level,
+                is_reportable: false,
+                salt: self.engine.next_salt(),
+                engine: self.engine.id(),
+                clock,
+                user_name: secured.user.name.as_bytes(),
+                user: Some(&secured.user),
+            };
+            outgoing.encode(&secured.context_engine, Pdus::Response(message.response_pdu(response)), out)
+        });
+        self.count_answer(answered)
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        scope: &access::Scope,
+        message: &message::Message,
+    ) -> Option<pdu::ResponsePdu> {
+        self.lists.refresh(&self.counters, now.uptime);
+        let here = snapshot::Here {
+            config: &self.config,
+            counters: &self.counters,
+            statistics: &self.statistics,
+            engine: &self.engine,
+            told: Some(snapshot::Told { watch: &self.watch, sender: &self.sender }),
+        };
+        let view = snapshot::View::new(now, here, scope, &self.lists);
+        pdu::respond(&self.tree, &view, message)
+    }
+
+    /// Every request that was taken is answered, or silently dropped.
+    fn count_answer(&mut self, answered: bool) -> bool {
+        count(if answered { &mut self.statistics.responses } else { &mut self.statistics.silent_drops });
+        answered
     }
 
     fn allows(&self, source: IpAddr) -> bool {
         self.config.sources.is_empty() || self.config.sources.iter().any(|prefix| covers(prefix, source))
     }
 }
+
+/// The notification that every agent sends when it starts (RFC 3418).
+const COLD_START: [u32; 10] = [1, 3, 6, 1, 6, 3, 1, 1, 5, 1];
 
 /// Every object that is served.
 fn tree() -> tree::Tree {

@@ -230,6 +230,6 @@ fn serve(args: &DemoArgs, counters: Arc<Counters>, out: &mut dyn Write) -> Resul
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    snmp::Agent::new(config, counters).run(&socket, &stop, || UnixMillis(daemon::now_ms()))?;
+    snmp::Agent::new(config, counters)?.run(&socket, &stop, || UnixMillis(daemon::now_ms()))?;
     Ok(())
 }

@@ -190,7 +190,7 @@ fn the_shipped_example_shows_the_defaults() {
     let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
     let no_default = |line: &&str| line.ends_with("# no default");
     let options = shipped.lines().filter(is_option).count();
-    assert_eq!(options, 55, "every option is there");
+    assert_eq!(options, 63, "every option is there");
     let mut text = String::new();
     for line in shipped.lines().filter(|line| !no_default(line)) {
         text.push_str(if is_option(&line) { &line[1..] } else { line });
@@ -529,4 +529,44 @@ fn every_error_of_a_spreadsheet() {
     assert!(customers_from_csv(&b""[..], "new.csv").is_err());
     assert!(customers_from_csv(&b"\xff\xfe"[..], "new.csv").is_err());
     assert!(customers_from_csv(&b"prefix\n10.0.0.0/8\n"[..], "new.csv").is_err());
+}
+
+#[test]
+fn who_may_ask_over_snmp_and_who_is_told() {
+    let text = "[snmp]\ncommunity_view = \"names\"\nalarm_silent = \"90s\"\n\
+        [[snmp.view]]\nname = \"names\"\ninclude = [\"1.3.6.1.2.1.1\", \".1.3.6.1.4.1\"]\nexclude = \"1.3.6.1.4.1.9\"\n\
+        [[snmp.user]]\nname = \"a\"\n\
+        [[snmp.user]]\nname = \"b\"\nview = \"names\"\nsecurity = \"authNoPriv\"\n\
+        [[snmp.notify]]\naddress = \"192.0.2.9:162\"\ninform = true\n\
+        [[snmp.notify]]\naddress = \"[2001:db8::9]:162\"\nversion = \"3\"\nuser = \"a\"\n\
+        [metrics]\nlisten = \"127.0.0.1:9655\"\n";
+    let config = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.metrics, Some(([127, 0, 0, 1], 9655).into()));
+    let snmp = config.snmp.expect("an agent");
+    let rules =
+        |name: &str, view: &str, security| snmp::UserRules { name: name.into(), view: view.into(), security };
+    assert_eq!(snmp.users, [rules("a", "default", None), rules("b", "names", Some(snmp::Level::AuthNoPriv))]);
+    let view = &snmp.views["names"];
+    assert_eq!(view.include, [vec![1, 3, 6, 1, 2, 1, 1], vec![1, 3, 6, 1, 4, 1]]);
+    assert_eq!((&view.exclude[0][..], snmp.view.as_str()), (&[1, 3, 6, 1, 4, 1, 9][..], "names"));
+    assert_eq!((snmp.alarms.silent_ms, snmp.alarms.loss_percent), (90_000, 1));
+    let protocols: Vec<_> = snmp.notify.into_iter().map(|target| target.protocol).collect();
+    let community = "public".to_owned();
+    let expected =
+        [snmp::Protocol::V2c { community, inform: true }, snmp::Protocol::V3 { user: "a".to_owned() }];
+    assert_eq!(protocols, expected);
+
+    check("[snmp]\ncommunity_view = \"nams\"\n", &["there is no [[snmp.view]] of the name `nams`"]);
+    check("[snmp]\n[[snmp.view]]\nname = \"default\"\n", &["there is a view of that name"]);
+    check(
+        "[snmp]\n[[snmp.view]]\nname = \"a\"\ninclude = \"sysName\"\n",
+        &["is no object identifier by number"],
+    );
+    check("[snmp]\n[[snmp.user]]\nname = \"two words\"\n", &["neither blanks nor control characters"]);
+    check("[snmp]\n[[snmp.user]]\nname = \"a\"\nview = \"b\"\n", &["there is no [[snmp.view]]"]);
+    check("[snmp]\n[[snmp.user]]\nname = \"a\"\nsecurity = \"authpriv\"\n", &["did you mean"]);
+    check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\n", &["`user` is missing"]);
+    let inform = "[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\nuser = \"a\"\ninform = true\n";
+    check(inform, &["informs are sent by SNMPv2c only"]);
+    check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9\"\n", &["is not an address with a port"]);
 }

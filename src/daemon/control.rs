@@ -232,6 +232,7 @@ fn status(shared: &Shared) -> Value {
         "listening": shared.listening,
         "listening_tcp": shared.listening_tcp,
         "snmp": shared.snmp,
+        "metrics": shared.metrics,
         "processors": processors,
         "exporters": exporters,
         "ledger_writer": table(&counters.ledger_writer),

@@ -1,4 +1,5 @@
-//! SNMPv1 and v2c messages on the wire (RFC 1157, 1901, 3416), with rasn-snmp's types.
+//! SNMPv1 and v2c messages on the wire (RFC 1157, 1901, 3416), and the PDUs of all versions, with rasn-snmp's types.
+//! What version 3 puts around its PDUs is in `v3`.
 //!
 //! Decoding is stricter than the types: the version is looked at first, nothing may follow the message, object
 //! identifiers have at most 128 sub-identifiers (RFC 2578, 7.1.3), integers fit in 32 bits. GetBulk has a type of
@@ -18,12 +19,14 @@ use rasn_snmp::{v1, v2c};
 use snmp_parser::asn1_rs::{self, FromBer as _};
 
 use super::tree::Value;
+use super::v3::Secured;
 
-/// The community-based versions.
+/// The versions. PDUs of version 3 are those of version 2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Version {
     V1,
     V2c,
+    V3,
 }
 
 /// Why a datagram is not a request, each with a counter of its own.
@@ -33,7 +36,7 @@ pub(super) enum Refused {
     Malformed,
     /// Neither 0, 1 nor 3: `snmpInBadVersions`.
     Version,
-    /// SNMPv3, well-formed, but no security model is implemented: `snmpUnknownSecurityModels`.
+    /// SNMPv3 with another security model than USM: `snmpUnknownSecurityModels`.
     SecurityModel,
     /// SNMPv3 that asks for privacy without authentication: `snmpInvalidMsgs`.
     InvalidFlags,
@@ -49,7 +52,9 @@ pub(super) enum Operation {
         max_repetitions: i32,
     },
     Set,
-    /// A response, trap, inform or report: nobody here takes them.
+    /// Nobody here takes these, but their sender waits for an answer.
+    Inform,
+    /// A response, trap or report: nobody here takes them.
     Unhandled,
 }
 
@@ -57,21 +62,18 @@ pub(super) enum Operation {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) version: Version,
+    /// Empty in version 3.
     pub(super) community: OctetString,
+    /// How a message of version 3 is answered.
+    pub(super) secured: Option<Secured>,
     pub(super) request_id: i32,
     pub(super) operation: Operation,
     pub(super) bindings: VarBindList,
 }
 
 impl Message {
-    /// Decodes a datagram.
-    pub(super) fn decode(datagram: &[u8]) -> Result<Self, Refused> {
-        let version = match peek_version(datagram)? {
-            0 => Version::V1,
-            1 => Version::V2c,
-            3 => return Err(refuse_v3(datagram)),
-            _ => return Err(Refused::Version),
-        };
+    /// Decodes a datagram of version 1 or 2c.
+    pub(super) fn decode(datagram: &[u8], version: Version) -> Result<Self, Refused> {
         let message = match ber::decode_with_remainder::<v2c::Message<Pdus>>(datagram) {
             Ok((message, [])) => message,
             Ok(_) => return Err(Refused::Malformed),
@@ -86,7 +88,27 @@ impl Message {
         if !bindings.iter().all(within_bounds) {
             return Err(Refused::Malformed);
         }
-        Ok(Self { version, community: message.community, request_id, operation, bindings })
+        Ok(Self { version, community: message.community, secured: None, request_id, operation, bindings })
+    }
+
+    /// The request in a scoped PDU, and its context. Octets may follow where there is padding.
+    pub(super) fn decode_scoped(octets: &[u8], padded: bool) -> Result<(Self, ScopedPdu), Refused> {
+        let (scoped, rest) =
+            ber::decode_with_remainder::<ScopedRequest>(octets).map_err(|_| Refused::Malformed)?;
+        let (request_id, operation, bindings) = scoped.data.split();
+        if !(rest.is_empty() || padded) || !bindings.iter().all(within_bounds) {
+            return Err(Refused::Malformed);
+        }
+        let version = Version::V3;
+        let message = Self {
+            version,
+            community: OctetString::default(),
+            secured: None,
+            request_id,
+            operation,
+            bindings,
+        };
+        Ok((message, ScopedPdu { engine: scoped.engine_id, name: scoped.name }))
     }
 
     /// A Trap-PDU of version 1, whose shape is like no other.
@@ -95,6 +117,7 @@ impl Message {
             Ok((trap, [])) => Ok(Self {
                 version: Version::V1,
                 community: trap.community,
+                secured: None,
                 request_id: 0,
                 operation: Operation::Unhandled,
                 bindings: Vec::new(),
@@ -103,32 +126,74 @@ impl Message {
         }
     }
 
-    /// Encodes the response to this message into `out`, in place of what it held. False where it has no encoding.
+    /// Encodes the response to this message of version 1 or 2c into `out`, in place of what it held. False where it
+    /// has no encoding.
     pub(super) fn encode_response(&self, response: ResponsePdu, out: &mut Vec<u8>) -> bool {
         let message = v2c::Message {
-            version: match self.version {
-                Version::V1 => 0.into(),
-                Version::V2c => 1.into(),
-            },
+            version: i32::from(self.version != Version::V1).into(),
             community: self.community.clone(),
-            data: Response(Pdu {
-                request_id: self.request_id,
-                error_status: response.error_status,
-                error_index: response.error_index,
-                variable_bindings: response.bindings,
-            }),
+            data: self.response_pdu(response),
         };
         ber::encode_buf(&message, out).is_ok()
     }
 
-    /// Octets of a response whose bindings take `bindings` octets.
+    /// The PDU that answers this one.
+    pub(super) fn response_pdu(&self, response: ResponsePdu) -> Response {
+        Response(Pdu {
+            request_id: self.request_id,
+            error_status: response.error_status,
+            error_index: response.error_index,
+            variable_bindings: response.bindings,
+        })
+    }
+
+    /// Whether nobody here takes it.
+    pub(super) fn is_unhandled(&self) -> bool {
+        matches!(self.operation, Operation::Inform | Operation::Unhandled)
+    }
+
+    /// Whether its sender expects an answer (RFC 3411, 2.8).
+    pub(super) fn is_confirmed(&self) -> bool {
+        !matches!(self.operation, Operation::Unhandled)
+    }
+
+    /// Octets of a response, at most.
+    pub(super) fn octets_max(&self) -> usize {
+        self.secured
+            .as_ref()
+            .map_or(RESPONSE_OCTETS_MAX, |secured| secured.octets_max.min(RESPONSE_OCTETS_MAX))
+    }
+
+    /// Octets of a response whose bindings take `bindings` octets. In version 3, that is the most that it may take.
     pub(super) fn response_length(&self, error_status: u32, error_index: u32, bindings: usize) -> usize {
         let integers = integer_length(self.request_id.into())
             + integer_length(error_status.into())
             + integer_length(error_index.into());
         let pdu = element_length(integers + element_length(bindings));
+        if let Some(secured) = &self.secured {
+            return secured.message_length(pdu);
+        }
         element_length(integer_length(1) + element_length(self.community.len()) + pdu)
     }
+}
+
+/// The largest response: what fits an Ethernet frame over IPv4 without fragments. Never more, whatever is asked, so
+/// that a small request cannot draw a large answer.
+pub(super) const RESPONSE_OCTETS_MAX: usize = 1472;
+
+/// The context of a request.
+#[derive(Debug)]
+pub(super) struct ScopedPdu {
+    pub(super) engine: OctetString,
+    pub(super) name: OctetString,
+}
+
+/// As rasn-snmp's, with our PDUs.
+#[derive(AsnType, Clone, Debug, Decode, Encode)]
+struct ScopedRequest {
+    engine_id: OctetString,
+    name: OctetString,
+    data: Pdus,
 }
 
 /// What a response says.
@@ -179,40 +244,28 @@ impl Pdus {
                 };
                 return (bulk.request_id, operation, bulk.variable_bindings);
             }
-            Self::Response(Response(pdu))
-            | Self::InformRequest(InformRequest(pdu))
-            | Self::Trap(Trap(pdu))
-            | Self::Report(Report(pdu)) => (Operation::Unhandled, pdu),
+            Self::InformRequest(InformRequest(pdu)) => (Operation::Inform, pdu),
+            Self::Response(Response(pdu)) | Self::Trap(Trap(pdu)) | Self::Report(Report(pdu)) => {
+                (Operation::Unhandled, pdu)
+            }
         };
         (pdu.request_id, operation, pdu.variable_bindings)
     }
 }
 
 /// The version of a message whose outer SEQUENCE fills the datagram exactly.
-fn peek_version(datagram: &[u8]) -> Result<u32, Refused> {
+pub(super) fn version(datagram: &[u8]) -> Result<Version, Refused> {
     let (rest, message) = asn1_rs::Sequence::from_ber(datagram).map_err(|_| Refused::Malformed)?;
     let (_, version) = asn1_rs::Integer::from_ber(&message.content).map_err(|_| Refused::Malformed)?;
     if !rest.is_empty() {
         return Err(Refused::Malformed);
     }
     // An integer that is too large or negative is a version all the same, and not one of ours.
-    Ok(version.as_u32().unwrap_or(u32::MAX))
-}
-
-/// Which counter a message of version 3 belongs to. RFC 3412, 7.2 has the security model checked before the flags;
-/// as every model is unknown here, flags that contradict each other are looked at first, or they would never count.
-fn refuse_v3(datagram: &[u8]) -> Refused {
-    const AUTHENTICATED: u8 = 1;
-    const PRIVATE: u8 = 2;
-    match snmp_parser::parse_snmp_v3(datagram) {
-        Ok(([], message)) => {
-            if message.header_data.msg_flags & (AUTHENTICATED | PRIVATE) == PRIVATE {
-                Refused::InvalidFlags
-            } else {
-                Refused::SecurityModel
-            }
-        }
-        _ => Refused::Malformed,
+    match version.as_u32() {
+        Ok(0) => Ok(Version::V1),
+        Ok(1) => Ok(Version::V2c),
+        Ok(3) => Ok(Version::V3),
+        _ => Err(Refused::Version),
     }
 }
 
@@ -266,7 +319,7 @@ pub(super) fn binding_length(binding: &VarBind) -> usize {
 }
 
 /// Octets of an element with `content` octets of content: tag, length, content (X.690, 8.1.3).
-fn element_length(content: usize) -> usize {
+pub(super) fn element_length(content: usize) -> usize {
     let length = match content {
         0..=0x7f => 1,
         0x80..=0xff => 2,
@@ -285,7 +338,7 @@ fn oid_length(oid: &[u32]) -> usize {
     element_length(octets(first) + tail.iter().map(|&arc| octets(arc.into())).sum::<usize>())
 }
 
-fn integer_length(value: i64) -> usize {
+pub(super) fn integer_length(value: i64) -> usize {
     let significant = 65 - if value < 0 { value.leading_ones() } else { value.leading_zeros() };
     element_length(significant.div_ceil(8) as usize)
 }
@@ -296,4 +349,4 @@ fn unsigned_octets(value: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

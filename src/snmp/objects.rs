@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::snapshot::{CONTENTION, View};
-use super::tree::{Branch, Rows, counter32, counter64, gauge32, octets, text};
+use super::tree::{Branch, Rows, counter32, counter64, gauge32, gauge64, integer, object_id, octets, text};
 use crate::counters::Exporter;
 use crate::units::UnixMillis;
 
@@ -23,7 +23,11 @@ const EXPORTER_ENTRY: &[u32] = &[1, 3, 1];
 const LINK_ENTRY: &[u32] = &[1, 4, 1];
 const CUSTOMER_ENTRY: &[u32] = &[1, 5, 1];
 const CONTENTION_ENTRY: &[u32] = &[1, 6, 1];
-const AGENT: &[u32] = &[1, 7];
+pub(super) const AGENT: &[u32] = &[1, 7];
+const HISTORY_ENTRY: &[u32] = &[1, 8, 1];
+
+/// `fluxNotifications`.
+pub(super) const NOTIFICATIONS: &[u32] = &[0];
 
 /// Branches of the tree, ascending. Column 1 of every table is its index, which is in the instances' names.
 pub(super) const BRANCHES: &[Branch] = &[
@@ -188,8 +192,8 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(4, "fluxCustomerOutOctets", |view, row| view.customer(row).volume.out_octets),
             counter64(5, "fluxCustomerInPackets", |view, row| view.customer(row).volume.in_packets),
             counter64(6, "fluxCustomerOutPackets", |view, row| view.customer(row).volume.out_packets),
-            counter64(7, "fluxCustomerMonthInOctets", |view, row| view.customer(row).month_in_octets),
-            counter64(8, "fluxCustomerMonthOutOctets", |view, row| view.customer(row).month_out_octets),
+            gauge64(7, "fluxCustomerMonthInOctets", |view, row| view.customer(row).month_in_octets),
+            gauge64(8, "fluxCustomerMonthOutOctets", |view, row| view.customer(row).month_out_octets),
         ],
     },
     Branch {
@@ -225,6 +229,38 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter32(1, "fluxAgentRefusedSources", |view, _| view.statistics.refused_sources),
             counter32(2, "fluxAgentLimited", |view, _| view.statistics.limited),
             counter32(3, "fluxAgentResponses", |view, _| view.statistics.responses),
+            counter32(4, "fluxAgentReports", |view, _| view.statistics.reports),
+            counter32(5, "fluxAgentNotifications", |view, _| view.told.map_or(0, |told| told.sender.sent)),
+            counter32(6, "fluxAgentAcknowledged", |view, _| {
+                view.told.map_or(0, |told| told.sender.acknowledged)
+            }),
+            counter32(7, "fluxAgentNotificationFailures", |view, _| {
+                view.told.map_or(0, |told| told.sender.failed)
+            }),
+            counter32(8, "fluxAgentHeldBack", |view, _| view.told.map_or(0, |told| told.watch.throttled)),
+        ],
+    },
+    Branch {
+        parent: &[ROOT, HISTORY_ENTRY],
+        rows: Rows::History,
+        objects: &[
+            text(2, "fluxHistoryName", |view, row| {
+                view.event(row).map_or("", |event| event.kind.name()).into()
+            }),
+            text(3, "fluxHistorySubject", |view, row| {
+                view.event(row).map_or("", |event| event.subject.as_str()).into()
+            }),
+            octets(4, "fluxHistoryTime", |view, row| {
+                date_and_time(view.event(row).map_or(0, |event| event.at.0))
+            }),
+            object_id(5, "fluxHistoryNotification", |view, row| {
+                let number = view.event(row).map_or(0, |event| event.kind as u32);
+                [ROOT, NOTIFICATIONS, &[number]].concat().into()
+            }),
+            // TruthValue: true(1), false(2).
+            integer(6, "fluxHistoryHeldBack", |view, row| {
+                if view.event(row).is_some_and(|event| event.throttled) { 1 } else { 2 }
+            }),
         ],
     },
 ];

@@ -3,13 +3,10 @@
 use rasn_smi::v2::{ApplicationSyntax, ObjectSyntax};
 use rasn_snmp::v2::{ObjectName, Pdu, VarBind, VarBindList, VarBindValue};
 
-use super::message::{self, Message, Operation, ResponsePdu, Version};
+pub(super) use super::message::ResponsePdu;
+use super::message::{self, Message, Operation, Version};
 use super::snapshot::View;
 use super::tree::{Found, Tree};
-
-/// The largest response: what fits an Ethernet frame over IPv4 without fragments. Never more, whatever is asked, so
-/// that a small request cannot draw a large answer.
-pub(super) const RESPONSE_OCTETS_MAX: usize = 1472;
 
 /// The response to a request; `None` where even the shortest is too long, or the PDU is not for us.
 pub(super) fn respond(tree: &Tree, view: &View<'_>, request: &Message) -> Option<ResponsePdu> {
@@ -20,7 +17,7 @@ pub(super) fn respond(tree: &Tree, view: &View<'_>, request: &Message) -> Option
             Ok(get_bulk(tree, view, request, at_least_zero(non_repeaters), at_least_zero(max_repetitions)))
         }
         Operation::Set => set(request),
-        Operation::Unhandled => return None,
+        Operation::Inform | Operation::Unhandled => return None,
     };
     let response = match outcome {
         Ok(bindings) => ResponsePdu { error_status: 0, error_index: 0, bindings },
@@ -33,11 +30,21 @@ pub(super) fn respond(tree: &Tree, view: &View<'_>, request: &Message) -> Option
     if fits(request, &response) { Some(response) } else { too_big(request) }
 }
 
+/// What a request is told that its sender may not make (RFC 3413, 3.2): the user is known, and its level too low.
+pub(super) fn unauthorized(request: &Message) -> Option<ResponsePdu> {
+    let response = ResponsePdu {
+        error_status: Pdu::ERROR_STATUS_AUTHORIZATION_ERROR,
+        error_index: 0,
+        bindings: request.bindings.clone(),
+    };
+    if fits(request, &response) { Some(response) } else { too_big(request) }
+}
+
 /// Version 1 sends the request's bindings back (RFC 1157, 4.1.2), version 2 none (RFC 3416, 4.2.1).
 fn too_big(request: &Message) -> Option<ResponsePdu> {
     let bindings = match request.version {
         Version::V1 => request.bindings.clone(),
-        Version::V2c => Vec::new(),
+        Version::V2c | Version::V3 => Vec::new(),
     };
     let response = ResponsePdu { error_status: Pdu::ERROR_STATUS_TOO_BIG, error_index: 0, bindings };
     fits(request, &response).then_some(response)
@@ -81,7 +88,7 @@ fn collect(request: &Message, answer: impl Fn(&ObjectName) -> VarBind) -> Result
         }
         octets += message::binding_length(&answer);
         // What will not fit needs no end; but version 1 must still find the name that does not exist.
-        if octets <= RESPONSE_OCTETS_MAX || request.version == Version::V1 {
+        if octets <= request.octets_max() || request.version == Version::V1 {
             bindings.push(answer);
         } else {
             return Err(Failure { status: Pdu::ERROR_STATUS_TOO_BIG, index: 0 });
@@ -93,7 +100,7 @@ fn collect(request: &Message, answer: impl Fn(&ObjectName) -> VarBind) -> Result
 /// Version 1 has neither exceptions nor Counter64: the name does not exist (RFC 3584, 4.2.2.1).
 fn is_carried(version: Version, value: &VarBindValue) -> bool {
     match (version, value) {
-        (Version::V2c, _) => true,
+        (Version::V2c | Version::V3, _) => true,
         (
             Version::V1,
             VarBindValue::Value(ObjectSyntax::ApplicationWide(ApplicationSyntax::BigCounter(_))),
@@ -103,7 +110,7 @@ fn is_carried(version: Version, value: &VarBindValue) -> bool {
 }
 
 fn next(tree: &Tree, view: &View<'_>, version: Version, name: &ObjectName) -> VarBind {
-    match tree.next(view, name, version == Version::V2c) {
+    match tree.next(view, name, version != Version::V1) {
         Some((name, value)) => {
             VarBind { name: ObjectName::new_unchecked(name.into()), value: message::value(value) }
         }
@@ -124,7 +131,7 @@ fn get_bulk(
     let mut bindings: VarBindList = Vec::new();
     let mut push = |bindings: &mut VarBindList, binding: VarBind| {
         octets += message::binding_length(&binding);
-        let fits = overhead(octets) <= RESPONSE_OCTETS_MAX;
+        let fits = overhead(octets) <= request.octets_max();
         if fits {
             bindings.push(binding);
         }
@@ -161,13 +168,13 @@ fn set(request: &Message) -> Result<VarBindList, Failure> {
     match (request.bindings.is_empty(), request.version) {
         (true, _) => Ok(Vec::new()),
         (false, Version::V1) => Err(Failure::at(0, Pdu::ERROR_STATUS_NO_SUCH_NAME)),
-        (false, Version::V2c) => Err(Failure::at(0, Pdu::ERROR_STATUS_NO_ACCESS)),
+        (false, Version::V2c | Version::V3) => Err(Failure::at(0, Pdu::ERROR_STATUS_NO_ACCESS)),
     }
 }
 
 fn fits(request: &Message, response: &ResponsePdu) -> bool {
     let bindings = response.bindings.iter().map(message::binding_length).sum();
-    request.response_length(response.error_status, response.error_index, bindings) <= RESPONSE_OCTETS_MAX
+    request.response_length(response.error_status, response.error_index, bindings) <= request.octets_max()
 }
 
 fn at_least_zero(number: i32) -> usize {

@@ -7,6 +7,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::access::Scope;
+use super::engine::Engine;
+use super::notify::{Event, Sender, Watch};
 use super::tree::Rows;
 use super::{Config, Statistics, system};
 use crate::counters::{Counters, CustomerRow, Exporter, LinkRow, Processor, Table, Volumes};
@@ -88,25 +91,45 @@ fn ledger_id(exporter: &Exporter) -> u32 {
     exporter.ledger_id.load(core::sync::atomic::Ordering::Relaxed)
 }
 
+/// What the agent itself has to show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here<'a> {
+    pub(super) config: &'a Config,
+    pub(super) counters: &'a Counters,
+    pub(super) statistics: &'a Statistics,
+    pub(super) engine: &'a Engine,
+    /// Nobody looks back while looking out for what is new.
+    pub(super) told: Option<Told<'a>>,
+}
+
+/// What was notified.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    pub(super) watch: &'a Watch,
+    pub(super) sender: &'a Sender,
+}
+
 /// Everything the getters of the tree may read.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) now: Now,
-    pub(super) config: &'a Config,
-    pub(super) counters: &'a Counters,
-    pub(super) statistics: &'a Statistics,
+    here: Here<'a>,
+    /// What may be seen.
+    pub(super) scope: &'a Scope,
     lists: &'a Lists,
 }
 
+impl<'a> core::ops::Deref for View<'a> {
+    type Target = Here<'a>;
+
+    fn deref(&self) -> &Here<'a> {
+        &self.here
+    }
+}
+
 impl<'a> View<'a> {
-    pub(super) fn new(
-        now: Now,
-        config: &'a Config,
-        counters: &'a Counters,
-        statistics: &'a Statistics,
-        lists: &'a Lists,
-    ) -> Self {
-        Self { now, config, counters, statistics, lists }
+    pub(super) fn new(now: Now, here: Here<'a>, scope: &'a Scope, lists: &'a Lists) -> Self {
+        Self { now, here, scope, lists }
     }
 
     pub(super) fn processor(&self, row: usize) -> &Processor {
@@ -127,6 +150,26 @@ impl<'a> View<'a> {
 
     pub(super) fn customer(&self, row: usize) -> &CustomerRow {
         &self.lists.volumes.customers[row]
+    }
+
+    /// An event of the history.
+    pub(super) fn event(&self, row: usize) -> Option<&Event> {
+        self.told.and_then(|told| told.watch.history.get(row))
+    }
+
+    fn history(&self) -> usize {
+        self.told.map_or(0, |told| told.watch.history.len())
+    }
+
+    /// TCP connections now, and taken and refused since the start.
+    pub(super) fn connections(&self) -> [u64; 3] {
+        use core::sync::atomic::Ordering::Relaxed;
+        let sum = |of: fn(&Processor) -> u64| self.counters.processors.iter().map(of).sum();
+        [
+            sum(|one| one.connections.current.load(Relaxed)),
+            sum(|one| one.connections_accepted.load(Relaxed)),
+            sum(|one| one.connections_refused.load(Relaxed)),
+        ]
     }
 
     /// The tables behind a row of the contention table, to be added up.
@@ -153,8 +196,9 @@ impl<'a> View<'a> {
     /// How many rows there are.
     pub(super) fn len(&self, rows: Rows) -> usize {
         match rows {
-            Rows::Scalar => 1,
+            Rows::Application | Rows::Scalar => 1,
             Rows::Contention => CONTENTION.len(),
+            Rows::History => self.history(),
             Rows::Customers => self.lists.volumes.customers.len(),
             Rows::Exporters => self.lists.exporters.len(),
             Rows::Links => self.lists.volumes.links.len(),
@@ -164,45 +208,54 @@ impl<'a> View<'a> {
     }
 
     /// The position of the row with this index.
-    pub(super) fn row_at(&self, rows: Rows, index: u32) -> Option<usize> {
+    pub(super) fn row_at(&self, rows: Rows, index: &[u32]) -> Option<usize> {
         let volumes = &self.lists.volumes;
+        let &[index] = index else { return None };
         match rows {
             Rows::Scalar => (index == 0).then_some(0),
-            Rows::Contention | Rows::Processors | Rows::Resources => {
+            Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources => {
                 let row = usize::try_from(index).ok()?.checked_sub(1)?;
                 (row < self.len(rows)).then_some(row)
             }
             Rows::Customers => volumes.customers.binary_search_by_key(&index, |row| row.id).ok(),
             Rows::Exporters => self.lists.exporters.binary_search_by_key(&index, |&(id, _)| id).ok(),
+            Rows::History => self.told?.watch.history.binary_search_by_key(&index, |event| event.number).ok(),
             Rows::Links => volumes.links.binary_search_by_key(&index, |row| row.id).ok(),
         }
     }
 
-    /// The first row, or the first with an index greater than `after`: its position and its index.
-    pub(super) fn row_after(&self, rows: Rows, after: Option<u32>) -> Option<(usize, u32)> {
+    /// The position of the first row, or of the first with an index greater than `after`.
+    pub(super) fn row_after(&self, rows: Rows, after: Option<&[u32]>) -> Option<usize> {
         let volumes = &self.lists.volumes;
+        // Of names with more sub-identifiers, the first one decides: they come after the row that it names.
+        let after = after.and_then(|index| index.first().copied());
         let row = match (rows, after) {
             (_, None) => 0,
             (Rows::Scalar, Some(_)) => return None,
-            (Rows::Contention | Rows::Processors | Rows::Resources, Some(index)) => {
+            (Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources, Some(index)) => {
                 usize::try_from(index).ok()?
             }
             (Rows::Customers, Some(index)) => volumes.customers.partition_point(|row| row.id <= index),
             (Rows::Exporters, Some(index)) => self.lists.exporters.partition_point(|&(id, _)| id <= index),
+            (Rows::History, Some(index)) => {
+                self.told?.watch.history.partition_point(|event| event.number <= index)
+            }
             (Rows::Links, Some(index)) => volumes.links.partition_point(|row| row.id <= index),
         };
-        (row < self.len(rows)).then(|| (row, self.index(rows, row)))
+        (row < self.len(rows)).then_some(row)
     }
 
-    fn index(&self, rows: Rows, row: usize) -> u32 {
-        match rows {
+    /// Appends the index of a row to the name of a column.
+    pub(super) fn push_index(&self, rows: Rows, row: usize, oid: &mut Vec<u32>) {
+        oid.push(match rows {
             Rows::Scalar => 0,
-            Rows::Contention | Rows::Processors | Rows::Resources => {
+            Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources => {
                 u32::try_from(row + 1).expect("these tables have a row for each thread, module or kind")
             }
             Rows::Customers => self.customer(row).id,
             Rows::Exporters => self.lists.exporters[row].0,
+            Rows::History => self.event(row).map_or(0, |event| event.number),
             Rows::Links => self.link(row).id,
-        }
+        });
     }
 }

@@ -1,13 +1,15 @@
 //! The object tree: every object the agent serves, in the order of object identifiers.
 //!
-//! A leaf is a scalar or a column of a table. Rows of every table are numbered by one integer, ascending, so an
-//! instance is found by two binary searches, one over leaves and one over rows, whatever the size of the tables.
+//! A leaf is a scalar or a column of a table. Rows ascend by index, which is one integer for most tables, so an
+//! instance is found by two binary searches, one over leaves and one over rows, whatever the size of the tables. What
+//! the asker's view does not hold is not there.
 //! The type of an object follows from its getter, so that the two cannot disagree.
 //!
 //! What the MIB module says and what stands here are compared, object by object, by a test.
 
 use std::borrow::Cow;
 
+use super::access::Cover;
 use super::snapshot::View;
 
 /// A value with its SMIv2 type (RFC 2578, section 7.1).
@@ -53,6 +55,8 @@ pub(super) enum Kind {
 pub(super) enum Get {
     Counter32(fn(&View<'_>, usize) -> u32),
     Counter64(fn(&View<'_>, usize) -> u64),
+    /// `FluxGauge64`: a Counter64 on the wire, for want of such a type.
+    Gauge64(fn(&View<'_>, usize) -> u64),
     /// Latches at 2^32-1 (RFC 2578, 7.1.7).
     Gauge32(fn(&View<'_>, usize) -> u64),
     Integer(fn(&View<'_>, usize) -> i32),
@@ -67,7 +71,7 @@ impl Get {
     pub(super) const fn kind(self) -> Kind {
         match self {
             Self::Counter32(_) => Kind::Counter32,
-            Self::Counter64(_) => Kind::Counter64,
+            Self::Counter64(_) | Self::Gauge64(_) => Kind::Counter64,
             Self::Gauge32(_) => Kind::Gauge32,
             Self::Integer(_) => Kind::Integer,
             Self::ObjectId(_) => Kind::ObjectId,
@@ -76,10 +80,15 @@ impl Get {
         }
     }
 
+    /// Whether it only goes up.
+    pub(super) const fn is_counter(self) -> bool {
+        matches!(self, Self::Counter32(_) | Self::Counter64(_))
+    }
+
     fn read(self, view: &View<'_>, row: usize) -> Value {
         match self {
             Self::Counter32(get) => Value::Counter32(get(view, row)),
-            Self::Counter64(get) => Value::Counter64(get(view, row)),
+            Self::Counter64(get) | Self::Gauge64(get) => Value::Counter64(get(view, row)),
             Self::Gauge32(get) => Value::Gauge32(u32::try_from(get(view, row)).unwrap_or(u32::MAX)),
             Self::Integer(get) => Value::Integer(get(view, row)),
             Self::ObjectId(get) => Value::ObjectId(get(view, row)),
@@ -95,9 +104,11 @@ impl Get {
 pub(super) enum Rows {
     /// One instance, `.0`.
     Scalar,
+    Application,
     Contention,
     Customers,
     Exporters,
+    History,
     Links,
     Processors,
     Resources,
@@ -124,6 +135,7 @@ macro_rules! constructors {
 constructors! {
     counter32 = Counter32(fn(&View<'_>, usize) -> u32);
     counter64 = Counter64(fn(&View<'_>, usize) -> u64);
+    gauge64 = Gauge64(fn(&View<'_>, usize) -> u64);
     gauge32 = Gauge32(fn(&View<'_>, usize) -> u64);
     integer = Integer(fn(&View<'_>, usize) -> i32);
     object_id = ObjectId(fn(&View<'_>, usize) -> Cow<'static, [u32]>);
@@ -177,7 +189,7 @@ impl Tree {
         Self { leaves }
     }
 
-    #[cfg(test)]
+    /// All objects.
     pub(super) fn leaves(&self) -> &[Leaf] {
         &self.leaves
     }
@@ -189,44 +201,62 @@ impl Tree {
 
     pub(super) fn get(&self, view: &View<'_>, oid: &[u32]) -> Found {
         let after = self.leaves.partition_point(|leaf| leaf.oid.as_slice() <= oid);
-        let Some((leaf, instance)) = self.owner(after, oid) else { return Found::NoSuchObject };
-        let &[index] = instance else { return Found::NoSuchInstance };
-        match view.row_at(leaf.rows, index) {
+        let Some((place, leaf, instance)) = self.owner(after, oid) else { return Found::NoSuchObject };
+        match view.scope.cover(place) {
+            Cover::None => return Found::NoSuchObject,
+            Cover::Part if !view.scope.allows(oid) => return Found::NoSuchInstance,
+            Cover::Part | Cover::Whole => {}
+        }
+        match view.row_at(leaf.rows, instance) {
             Some(row) => Found::Value(leaf.get.read(view, row)),
             None => Found::NoSuchInstance,
         }
     }
 
-    /// The first instance after `oid`. `counter64` is false where the protocol cannot carry that type: such objects
-    /// are passed over (RFC 3584, section 4.2.2.1).
+    /// The first instance after `oid` that is in the view. `counter64` is false where the protocol cannot carry that
+    /// type: such objects are passed over (RFC 3584, section 4.2.2.1).
     pub(super) fn next(&self, view: &View<'_>, oid: &[u32], counter64: bool) -> Option<(Vec<u32>, Value)> {
         let served = |leaf: &Leaf| counter64 || leaf.get.kind() != Kind::Counter64;
         let after = self.leaves.partition_point(|leaf| leaf.oid.as_slice() <= oid);
-        if let Some((leaf, instance)) = self.owner(after, oid)
+        if let Some((place, leaf, instance)) = self.owner(after, oid)
             && served(leaf)
-            && let Some(found) =
-                Self::instance(view, leaf, view.row_after(leaf.rows, instance.first().copied()))
+            && let Some(found) = Self::instance(view, place, leaf, view.row_after(leaf.rows, Some(instance)))
         {
             return Some(found);
         }
-        self.leaves[after..]
-            .iter()
-            .filter(|leaf| served(leaf))
-            .find_map(|leaf| Self::instance(view, leaf, view.row_after(leaf.rows, None)))
+        let rest = self.leaves.iter().enumerate().skip(after).filter(|(_, leaf)| served(leaf));
+        rest.into_iter()
+            .find_map(|(place, leaf)| Self::instance(view, place, leaf, view.row_after(leaf.rows, None)))
     }
 
-    /// The leaf that `oid` lies in, and what follows the leaf's own identifier.
-    fn owner<'a>(&self, after: usize, oid: &'a [u32]) -> Option<(&Leaf, &'a [u32])> {
-        let leaf = &self.leaves[after.checked_sub(1)?];
-        Some((leaf, oid.strip_prefix(leaf.oid.as_slice())?))
+    /// The leaf that `oid` lies in with its position, and what follows the leaf's own identifier.
+    fn owner<'a>(&self, after: usize, oid: &'a [u32]) -> Option<(usize, &Leaf, &'a [u32])> {
+        let place = after.checked_sub(1)?;
+        let leaf = &self.leaves[place];
+        Some((place, leaf, oid.strip_prefix(leaf.oid.as_slice())?))
     }
 
-    fn instance(view: &View<'_>, leaf: &Leaf, row: Option<(usize, u32)>) -> Option<(Vec<u32>, Value)> {
-        let (row, index) = row?;
-        let mut oid = Vec::with_capacity(leaf.oid.len() + 1);
+    /// The first instance that is in the view, from a row on.
+    fn instance(
+        view: &View<'_>,
+        place: usize,
+        leaf: &Leaf,
+        from: Option<usize>,
+    ) -> Option<(Vec<u32>, Value)> {
+        let cover = view.scope.cover(place);
+        if cover == Cover::None {
+            return None;
+        }
+        let mut oid = Vec::with_capacity(leaf.oid.len() + 4);
         oid.extend_from_slice(&leaf.oid);
-        oid.push(index);
-        Some((oid, leaf.get.read(view, row)))
+        for row in from?..view.len(leaf.rows) {
+            oid.truncate(leaf.oid.len());
+            view.push_index(leaf.rows, row, &mut oid);
+            if cover == Cover::Whole || view.scope.allows(&oid) {
+                return Some((oid, leaf.get.read(view, row)));
+            }
+        }
+        None
     }
 }
 

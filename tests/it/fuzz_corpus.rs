@@ -173,9 +173,7 @@ fn the_corpus_reaches_what_it_is_for() {
 
 #[test]
 fn the_corpus_of_files_and_messages_is_sound() {
-    use fluxoscope::{
-        counters::Counters, ids::Position, journal, receive::pcap::Capture, snmp, units::UnixMillis,
-    };
+    use fluxoscope::{ids::Position, journal, receive::pcap::Capture, snmp, units::UnixMillis};
     let folder = fuzz().join("corpus");
     for (name, expected) in [
         ("pcap/two-datagrams", 2),
@@ -199,15 +197,18 @@ fn the_corpus_of_files_and_messages_is_sound() {
     let lengths = [72, 3, 0].map(|_| reader.next().unwrap().unwrap().payload.len());
     assert_eq!((lengths, reader.next().unwrap().is_none()), ([72, 3, 0], true));
 
-    let config = snmp::Config { communities: vec!["see".to_owned()], ..snmp::Config::default() };
-    let mut agent = snmp::Agent::new(config, std::sync::Arc::new(Counters::new(1, 0)));
+    let mut agent = bodies::agent();
     for (name, answered) in [
         ("get", true),
         ("next-v1", true),
         ("bulk", true),
         ("set", true),
         ("other-community", false),
-        ("v3", false),
+        ("v3", true),
+        ("v3-get", true),
+        ("v3-bulk-here", true),
+        ("v3-signed", true),
+        ("v3-secret", true),
     ] {
         let request = fs::read(folder.join("snmp").join(name)).unwrap();
         let now = snmp::Now { wall: UnixMillis(0), uptime: core::time::Duration::from_secs(9) };

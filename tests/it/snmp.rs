@@ -32,7 +32,7 @@ impl Running {
         let socket: UdpSocket = Agent::bind(&config).unwrap();
         let config = Config { listen: socket.local_addr().unwrap(), ..config };
         let counters = Arc::new(counters);
-        let mut agent = Agent::new(config.clone(), Arc::clone(&counters));
+        let mut agent = Agent::new(config.clone(), Arc::clone(&counters)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || agent.run(&socket, &stopped, || UnixMillis(now_ms()))));
@@ -117,6 +117,7 @@ fn net_snmp_reads_it() {
             "End of MIB",
             "1.3.6.1.2.1.1.3.0",
             "1.3.6.1.2.1.11.",
+            "1.3.6.1.6.3.10.2.1.3.0",
             "32473.2055.1.7.",
             "32473.2055.1.3.1.8.",
             ".2.1.25.",

@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use rasn_snmp::v2::{Pdu, VarBind};
 
+use super::super::v3;
 use super::*;
 
 /// GetRequest of sysUpTime.0 and nothing else, request-id -129 (two octets), version 2c, community "public".
-pub(super) const GET: &[u8] = &[
+pub(crate) const GET: &[u8] = &[
     0x30, 0x27, // message
     0x02, 0x01, 0x01, // version: 2c
     0x04, 0x06, b'p', b'u', b'b', b'l', b'i', b'c', //
@@ -25,20 +26,24 @@ const BULK: &[u8] = &[
     0x30, 0x0d, 0x30, 0x0b, 0x06, 0x07, 0x2b, 0x06, 0x01, 0x02, 0x01, 0x01, 0x03, 0x05, 0x00,
 ];
 
+fn decode(datagram: &[u8]) -> Result<Message, Refused> {
+    Message::decode(datagram, version(datagram)?)
+}
+
 fn refused(datagram: &[u8]) -> Refused {
-    Message::decode(datagram).map(|message| format!("{message:?}")).unwrap_err()
+    decode(datagram).map(|message| format!("{message:?}")).unwrap_err()
 }
 
 #[test]
 fn a_request_by_hand() {
-    let message = Message::decode(GET).unwrap();
+    let message = decode(GET).unwrap();
     assert_eq!(message.version, Version::V2c);
     assert_eq!(&message.community[..], b"public");
     assert_eq!(message.request_id, -129);
     assert!(matches!(message.operation, Operation::Get));
     assert_eq!(&message.bindings[0].name[..], [1, 3, 6, 1, 2, 1, 1, 3, 0]);
 
-    let bulk = Message::decode(BULK).unwrap();
+    let bulk = decode(BULK).unwrap();
     assert!(
         matches!(bulk.operation, Operation::GetBulk { non_repeaters: -1, max_repetitions: i32::MIN }),
         "{:?}",
@@ -48,17 +53,17 @@ fn a_request_by_hand() {
 
 #[test]
 fn versions_are_told_apart_before_anything_else() {
-    let version = |version: u8| {
+    let of_version = |version: u8| {
         let mut datagram = GET.to_vec();
         datagram[4] = version;
         datagram
     };
-    assert_eq!(Message::decode(&version(0)).unwrap().version, Version::V1);
+    assert_eq!(decode(&of_version(0)).unwrap().version, Version::V1);
     for other in [2, 4, 0x7f, 0x80, 0xff] {
-        assert_eq!(refused(&version(other)), Refused::Version);
+        assert_eq!(refused(&of_version(other)), Refused::Version);
     }
     // Says 3, but is shaped like 2c.
-    assert_eq!(refused(&version(3)), Refused::Malformed);
+    assert_eq!(v3::parse(&of_version(3)).unwrap_err(), Refused::Malformed);
     // Version 1 has no GetBulk.
     let mut bulk = BULK.to_vec();
     bulk[4] = 0;
@@ -87,12 +92,17 @@ fn version_3_is_recognised() {
         datagram[1] = u8::try_from(datagram.len() - 2).unwrap();
         datagram
     };
-    assert_eq!(refused(&v3(4)), Refused::SecurityModel);
-    assert_eq!(refused(&v3(3)), Refused::SecurityModel);
-    assert_eq!(refused(&v3(2)), Refused::InvalidFlags);
+    let parsed = |datagram: &[u8]| v3::parse(datagram).map(|_| ());
+    assert_eq!((parsed(&v3(4)), version(&v3(4))), (Ok(()), Ok(Version::V3)));
+    assert_eq!(parsed(&v3(3)), Ok(()));
+    assert_eq!(parsed(&v3(2)), Err(Refused::InvalidFlags));
+    // Another security model than USM.
+    let mut other = v3(2);
+    other[21] = 4;
+    assert_eq!(parsed(&other), Err(Refused::SecurityModel));
     let whole = v3(4);
     for end in 0..whole.len() {
-        assert_eq!(refused(&whole[..end]), Refused::Malformed);
+        assert_eq!(parsed(&whole[..end]), Err(Refused::Malformed));
     }
 }
 
@@ -100,7 +110,7 @@ fn version_3_is_recognised() {
 fn traps_and_responses_are_nobodys() {
     let mut response = GET.to_vec();
     response[13] = 0xa2;
-    assert!(matches!(Message::decode(&response).unwrap().operation, Operation::Unhandled));
+    assert!(matches!(decode(&response).unwrap().operation, Operation::Unhandled));
     // RFC 1157, 4.1.6: enterprise, agent-addr, generic, specific, time-stamp, bindings.
     let trap = [
         0x30, 0x24, 0x02, 0x01, 0x00, 0x04, 0x01, b'x', 0xa4, 0x1c, 0x06, 0x06, 0x2b, 0x06, 0x01, 0x04, 0x01,
@@ -111,7 +121,7 @@ fn traps_and_responses_are_nobodys() {
     let length = trap.len();
     trap[1] = u8::try_from(length - 2).unwrap();
     trap[9] = u8::try_from(length - 10).unwrap();
-    assert!(matches!(Message::decode(&trap).unwrap().operation, Operation::Unhandled));
+    assert!(matches!(decode(&trap).unwrap().operation, Operation::Unhandled));
 }
 
 #[test]
@@ -139,10 +149,10 @@ fn bounds_of_rfc_2578_hold() {
         element(0x30, [vec![2, 1, 1, 4, 1, b'x'], element(0xa3, pdu)].concat())
     };
     let null: &[u8] = &[5, 0];
-    assert!(Message::decode(&with_oid(128, null)).is_ok());
+    assert!(decode(&with_oid(128, null)).is_ok());
     assert_eq!(refused(&with_oid(129, null)), Refused::Malformed);
     // INTEGER values: 2^31-1 and 2^31.
-    assert!(Message::decode(&with_oid(9, &[2, 4, 0x7f, 0xff, 0xff, 0xff])).is_ok());
+    assert!(decode(&with_oid(9, &[2, 4, 0x7f, 0xff, 0xff, 0xff])).is_ok());
     assert_eq!(refused(&with_oid(9, &[2, 5, 0, 0x80, 0, 0, 0])), Refused::Malformed);
     // A sub-identifier of 2^32 in the value.
     assert_eq!(refused(&with_oid(9, &[6, 6, 0x2b, 0x90, 0x80, 0x80, 0x80, 0])), Refused::Malformed);
@@ -173,8 +183,9 @@ fn every_single_octet_may_be_wrong() {
 /// keeps an object identifier as it came, so only those that it can print as short arcs are compared. True where
 /// there was something to compare.
 fn compare(datagram: &[u8]) -> bool {
-    let Ok(message) = Message::decode(datagram) else { return false };
+    let Ok(message) = decode(datagram) else { return false };
     let other = match message.version {
+        Version::V3 => return false,
         Version::V1 => snmp_parser::parse_snmp_v1(datagram),
         Version::V2c => snmp_parser::parse_snmp_v2c(datagram),
     };
@@ -240,6 +251,7 @@ proptest! {
     ) {
         let request = Message {
             version: Version::V2c,
+            secured: None,
             community: community.into(),
             request_id,
             operation: Operation::Get,
@@ -274,7 +286,7 @@ proptest! {
             broken[at] = octet;
         }
         compare(&broken);
-        let _ = Message::decode(&noise);
+        let _ = decode(&noise);
         let cut = noise.len().min(base.len());
         compare(&[&base[..cut], &noise].concat());
     }

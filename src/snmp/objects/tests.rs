@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::snapshot::{Lists, Now};
+use super::super::access::{Scope, ViewRules};
+use super::super::engine::Engine;
+use super::super::snapshot::{Here, Lists, Now};
 use super::super::tree::Kind;
 use super::super::{Config, MIB, Statistics, tree};
 use super::*;
@@ -115,6 +117,8 @@ fn the_module_and_the_tree_hold_the_same_objects() {
             "Counter64" | "FluxGauge64" => Kind::Counter64,
             "Gauge32" => Kind::Gauge32,
             "FluxText" | "DateAndTime" => Kind::Octets,
+            "OBJECT IDENTIFIER" => Kind::ObjectId,
+            "TruthValue" => Kind::Integer,
             other => panic!("{name} has the unexpected syntax {other}"),
         };
         assert_eq!(leaf.get.kind(), kind, "{name}");
@@ -146,9 +150,11 @@ fn read(counters: &Counters, wall: i64, name: &str, index: u32) -> tree::Found {
     let mut lists = Lists::default();
     lists.refresh(counters, core::time::Duration::ZERO);
     let now = Now { wall: UnixMillis(wall), uptime: core::time::Duration::ZERO };
-    let (config, statistics) = (Config::default(), Statistics::default());
-    let view = View::new(now, &config, counters, &statistics, &lists);
-    let tree = tree();
+    let (config, statistics, tree) = (Config::default(), Statistics::default(), tree());
+    let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
+    let scope = Scope::new(ViewRules::standard(), &tree);
+    let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
+    let view = View::new(now, here, &scope, &lists);
     let mut oid = tree.named(name).unwrap().oid.clone();
     oid.push(index);
     tree.get(&view, &oid)

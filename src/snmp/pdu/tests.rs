@@ -7,7 +7,7 @@ use super::super::{objects, tree};
 use super::*;
 
 const UPTIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
-const LAST: &[u32] = &[1, 3, 6, 1, 6, 3, 11, 2, 1, 3, 0];
+const LAST: &[u32] = &[1, 3, 6, 1, 6, 3, 15, 1, 1, 6, 0];
 
 fn instance(name: &str, index: u32) -> Vec<u32> {
     [tree().named(name).unwrap().oid.clone(), vec![index]].concat()
@@ -104,7 +104,7 @@ fn get_bulk_repeats_and_stops() {
     // As much as fits: the next binding would not have.
     let pdu = asker.ask(Ask::Bulk(0, 2_147_483_647), &[&[1, 3]]);
     assert!(pdu.variable_bindings.len() > 20);
-    assert!(asker.out.len() > RESPONSE_OCTETS_MAX - 100, "{}", asker.out.len());
+    assert!(asker.out.len() > message::RESPONSE_OCTETS_MAX - 100, "{}", asker.out.len());
 }
 
 #[test]

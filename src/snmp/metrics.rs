@@ -1,0 +1,269 @@
+//! `/metrics` for Prometheus: FLUXOSCOPE-MIB's counters and gauges as text, over HTTP on an address of its own.
+//!
+//! What is exposed is the object tree itself: `fluxExporterLost` of exporter `ce1` is
+//! `fluxoscope_exporter_lost_total{exporter="ce1",index="7"}`. So nothing is there twice in the program, and what the
+//! agent shows is what Prometheus sees; but for the agent's own counters, which its thread keeps to itself.
+//!
+//! The server answers one connection at a time, reads no more of it than a request's head, and gives nobody more than
+//! two seconds for that. It knows no authentication: it belongs on loopback, or behind something that does.
+
+use core::fmt::Write as _;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::time::Duration;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::debug;
+
+use super::access::{Scope, ViewRules};
+use super::engine::Engine;
+use super::snapshot::{Here, Lists, View};
+use super::tree::{Found, Kind, Leaf, Rows, Tree, Value};
+use super::{Config, Now, Statistics, objects};
+use crate::counters::Counters;
+use crate::units::UnixMillis;
+
+/// Longest head of a request.
+const HEAD_OCTETS_MAX: usize = 8192;
+/// A client has so long to send its request, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Serves the counters as text.
+#[derive(Debug)]
+pub struct Exposition {
+    counters: Arc<Counters>,
+    tree: Tree,
+    config: Config,
+    engine: Engine,
+    scope: Scope,
+    lists: Lists,
+    started: Instant,
+}
+
+impl Exposition {
+    /// An exposition of `counters`.
+    #[must_use]
+    pub fn new(counters: Arc<Counters>) -> Self {
+        let (config, tree) = (Config::default(), super::tree());
+        let scope = Scope::new(ViewRules::standard(), &tree);
+        let (engine, lists) = (Engine::new(Vec::new(), 0), Lists::default());
+        Self { counters, tree, config, engine, scope, lists, started: Instant::now() }
+    }
+
+    /// Answers until `stop` is true; looks at it at least five times a second. `clock` tells the time of day.
+    ///
+    /// # Errors
+    /// Where the listener fails for good.
+    pub fn run(
+        &mut self,
+        listener: &TcpListener,
+        stop: &AtomicBool,
+        clock: impl Fn() -> UnixMillis,
+    ) -> io::Result<()> {
+        // On Linux, accepting ends with it, too.
+        socket2::SockRef::from(listener).set_read_timeout(Some(Duration::from_millis(200)))?;
+        while !stop.load(Relaxed) {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    if let Err(error) = self.serve(&stream, &clock) {
+                        debug!(%peer, %error, "A request for metrics was not answered.");
+                    }
+                }
+                Err(error) if is_passing(error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, mut stream: &TcpStream, clock: &impl Fn() -> UnixMillis) -> io::Result<()> {
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let head = read_head(stream)?;
+        let mut words = head.split(|&octet| octet == b' ');
+        let (method, target) = (words.next(), words.next());
+        let (status, kind, body) = match (method, target) {
+            (Some(b"GET"), Some(b"/metrics")) => {
+                let now = Now { wall: clock(), uptime: self.started.elapsed() };
+                ("200 OK", "text/plain; version=0.0.4; charset=utf-8", self.render(now))
+            }
+            (Some(b"GET"), Some(_)) => ("404 Not Found", "text/plain", "See /metrics.\n".to_owned()),
+            _ => ("405 Method Not Allowed", "text/plain", "Only GET.\n".to_owned()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn render(&mut self, now: Now) -> String {
+        self.lists.refresh(&self.counters, now.uptime);
+        let here = Here {
+            config: &self.config,
+            counters: &self.counters,
+            statistics: &Statistics::default(),
+            engine: &self.engine,
+            told: None,
+        };
+        let view = View::new(now, here, &self.scope, &self.lists);
+        let mut out = String::new();
+        for leaf in self.tree.leaves().iter().filter(|leaf| is_exposed(leaf)) {
+            self.family(&view, leaf, &mut out);
+        }
+        out
+    }
+
+    /// One metric with all its rows.
+    fn family(&self, view: &View<'_>, leaf: &Leaf, out: &mut String) {
+        let is_counter = leaf.get.is_counter();
+        let name = format!("{}{}", snake(leaf.name), if is_counter { "_total" } else { "" });
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "# HELP {name} {} of FLUXOSCOPE-MIB", leaf.name);
+        let _ = writeln!(out, "# TYPE {name} {}", if is_counter { "counter" } else { "gauge" });
+        for row in 0..view.len(leaf.rows) {
+            let mut oid = leaf.oid.clone();
+            view.push_index(leaf.rows, row, &mut oid);
+            let value = match self.tree.get(view, &oid) {
+                Found::Value(Value::Counter32(value) | Value::Gauge32(value)) => value.into(),
+                Found::Value(Value::Counter64(value)) => value,
+                _ => continue,
+            };
+            let _ = match label(leaf.rows) {
+                None => writeln!(out, "{name} {value}"),
+                Some(label) => {
+                    let index = oid.last().copied().unwrap_or_default();
+                    let row_name = escaped(&self.row_name(view, leaf, index));
+                    writeln!(out, "{name}{{{label}=\"{row_name}\",index=\"{index}\"}} {value}")
+                }
+            };
+        }
+    }
+
+    /// Column 2 of every table is the row's name.
+    fn row_name(&self, view: &View<'_>, leaf: &Leaf, index: u32) -> String {
+        let mut oid = leaf.oid.clone();
+        oid.pop();
+        oid.extend([2, index]);
+        match self.tree.get(view, &oid) {
+            Found::Value(Value::Octets(name)) => String::from_utf8_lossy(&name).into_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Numbers of FLUXOSCOPE-MIB, without the agent's own.
+fn is_exposed(leaf: &Leaf) -> bool {
+    let is_number = matches!(leaf.get.kind(), Kind::Counter32 | Kind::Counter64 | Kind::Gauge32);
+    let is_agents = leaf.oid.starts_with(&[objects::ROOT, objects::AGENT].concat());
+    leaf.oid.starts_with(objects::ROOT) && is_number && !is_agents
+}
+
+/// What rows of a table are.
+fn label(rows: Rows) -> Option<&'static str> {
+    match rows {
+        Rows::Contention => Some("table"),
+        Rows::Customers => Some("customer"),
+        Rows::Exporters => Some("exporter"),
+        Rows::Links => Some("link"),
+        Rows::Processors => Some("processor"),
+        _ => None,
+    }
+}
+
+/// `fluxExporterLost` is `fluxoscope_exporter_lost`.
+fn snake(name: &str) -> String {
+    let mut out = String::from("fluxoscope");
+    for c in name.trim_start_matches("flux").chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// The first line of a request, when all of its head has come.
+fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let begun = Instant::now();
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        if left.is_zero() || head.len() > HEAD_OCTETS_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            octets => head.extend_from_slice(&part[..octets]),
+        }
+    }
+    let end = head.iter().position(|&octet| octet == b'\r').unwrap_or(head.len());
+    head.truncate(end);
+    Ok(head)
+}
+
+/// True for what a later call may not meet again.
+fn is_passing(error: ErrorKind) -> bool {
+    matches!(
+        error,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::{CustomerRow, Exporter, Volume, Volumes};
+
+    #[test]
+    fn counters_become_metrics() {
+        let counters = Counters::new(2, 1_000);
+        counters.processors[1].records.store(12, Relaxed);
+        let exporter = Exporter::new("a \"b\"\\".into(), [192, 0, 2, 1].into());
+        exporter.ledger_id.store(7, Relaxed);
+        exporter.lost_told.store(5, Relaxed);
+        counters.exporters.write().unwrap().push(Arc::new(exporter));
+        let volume = Volume { in_octets: u64::MAX, ..Volume::default() };
+        let customer =
+            CustomerRow { id: 16, name: "campus".into(), volume, month_in_octets: 3, month_out_octets: 4 };
+        counters.volumes.store(Arc::new(Volumes { links: Vec::new(), customers: vec![customer] }));
+        let now = Now { wall: UnixMillis(4_000), uptime: Duration::ZERO };
+        let text = Exposition::new(Arc::new(counters)).render(now);
+        for line in [
+            "# TYPE fluxoscope_processor_records_total counter",
+            "fluxoscope_processor_records_total{processor=\"processor 1\",index=\"2\"} 12",
+            "fluxoscope_exporter_lost_total{exporter=\"a \\\"b\\\"\\\\\",index=\"7\"} 5",
+            "fluxoscope_customer_in_octets_total{customer=\"campus\",index=\"16\"} 18446744073709551615",
+            "# TYPE fluxoscope_customer_month_in_octets gauge",
+            "fluxoscope_customer_month_in_octets{customer=\"campus\",index=\"16\"} 3",
+            "fluxoscope_exporter_silent_seconds{exporter=\"a \\\"b\\\"\\\\\",index=\"7\"} 3",
+            "fluxoscope_processors 2",
+            "fluxoscope_total_records_total 12",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("agent"));
+        // Each name once, and of the characters that Prometheus takes.
+        let mut names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert!(names.iter().all(|name| {
+            name.split(' ')
+                .next()
+                .unwrap()
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+        }));
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -1,0 +1,236 @@
+//! Traps and informs on their way: encoded once a target, informs sent again until somebody says that they arrived.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io;
+use std::net::UdpSocket;
+
+use rasn::ber;
+use rasn_smi::v1::TimeTicks;
+use rasn_smi::v2::{ApplicationSyntax, ObjectSyntax, SimpleSyntax};
+use rasn_snmp::v2::{
+    InformRequest, ObjectName, Pdu, Pdus, Response, Trap, VarBind, VarBindList, VarBindValue,
+};
+use rasn_snmp::v2c;
+use tracing::{debug, warn};
+
+use super::super::access::Access;
+use super::super::engine::Engine;
+use super::super::v3::Outgoing;
+use super::PENDING_MAX;
+
+/// How long an acknowledgement may take, and how often an inform is sent in all.
+const PATIENCE: Duration = Duration::from_secs(2);
+const TRIES: u32 = 3;
+
+const SYS_UP_TIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
+const SNMP_TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
+
+/// How a target is spoken to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// SNMPv2c.
+    V2c {
+        /// The community.
+        community: String,
+        /// Whether the target is to acknowledge.
+        inform: bool,
+    },
+    /// SNMPv3 traps, by a user of this agent, with the best security that its keys give.
+    V3 {
+        /// The user.
+        user: String,
+    },
+}
+
+/// `[[snmp.notify]]`: who is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+}
+
+/// An inform that nobody has acknowledged.
+#[derive(Debug)]
+struct Pending {
+    request_id: i32,
+    message: Vec<u8>,
+    tries: u32,
+    again_at: Duration,
+}
+
+/// Sends notifications to all targets.
+#[derive(Debug)]
+pub(in super::super) struct Sender {
+    targets: Vec<(Target, VecDeque<Pending>)>,
+    /// For IPv4 and IPv6, where there are such targets.
+    sockets: [Option<UdpSocket>; 2],
+    last_id: i32,
+    pub(in super::super) sent: u32,
+    pub(in super::super) acknowledged: u32,
+    /// Informs given up, and messages that no room was for or that could not be encoded.
+    pub(in super::super) failed: u32,
+}
+
+/// What a message needs to know of the agent.
+pub(in super::super) struct Origin<'a> {
+    pub(in super::super) engine: &'a mut Engine,
+    pub(in super::super) access: &'a Access,
+    pub(in super::super) uptime: Duration,
+}
+
+impl Sender {
+    /// A sender to these targets. A socket that the system refuses leaves its targets without messages.
+    pub(in super::super) fn new(targets: &[Target]) -> Self {
+        let socket = |v6: bool, any: &str| {
+            let is_wanted = targets.iter().any(|target| target.address.is_ipv6() == v6);
+            is_wanted.then(|| bind(any)).and_then(|socket| {
+                socket.map_err(|error| warn!(%error, "There is no socket for SNMP notifications.")).ok()
+            })
+        };
+        Self {
+            sockets: [socket(false, "0.0.0.0:0"), socket(true, "[::]:0")],
+            targets: targets.iter().map(|target| (target.clone(), VecDeque::new())).collect(),
+            last_id: 0,
+            sent: 0,
+            acknowledged: 0,
+            failed: 0,
+        }
+    }
+
+    /// Sends a notification to everybody.
+    pub(in super::super) fn send(&mut self, mut origin: Origin<'_>, name: Vec<u32>, objects: VarBindList) {
+        let ticks = u32::try_from(origin.uptime.as_millis() / 10 % (1 << 32)).expect("less than 2^32");
+        let mut variable_bindings = vec![
+            bound(SYS_UP_TIME.to_vec(), ApplicationSyntax::Ticks(TimeTicks(ticks)).into()),
+            bound(
+                SNMP_TRAP_OID.to_vec(),
+                SimpleSyntax::ObjectId(ObjectName::new_unchecked(name.into())).into(),
+            ),
+        ];
+        variable_bindings.extend(objects);
+        for at in 0..self.targets.len() {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            let request_id = self.last_id;
+            let pdu = Pdu {
+                request_id,
+                error_status: 0,
+                error_index: 0,
+                variable_bindings: variable_bindings.clone(),
+            };
+            let (target, pending) = &mut self.targets[at];
+            let Some(message) = encode(target, pdu, request_id, &mut origin) else {
+                super::super::count(&mut self.failed);
+                debug!(target = %target.address, "A notification has no encoding, or its user is unknown.");
+                continue;
+            };
+            transmit(&self.sockets, target.address, &message);
+            super::super::count(&mut self.sent);
+            if matches!(target.protocol, Protocol::V2c { inform: true, .. }) {
+                if pending.len() == PENDING_MAX {
+                    pending.pop_front();
+                    super::super::count(&mut self.failed);
+                }
+                let again_at = origin.uptime + PATIENCE;
+                pending.push_back(Pending { request_id, message, tries: 1, again_at });
+            }
+        }
+    }
+
+    /// Takes acknowledgements, and sends again what waits too long for one.
+    pub(in super::super) fn attend(&mut self, uptime: Duration) {
+        if self.targets.iter().all(|(_, pending)| pending.is_empty()) {
+            return;
+        }
+        let mut datagram = [0; 2048];
+        for at in 0..self.sockets.len() {
+            // No more than can wait for it: whoever sends more is heard the next time.
+            for _ in 0..PENDING_MAX {
+                let Some(Ok((length, source))) =
+                    self.sockets[at].as_ref().map(|socket| socket.recv_from(&mut datagram))
+                else {
+                    break;
+                };
+                self.acknowledge(source, &datagram[..length]);
+            }
+        }
+        for (target, pending) in &mut self.targets {
+            for one in pending.iter_mut().filter(|one| one.again_at <= uptime) {
+                one.tries += 1;
+                one.again_at = uptime + PATIENCE;
+                if one.tries <= TRIES {
+                    transmit(&self.sockets, target.address, &one.message);
+                }
+            }
+            let before = pending.len();
+            pending.retain(|one| one.tries <= TRIES);
+            for _ in pending.len()..before {
+                super::super::count(&mut self.failed);
+                debug!(target = %target.address, "Nobody has acknowledged a notification.");
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, source: SocketAddr, datagram: &[u8]) {
+        let Ok(message) = ber::decode::<v2c::Message<Response>>(datagram) else { return };
+        let asked = |target: &Target| {
+            target.address == source
+                && matches!(&target.protocol, Protocol::V2c { community, .. } if community.as_bytes() == &message.community[..])
+        };
+        for (_, pending) in self.targets.iter_mut().filter(|(target, _)| asked(target)) {
+            if let Some(at) = pending.iter().position(|one| one.request_id == message.data.0.request_id) {
+                pending.remove(at);
+                super::super::count(&mut self.acknowledged);
+            }
+        }
+    }
+}
+
+pub(in super::super) fn bound(name: Vec<u32>, value: ObjectSyntax) -> VarBind {
+    VarBind { name: ObjectName::new_unchecked(name.into()), value: VarBindValue::Value(value) }
+}
+
+fn bind(address: &str) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// What does not go out counts as lost on the way: an inform is sent again.
+fn transmit(sockets: &[Option<UdpSocket>; 2], address: SocketAddr, message: &[u8]) {
+    let socket = &sockets[usize::from(address.is_ipv6())];
+    if let Some(Err(error)) = socket.as_ref().map(|socket| socket.send_to(message, address)) {
+        debug!(target = %address, %error, "A notification was not sent.");
+    }
+}
+
+fn encode(target: &Target, pdu: Pdu, message_id: i32, origin: &mut Origin<'_>) -> Option<Vec<u8>> {
+    match &target.protocol {
+        Protocol::V2c { community, inform } => {
+            let community = community.clone().into_bytes().into();
+            let version = 1.into();
+            if *inform {
+                return ber::encode(&v2c::Message { version, community, data: InformRequest(pdu) }).ok();
+            }
+            ber::encode(&v2c::Message { version, community, data: Trap(pdu) }).ok()
+        }
+        Protocol::V3 { user } => {
+            let user = origin.access.user(user.as_bytes())?;
+            let outgoing = Outgoing {
+                message_id: message_id.unsigned_abs(),
+                level: user.best(),
+                is_reportable: false,
+                salt: origin.engine.next_salt(),
+                engine: origin.engine.id(),
+                clock: origin.engine.clock(origin.uptime),
+                user_name: user.name.as_bytes(),
+                user: Some(user),
+            };
+            let mut out = Vec::new();
+            outgoing.encode(origin.engine.id(), Pdus::Trap(Trap(pdu)), &mut out).then_some(out)
+        }
+    }
+}

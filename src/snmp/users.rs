@@ -1,0 +1,273 @@
+//! The keys of SNMPv3 users at rest: `snmp/users` in the state directory, one line a user.
+//!
+//! Keys are localised to the engine (RFC 3414, 2.6), so the file serves nobody at another agent, and passphrases are
+//! nowhere. Only its owner may read it; a file that others may read is refused, since they may have.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::engine::{self, from_hex, to_hex};
+use super::usm::{self, Authentication, Key, Privacy};
+
+/// Longest user name in octets (RFC 3414, usmUserName).
+const NAME_OCTETS_MAX: usize = 32;
+/// Shortest passphrase in octets (RFC 3414, 11.2).
+const PASSPHRASE_OCTETS_MIN: usize = 8;
+
+/// A user's protocols and keys.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    pub(super) name: String,
+    pub(super) authentication: (Authentication, Key),
+    pub(super) privacy: Option<(Privacy, Key)>,
+}
+
+/// A user, as shown to people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// How its messages are authenticated.
+    pub authentication: Authentication,
+    /// How its messages are encrypted; `None`: not at all.
+    pub privacy: Option<Privacy>,
+}
+
+/// The users of a state directory, for the commands that change them.
+#[derive(Debug)]
+pub struct Users {
+    path: PathBuf,
+    engine: Vec<u8>,
+    all: Vec<Credentials>,
+}
+
+impl Users {
+    /// Reads them; where there is no engine yet, the state directory gets one.
+    ///
+    /// # Errors
+    /// Where a file cannot be used, is damaged, may be read by others, or has keys of another engine.
+    pub fn open(state_dir: &Path) -> io::Result<Self> {
+        let engine = engine::identifier(state_dir)?;
+        Self::of_engine(state_dir, engine)
+    }
+
+    pub(super) fn of_engine(state_dir: &Path, engine: Vec<u8>) -> io::Result<Self> {
+        let path = engine::directory(state_dir)?.join("users");
+        let all = match fs::read_to_string(&path) {
+            Ok(text) => {
+                check_mode(&path)?;
+                parse(&text, &engine).map_err(|problem| invalid(format!("{}: {problem}", path.display())))?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, engine, all })
+    }
+
+    pub(super) fn all(&self) -> &[Credentials] {
+        &self.all
+    }
+
+    /// What there is, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<Listed> {
+        let listed = |one: &Credentials| Listed {
+            name: one.name.clone(),
+            authentication: one.authentication.0,
+            privacy: one.privacy.as_ref().map(|privacy| privacy.0),
+        };
+        self.all.iter().map(listed).collect()
+    }
+
+    /// Adds a user, or gives one new keys, and writes the file. True where there was one of that name.
+    ///
+    /// # Errors
+    /// Where name or passphrases will not do, or the file cannot be written.
+    pub fn add(
+        &mut self,
+        name: &str,
+        authentication: (Authentication, &[u8]),
+        privacy: Option<(Privacy, &[u8])>,
+    ) -> io::Result<bool> {
+        check_name(name).map_err(invalid)?;
+        let passphrases = [Some(authentication.1), privacy.map(|privacy| privacy.1)];
+        if passphrases.into_iter().flatten().any(|passphrase| passphrase.len() < PASSPHRASE_OCTETS_MIN) {
+            return Err(invalid(format!("a passphrase has at least {PASSPHRASE_OCTETS_MIN} octets")));
+        }
+        let (protocol, passphrase) = authentication;
+        let user = Credentials {
+            name: name.to_owned(),
+            authentication: (protocol, usm::authentication_key(protocol, passphrase, &self.engine)),
+            privacy: privacy.map(|(privacy, passphrase)| {
+                (privacy, usm::privacy_key(protocol, privacy, passphrase, &self.engine))
+            }),
+        };
+        let was = self.remove_from_memory(name);
+        self.all.push(user);
+        self.all.sort_by(|a, b| a.name.cmp(&b.name));
+        self.write()?;
+        Ok(was)
+    }
+
+    /// Removes a user and writes the file. False where there is none of that name.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn remove(&mut self, name: &str) -> io::Result<bool> {
+        let was = self.remove_from_memory(name);
+        if was {
+            self.write()?;
+        }
+        Ok(was)
+    }
+
+    fn remove_from_memory(&mut self, name: &str) -> bool {
+        let before = self.all.len();
+        self.all.retain(|user| user.name != name);
+        self.all.len() < before
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut text = format!("engine {}\n", to_hex(&self.engine));
+        for user in &self.all {
+            let (protocol, key) = &user.authentication;
+            text.push_str(&format!("user {} {} {}", user.name, protocol.name(), to_hex(key.octets())));
+            if let Some((protocol, key)) = &user.privacy {
+                text.push_str(&format!(" {} {}", protocol.name(), to_hex(key.octets())));
+            }
+            text.push('\n');
+        }
+        let text = zeroize::Zeroizing::new(text);
+        engine::replace(&self.path, &text)
+    }
+}
+
+/// Whether `name` may be that of a user: a word of at most 32 octets.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > NAME_OCTETS_MAX {
+        return Err(format!("the name of an SNMP user has 1 to {NAME_OCTETS_MAX} octets"));
+    }
+    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("the name of an SNMP user holds neither blanks nor control characters".to_owned());
+    }
+    Ok(())
+}
+
+fn invalid(problem: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem)
+}
+
+fn check_mode(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        let problem =
+            format!("{}: others may read the keys; take them for lost, or chmod 600", path.display());
+        return Err(io::Error::new(ErrorKind::PermissionDenied, problem));
+    }
+    Ok(())
+}
+
+/// The users of a file's text. Problems name lines, never keys.
+fn parse(text: &str, engine: &[u8]) -> Result<Vec<Credentials>, String> {
+    let mut lines = text.lines();
+    match lines.next().and_then(|line| line.strip_prefix("engine ")) {
+        Some(id) if from_hex(id).is_some_and(|id| id == engine) => {}
+        Some(id) => {
+            return Err(format!(
+                "these keys belong to engine {id}, this one is {}; remove the file and add the users again",
+                to_hex(engine)
+            ));
+        }
+        None => return Err("line 1: damaged".to_owned()),
+    }
+    let mut all = Vec::new();
+    for (number, line) in lines.enumerate() {
+        all.push(user(line).ok_or_else(|| format!("line {}: damaged", number + 2))?);
+    }
+    Ok(all)
+}
+
+fn user(line: &str) -> Option<Credentials> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let (&["user", name, authentication, hex], rest) = words.split_at_checked(4)? else { return None };
+    check_name(name).ok()?;
+    let key = |hex: &str, octets: usize| from_hex(hex).filter(|key| key.len() == octets).map(Key::new);
+    let protocol = Authentication::named(authentication)?;
+    let authentication = (protocol, key(hex, protocol.key_octets())?);
+    let privacy = match rest {
+        [] => None,
+        [privacy, hex] => {
+            let protocol = Privacy::named(privacy)?;
+            Some((protocol, key(hex, protocol.key_octets())?))
+        }
+        _ => return None,
+    };
+    Some(Credentials { name: name.to_owned(), authentication, privacy })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn users_are_kept_localised_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut users = Users::open(directory.path()).unwrap();
+        assert_eq!(users.list(), []);
+        let sha = |passphrase: &'static str| (Authentication::Sha256, passphrase.as_bytes());
+        assert!(!users.add("flux", sha("open sesame"), Some((Privacy::Aes128, b"close sesame"))).unwrap());
+        assert!(!users.add("auditor", sha("maplesyrup"), None).unwrap());
+        let path = directory.path().join("snmp/users");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("sesame") && text.contains("user flux SHA-256 "), "{text}");
+
+        let mut again = Users::open(directory.path()).unwrap();
+        assert_eq!(again.list(), users.list());
+        let privacy: Vec<_> = again.list().iter().map(|user| user.privacy).collect();
+        assert_eq!(privacy, [None, Some(Privacy::Aes128)]);
+        assert_eq!(again.all()[0].authentication.1.octets(), users.all()[0].authentication.1.octets());
+        // New keys take the place of the old ones.
+        assert!(again.add("flux", sha("other words"), None).unwrap());
+        assert_eq!(Users::open(directory.path()).unwrap().list().len(), 2);
+        assert!(again.remove("flux").unwrap() && !again.remove("flux").unwrap());
+        assert_eq!(Users::open(directory.path()).unwrap().list().len(), 1);
+    }
+
+    #[test]
+    fn what_will_not_do_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut users = Users::open(directory.path()).unwrap();
+        for name in ["", "a b", "a\n", &"x".repeat(33)] {
+            assert!(users.add(name, (Authentication::Sha256, b"long enough"), None).is_err(), "{name:?}");
+        }
+        assert!(users.add("x", (Authentication::Sha256, b"7 short"), None).is_err());
+        let privacy: Option<(Privacy, &[u8])> = Some((Privacy::Aes128, b"short"));
+        assert!(users.add("x", (Authentication::Sha256, b"long enough"), privacy).is_err());
+        users.add("x", (Authentication::Sha256, b"long enough"), None).unwrap();
+
+        let path = directory.path().join("snmp/users");
+        let good = fs::read_to_string(&path).unwrap();
+        let kind = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Users::open(directory.path()).map(|users| users.list()).unwrap_err().to_string()
+        };
+        // One octet less, another protocol, a word more, an unknown one.
+        for (from, to) in
+            [("SHA-256 ", "SHA-256 0"), ("SHA-256", "SHA-512"), ("user x", "user x y"), ("SHA-256", "SHA-3")]
+        {
+            assert!(kind(&good.replace(from, to)).ends_with("line 2: damaged"));
+        }
+        let others = kind(&good.replace("engine 8", "engine 9"));
+        assert!(others.contains("these keys belong to engine 9"), "{others}");
+        fs::write(&path, &good).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(Users::open(directory.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+}
