@@ -486,3 +486,5 @@ fn contradictions_are_errors() {
         ],
     );
 }
+
+mod model;
