@@ -16,6 +16,7 @@ pub mod issue;
 pub mod late;
 pub mod output;
 pub mod period;
+pub mod reconcile;
 pub mod replay;
 pub mod run;
 pub mod seams;
@@ -68,6 +69,8 @@ enum Verb {
     Replay(replay::ReplayArgs),
     /// Volume by customer, link, time and more
     Usage(usage::UsageArgs),
+    /// Compare flows with the interface counters of links; exit 3 where they contradict each other
+    Reconcile(reconcile::ReconcileArgs),
     /// Customers: list them, find one by address, import from CSV
     #[command(subcommand)]
     Customer(customer::CustomerVerb),
@@ -180,7 +183,8 @@ pub fn main() -> ExitCode {
 fn start_log(is_daemon: bool) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("FLUXOSCOPE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info" } else { "warn" }));
+        // The library that asks routers tells each failed attempt as an error; what follows from it is told here.
+        .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info,async_snmp=off" } else { "warn" }));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let log = log.with_ansi(color_on_stderr());
     log.with_target(false).init();
@@ -200,6 +204,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             args.check()?;
             usage::run(args, &mut cli.ledger()?, out)
         }
+        Verb::Reconcile(args) => reconcile::run(args, cli, out),
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),

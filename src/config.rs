@@ -10,6 +10,7 @@
 
 mod csv;
 mod network;
+mod polling;
 mod reader;
 pub mod sections;
 mod value;
@@ -25,7 +26,7 @@ use crate::classify::rules::Network;
 use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
 use crate::exporter::Exporter;
-use crate::{journal, meter, sampling, snmp};
+use crate::{journal, meter, poll, reconcile, sampling, snmp};
 
 pub use self::csv::customers_from_csv;
 
@@ -48,6 +49,12 @@ pub struct Config {
     pub ledger: Ledger,
     /// `[snmp]`; `None`: no agent.
     pub snmp: Option<snmp::Config>,
+    /// `[poll]`.
+    pub poll: poll::Config,
+    /// `[reconcile]`, with what links say of it.
+    pub reconcile: reconcile::Config,
+    /// Exporters that are asked over SNMP (`snmp` of `[[exporter]]`).
+    pub targets: Vec<poll::Target>,
     /// `[invoice]`.
     pub invoice: Invoice,
     /// What electronic invoices say of customers (`einvoice` of `[[customer]]`), by name; those without are not here.
@@ -121,6 +128,9 @@ impl Config {
             meter: meter::Config::default(),
             ledger: Ledger::default(),
             snmp: None,
+            poll: poll::Config::default(),
+            reconcile: reconcile::Config::default(),
+            targets: Vec::new(),
             invoice: Invoice::default(),
             contacts: BTreeMap::new(),
             tariffs: PathBuf::from("tariffs"),
@@ -170,7 +180,7 @@ impl Config {
         reader::document(&report, main, text, |root| {
             config.read_sections(root, base_dir);
             let mut network = network::Builder::default();
-            config.exporters = network.exporters(root);
+            config.exporters = network.exporters(root, base_dir);
             network.links(root);
             network.classes(root);
             network.customers(root);
@@ -188,6 +198,8 @@ impl Config {
                 }
             }
             config.contacts = core::mem::take(&mut network.contacts);
+            config.targets = core::mem::take(&mut network.targets);
+            config.reconcile.overheads = core::mem::take(&mut network.overheads);
             config.network = network.finish(&report);
         });
         let problems = report.into_problems();
@@ -204,6 +216,8 @@ impl Config {
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.poll = root.section("poll", polling::poll);
+        self.reconcile = root.section("reconcile", polling::reconcile);
         self.invoice = root.section("invoice", sections::invoice);
         let directory = root.section("tariffs", |table| {
             table.get("directory").and_then(|value| value.string("a directory")).map(str::to_owned)

@@ -27,6 +27,7 @@ mod connection;
 mod documents;
 mod error;
 mod flush;
+mod interfaces;
 mod issues;
 mod keeper;
 mod late;

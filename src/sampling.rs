@@ -20,6 +20,9 @@
 //!   own interface: the input one, or the output one where it was observed on the way out. No record can be traced to a
 //!   line card or a template, so where those differ, or its own interface has no statement, it waits as well.
 //!
+//! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
+//!   ([`SamplingPolicy::names_awaited`]): not even what states its rate.
+//!
 //! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
 //! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
 //! and octets. A record that only waits out the grace time is never lost: where the hold is full it is let go early.
@@ -123,7 +126,7 @@ impl ExporterSampling {
         records: &mut Vec<FlowRecord>,
         from: usize,
     ) {
-        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty()) {
+        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty() && !policy.names_awaited) {
             let rate = rate.with_source(RateSource::Override);
             for record in records.iter_mut().skip(from) {
                 record.rate = rate;
@@ -137,6 +140,13 @@ impl ExporterSampling {
         // The last answer that holds for every record of its domain and sampler.
         let mut last: Option<(u32, Option<u64>, SamplingRate)> = None;
         for at in from..records.len() {
+            if policy.names_awaited {
+                if matches!(records[at].sampler, SamplerRef::Named(_) | SamplerRef::Unnamed) {
+                    grace_over |= self.rates.seen(records[at].domain, records[at].end, now, config.grace_ms);
+                }
+                self.hold.keep(records[at], Waiting::Described, now);
+                continue;
+            }
             if let Some(rate) = policy.ruling(&records[at]) {
                 records[at].rate = rate;
                 keep(records, at, &mut kept);
@@ -355,6 +365,9 @@ impl ExporterSampling {
 
     /// The verdict on a waiting record.
     fn verdict_on(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+        if policy.names_awaited {
+            return Verdict::Wait(Waiting::Described);
+        }
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
@@ -364,7 +377,8 @@ impl ExporterSampling {
             silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
-            SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
+            SamplerRef::Stated(rate) => Verdict::Rate(rate),
+            SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
         }
     }
 
