@@ -20,6 +20,7 @@ use crate::ledger::records::books::{
     AccountKind, Closure, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
 };
 use crate::ledger::{Error, Ledger, Part};
+use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
 /// How often figures are read again that changed meanwhile.
@@ -86,7 +87,19 @@ pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
     let closed = closed(ledger, &books)?;
     let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
     let numbers = numbers(&invoices, &issues);
-    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain])
+    let tables = flow_tables(ledger)?;
+    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain, tables])
+}
+
+/// Flows that found no place in the routers' tables. No invariant of ours is broken by them, but their volume is in no
+/// account.
+fn flow_tables(ledger: &mut Ledger) -> Result<Check, Error> {
+    let mut check = Check::new("flow_tables");
+    let rows = ledger.card_failures(UnixMillis(i64::MIN + 1), UnixMillis(i64::MAX))?;
+    let exporters: BTreeSet<u32> = rows.iter().map(|row| row.exporter).collect();
+    check.figure("exporters_without_room", exporters.len() as i128);
+    check.figure("flows_without_room", rows.iter().map(|row| i128::from(row.failures)).sum::<i128>());
+    Ok(check)
 }
 
 /// Octets and packets, raw.

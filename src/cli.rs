@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod billing;
 pub mod billing_ledger;
+pub mod contention;
 pub mod customer;
 pub mod demo;
 pub mod double_counting;
@@ -71,6 +72,9 @@ enum Verb {
     Usage(usage::UsageArgs),
     /// Compare flows with the interface counters of links; exit 3 where they contradict each other
     Reconcile(reconcile::ReconcileArgs),
+    /// Flow tables of routers that had no room: list, or import what a router printed
+    #[command(subcommand)]
+    Contention(contention::ContentionVerb),
     /// Customers: list them, find one by address, import from CSV
     #[command(subcommand)]
     Customer(customer::CustomerVerb),
@@ -205,6 +209,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             usage::run(args, &mut cli.ledger()?, out)
         }
         Verb::Reconcile(args) => reconcile::run(args, cli, out),
+        Verb::Contention(verb) => contention::run(verb, cli, out),
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),

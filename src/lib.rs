@@ -16,7 +16,8 @@
 //! [`units`], [`ids`], [`flow`], [`usage`], [`exporter`], [`money`], [`period`], [`counters`] and [`diagnostic`] are
 //! the vocabulary; they import nothing else of this crate but each other. [`config`] reads the operator's files, and
 //! [`setup`] puts them in force. [`daemon`] and [`replay`] run all of it, live or over captures; [`generate`] makes
-//! traffic of known totals to try it with, and [`claims`] finds flows that would be billed twice. [`audit`] proves what a ledger holds. [`snmp`] and [`cli`] read; nothing above imports them, but for the agent's
+//! traffic of known totals to try it with, and [`claims`] finds flows that would be billed twice. [`poll`] asks routers over
+//! SNMP what their interfaces are called and counted, and [`reconcile`] holds the flows against that. [`audit`] proves what a ledger holds. [`snmp`] and [`cli`] read; nothing above imports them, but for the agent's
 //! settings in the configuration.
 //!
 //! `docs/ARCHITECTURE.md` tells the way of a datagram and the invariants; `tests/it/tidy.rs` keeps the imports so.

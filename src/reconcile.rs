@@ -233,6 +233,51 @@ pub fn rows(
     Ok(rows)
 }
 
+/// What the interfaces of each link counted, toward the customers and from them, with framing: buckets of `[from, to)`
+/// that the counters of all its interfaces cover whole. The others are not known.
+///
+/// # Errors
+/// [`Error`].
+pub fn link_octets(
+    ledger: &mut Ledger,
+    from: BucketStart,
+    to: BucketStart,
+) -> Result<BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>>, Error> {
+    let mut book = Book::without_flows(ledger)?;
+    book.read_octets(ledger, from, to)?;
+    let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
+    let mut found: BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>> = BTreeMap::new();
+    for bucket in buckets {
+        let Some(network) = book.network(bucket) else { continue };
+        let resolved = book.history.resolve(network, bucket.start());
+        for (position, link) in network.links.iter().enumerate() {
+            let points = link.points.iter().filter_map(|point| match point {
+                LinkPoint::Interface(at) => Some(at),
+                LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+            });
+            let mut sum = None;
+            for point in points.chain(resolved.of(position)) {
+                let number = book.exporters.get(&point.exporter).copied().unwrap_or(0);
+                let parts = book.parts.get(&(bucket, number, point.ifindex)).map_or(&[][..], |parts| &parts[..]);
+                if parts.iter().map(InterfacePart::covered_ms).sum::<i64>() < BUCKET_MS {
+                    sum = None;
+                    break;
+                }
+                let (mut inward, mut outward) = sum.unwrap_or((0_u64, 0_u64));
+                for part in parts {
+                    inward = inward.saturating_add(part.in_octets);
+                    outward = outward.saturating_add(part.out_octets);
+                }
+                sum = Some((inward, outward));
+            }
+            if let Some(sum) = sum {
+                found.entry(link.name.clone()).or_default().insert(bucket, sum);
+            }
+        }
+    }
+    Ok(found)
+}
+
 impl Sums {
     fn add(&mut self, other: &Self) {
         self.flows += other.flows;
@@ -286,28 +331,8 @@ fn judge(
 
 impl Book {
     fn read(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Self, Error> {
-        let mut versions = Vec::new();
-        for version in ledger.config_versions()? {
-            let network = serde_json::from_str(&version.text)
-                .map_err(|source| Error::Version { sha256: version.sha256.clone(), source })?;
-            versions.push((version.valid_from, network));
-        }
-        let exporters: BTreeMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
-        let links = ledger.names(NameKind::Link)?;
-        let history = History::new(&ledger.interfaces()?, |number| exporters.get(&number).cloned());
-        let mut book = Self {
-            versions,
-            history,
-            exporters: exporters.into_iter().map(|(number, name)| (name, number)).collect(),
-            links: links.into_iter().map(|(number, name)| (name, number)).collect(),
-            parts: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            through: BTreeMap::new(),
-            rates: BTreeMap::new(),
-        };
-        for row in ledger.interface_octets(from, to)? {
-            book.parts.entry((row.part.bucket, row.exporter, row.ifindex)).or_default().push(row.part);
-        }
+        let mut book = Self::without_flows(ledger)?;
+        book.read_octets(ledger, from, to)?;
         let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
         ledger.for_each_usage(&filter, &mut |row| book.take(&row))?;
         // What came after its period was closed crossed the link all the same.
@@ -317,6 +342,36 @@ impl Book {
             }
         })?;
         Ok(book)
+    }
+
+    fn read_octets(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {
+        for row in ledger.interface_octets(from, to)? {
+            self.parts.entry((row.part.bucket, row.exporter, row.ifindex)).or_default().push(row.part);
+        }
+        Ok(())
+    }
+
+    /// Names, versions and what exporters said of their interfaces.
+    fn without_flows(ledger: &mut Ledger) -> Result<Self, Error> {
+        let mut versions = Vec::new();
+        for version in ledger.config_versions()? {
+            let network = serde_json::from_str(&version.text)
+                .map_err(|source| Error::Version { sha256: version.sha256.clone(), source })?;
+            versions.push((version.valid_from, network));
+        }
+        let exporters: BTreeMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
+        let links = ledger.names(NameKind::Link)?;
+        let history = History::new(&ledger.interfaces()?, |number| exporters.get(&number).cloned());
+        Ok(Self {
+            versions,
+            history,
+            exporters: exporters.into_iter().map(|(number, name)| (name, number)).collect(),
+            links: links.into_iter().map(|(number, name)| (name, number)).collect(),
+            parts: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            through: BTreeMap::new(),
+            rates: BTreeMap::new(),
+        })
     }
 
     fn take(&mut self, row: &UsageRow) {

@@ -471,4 +471,67 @@ mod tests {
             assert_eq!(Arc::ptr_eq(&at(1000), &at(2000)), !fits, "{taken}");
         }
     }
+
+    /// A record that came in by interface 7 and left by 9, ended at an instant.
+    fn crossing(end: i64) -> crate::flow::FlowRecord {
+        use crate::units::IfIndex;
+        crate::flow::FlowRecord {
+            input: IfIndex(7),
+            output: IfIndex(9),
+            end: UnixMillis(end),
+            ..crate::flow::FlowRecord::default()
+        }
+    }
+
+    /// The direction of what came in by 7 and left by 9: in where 7 is the link, out where 9 is, none where neither is.
+    fn seen(registry: &Exporters, end: i64) -> &'static str {
+        let mut out = Vec::new();
+        registry.versions().1.classify(&[crossing(end)], &mut out);
+        out[0].direction.as_str()
+    }
+
+    #[test]
+    fn a_name_means_what_it_meant_when_the_flow_ended() {
+        use crate::classify::rules::{InterfaceName, NamedBy};
+        use crate::ledger::records::interfaces::Interface;
+        use crate::units::IfIndex;
+        let (_directory, mut ledger, registry, mut config) = fresh();
+        at_addresses(&mut config, 0, 1);
+        let name = InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
+        let points = vec![LinkPoint::Named(name)];
+        config.network.links.push(LinkRule { name: "up".to_owned(), kind: "upstream".to_owned(), points });
+        let awaits = |registry: &Exporters| {
+            registry.entry(config.exporters[0].address).expect("configured").policy.names_awaited
+        };
+        let waiting = put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles").waiting;
+        assert_eq!((waiting, awaits(&registry)), (vec!["e0".to_owned()], true), "nobody was told");
+
+        let number = ledger.intern(NameKind::Exporter, &["e0"]).expect("a number")[0];
+        let called = |ifindex, alias: &str| Interface {
+            ifindex: IfIndex(ifindex),
+            alias: alias.to_owned(),
+            ..Interface::default()
+        };
+        // At 2000 interface 7 is the transit, and from 5000 on interface 9 is: the router started anew.
+        let mut tell = |at, transit| {
+            let interfaces = [called(transit, "transit A"), called(1, "inside")];
+            ledger.put_interfaces(number, UnixMillis(at), &interfaces).expect("kept");
+            let waiting = put_in_force(&config, false, &mut ledger, &registry, at).expect("compiles").waiting;
+            assert_eq!((waiting, awaits(&registry)), (vec![], false));
+        };
+        tell(2000, 7);
+        assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "in"], "also before it was told");
+        tell(5000, 9);
+        let expected = ["in", "in", "out", "out"];
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&registry, end)), expected);
+        // Another start finds the same; so does a configuration that comes later, for what was before it.
+        let again = Exporters::new(Arc::new(Counters::new(1, 0)));
+        put_in_force(&config, false, &mut ledger, &again, 7000).expect("compiles");
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
+        config.network.links[0].name = "uplink".to_owned();
+        put_in_force(&config, false, &mut ledger, &again, 8000).expect("compiles");
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
+        // Only the one version was added.
+        assert_eq!(ledger.config_versions().expect("reads").len(), 2);
+    }
 }

@@ -214,16 +214,25 @@ impl Manager {
 
     /// What is in the ledger is taken out of the inbox.
     fn enter(&self, inbox: &mut Inbox, config: &Config, committer: &mut Committer) -> Result<(), ledger::Error> {
+        let mut moved = false;
+        let mut outcome = Ok(());
         while let Some((exporter, (at, interfaces))) = inbox.interfaces.pop_first() {
             match enter_interfaces(&exporter, at, &interfaces, config, committer.ledger()) {
-                Ok(added) if added.is_empty() => {}
-                Ok(added) => self.moved(&exporter, &added, config, committer),
+                Ok(added) => {
+                    tell(&exporter, &added);
+                    moved |= !added.is_empty();
+                }
                 Err(error) => {
                     inbox.interfaces.insert(exporter, (at, interfaces));
-                    return Err(error);
+                    outcome = Err(error);
+                    break;
                 }
             }
         }
+        if moved {
+            self.put_in_force(config, committer);
+        }
+        outcome?;
         let ledger = committer.ledger();
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
         let named = inbox.parts.iter().map(|part| &part.0).chain(inbox.cards.iter().map(|card| &card.0));
@@ -252,18 +261,11 @@ impl Manager {
     }
 
     /// Interfaces have other names or numbers than before: what the links' names mean is worked out anew.
-    fn moved(&self, exporter: &str, added: &[InterfaceEntry], config: &Config, committer: &mut Committer) {
-        for InterfaceEntry { interface, present, valid_from, .. } in added.iter().filter(|entry| entry.interface.ifindex.0 != 0) {
-            let at = crate::period::rfc3339(*valid_from);
-            info!(
-                %exporter, ifindex = interface.ifindex.0, name = %interface.name, alias = %interface.alias, present, from = %at,
-                "Interface found."
-            );
-        }
+    fn put_in_force(&self, config: &Config, committer: &mut Committer) {
         let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
         let put = setup::put_in_force(config, accept, committer.ledger(), &self.registry, super::now_ms());
         if let Err(error) = put {
-            error!(%error, %exporter, "What the interfaces are called now could not be put in force; links go by what was known before.");
+            error!(%error, "What the interfaces are called now could not be put in force; links go by what was known before.");
         }
     }
 
@@ -355,6 +357,18 @@ fn shown_side(row: &reconcile::Row, differences: u64) -> Reconciled {
             Verdict::NoCounters => 4,
         },
         differences: differences + u64::from(row.verdict.is_difference()),
+    }
+}
+
+/// Says what is new of an exporter's interfaces.
+fn tell(exporter: &str, added: &[InterfaceEntry]) {
+    for InterfaceEntry { interface, present, .. } in added.iter().filter(|entry| entry.interface.ifindex.0 != 0) {
+        let ifindex = interface.ifindex.0;
+        if *present {
+            info!(%exporter, ifindex, name = %interface.name, alias = %interface.alias, "The router has this interface.");
+        } else {
+            info!(%exporter, ifindex, name = %interface.name, "The router no longer has this interface.");
+        }
     }
 }
 

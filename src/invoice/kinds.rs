@@ -10,12 +10,16 @@
 //! 3. Where no version knows it, nobody can say what the traffic costs: a problem, and no invoice.
 //!
 //! A removed or renamed link therefore keeps its kind under its old name.
+//!
+//! Beside that, what the interfaces of links counted, for charges by a percentile of interface counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::assign::Assignments;
 use crate::classify::rules::Network;
+use crate::rate::percentile::Sample;
 use crate::units::UnixMillis;
+use crate::usage::BucketStart;
 
 /// The kinds of all links, by configuration version.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,8 @@ pub struct LinkKinds {
     /// Oldest first.
     versions: Vec<Version>,
     assignments: Assignments,
+    /// What the interfaces of links counted, by link and bucket.
+    counted: BTreeMap<String, BTreeMap<BucketStart, Sample>>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +59,20 @@ impl LinkKinds {
     #[must_use]
     pub const fn assignments(&self) -> &Assignments {
         &self.assignments
+    }
+
+    /// Says what the interfaces of links counted in buckets that the counters cover whole.
+    pub fn count(&mut self, counted: BTreeMap<String, BTreeMap<BucketStart, Sample>>) {
+        self.counted = counted;
+    }
+
+    /// The links of the newest version in force before `end`, and what was counted of each.
+    pub fn counted(&self, end: UnixMillis) -> impl Iterator<Item = (&str, Option<&BTreeMap<BucketStart, Sample>>)> {
+        let version = self.versions.iter().rfind(|version| version.valid_from < end).or(self.versions.first());
+        let mut links: Vec<&str> =
+            version.into_iter().flat_map(|version| version.kinds.keys()).map(String::as_str).collect();
+        links.sort_unstable();
+        links.into_iter().map(|link| (link, self.counted.get(link)))
     }
 
     /// The kind of `link` in a period that ends before `end`; `None` where no version knows the link.

@@ -156,6 +156,8 @@ struct Router {
     /// When they were read.
     named: Option<UnixMillis>,
     assemblers: BTreeMap<IfIndex, Assembler>,
+    /// Whether it has flow tables that can be read.
+    has_cards: Option<bool>,
     /// What this poll has brought so far. A poll may be cut off by another plan.
     done: Done,
 }
@@ -172,6 +174,7 @@ impl Router {
             interfaces: Vec::new(),
             named: None,
             assemblers: BTreeMap::new(),
+            has_cards: None,
             done: Done::default(),
         }
     }
@@ -197,7 +200,7 @@ impl Router {
         let is_stale = self.names_are_stale(asked, uptime, changed, config.names_ms);
         (self.uptime, self.table_last_change) = (Some((now, uptime)), changed);
         if is_stale {
-            self.named = None;
+            (self.named, self.has_cards) = (None, None);
             let walk = session.walk(columns::names(), config.interfaces).await?;
             if walk.truncated {
                 tracing::warn!(exporter = %self.target.exporter, rows = walk.rows.len(), "The router has more interfaces than are read (`[poll] interfaces`).");
@@ -208,8 +211,9 @@ impl Router {
             sink(Found::Interfaces { exporter, at: clock(), interfaces });
         }
         self.read_counters(plan, &session, clock).await?;
-        if self.target.tables {
+        if self.target.tables && self.has_cards != Some(false) {
             let cards = cards::read(&session).await?;
+            self.has_cards = Some(!cards.is_empty());
             if !cards.is_empty() {
                 sink(Found::Cards { exporter: self.target.exporter.clone(), at: clock(), cards });
             }

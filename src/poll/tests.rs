@@ -1,5 +1,7 @@
 //! Differences, buckets, turns and walks, worked out by hand.
 
+mod live;
+
 use std::collections::BTreeMap;
 
 use super::bucket::Assembler;
