@@ -60,12 +60,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            tolerance_millionths: 50_000,
-            floor_octets: 1_000_000,
-            sigmas: 3,
-            overheads: BTreeMap::new(),
-        }
+        Self { tolerance_millionths: 50_000, floor_octets: 1_000_000, sigmas: 3, overheads: BTreeMap::new() }
     }
 }
 
@@ -143,6 +138,46 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// How far the volume of a link was held against its interfaces: for documents that quote it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Quality {
+    /// The link's name.
+    pub link: String,
+    /// Buckets in which it had flows or counters.
+    pub buckets: u64,
+    /// Of those, buckets that the counters cover whole.
+    pub compared: u64,
+    /// Of those, buckets in which flows and counters contradict each other, in one direction at least.
+    pub differences: u64,
+}
+
+/// What [`rows`] come to, by link.
+#[must_use]
+pub fn quality(rows: &[Row]) -> Vec<Quality> {
+    let mut links: BTreeMap<u32, (Quality, BTreeSet<BucketStart>)> = BTreeMap::new();
+    let mut buckets: BTreeMap<(u32, BucketStart), bool> = BTreeMap::new();
+    for row in rows {
+        let Some(bucket) = row.bucket else { continue };
+        let (quality, compared) = links.entry(row.link).or_default();
+        quality.link.clone_from(&row.name);
+        *buckets.entry((row.link, bucket)).or_default() |= row.verdict.is_difference();
+        if row.interface.is_some() {
+            compared.insert(bucket);
+        }
+    }
+    for ((link, _), differs) in buckets {
+        if let Some((quality, _)) = links.get_mut(&link) {
+            quality.buckets += 1;
+            quality.differences += u64::from(differs);
+        }
+    }
+    let with_compared = |(mut quality, compared): (Quality, BTreeSet<BucketStart>)| {
+        quality.compared = compared.len() as u64;
+        quality
+    };
+    links.into_values().map(with_compared).collect()
 }
 
 /// Flows of a link in a direction and bucket.
@@ -258,7 +293,8 @@ pub fn link_octets(
             let mut sum = None;
             for point in points.chain(resolved.of(position)) {
                 let number = book.exporters.get(&point.exporter).copied().unwrap_or(0);
-                let parts = book.parts.get(&(bucket, number, point.ifindex)).map_or(&[][..], |parts| &parts[..]);
+                let parts =
+                    book.parts.get(&(bucket, number, point.ifindex)).map_or(&[][..], |parts| &parts[..]);
                 if parts.iter().map(InterfacePart::covered_ms).sum::<i64>() < BUCKET_MS {
                     sum = None;
                     break;
@@ -467,7 +503,8 @@ fn without_overhead(
     flow_packets: u128,
 ) -> (u128, u128) {
     let is_in = direction == Direction::In;
-    let octets: u128 = parts.iter().map(|part| u128::from(if is_in { part.in_octets } else { part.out_octets })).sum();
+    let octets: u128 =
+        parts.iter().map(|part| u128::from(if is_in { part.in_octets } else { part.out_octets })).sum();
     let packets = |part: &InterfacePart| if is_in { part.in_packets } else { part.out_packets };
     let packets: Option<u128> = parts.iter().map(|part| packets(part).map(u128::from)).sum();
     let packets = packets.unwrap_or(flow_packets);

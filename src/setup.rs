@@ -186,7 +186,8 @@ fn compile(
         let outcome = if version.text.contains(NAMED) && meanings < MEANINGS_MAX {
             compile_meanings(version, (from, to), history, &mut compiled, ledger, registry)
         } else {
-            compile_plain(version, &mut compiled, ledger, registry).map(|plain| vec![(version.valid_from, plain)])
+            compile_plain(version, &mut compiled, ledger, registry)
+                .map(|plain| vec![(version.valid_from, plain)])
         };
         let mut made = match outcome {
             Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
@@ -411,8 +412,7 @@ mod tests {
     #[test]
     fn a_text_is_compiled_once() {
         let (_directory, mut ledger, registry, mut config) = fresh();
-        let at =
-            |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
+        let at = |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
         let first = config.network.classes.clone();
         put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
         let compiled = at(&registry, 1000);
@@ -497,7 +497,8 @@ mod tests {
         use crate::units::IfIndex;
         let (_directory, mut ledger, registry, mut config) = fresh();
         at_addresses(&mut config, 0, 1);
-        let name = InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
+        let name =
+            InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
         let points = vec![LinkPoint::Named(name)];
         config.network.links.push(LinkRule { name: "up".to_owned(), kind: "upstream".to_owned(), points });
         let awaits = |registry: &Exporters| {
@@ -520,7 +521,11 @@ mod tests {
             assert_eq!((waiting, awaits(&registry)), (vec![], false));
         };
         tell(2000, 7);
-        assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "in"], "also before it was told");
+        assert_eq!(
+            [500, 1500, 2500].map(|end| seen(&registry, end)),
+            ["in", "in", "in"],
+            "also before it was told"
+        );
         tell(5000, 9);
         let expected = ["in", "in", "out", "out"];
         assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&registry, end)), expected);

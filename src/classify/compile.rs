@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::class::Classes;
 use super::customer::{Claim, Holder, Holders, sort_claims};
 use super::interface::{AsTable, ExporterSetup, Interfaces, Port};
-use super::prefix::PrefixTable;
 use super::named::Resolved;
+use super::prefix::PrefixTable;
 use super::rules::{InterfaceRef, LinkPoint, Network, Prefix};
 use super::{Classifier, Names};
 use crate::ids::{CustomerId, ExporterId, LinkId};
@@ -271,12 +271,7 @@ impl<'a> Compiler<'a> {
         PrefixTable::build(table)
     }
 
-    fn exporters(
-        &mut self,
-        network: &Network,
-        resolved: &Resolved,
-        holders: &Ports,
-    ) -> Vec<ExporterSetup> {
+    fn exporters(&mut self, network: &Network, resolved: &Resolved, holders: &Ports) -> Vec<ExporterSetup> {
         let mut on_links: BTreeMap<(ExporterId, IfIndex), (LinkId, &str)> = BTreeMap::new();
         let mut whole: BTreeMap<ExporterId, (LinkId, &str)> = BTreeMap::new();
         for (position, rule) in network.links.iter().enumerate() {

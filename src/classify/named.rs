@@ -42,7 +42,8 @@ impl Resolved {
     /// A text that differs where the meaning of the names does.
     #[must_use]
     pub fn digest(&self) -> String {
-        let points = self.points.iter().map(|(at, link)| format!("{}\t{}\t{link}\n", at.exporter, at.ifindex.0));
+        let points =
+            self.points.iter().map(|(at, link)| format!("{}\t{}\t{link}\n", at.exporter, at.ifindex.0));
         points.collect()
     }
 }

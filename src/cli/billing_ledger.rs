@@ -182,7 +182,8 @@ fn count_links(
     tariffs: &[Tariff],
     period: Period,
 ) -> anyhow::Result<()> {
-    let of_counters = |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
+    let of_counters =
+        |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
     if !tariffs.iter().flat_map(|tariff| &tariff.charges).any(|rule| of_counters(&rule.kind)) {
         return Ok(());
     }
@@ -194,7 +195,8 @@ fn count_links(
         Ok(BucketStart::of(UnixMillis(at.as_millisecond())))
     };
     let counted = crate::reconcile::link_octets(ledger, day(-2)?, day(64)?)?;
-    let sample = |(inward, outward)| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
+    let sample =
+        |(inward, outward)| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
     let of_link = |(link, buckets): (String, BTreeMap<BucketStart, (u64, u64)>)| {
         (link, buckets.into_iter().map(|(bucket, octets)| (bucket, sample(octets))).collect())
     };

@@ -74,7 +74,9 @@ fn import(args: &ImportArgs, text: &str, cli: &Cli, out: &mut dyn Write) -> Resu
     }
     let found = read_text(text);
     if found.is_empty() {
-        return Err(Failure::said("no `Earl in Module N` in it: `show mls netflow table-contention detailed` prints one"));
+        return Err(Failure::said(
+            "no `Earl in Module N` in it: `show mls netflow table-contention detailed` prints one",
+        ));
     }
     if found.iter().any(|card| card.is_aggregate) {
         return Err(Failure::said(
@@ -103,7 +105,14 @@ fn import(args: &ImportArgs, text: &str, cli: &Cli, out: &mut dyn Write) -> Resu
         .collect();
     ledger.put_card_failures(&failures)?;
     let columns = [
-        "exporter", "module", "tcam_percent", "icam_percent", "tcam_flows", "icam_flows", "creation_failures", "aliases",
+        "exporter",
+        "module",
+        "tcam_percent",
+        "icam_percent",
+        "tcam_flows",
+        "icam_flows",
+        "creation_failures",
+        "aliases",
     ];
     let rows: Vec<Vec<Cell>> = found.iter().map(|card| cells(&args.exporter, card)).collect();
     output::rows(out, args.format, &columns, &rows)?;
@@ -127,9 +136,12 @@ fn cells(exporter: &str, card: &Contention) -> Vec<Cell> {
 
 fn list(args: &ListArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let mut ledger = cli.ledger()?;
-    let at = |instant: Option<Timestamp>, otherwise| instant.map_or(otherwise, |at| UnixMillis(at.as_millisecond()));
+    let at = |instant: Option<Timestamp>, otherwise| {
+        instant.map_or(otherwise, |at| UnixMillis(at.as_millisecond()))
+    };
     let (from, to) = (at(args.from, UnixMillis(i64::MIN + 1)), at(args.to, UnixMillis(i64::MAX)));
-    let names: std::collections::HashMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
+    let names: std::collections::HashMap<u32, String> =
+        ledger.names(NameKind::Exporter)?.into_iter().collect();
     let row = |row: &CardFailures| {
         vec![
             Cell::Text(rfc3339(row.at)),

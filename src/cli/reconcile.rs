@@ -57,8 +57,18 @@ pub(super) fn run(args: &ReconcileArgs, cli: &Cli, out: &mut dyn Write) -> Resul
     let printed: Vec<Vec<Cell>> =
         rows.iter().filter(|row| !args.totals || row.bucket.is_none()).map(cells).collect();
     let columns = [
-        "bucket", "link", "direction", "flow_bytes", "interface_bytes_least", "interface_bytes", "through_bytes",
-        "ratio", "standard_error", "tolerance", "coverage", "verdict",
+        "bucket",
+        "link",
+        "direction",
+        "flow_bytes",
+        "interface_bytes_least",
+        "interface_bytes",
+        "through_bytes",
+        "ratio",
+        "standard_error",
+        "tolerance",
+        "coverage",
+        "verdict",
     ];
     output::rows(out, args.format, &columns, &printed)?;
     if differences > 0 {

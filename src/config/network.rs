@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::reader::{Place, Report, Table, Value, nearest};
 use super::polling;
+use super::reader::{Place, Report, Table, Value, nearest};
 use super::sections::{Contact, contact, lines, word};
 use super::value;
 use crate::classify::rules::{
@@ -331,18 +331,24 @@ impl Builder {
         let ifindex = ifindex_at
             .and_then(|value| value.integer("`ifindex`", 1..=u64::from(u32::MAX)))
             .and_then(|n| u32::try_from(n).ok());
-        let named = [("ifname", NamedBy::Name), ("ifalias", NamedBy::Alias), ("ifdescr", NamedBy::Description)]
-            .map(|(key, by)| table.get(key).map(|value| (value, by)));
+        let named =
+            [("ifname", NamedBy::Name), ("ifalias", NamedBy::Alias), ("ifdescr", NamedBy::Description)]
+                .map(|(key, by)| table.get(key).map(|value| (value, by)));
         let named: Vec<(Value<'_>, NamedBy)> = named.into_iter().flatten().collect();
         if named.len() + usize::from(ifindex_at.is_some()) > 1 {
-            table.problem("one of `ifindex`, `ifname`, `ifalias` and `ifdescr` says which interface it is", "");
+            table.problem(
+                "one of `ifindex`, `ifname`, `ifalias` and `ifdescr` says which interface it is",
+                "",
+            );
         } else if ifindex_at.is_none() && !whole {
             table.problem("`ifindex` is missing: a customer's interface is one interface", "");
         }
         table.finish();
         let exporter = exporter?;
         match (ifindex, named.first()) {
-            (Some(ifindex), _) => Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) })),
+            (Some(ifindex), _) => {
+                Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) }))
+            }
             (None, Some(&(value, by))) => self.named_point(exporter, value, by).filter(|_| whole),
             (None, None) if whole && ifindex_at.is_none() => Some(LinkPoint::WholeExporter(exporter)),
             (None, None) => None,
@@ -410,7 +416,8 @@ impl Builder {
             }
             LinkPoint::Named(name) => self.named.get(name).or_else(|| self.whole.get(&name.exporter)),
             LinkPoint::WholeExporter(exporter) => self.whole.get(exporter).or_else(|| {
-                let interfaces = self.interfaces.iter().filter(|(interface, _)| interface.exporter == *exporter);
+                let interfaces =
+                    self.interfaces.iter().filter(|(interface, _)| interface.exporter == *exporter);
                 let named = self.named.iter().filter(|(name, _)| name.exporter == *exporter);
                 let first = interfaces.min_by_key(|(interface, _)| interface.ifindex).map(|(_, other)| other);
                 first.or_else(|| named.min_by_key(|(name, _)| *name).map(|(_, other)| other))

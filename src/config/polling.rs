@@ -44,7 +44,10 @@ pub(super) fn reconcile(table: &Table<'_>) -> reconcile::Config {
         let millionths = share * rust_decimal::Decimal::from(10_000);
         u32::try_from(millionths.trunc()).ok().filter(|n| *n <= 1_000_000).ok_or_else(wrong)
     };
-    set(&mut section.tolerance_millionths, table.get("tolerance").and_then(|value| value.parse("a percentage", percent)));
+    set(
+        &mut section.tolerance_millionths,
+        table.get("tolerance").and_then(|value| value.parse("a percentage", percent)),
+    );
     set(&mut section.floor_octets, octets(table, "floor", 0));
     let sigmas = table.get("sigmas").and_then(|value| value.integer("`sigmas`", 0..=10));
     set(&mut section.sigmas, sigmas.and_then(|n| u32::try_from(n).ok()));
@@ -54,11 +57,12 @@ pub(super) fn reconcile(table: &Table<'_>) -> reconcile::Config {
 /// `snmp` of `[[exporter]]`. Files are relative to `base`.
 pub(super) fn target(value: Value<'_>, exporter: Option<(&str, IpAddr)>, base: &Path) -> Option<Target> {
     let table = value.table("a table: { version = \"2c\", community = \"...\" }")?;
-    let version = table
-        .require("version", "\"2c\" or \"3\"")
-        .and_then(|value| word(value, &[("2c", 2), ("3", 3)]));
+    let version =
+        table.require("version", "\"2c\" or \"3\"").and_then(|value| word(value, &[("2c", 2), ("3", 3)]));
     let address = table.get("address").and_then(|value| {
-        value.parse("an address", |text| text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an address")))
+        value.parse("an address", |text| {
+            text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an address"))
+        })
     });
     let port = table.get("port").and_then(|value| value.integer("`port`", 1..=65_535));
     let tables = table.get("tables").and_then(Value::boolean);
@@ -66,7 +70,16 @@ pub(super) fn target(value: Value<'_>, exporter: Option<(&str, IpAddr)>, base: &
         Some(2) => community(&table, base),
         Some(_) => user(&table, base),
         None => {
-            table.forget(&["community", "community_file", "community_env", "user", "auth", "priv", "secrets", "secrets_env"]);
+            table.forget(&[
+                "community",
+                "community_file",
+                "community_env",
+                "user",
+                "auth",
+                "priv",
+                "secrets",
+                "secrets_env",
+            ]);
             None
         }
     };
@@ -74,7 +87,12 @@ pub(super) fn target(value: Value<'_>, exporter: Option<(&str, IpAddr)>, base: &
     let (name, own) = exporter?;
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(PORT);
     let address = SocketAddr::new(address.unwrap_or(own), port);
-    Some(Target { exporter: name.to_owned(), address, credentials: credentials?, tables: tables.unwrap_or(true) })
+    Some(Target {
+        exporter: name.to_owned(),
+        address,
+        credentials: credentials?,
+        tables: tables.unwrap_or(true),
+    })
 }
 
 fn community(table: &Table<'_>, base: &Path) -> Option<Credentials> {
@@ -160,7 +178,8 @@ fn secret<'a>(table: &Table<'a>, keys: [&'static str; 3], base: &Path) -> Option
         .filter_map(|(n, value)| Some((n, value?)))
         .collect();
     let [(kind, value)] = found[..] else {
-        let names: Vec<String> = keys.iter().filter(|key| !key.is_empty()).map(|key| format!("`{key}`")).collect();
+        let names: Vec<String> =
+            keys.iter().filter(|key| !key.is_empty()).map(|key| format!("`{key}`")).collect();
         table.problem(format!("one of {} is needed", names.join(", ")), "");
         return None;
     };

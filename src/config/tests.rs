@@ -275,8 +275,14 @@ fn exporters() {
     check(&polled("version = \"2c\""), &["one of `community`, `community_file`, `community_env` is needed"]);
     check(&polled("version = \"2c\", community = \"\""), &["one line, and not empty"]);
     check(&polled("version = \"2c\", community_env = \"FLUXOSCOPE_NO_SUCH\""), &["the environment has no"]);
-    check(&polled("version = \"3\", user = \"u\", priv = \"AES-128\""), &["no privacy without authentication"]);
-    check(&polled("version = \"3\", user = \"u\", auth = \"SHA-256\", secrets = \"nowhere\""), &["cannot read `nowhere`"]);
+    check(
+        &polled("version = \"3\", user = \"u\", priv = \"AES-128\""),
+        &["no privacy without authentication"],
+    );
+    check(
+        &polled("version = \"3\", user = \"u\", auth = \"SHA-256\", secrets = \"nowhere\""),
+        &["cannot read `nowhere`"],
+    );
     check(
         &format!("{CE1}sampling = {{ override = \"1/10\", default = \"1/5\" }}"),
         &["`default` would never apply"],
@@ -329,7 +335,9 @@ fn links() {
 fn interfaces_by_name() {
     let ce1 = format!("{CE1}snmp = {{ version = \"2c\", community = \"public\" }}\n");
     let link = |name: &str, interface: &str| {
-        format!("[[link]]\nname = \"{name}\"\noverhead = 22\ninterfaces = [ {{ exporter = \"ce1\", {interface} }} ]\n")
+        format!(
+            "[[link]]\nname = \"{name}\"\noverhead = 22\ninterfaces = [ {{ exporter = \"ce1\", {interface} }} ]\n"
+        )
     };
     let text = format!(
         "{ce1}{}{}{}",
@@ -342,13 +350,19 @@ fn interfaces_by_name() {
         LinkPoint::Named(InterfaceName { exporter: "ce1".to_owned(), by, pattern: pattern.to_owned() })
     };
     let points: Vec<&LinkPoint> = config.network.links.iter().flat_map(|link| &link.points).collect();
-    let expected =
-        [named(NamedBy::Name, "xe-0/0/1"), named(NamedBy::Alias, "transit *"), named(NamedBy::Description, "Ten?")];
+    let expected = [
+        named(NamedBy::Name, "xe-0/0/1"),
+        named(NamedBy::Alias, "transit *"),
+        named(NamedBy::Description, "Ten?"),
+    ];
     assert_eq!(points, expected.iter().collect::<Vec<_>>());
     assert_eq!(config.reconcile.overheads.values().copied().collect::<Vec<_>>(), [22, 22, 22]);
     let whole = "[[link]]\nname = \"w\"\ninterfaces = [ { exporter = \"ce1\" } ]\n";
     let a = link("a", "ifname = \"xe-0/0/1\"");
-    check(&format!("{ce1}{a}{}", link("b", "ifname = \"xe-0/0/1\"")), &["`xe-0/0/1` of `ce1` overlaps what is on link `a`"]);
+    check(
+        &format!("{ce1}{a}{}", link("b", "ifname = \"xe-0/0/1\"")),
+        &["`xe-0/0/1` of `ce1` overlaps what is on link `a`"],
+    );
     check(&format!("{ce1}{a}{whole}"), &["as a whole overlaps what is on link `a`"]);
     check(&format!("{ce1}{}", link("a", "ifname = \"x\", ifindex = 1")), &["one of `ifindex`, `ifname`"]);
     check(&format!("{ce1}{}", link("a", "ifname = \"\"")), &["no interface is called so"]);
@@ -373,7 +387,10 @@ fn credentials_come_from_files_and_are_not_shown() {
         auth: Some((Authentication::Sha256, Secret::new("first passphrase"))),
         privacy: Some((Privacy::Aes128, Secret::new("second passphrase"))),
     };
-    assert_eq!((&config.targets[0].credentials, config.targets[0].address.to_string()), (&user, "192.0.2.1:1161".to_owned()));
+    assert_eq!(
+        (&config.targets[0].credentials, config.targets[0].address.to_string()),
+        (&user, "192.0.2.1:1161".to_owned())
+    );
     let second = &config.targets[1];
     assert_eq!(second.credentials, Credentials::Community(Secret::new("s3cret")));
     assert_eq!((second.address.to_string(), second.tables), ("[2001:db8::9]:161".to_owned(), false));

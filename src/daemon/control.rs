@@ -178,9 +178,7 @@ fn reconciled(counters: &Counters) -> Value {
             "coverage": side.coverage, "verdict": side.verdict, "differences": side.differences,
         })
     };
-    let row = |row: &ReconciledRow| {
-        json!({ "link": row.name, "bucket": row.bucket, "in": side(&row.inward), "out": side(&row.outward) })
-    };
+    let row = |row: &ReconciledRow| json!({ "link": row.name, "bucket": row.bucket, "in": side(&row.inward), "out": side(&row.outward) });
     managed.reconciled.iter().map(row).collect()
 }
 

@@ -188,7 +188,10 @@ impl Manager {
         self.asked.store(false, Relaxed);
         let mut inbox = core::mem::take(&mut *self.inbox());
         if inbox.dropped > 0 {
-            warn!(parts = inbox.dropped, "Interface octets found no room while the ledger was busy; their buckets are not covered.");
+            warn!(
+                parts = inbox.dropped,
+                "Interface octets found no room while the ledger was busy; their buckets are not covered."
+            );
             inbox.dropped = 0;
         }
         let config = self.config.load_full();
@@ -213,7 +216,12 @@ impl Manager {
     }
 
     /// What is in the ledger is taken out of the inbox.
-    fn enter(&self, inbox: &mut Inbox, config: &Config, committer: &mut Committer) -> Result<(), ledger::Error> {
+    fn enter(
+        &self,
+        inbox: &mut Inbox,
+        config: &Config,
+        committer: &mut Committer,
+    ) -> Result<(), ledger::Error> {
         let mut moved = false;
         let mut outcome = Ok(());
         while let Some((exporter, (at, interfaces))) = inbox.interfaces.pop_first() {
@@ -248,7 +256,7 @@ impl Manager {
         };
         let rows: Vec<InterfaceOctets> = inbox.parts.iter().map(row).collect();
         if !rows.is_empty() {
-            ledger.put_interface_octets(&rows)?;
+            enter_octets(&rows, ledger)?;
             inbox.parts.clear();
         }
         for (exporter, at, cards) in inbox.cards.drain(..) {
@@ -270,7 +278,13 @@ impl Manager {
     }
 
     /// Shows a router's flow tables; what they had no room for since the reading before.
-    fn cards(&self, exporter: &str, number: u32, at: UnixMillis, cards: BTreeMap<u32, Card>) -> Vec<CardFailures> {
+    fn cards(
+        &self,
+        exporter: &str,
+        number: u32,
+        at: UnixMillis,
+        cards: BTreeMap<u32, Card>,
+    ) -> Vec<CardFailures> {
         let mut shown = self.shown();
         let mut failed = Vec::new();
         for (card, state) in cards {
@@ -362,7 +376,9 @@ fn shown_side(row: &reconcile::Row, differences: u64) -> Reconciled {
 
 /// Says what is new of an exporter's interfaces.
 fn tell(exporter: &str, added: &[InterfaceEntry]) {
-    for InterfaceEntry { interface, present, .. } in added.iter().filter(|entry| entry.interface.ifindex.0 != 0) {
+    for InterfaceEntry { interface, present, .. } in
+        added.iter().filter(|entry| entry.interface.ifindex.0 != 0)
+    {
         let ifindex = interface.ifindex.0;
         if *present {
             info!(%exporter, ifindex, name = %interface.name, alias = %interface.alias, "The router has this interface.");
@@ -374,6 +390,26 @@ fn tell(exporter: &str, added: &[InterfaceEntry]) {
 
 fn number(ledger: &mut Ledger, exporter: &str) -> Result<u32, ledger::Error> {
     Ok(ledger.intern(NameKind::Exporter, &[exporter])?.first().copied().unwrap_or(0))
+}
+
+/// Keeps parts of buckets. One that cannot be kept (a clock was set back, and the time was counted before; a counter that no
+/// interface has) does not take the others with it.
+fn enter_octets(rows: &[InterfaceOctets], ledger: &mut Ledger) -> Result<(), ledger::Error> {
+    match ledger.put_interface_octets(rows) {
+        Err(error) if !error.is_transient() => {}
+        outcome => return outcome,
+    }
+    for row in rows {
+        match ledger.put_interface_octets(core::slice::from_ref(row)) {
+            // Those before are kept by now, and are refused when all come again.
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => {
+                warn!(%error, ifindex = row.ifindex.0, exporter = row.exporter, "Octets of an interface were not kept; their bucket is not covered.");
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the interfaces that matter; what was added.

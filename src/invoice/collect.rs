@@ -261,7 +261,8 @@ pub fn counted_series(slot: &Slot<'_>, kinds: &LinkKinds, end: UnixMillis) -> Ve
                 *place = *sample;
             }
         }
-        let exempt = tariff.charges.iter().map(|rule| &rule.id).filter(|id| tariff.exempts(id, &key)).cloned();
+        let exempt =
+            tariff.charges.iter().map(|rule| &rule.id).filter(|id| tariff.exempts(id, &key)).cloned();
         made.push(Series {
             link: link.to_owned(),
             class,

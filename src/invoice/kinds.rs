@@ -67,8 +67,12 @@ impl LinkKinds {
     }
 
     /// The links of the newest version in force before `end`, and what was counted of each.
-    pub fn counted(&self, end: UnixMillis) -> impl Iterator<Item = (&str, Option<&BTreeMap<BucketStart, Sample>>)> {
-        let version = self.versions.iter().rfind(|version| version.valid_from < end).or(self.versions.first());
+    pub fn counted(
+        &self,
+        end: UnixMillis,
+    ) -> impl Iterator<Item = (&str, Option<&BTreeMap<BucketStart, Sample>>)> {
+        let version =
+            self.versions.iter().rfind(|version| version.valid_from < end).or(self.versions.first());
         let mut links: Vec<&str> =
             version.into_iter().flat_map(|version| version.kinds.keys()).map(String::as_str).collect();
         links.sort_unstable();

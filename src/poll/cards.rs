@@ -17,20 +17,20 @@ const CISCO: [u32; 8] = [1, 3, 6, 1, 4, 1, 9, 9];
 
 /// Columns, below [`CISCO`].
 const COLUMNS: [&[u32]; 14] = [
-    &[97, 1, 4, 1, 1, 5],  // cseL3ActiveFlows
-    &[97, 1, 4, 1, 1, 6],  // cseL3FlowLearnFailures
-    &[97, 1, 4, 4, 1, 1],  // cseCacheUtilization
-    &[97, 1, 4, 4, 1, 2],  // cseCacheEntriesCreated
-    &[97, 1, 4, 4, 1, 3],  // cseCacheEntriesFailed
+    &[97, 1, 4, 1, 1, 5],     // cseL3ActiveFlows
+    &[97, 1, 4, 1, 1, 6],     // cseL3FlowLearnFailures
+    &[97, 1, 4, 4, 1, 1],     // cseCacheUtilization
+    &[97, 1, 4, 4, 1, 2],     // cseCacheEntriesCreated
+    &[97, 1, 4, 4, 1, 3],     // cseCacheEntriesFailed
     &[737, 1, 1, 4, 1, 1, 1], // csnUtilization
     &[737, 1, 1, 5, 1, 1, 1], // csnNetflowTableTotalEntries
-    &[663, 1, 6, 1, 1, 2], // cshcNetflowResourceUsageDescr
-    &[663, 1, 6, 1, 1, 3], // ...Util
-    &[663, 1, 6, 1, 1, 4], // ...Used
-    &[663, 1, 6, 1, 1, 5], // ...Free
-    &[663, 1, 6, 1, 1, 6], // ...Fail; -1: not told
-    &[387, 1, 1, 2, 1, 4], // cnfCIActiveFlows
-    &[387, 1, 1, 2, 1, 5], // cnfCIInactiveFlows
+    &[663, 1, 6, 1, 1, 2],    // cshcNetflowResourceUsageDescr
+    &[663, 1, 6, 1, 1, 3],    // ...Util
+    &[663, 1, 6, 1, 1, 4],    // ...Used
+    &[663, 1, 6, 1, 1, 5],    // ...Free
+    &[663, 1, 6, 1, 1, 6],    // ...Fail; -1: not told
+    &[387, 1, 1, 2, 1, 4],    // cnfCIActiveFlows
+    &[387, 1, 1, 2, 1, 5],    // cnfCIInactiveFlows
 ];
 
 /// Rows that are read, at most: a chassis has some ten cards.
@@ -53,7 +53,8 @@ fn from_rows(rows: &BTreeMap<Oid, Vec<Option<Value>>>) -> BTreeMap<u32, Card> {
         let at = |n: usize| values.get(n).and_then(Option::as_ref).and_then(Value::number);
         let percent = |n: usize| at(n).and_then(|percent| u32::try_from(percent).ok());
         // An index of several numbers becomes one: card 3, direction 1 is 301.
-        let number = index.iter().fold(0_u32, |number, part| number.wrapping_mul(100).wrapping_add(*part)) % BLOCK;
+        let number =
+            index.iter().fold(0_u32, |number, part| number.wrapping_mul(100).wrapping_add(*part)) % BLOCK;
         let place = index.first().copied().unwrap_or(0);
         let mut add = |block: u32, card: Card| {
             let is_told = card.utilisation.is_some() || card.active.is_some() || card.failures.is_some();
@@ -75,7 +76,12 @@ fn from_rows(rows: &BTreeMap<Oid, Vec<Option<Value>>>) -> BTreeMap<u32, Card> {
         );
         add(
             1,
-            Card { name: name("flow table of module"), utilisation: percent(5), active: at(6), ..Card::default() },
+            Card {
+                name: name("flow table of module"),
+                utilisation: percent(5),
+                active: at(6),
+                ..Card::default()
+            },
         );
         let described = values.get(7).and_then(Option::as_ref).and_then(Value::text);
         add(

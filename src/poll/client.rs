@@ -52,7 +52,8 @@ pub(super) struct Session(Client<UdpHandle>);
 
 impl Session {
     pub(super) async fn open(sockets: &Sockets, target: &Target, config: &Config) -> Result<Self, Error> {
-        let retry = Retry::fixed(config.retries, Duration::from_millis(100)).map_err(|e| Error(e.to_string()))?;
+        let retry =
+            Retry::fixed(config.retries, Duration::from_millis(100)).map_err(|e| Error(e.to_string()))?;
         let client = Client::builder(target.address, auth(&target.credentials)?)
             .request_timeout(config.timeout())
             .retry(retry)
@@ -90,7 +91,9 @@ fn read(bound: &VarBind) -> (Oid, Value) {
     let value = match &bound.value {
         WireValue::Counter32(n) => Value::Counter32(*n),
         WireValue::Counter64(n) => Value::Counter64(*n),
-        WireValue::Gauge32(n) | WireValue::UInteger32(n) | WireValue::TimeTicks(n) => Value::Number((*n).into()),
+        WireValue::Gauge32(n) | WireValue::UInteger32(n) | WireValue::TimeTicks(n) => {
+            Value::Number((*n).into())
+        }
         WireValue::Integer(n) => Value::Number((*n).into()),
         WireValue::OctetString(octets) => Value::Text(octets.to_vec()),
         WireValue::NoSuchObject | WireValue::NoSuchInstance | WireValue::EndOfMibView => Value::Absent,

@@ -84,7 +84,11 @@ fn column(entry: &[u32], number: u32) -> Oid {
 
 /// Columns of a walk for names: `ifName ifAlias ifHighSpeed ifDescr ifType ifSpeed`.
 pub(super) fn names() -> Vec<Oid> {
-    [1, 18, 15].map(|n| column(IF_X_ENTRY, n)).into_iter().chain([2, 3, 5].map(|n| column(IF_ENTRY, n))).collect()
+    [1, 18, 15]
+        .map(|n| column(IF_X_ENTRY, n))
+        .into_iter()
+        .chain([2, 3, 5].map(|n| column(IF_ENTRY, n)))
+        .collect()
 }
 
 /// Interfaces from the rows of a walk over [`names`].

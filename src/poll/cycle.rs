@@ -192,8 +192,7 @@ impl Router {
             None => Session::open(sockets, &self.target, config).await?,
         };
         let asked = clock();
-        let answer =
-            session.get(&[columns::UPTIME.to_vec(), columns::TABLE_LAST_CHANGE.to_vec()]).await?;
+        let answer = session.get(&[columns::UPTIME.to_vec(), columns::TABLE_LAST_CHANGE.to_vec()]).await?;
         let now = clock();
         let uptime = columns::uptime(&answer).unwrap_or(0);
         let changed = columns::table_last_change(&answer);
@@ -275,7 +274,6 @@ impl Router {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two passes over the same request")]
     async fn read_some(
         &mut self,
         chunk: &[IfIndex],

@@ -12,9 +12,9 @@ const PAUSE_MAX: u32 = 8;
 #[must_use]
 pub fn place_ms(exporter: &str, interval_ms: i64) -> i64 {
     // FNV-1a: the place must not change with a version of a library.
-    let hash = exporter
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3));
+    let hash = exporter.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    });
     let spread = (interval_ms / 4).min(SPREAD_MS).max(1).unsigned_abs();
     // The low bits of so short a hash differ least.
     i64::try_from((hash >> 20) % spread).unwrap_or(0)

@@ -120,12 +120,16 @@ fn parts(readings: &[Reading]) -> (Vec<Told>, Vec<Gap>) {
 fn a_bucket_is_the_sum_of_its_polls_and_its_share_of_those_at_its_ends() {
     assert_eq!(BucketStart(T), BucketStart::of(UnixMillis(T * 1000)));
     // Every 60 s at 10 s past: from 250 to 310 there are 60 octets, 50 of them before the boundary at 300.
-    let all: Vec<Reading> = [10, 70, 130, 190, 250, 310, 370].map(|at| reading(at, u64::try_from(at).unwrap())).to_vec();
+    let all: Vec<Reading> =
+        [10, 70, 130, 190, 250, 310, 370].map(|at| reading(at, u64::try_from(at).unwrap())).to_vec();
     assert_eq!(parts(&all), (vec![(0, 10, 300, 290), (1, 300, 370, 70)], vec![]));
     // 7 octets over a boundary two thirds of the way: 4 (4.67 rounded down) and the other 3.
     assert_eq!(parts(&[reading(260, 0), reading(320, 7)]).0, [(0, 260, 300, 4), (1, 300, 320, 3)]);
     // A reading at the boundary itself needs no share.
-    assert_eq!(parts(&[reading(240, 5), reading(300, 8), reading(360, 9)]).0, [(0, 240, 300, 3), (1, 300, 360, 1)]);
+    assert_eq!(
+        parts(&[reading(240, 5), reading(300, 8), reading(360, 9)]).0,
+        [(0, 240, 300, 3), (1, 300, 360, 1)]
+    );
 }
 
 #[test]
@@ -202,8 +206,8 @@ fn bulk(agent: &BTreeMap<Oid, Value>, request: &[Oid], repetitions: usize, most:
     for _ in 0..repetitions {
         for oid in &mut at {
             let next = agent.range(oid.clone()..).find(|(found, _)| *found != oid);
-            let (found, value) =
-                next.map_or_else(|| (oid.clone(), Value::Absent), |(oid, value)| (oid.clone(), value.clone()));
+            let (found, value) = next
+                .map_or_else(|| (oid.clone(), Value::Absent), |(oid, value)| (oid.clone(), value.clone()));
             *oid = found.clone();
             answer.push((found, value));
         }

@@ -47,7 +47,11 @@ impl Case {
         let name =
             InterfaceName { exporter: "ce1".to_owned(), by: NamedBy::Name, pattern: "xe-0/0/1".to_owned() };
         let at = InterfaceRef { exporter: "ce1".to_owned(), ifindex: IfIndex(9) };
-        let rule = |name: &str, point| LinkRule { name: name.to_owned(), kind: "upstream".to_owned(), points: vec![point] };
+        let rule = |name: &str, point| LinkRule {
+            name: name.to_owned(),
+            kind: "upstream".to_owned(),
+            points: vec![point],
+        };
         let network = Network {
             exporters: vec![ExporterRule {
                 name: "ce1".to_owned(),
@@ -68,7 +72,9 @@ impl Case {
             kind: 6,
             ..Interface::default()
         };
-        ledger.put_interfaces(1, UnixMillis(1000), &[interface(5, "xe-0/0/1"), interface(9, "xe-0/0/2")]).unwrap();
+        ledger
+            .put_interfaces(1, UnixMillis(1000), &[interface(5, "xe-0/0/1"), interface(9, "xe-0/0/2")])
+            .unwrap();
         usage.sort_by_key(|row| row.key);
         let source = ledger.source(SourceKind::Capture, "00").unwrap();
         let totals = FlushTotals {
@@ -77,8 +83,11 @@ impl Case {
             metered_packets: usage.iter().map(|row| row.sums.packets).sum(),
             ..FlushTotals::default()
         };
-        let advance = Advance { source: source.id, from: Position(0), to: Position(1), complete: false, totals };
-        ledger.commit_flush(&Flush { advances: vec![advance], usage: usage.to_vec(), checkpoints: vec![] }).unwrap();
+        let advance =
+            Advance { source: source.id, from: Position(0), to: Position(1), complete: false, totals };
+        ledger
+            .commit_flush(&Flush { advances: vec![advance], usage: usage.to_vec(), checkpoints: vec![] })
+            .unwrap();
         Self { _directory: directory, ledger }
     }
 
@@ -93,7 +102,9 @@ impl Case {
             in_packets: Some(packets.0),
             out_packets: Some(packets.1),
         };
-        self.ledger.put_interface_octets(&[InterfaceOctets { exporter: 1, ifindex: IfIndex(ifindex), part }]).unwrap();
+        self.ledger
+            .put_interface_octets(&[InterfaceOctets { exporter: 1, ifindex: IfIndex(ifindex), part }])
+            .unwrap();
         self
     }
 
@@ -129,9 +140,21 @@ fn unsampled_flows_are_the_octets_without_framing() {
         assert_eq!((row.verdict, row.tolerance, row.covered_ms), (Verdict::Agrees, 0, 300_000));
     }
     // One flow more than can have crossed, or one that is missing.
-    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 51_000, 1)]).counted(5, 0, 300, (50_900, 0), (50, 0));
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 51_000, 1)]).counted(
+        5,
+        0,
+        300,
+        (50_900, 0),
+        (50, 0),
+    );
     assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsOver);
-    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 49_000, 1)]).counted(5, 0, 300, (50_900, 0), (50, 0));
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 49_000, 1)]).counted(
+        5,
+        0,
+        300,
+        (50_900, 0),
+        (50, 0),
+    );
     assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsShort);
     // 2 % of 50000 is 1000, and a floor of 300 covers what is missing beyond the padding: 49700 - 49000 = 700.
     let percent = Config { tolerance_millionths: 20_000, ..strict() };
@@ -161,7 +184,13 @@ fn sampled_flows_may_be_off_by_three_standard_errors() {
     // variance is at most 999 * 1500 * 60 * 10^6 = 8.991 * 10^13, and its root 9482088: the greater one counts.
     let plain = Config { overheads: [("up".to_owned(), 0)].into(), ..strict() };
     let case = |counted| {
-        Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1000)]).counted(5, 0, 300, (counted, 0), (0, 0))
+        Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1000)]).counted(
+            5,
+            0,
+            300,
+            (counted, 0),
+            (0, 0),
+        )
     };
     let row = case(60_000_000).verdict(&plain, "up", Direction::In);
     assert_eq!((row.flows, row.standard_error, row.tolerance), (40_000_000, 9_482_088, 28_446_264));
@@ -177,9 +206,13 @@ fn sampled_flows_may_be_off_by_three_standard_errors() {
 #[test]
 fn a_bucket_that_is_not_covered_is_not_compared() {
     let mut usage = [flows(1, Direction::In, CUSTOMER, 50_000, 1)];
-    let mut case = Case::new(&mut usage)
-        .counted(5, 0, 60, (1_000_000, 0), (50, 0))
-        .counted(5, 120, 300, (9_000_000, 0), (50, 0));
+    let mut case = Case::new(&mut usage).counted(5, 0, 60, (1_000_000, 0), (50, 0)).counted(
+        5,
+        120,
+        300,
+        (9_000_000, 0),
+        (50, 0),
+    );
     let row = case.verdict(&strict(), "up", Direction::In);
     assert_eq!((row.verdict, row.interface, row.covered_ms), (Verdict::NoCounters, None, 240_000));
     // No sum is made of it either.
@@ -187,6 +220,17 @@ fn a_bucket_that_is_not_covered_is_not_compared() {
     assert_eq!(case.verdict(&strict(), "down", Direction::In).covered_ms, 0);
     let mut case = case.counted(5, 60, 120, (0, 0), (0, 0));
     assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsShort);
+    let found = quality(&case.rows(&strict()));
+    let named = |link: &str, compared, differences| Quality {
+        link: link.to_owned(),
+        buckets: 1,
+        compared,
+        differences,
+    };
+    assert_eq!(found, [named("up", 1, 1), named("down", 0, 0)]);
+    let octets = link_octets(&mut case.ledger, BucketStart(T), BucketStart(T + 300)).unwrap();
+    // With framing; the sums of the three parts. Of `down` nothing is known.
+    assert_eq!(octets, [("up".to_owned(), [(BucketStart(T), (10_000_000, 0))].into())].into());
     let total = case.rows(&strict()).into_iter().find(|row| row.bucket.is_none()).unwrap();
     assert_eq!((total.name.as_str(), total.flows, total.verdict), ("up", 50_000, Verdict::FlowsShort));
 }
@@ -200,14 +244,21 @@ fn what_goes_through_leaves_by_another_link() {
         // Dropped on its way out: never sent.
         flows(1, Direction::Out, CustomerId::DISCARDED, 7_000, 1),
     ];
-    let mut case = Case::new(&mut usage)
-        .counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80))
-        .counted(9, 0, 300, (30_000 + 30 * 18, 0), (30, 0));
+    let mut case = Case::new(&mut usage).counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80)).counted(
+        9,
+        0,
+        300,
+        (30_000 + 30 * 18, 0),
+        (30, 0),
+    );
     let row = case.verdict(&strict(), "up", Direction::Out);
     assert_eq!((row.flows, row.through, row.verdict), (50_000, 30_000, Verdict::Agrees));
     assert_eq!(case.verdict(&strict(), "down", Direction::In).verdict, Verdict::Agrees);
     // Beyond what went through, the flows of `up` are short; and through traffic is no excuse for too many.
-    let mut usage = [flows(2, Direction::In, CustomerId::THROUGH, 30_000, 1), flows(1, Direction::Out, CUSTOMER, 40_000, 1)];
+    let mut usage = [
+        flows(2, Direction::In, CustomerId::THROUGH, 30_000, 1),
+        flows(1, Direction::Out, CUSTOMER, 40_000, 1),
+    ];
     let mut case = Case::new(&mut usage).counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80));
     assert_eq!(case.verdict(&strict(), "up", Direction::Out).verdict, Verdict::FlowsShort);
 }

@@ -15,6 +15,7 @@ mod live;
 mod live_support;
 mod message_files;
 mod oldflow;
+mod poll;
 mod rating;
 mod sflow;
 mod snmp;

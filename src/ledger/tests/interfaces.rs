@@ -74,7 +74,11 @@ fn part(bucket: i64, from: i64, to: i64, octets: u64) -> InterfaceOctets {
 fn what_crossed_an_interface_is_kept_once() {
     on_each(|place| {
         let mut ledger = place.open();
-        let rows = [part(300, 300_000, 360_000, 7), part(300, 420_000, 600_000, 1 << 62), part(600, 600_000, 900_000, 0)];
+        let rows = [
+            part(300, 300_000, 360_000, 7),
+            part(300, 420_000, 600_000, 1 << 61),
+            part(600, 600_000, 900_000, 0),
+        ];
         ledger.put_interface_octets(&rows).unwrap();
         assert_eq!(ledger.interface_octets(BucketStart(300), BucketStart(900)).unwrap(), rows);
         assert_eq!(ledger.interface_octets(BucketStart(600), BucketStart(900)).unwrap(), rows[2..]);

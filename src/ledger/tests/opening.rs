@@ -310,6 +310,7 @@ fn the_dialects_declare_the_same_tables() {
         sqlite.keys().map(String::as_str).collect::<Vec<_>>(),
         [
             "account",
+            "card_failures",
             "checkpoint",
             "closed",
             "closure",
@@ -317,6 +318,8 @@ fn the_dialects_declare_the_same_tables() {
             "delivery",
             "entry",
             "hold_chunk",
+            "interface",
+            "interface_octets",
             "invoice",
             "issue",
             "late_usage_row",

@@ -17,9 +17,7 @@ use rasn_snmp::v2c::Message;
 
 use super::super::columns::{self, Oid, Value};
 use crate::ledger::records::interfaces::{Interface, InterfacePart};
-use crate::poll::{
-    Authentication, Config, Credentials, Found, Plan, Privacy, Secret, Target, Wanted, run,
-};
+use crate::poll::{Authentication, Config, Credentials, Found, Plan, Privacy, Secret, Target, Wanted, run};
 use crate::units::{IfIndex, UnixMillis};
 
 /// Longer than anything here takes on a busy machine.
@@ -117,7 +115,11 @@ fn serve(socket: &UdpSocket, state: &State) {
         if message.community != b"public"[..] {
             continue;
         }
-        let answer = Message { version: 1.into(), community: message.community, data: Pdus::Response(Response(answer(message.data, state))) };
+        let answer = Message {
+            version: 1.into(),
+            community: message.community,
+            data: Pdus::Response(Response(answer(message.data, state))),
+        };
         let _ = socket.send_to(&rasn::ber::encode(&answer).unwrap(), from);
     }
 }
@@ -147,7 +149,12 @@ fn answer(request: Pdus, state: &State) -> Pdu {
         name: ObjectIdentifier::new_unchecked(oid.clone().into()),
         value: wire(&value, &oid),
     };
-    Pdu { request_id, error_status: 0, error_index: 0, variable_bindings: bound.into_iter().map(bind).collect() }
+    Pdu {
+        request_id,
+        error_status: 0,
+        error_index: 0,
+        variable_bindings: bound.into_iter().map(bind).collect(),
+    }
 }
 
 fn wire(value: &Value, oid: &Oid) -> VarBindValue {
@@ -159,7 +166,9 @@ fn wire(value: &Value, oid: &Oid) -> VarBindValue {
             wide(ApplicationSyntax::Ticks(TimeTicks(u32::try_from(*n).unwrap())))
         }
         Value::Number(n) => wide(ApplicationSyntax::Unsigned(Gauge(u32::try_from(*n).unwrap()))),
-        Value::Text(text) => VarBindValue::Value(ObjectSyntax::Simple(SimpleSyntax::String(text.clone().into()))),
+        Value::Text(text) => {
+            VarBindValue::Value(ObjectSyntax::Simple(SimpleSyntax::String(text.clone().into())))
+        }
         Value::Absent | Value::Other => VarBindValue::EndOfMibView,
     }
 }
@@ -334,7 +343,8 @@ fn old_interfaces_have_thirty_two_bits() {
 
 #[test]
 fn two_hundred_routers_are_polled_in_a_cycle() {
-    let agents: Vec<Agent> = (0..200).map(|n| Agent::start(&format!("127.0.{}.{}:0", 1 + n / 100, 1 + n % 100))).collect();
+    let agents: Vec<Agent> =
+        (0..200).map(|n| Agent::start(&format!("127.0.{}.{}:0", 1 + n / 100, 1 + n % 100))).collect();
     for agent in &agents {
         for ifindex in 1..=8 {
             agent.interface(ifindex, &format!("xe-0/0/{ifindex}"), 1000);
@@ -342,7 +352,8 @@ fn two_hundred_routers_are_polled_in_a_cycle() {
     }
     // One of them does not answer, and keeps nobody waiting.
     agents[77].state.silent.store(true, Relaxed);
-    let targets = agents.iter().enumerate().map(|(n, agent)| community(&format!("r{n}"), agent.address)).collect();
+    let targets =
+        agents.iter().enumerate().map(|(n, agent)| community(&format!("r{n}"), agent.address)).collect();
     let config = Config { timeout_ms: 5_000, ..Config::default() };
     let begun = Instant::now();
     let poller = Poller::start(config, targets);
@@ -363,7 +374,9 @@ fn snmpd(directory: &std::path::Path) -> Option<(std::process::Child, SocketAddr
     let configuration = "rocommunity public\ncreateUser flux SHA-256 \"first passphrase\" AES \"second passphrase\"\nrouser flux authPriv\n";
     let file = directory.join("snmpd.conf");
     std::fs::write(&file, configuration).unwrap();
-    let program = ["/usr/sbin/snmpd", "/usr/local/sbin/snmpd"].into_iter().find(|path| std::path::Path::new(path).exists())?;
+    let program = ["/usr/sbin/snmpd", "/usr/local/sbin/snmpd"]
+        .into_iter()
+        .find(|path| std::path::Path::new(path).exists())?;
     let child = std::process::Command::new(program)
         .args(["-f", "-C", "-Lf", "/dev/null", "-I", "-smux", "-c"])
         .arg(&file)

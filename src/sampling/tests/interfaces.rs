@@ -193,7 +193,8 @@ fn records_wait_for_the_names_of_interfaces() {
     let mut records = vec![stated, header];
     sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
     sampling.expire(&config, &known, UnixMillis(0), &mut records);
-    let found: Vec<_> = records.iter().map(|record| (record.rate.numerator(), record.rate.source())).collect();
+    let found: Vec<_> =
+        records.iter().map(|record| (record.rate.numerator(), record.rate.source())).collect();
     assert_eq!(found, [(7, RateSource::Record), (1, RateSource::Header)]);
     let mut records = vec![stated];
     sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
