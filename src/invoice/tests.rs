@@ -529,7 +529,7 @@ fn a_percentile_of_interface_counters_reads_what_the_links_interfaces_counted() 
         kinds.count([(link.to_owned(), samples)].into());
         march_with(&kinds, &network, core::slice::from_ref(&tariff), None, &[])
     };
-    // 178 of 8916 buckets are just less than two hundredths.
+    // 178 of 8916 buckets are just less than two hundredths; without 179 there are 8737 / 8916 = 0.9799237.
     for missing in [0, 178] {
         let outcome = counted("transit-a", missing);
         assert_eq!(outcome.problems, []);
