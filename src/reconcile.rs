@@ -268,20 +268,19 @@ pub fn rows(
     Ok(rows)
 }
 
+/// Octets toward the customers and from them, by link and bucket.
+pub type LinkOctets = BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>>;
+
 /// What the interfaces of each link counted, toward the customers and from them, with framing: buckets of `[from, to)`
 /// that the counters of all its interfaces cover whole. The others are not known.
 ///
 /// # Errors
 /// [`Error`].
-pub fn link_octets(
-    ledger: &mut Ledger,
-    from: BucketStart,
-    to: BucketStart,
-) -> Result<BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>>, Error> {
+pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<LinkOctets, Error> {
     let mut book = Book::without_flows(ledger)?;
     book.read_octets(ledger, from, to)?;
     let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
-    let mut found: BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>> = BTreeMap::new();
+    let mut found = LinkOctets::new();
     for bucket in buckets {
         let Some(network) = book.network(bucket) else { continue };
         let resolved = book.history.resolve(network, bucket.start());

@@ -15,11 +15,14 @@ use super::rules::{InterfaceRef, LinkPoint, Network};
 use crate::ledger::records::interfaces::{Interface, InterfaceEntry};
 use crate::units::{IfIndex, UnixMillis};
 
+/// From when on an exporter had which interfaces.
+type Held = (UnixMillis, Arc<[Interface]>);
+
 /// The interfaces of exporters, by name, as they were at each time.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// By exporter: from when on it had which interfaces, ascending.
-    exporters: BTreeMap<String, Vec<(UnixMillis, Arc<[Interface]>)>>,
+    exporters: BTreeMap<String, Vec<Held>>,
 }
 
 /// What the names of a network mean at a time.

@@ -72,7 +72,7 @@ impl LinkKinds {
         end: UnixMillis,
     ) -> impl Iterator<Item = (&str, Option<&BTreeMap<BucketStart, Sample>>)> {
         let version =
-            self.versions.iter().rfind(|version| version.valid_from < end).or(self.versions.first());
+            self.versions.iter().rfind(|version| version.valid_from < end).or_else(|| self.versions.first());
         let mut links: Vec<&str> =
             version.into_iter().flat_map(|version| version.kinds.keys()).map(String::as_str).collect();
         links.sort_unstable();

@@ -15,7 +15,7 @@ pub fn place_ms(exporter: &str, interval_ms: i64) -> i64 {
     let hash = exporter.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
     });
-    let spread = (interval_ms / 4).min(SPREAD_MS).max(1).unsigned_abs();
+    let spread = (interval_ms / 4).clamp(1, SPREAD_MS).unsigned_abs();
     // The low bits of so short a hash differ least.
     i64::try_from((hash >> 20) % spread).unwrap_or(0)
 }
