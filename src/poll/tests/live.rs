@@ -408,7 +408,7 @@ fn net_snmp_is_polled_by_community_and_by_user() {
             auth: Some((Authentication::Sha256, Secret::new("another passphrase"))),
             privacy: None,
         },
-        ..user.clone()
+        ..user
     };
     let poller = Poller::start(quick(), vec![community("v2c", address), user, wrong]);
     let (mut named, mut counted, mut refused) = (BTreeMap::new(), BTreeSet::new(), false);
