@@ -20,6 +20,7 @@ use crate::ledger::records::books::{
 };
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger, Part};
+use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
 /// How often figures are read again that changed meanwhile.
@@ -108,7 +109,31 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     missing.into_iter().for_each(|what| guards.differs(what));
     let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
     let numbers = numbers(&invoices, &issues);
-    Ok(vec![records, usage, conservation, balance, documents, closed, tariffs, numbers, chain, guards])
+    let tables = flow_tables(ledger)?;
+    Ok(vec![
+        records,
+        usage,
+        conservation,
+        balance,
+        documents,
+        closed,
+        tariffs,
+        numbers,
+        chain,
+        guards,
+        tables,
+    ])
+}
+
+/// Flows that found no place in the routers' tables. No invariant of ours is broken by them, but their volume is in no
+/// account.
+fn flow_tables(ledger: &mut Ledger) -> Result<Check, Error> {
+    let mut check = Check::new("flow_tables");
+    let rows = ledger.card_failures(UnixMillis(i64::MIN + 1), UnixMillis(i64::MAX))?;
+    let exporters: BTreeSet<u32> = rows.iter().map(|row| row.exporter).collect();
+    check.figure("exporters_without_room", exporters.len() as i128);
+    check.figure("flows_without_room", rows.iter().map(|row| i128::from(row.failures)).sum::<i128>());
+    Ok(check)
 }
 
 /// Octets and packets, raw.

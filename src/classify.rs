@@ -43,14 +43,17 @@ mod class;
 mod compile;
 mod customer;
 mod interface;
+pub mod named;
 pub mod prefix;
 pub mod rules;
 mod versions;
 
 use core::net::IpAddr;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use class::Classes;
+use compile::Ports;
 pub use compile::{CompileError, Problem};
 use customer::{Holder, Holders};
 use interface::{AsTable, Interfaces, Plan, Port, Ports};
@@ -130,10 +133,12 @@ pub struct Names {
 #[derive(Debug, Default)]
 pub struct Classifier {
     interfaces: Interfaces,
-    prefixes: PrefixTable,
-    as_numbers: AsTable,
-    holders: Holders,
-    classes: Classes,
+    /// Whose interfaces are, from which the table is made anew where a name comes to mean another one.
+    ports: Arc<Ports>,
+    prefixes: Arc<PrefixTable>,
+    as_numbers: Arc<AsTable>,
+    holders: Arc<Holders>,
+    classes: Arc<Classes>,
 }
 
 /// Records of a batch that go through the passes together: what the passes hand over stays in the nearest cache.

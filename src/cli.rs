@@ -7,6 +7,7 @@ pub mod ahead;
 pub mod audit;
 pub mod billing;
 pub mod billing_ledger;
+pub mod contention;
 pub mod customer;
 pub mod demo;
 pub mod double_counting;
@@ -19,6 +20,7 @@ pub mod output;
 pub mod period;
 pub mod pins;
 pub mod reclassify;
+pub mod reconcile;
 pub mod replay;
 pub mod run;
 pub mod scheduled;
@@ -72,6 +74,11 @@ enum Verb {
     Replay(replay::ReplayArgs),
     /// Volume by customer, link, time and more
     Usage(usage::UsageArgs),
+    /// Compare flows with the interface counters of links; exit 3 where they contradict each other
+    Reconcile(reconcile::ReconcileArgs),
+    /// Flow tables of routers that had no room: list, or import what a router printed
+    #[command(subcommand)]
+    Contention(contention::ContentionVerb),
     /// Customers: list them, find one by address, import from CSV
     #[command(subcommand)]
     Customer(customer::CustomerVerb),
@@ -187,7 +194,8 @@ pub fn main() -> ExitCode {
 fn start_log(is_daemon: bool) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("FLUXOSCOPE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info" } else { "warn" }));
+        // The library that asks routers tells each failed attempt as an error; what follows from it is told here.
+        .unwrap_or_else(|_| EnvFilter::new(if is_daemon { "info,async_snmp=off" } else { "warn" }));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let log = log.with_ansi(color_on_stderr());
     log.with_target(false).init();
@@ -207,6 +215,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             args.check()?;
             usage::run(args, &mut cli.ledger()?, out)
         }
+        Verb::Reconcile(args) => reconcile::run(args, cli, out),
+        Verb::Contention(verb) => contention::run(verb, cli, out),
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),

@@ -10,6 +10,7 @@
 
 mod csv;
 mod network;
+mod polling;
 mod reader;
 pub mod sections;
 mod value;
@@ -27,7 +28,7 @@ use crate::decode::Limits;
 use crate::diagnostic::{FileProblems, Problem};
 use crate::exporter::Exporter;
 use crate::invoice::language::Language;
-use crate::{journal, meter, sampling, snmp};
+use crate::{journal, meter, poll, reconcile, sampling, snmp};
 
 pub use self::csv::customers_from_csv;
 
@@ -52,6 +53,12 @@ pub struct Config {
     pub snmp: Option<snmp::Config>,
     /// `[metrics] listen`: where Prometheus finds `/metrics`; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// `[poll]`.
+    pub poll: poll::Config,
+    /// `[reconcile]`, with what links say of it.
+    pub reconcile: reconcile::Config,
+    /// Exporters that are asked over SNMP (`snmp` of `[[exporter]]`).
+    pub targets: Vec<poll::Target>,
     /// `[invoice]`.
     pub invoice: Invoice,
     /// `[billing]`.
@@ -130,6 +137,9 @@ impl Config {
             ledger: Ledger::default(),
             snmp: None,
             metrics: None,
+            poll: poll::Config::default(),
+            reconcile: reconcile::Config::default(),
+            targets: Vec::new(),
             invoice: Invoice::default(),
             billing: Billing::default(),
             contacts: BTreeMap::new(),
@@ -181,7 +191,7 @@ impl Config {
         reader::document(&report, main, text, |root| {
             config.read_sections(root, base_dir);
             let mut network = network::Builder::default();
-            config.exporters = network.exporters(root);
+            config.exporters = network.exporters(root, base_dir);
             network.links(root);
             network.classes(root);
             network.customers(root);
@@ -200,6 +210,8 @@ impl Config {
             }
             config.contacts = core::mem::take(&mut network.contacts);
             config.languages = core::mem::take(&mut network.languages);
+            config.targets = core::mem::take(&mut network.targets);
+            config.reconcile.overheads = core::mem::take(&mut network.overheads);
             config.network = network.finish(&report);
         });
         let problems = report.into_problems();
@@ -217,6 +229,8 @@ impl Config {
         // The agent listens on UDP as well, so its address may collide with those above.
         self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
         self.metrics = root.section("metrics", |table| sections::metrics(table, &mut listening));
+        self.poll = root.section("poll", polling::poll);
+        self.reconcile = root.section("reconcile", polling::reconcile);
         self.invoice = root.section("invoice", |table| sections::invoice(table, base_dir));
         self.billing = root.section("billing", sections::billing);
         let directory = root.section("tariffs", |table| {

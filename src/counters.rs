@@ -321,6 +321,93 @@ pub struct Billing {
     pub problem: arc_swap::ArcSwap<String>,
 }
 
+/// An exporter that is polled over SNMP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PolledRow {
+    /// Its name.
+    pub exporter: String,
+    /// Polls since the start, answered or not.
+    pub polls: u64,
+    /// Of those, without an answer.
+    pub failures: u64,
+    /// When it last answered, milliseconds since the epoch; 0: never.
+    pub answered_at: i64,
+    /// Why the last poll failed; empty where it did not.
+    pub failure: String,
+    /// Interfaces whose counters are read.
+    pub interfaces: u64,
+    /// Spans between readings in which nobody knows what crossed an interface.
+    pub gaps: u64,
+}
+
+/// A flow table of a router, as its SNMP agent or an operator told it. -1: not told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CardRow {
+    /// The exporter's name.
+    pub exporter: String,
+    /// The ledger's number of the exporter.
+    pub exporter_id: u32,
+    /// The card's number at the router.
+    pub card: u32,
+    /// The card's name.
+    pub name: String,
+    /// Percent in use.
+    pub utilisation: i64,
+    /// Flows in it.
+    pub current: i64,
+    /// Flows that it can hold.
+    pub limit: i64,
+    /// The most flows in it since the start.
+    pub high_water: i64,
+    /// Flows that found no place since the start: lost volume.
+    pub failures: u64,
+    /// When it was read, milliseconds since the epoch.
+    pub read_at: i64,
+}
+
+/// Flows against the interface counters of a link, in the newest five minutes that were compared.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ReconciledRow {
+    /// The ledger's number of the link.
+    pub link: u32,
+    /// Its name.
+    pub name: String,
+    /// Start of the bucket, seconds since the epoch.
+    pub bucket: i64,
+    /// Toward the customers, and from them.
+    pub inward: Reconciled,
+    /// From the customers.
+    pub outward: Reconciled,
+}
+
+/// One direction of a [`ReconciledRow`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Reconciled {
+    /// Octets of flows, scaled.
+    pub flow_octets: u64,
+    /// Octets of the interfaces without framing: at most so many.
+    pub interface_octets: u64,
+    /// By how much they may differ.
+    pub tolerance: u64,
+    /// Percent of the bucket that the counters cover.
+    pub coverage: u32,
+    /// 1 agrees, 2 flows are missing, 3 too many flows, 4 no counters.
+    pub verdict: u32,
+    /// Buckets out of tolerance since the start.
+    pub differences: u64,
+}
+
+/// What the SNMP manager shows: replaced whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Managed {
+    /// Routers, by name.
+    pub polled: Vec<PolledRow>,
+    /// Their flow tables, by exporter and card.
+    pub cards: Vec<CardRow>,
+    /// Links, by number.
+    pub reconciled: Vec<ReconciledRow>,
+}
+
 /// All counters of a process.
 #[derive(Debug)]
 pub struct Counters {
@@ -334,6 +421,8 @@ pub struct Counters {
     pub volumes: arc_swap::ArcSwap<Volumes>,
     /// Billing by the daemon.
     pub billing: Billing,
+    /// What routers say of themselves, and how flows compare with it.
+    pub managed: arc_swap::ArcSwap<Managed>,
     /// Flushes on their way into the ledger.
     pub ledger_writer: Table,
     /// Exporters known, and how many may be.
@@ -360,6 +449,7 @@ impl Counters {
             exporters: RwLock::new(Vec::new()),
             volumes: arc_swap::ArcSwap::default(),
             billing: Billing::default(),
+            managed: arc_swap::ArcSwap::default(),
             ledger_writer: Table::default(),
             exporter_table: Table::default(),
             commits: AtomicU64::new(0),

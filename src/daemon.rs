@@ -1,8 +1,8 @@
 //! The daemon: wiring, signals, ordered shutdown. The only place that spawns long-lived threads.
 //!
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
-//! SNMP agent, one for metrics, one for the control socket, one that bills what is due. The main thread waits for signals
-//! and what the others report, as one
+//! SNMP agent, one for metrics, one that polls routers, one for the control socket, one that bills what is due. The main
+//! thread waits for signals and what the others report, as one
 //! closed `Event`.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
@@ -15,6 +15,7 @@ mod control;
 mod hook;
 mod identity;
 mod intake;
+mod manager;
 mod receiver;
 mod writer;
 
@@ -38,6 +39,7 @@ use crate::ids::Position;
 use crate::journal;
 use crate::ledger::records::{CheckpointScope, Source};
 use crate::ledger::{self, Ledger};
+use crate::poll;
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
 use crate::receive::{socket, tcp};
@@ -46,6 +48,7 @@ use crate::snmp;
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
 use identity::Identity;
+use manager::Manager;
 
 pub use billing::{Billed, Biller, Standings};
 
@@ -340,13 +343,20 @@ pub fn run(
     };
     info!(processors = config.receive.processors, "Running.");
 
-    let outcome = supervise(&reported, &requests, &registry, &shared, (config, gate.as_ref()), load);
+    let manager = Arc::new(Manager::new(config.clone(), Arc::clone(&counters), Arc::clone(&registry)));
+    let polling = spawn_polling(&manager, &shared, &requests);
+
+    let running = (config, gate.as_ref());
+    let outcome = supervise(&reported, &requests, &registry, &shared, &manager, running, load);
     // Nobody listens any more: who reports something now must not wait for room to say it.
     drop(reported);
     shared.stopping.store(true, Relaxed);
     // No socket is closed before the last receiver has ended; see there.
     let sockets: Vec<_> = intake.into_iter().map(join).collect();
     drop(sockets);
+    join(polling);
+    // What polling found last.
+    let _ = requests.send(writer::Request::Run(Box::new(move |committer| manager.look(committer))));
     drop(requests);
     join(writer);
     for thread in syncers {
@@ -385,6 +395,7 @@ fn supervise(
     requests: &SyncSender<writer::Request>,
     registry: &Arc<Exporters>,
     shared: &Arc<Shared>,
+    manager: &Manager,
     (running, gate): (&Config, Option<&snmp::Gate>),
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
@@ -403,6 +414,7 @@ fn supervise(
                     warn_of_restart(running, &new);
                     let agent = new.snmp.clone();
                     let in_force = reload(new.clone(), requests, registry, shared)?;
+                    manager.configure(new.clone());
                     shared.config.store(Arc::new(new));
                     if let (Some(gate), Some(agent)) = (gate, agent) {
                         gate.reload(&agent);
@@ -605,6 +617,22 @@ fn spawn_readers(
         }
     }));
     readers
+}
+
+/// Polls routers, where any are to be polled, now or after a reload.
+fn spawn_polling(
+    manager: &Arc<Manager>,
+    shared: &Arc<Shared>,
+    requests: &SyncSender<writer::Request>,
+) -> JoinHandle<()> {
+    let (manager, shared, requests) = (Arc::clone(manager), Arc::clone(shared), requests.clone());
+    spawn("poll", move || {
+        let plans = Arc::clone(&manager.plans);
+        let sink = Arc::new(move |found| manager.take(found, &requests));
+        if let Err(error) = poll::run(&plans, || UnixMillis(now_ms()), &shared.stopping, sink) {
+            error!(%error, "Routers cannot be polled.");
+        }
+    })
 }
 
 fn spawn_signals(events: &SyncSender<Event>, shared: &Arc<Shared>) -> io::Result<()> {

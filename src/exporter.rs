@@ -49,6 +49,9 @@ pub struct SamplingPolicy {
     pub default: Option<SamplingRate>,
     /// `sampling.require`: records wait until a rate is announced, however long that takes.
     pub require: bool,
+    /// Records wait, whatever their rate: links have interfaces of the exporter by name, and nobody was told yet which
+    /// these are.
+    pub names_awaited: bool,
 }
 
 impl SamplingPolicy {

@@ -30,6 +30,7 @@ mod documents;
 mod error;
 mod flush;
 mod guards;
+mod interfaces;
 mod issues;
 mod keeper;
 mod late;

@@ -17,7 +17,9 @@
 //! the vocabulary; they import nothing else of this crate but each other. [`config`] reads the operator's files, and
 //! [`setup`] puts them in force. [`daemon`] and [`replay`] run all of it, live or over captures; [`generate`] makes
 //! traffic of known totals to try it with, [`claims`] finds flows that would be billed twice, and
-//! [`reclassify`] says what usage would be by another configuration. [`audit`] proves what a ledger holds. [`snmp`] and [`cli`] read; nothing above imports them, but for the agent's
+//! [`reclassify`] says what usage would be by another configuration. [`poll`] asks routers over SNMP what their interfaces
+//! are called and counted, and [`reconcile`] holds the flows against that. [`audit`] proves what a ledger holds. [`snmp`]
+//! and [`cli`] read; nothing above imports them, but for the agent's
 //! settings in the configuration.
 //!
 //! `docs/ARCHITECTURE.md` tells the way of a datagram and the invariants; `tests/it/tidy.rs` keeps the imports so.
@@ -42,10 +44,12 @@ pub mod ledger;
 pub mod meter;
 pub mod money;
 pub mod period;
+pub mod poll;
 pub mod processor;
 pub mod rate;
 pub mod receive;
 pub mod reclassify;
+pub mod reconcile;
 pub mod replay;
 pub mod sampling;
 pub mod setup;

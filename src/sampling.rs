@@ -20,6 +20,9 @@
 //!   own interface: the input one, or the output one where it was observed on the way out. No record can be traced to a
 //!   line card or a template, so where those differ, or its own interface has no statement, it waits as well.
 //!
+//! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
+//!   ([`SamplingPolicy::names_awaited`]): not even what states its rate.
+//!
 //! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
 //! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
 //! and octets. A record that only waits out the grace time is never lost: where the hold is full it is let go early.
@@ -123,7 +126,7 @@ impl ExporterSampling {
         records: &mut Vec<FlowRecord>,
         from: usize,
     ) {
-        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty()) {
+        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty() && !policy.names_awaited) {
             let rate = rate.with_source(RateSource::Override);
             for record in records.iter_mut().skip(from) {
                 record.rate = rate;
@@ -174,6 +177,12 @@ impl ExporterSampling {
         now: UnixMillis,
         grace_over: &mut bool,
     ) -> (Verdict, bool) {
+        if policy.names_awaited {
+            if matches!(record.sampler, SamplerRef::Named(_) | SamplerRef::Unnamed) {
+                *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
+            }
+            return (Verdict::Wait(Waiting::Described), false);
+        }
         // Interfaces with a rate by the operator are asked for before anything else.
         let is_for_all = policy.interfaces.is_empty();
         if let Some(rate) = policy.ruling(record) {
@@ -356,6 +365,9 @@ impl ExporterSampling {
 
     /// The verdict on a waiting record.
     fn verdict_on(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+        if policy.names_awaited {
+            return Verdict::Wait(Waiting::Described);
+        }
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
@@ -365,7 +377,8 @@ impl ExporterSampling {
             silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
-            SamplerRef::Stated(_) | SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
+            SamplerRef::Stated(rate) => Verdict::Rate(rate),
+            SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
         }
     }
 

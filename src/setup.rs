@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use crate::classify::named::History;
 use crate::classify::rules::Network;
 use crate::classify::{Classifier, CompileError, Names, Versions};
 use crate::config::Config;
@@ -19,10 +20,18 @@ use crate::ledger::records::{ConfigVersion, NameKind};
 use crate::ledger::{self, Ledger};
 use crate::processor;
 use crate::processor::exporters::{Exporters, NUMBERED_MAX};
+use crate::units::UnixMillis;
 
 /// Versions that are compiled, at most: the newest ones. Flows that ended before the oldest of these are classified
 /// by it.
 const VERSIONS_MAX: usize = 256;
+
+/// Meanings of interface names that are compiled, at most, over all versions: the newest ones. Each takes a table of the
+/// exporters' interfaces. Flows that ended before the oldest of these are classified by it.
+const MEANINGS_MAX: usize = 64;
+
+/// How a network's text shows that it has links by name.
+const NAMED: &str = "{\"Named\":";
 
 /// Numbers of exporters that old versions leave to what is yet to come.
 const SPARE_NUMBERS: usize = 8192;
@@ -68,6 +77,8 @@ pub struct InForce {
     pub kinds: HashMap<String, String>,
     /// SHA-256 of the newest version's text, in hex; empty where there is none.
     pub sha256: String,
+    /// Exporters with links by name whose interfaces nobody was told of yet: their records wait.
+    pub waiting: Vec<String>,
 }
 
 /// Stores `config`'s network as a version that holds from `now_ms` on, if it is new, and puts it in force.
@@ -95,15 +106,31 @@ pub fn put_in_force(
     if stored.is_empty() {
         stored.push(ConfigVersion { sha256: String::new(), text, valid_from: 0 });
     }
-    let in_force = say_in_force(stored.last().expect("one was put there"), ledger, registry)?;
-    let (classifiers, compiled) = compile(&stored, ledger, registry)?;
+    let history = history(ledger)?;
+    let newest = stored.last().expect("one was put there");
+    let in_force = say_in_force(newest, &history, now_ms, ledger, registry)?;
+    let (classifiers, compiled) = compile(&stored, &history, ledger, registry)?;
     // Stored last: a version that does not compile must not be found by the next start.
     if is_new && let Some(newest) = stored.last() {
         ledger.put_config_version(newest)?;
     }
-    registry.configure(&config.exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
+    let mut exporters = config.exporters.clone();
+    for exporter in &mut exporters {
+        exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+    }
+    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
     registry.keep_compiled(compiled);
     Ok(in_force)
+}
+
+/// What exporters said of their interfaces.
+fn history(ledger: &mut Ledger) -> Result<History, Error> {
+    let entries = ledger.interfaces()?;
+    if entries.is_empty() {
+        return Ok(History::default());
+    }
+    let names: HashMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
+    Ok(History::new(&entries, |number| names.get(&number).cloned()))
 }
 
 fn parse(version: &ConfigVersion) -> Result<Network, Error> {
@@ -114,12 +141,23 @@ fn parse(version: &ConfigVersion) -> Result<Network, Error> {
 /// What the newest version says. It comes first to the numbers of exporters in this process.
 fn say_in_force(
     version: &ConfigVersion,
+    history: &History,
+    now_ms: i64,
     ledger: &mut Ledger,
     registry: &Exporters,
 ) -> Result<InForce, Error> {
     let network = parse(version)?;
     let names = number(&network, ledger, registry, 0)?;
+    let resolved = history.resolve(&network, UnixMillis(now_ms));
+    for (interface, has, wants) in &resolved.disputed {
+        let link = |at: usize| network.links.get(at).map_or("?", |link| link.name.as_str());
+        warn!(
+            exporter = %interface.exporter, ifindex = interface.ifindex.0, link = link(*has), other = link(*wants),
+            "Two links have this interface by name; it counts for the first."
+        );
+    }
     Ok(InForce {
+        waiting: resolved.waiting.into_iter().collect(),
         links: names.links.values().map(|id| u32::from(id.0)).collect(),
         customers: names.customers.values().copied().collect(),
         exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
@@ -132,35 +170,96 @@ fn say_in_force(
 type Compiled = (Vec<(i64, Arc<Classifier>)>, HashMap<String, Arc<Classifier>>);
 
 /// Compiles the versions, but not what is compiled already: the same text again, or in force before.
-fn compile(stored: &[ConfigVersion], ledger: &mut Ledger, registry: &Exporters) -> Result<Compiled, Error> {
+fn compile(
+    stored: &[ConfigVersion],
+    history: &History,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+) -> Result<Compiled, Error> {
     let mut classifiers = Vec::with_capacity(stored.len());
     let mut compiled: HashMap<String, Arc<Classifier>> = HashMap::new();
-    for version in stored.iter().rev() {
-        let known = compiled.get(&version.sha256).map(Arc::clone);
-        // What nobody wrote has no hash.
-        let known =
-            known.or_else(|| registry.compiled(&version.sha256)).filter(|_| !version.sha256.is_empty());
-        let classifier = match known {
-            Some(classifier) => classifier,
-            None => {
-                let network = parse(version)?;
-                let names = match number(&network, ledger, registry, SPARE_NUMBERS) {
-                    Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
-                        // As with those before the oldest: flows from then are classified by the next later version.
-                        warn!(%error, "Configuration versions as old as this one are left out.");
-                        break;
-                    }
-                    names => names?,
-                };
-                Arc::new(Classifier::compile(&network, &names)?)
-            }
+    let mut meanings = 0;
+    for (place, version) in stored.iter().enumerate().rev() {
+        // The first version also holds for all time before it, in which names may have had other meanings.
+        let from = if place == 0 { i64::MIN } else { version.valid_from };
+        let to = stored.get(place + 1).map_or(i64::MAX, |next| next.valid_from);
+        let outcome = if version.text.contains(NAMED) && meanings < MEANINGS_MAX {
+            compile_meanings(version, (from, to), history, &mut compiled, ledger, registry)
+        } else {
+            compile_plain(version, &mut compiled, ledger, registry)
+                .map(|plain| vec![(version.valid_from, plain)])
         };
-        compiled.insert(version.sha256.clone(), Arc::clone(&classifier));
-        classifiers.push((version.valid_from, classifier));
+        let mut made = match outcome {
+            Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
+                // As with those before the oldest: flows from then are classified by the next later version.
+                warn!(%error, "Configuration versions as old as this one are left out.");
+                break;
+            }
+            outcome => outcome?,
+        };
+        meanings += made.len();
+        made.reverse();
+        classifiers.append(&mut made);
     }
     // Of two with the same beginning the later one holds.
     classifiers.reverse();
     Ok((classifiers, compiled))
+}
+
+/// A classifier that was compiled already, now or before.
+fn known(
+    key: &str,
+    compiled: &HashMap<String, Arc<Classifier>>,
+    registry: &Exporters,
+) -> Option<Arc<Classifier>> {
+    compiled.get(key).map(Arc::clone).or_else(|| registry.compiled(key))
+}
+
+/// The classifier of a version without names of interfaces.
+fn compile_plain(
+    version: &ConfigVersion,
+    compiled: &mut HashMap<String, Arc<Classifier>>,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+) -> Result<Arc<Classifier>, Error> {
+    // What nobody wrote has no hash.
+    let found = known(&version.sha256, compiled, registry).filter(|_| !version.sha256.is_empty());
+    let classifier = match found {
+        Some(classifier) => classifier,
+        None => {
+            let network = parse(version)?;
+            let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
+            Arc::new(Classifier::compile(&network, &names)?)
+        }
+    };
+    compiled.insert(version.sha256.clone(), Arc::clone(&classifier));
+    Ok(classifier)
+}
+
+/// The classifiers of a version, one for each meaning that the names in it had while it was in force, in time.
+fn compile_meanings(
+    version: &ConfigVersion,
+    (from, to): (i64, i64),
+    history: &History,
+    compiled: &mut HashMap<String, Arc<Classifier>>,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+) -> Result<Vec<(i64, Arc<Classifier>)>, Error> {
+    let network = parse(version)?;
+    let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
+    let meanings = history.meanings(&network, from, to);
+    let mut made: Vec<(i64, Arc<Classifier>)> = Vec::new();
+    for (at, resolved) in meanings.iter().skip(meanings.len().saturating_sub(MEANINGS_MAX)) {
+        let key = format!("{}\n{}", version.sha256, resolved.digest());
+        let classifier = match (known(&key, compiled, registry), made.last()) {
+            (Some(classifier), _) => classifier,
+            (None, Some((_, same))) => Arc::new(same.resolved_anew(&network, &names, resolved)?),
+            (None, None) => Arc::new(Classifier::compile_resolved(&network, &names, resolved)?),
+        };
+        compiled.insert(key, Arc::clone(&classifier));
+        made.push((*at, classifier));
+    }
+    Ok(made)
 }
 
 /// Numbers for all names of a network, where so many numbers of exporters are left then.
@@ -313,8 +412,7 @@ mod tests {
     #[test]
     fn a_text_is_compiled_once() {
         let (_directory, mut ledger, registry, mut config) = fresh();
-        let at =
-            |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
+        let at = |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
         let first = config.network.classes.clone();
         put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
         let compiled = at(&registry, 1000);
@@ -369,8 +467,76 @@ mod tests {
             let registry = crowded(taken);
             put_in_force(&config, false, &mut ledger, &registry, 2000).expect("the newest fits");
             assert!(registry.allows(address(11)));
-            let at = |ms| Arc::clone(registry.versions().1.at(crate::units::UnixMillis(ms)));
+            let at = |ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
             assert_eq!(Arc::ptr_eq(&at(1000), &at(2000)), !fits, "{taken}");
         }
+    }
+
+    /// A record that came in by interface 7 and left by 9, ended at an instant.
+    fn crossing(end: i64) -> crate::flow::FlowRecord {
+        use crate::units::IfIndex;
+        crate::flow::FlowRecord {
+            input: IfIndex(7),
+            output: IfIndex(9),
+            end: UnixMillis(end),
+            ..crate::flow::FlowRecord::default()
+        }
+    }
+
+    /// The direction of what came in by 7 and left by 9: in where 7 is the link, out where 9 is, none where neither is.
+    fn seen(registry: &Exporters, end: i64) -> &'static str {
+        let mut out = Vec::new();
+        registry.versions().1.classify(&[crossing(end)], &mut out);
+        out[0].direction.as_str()
+    }
+
+    #[test]
+    fn a_name_means_what_it_meant_when_the_flow_ended() {
+        use crate::classify::rules::{InterfaceName, NamedBy};
+        use crate::ledger::records::interfaces::Interface;
+        use crate::units::IfIndex;
+        let (_directory, mut ledger, registry, mut config) = fresh();
+        at_addresses(&mut config, 0, 1);
+        let name =
+            InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
+        let points = vec![LinkPoint::Named(name)];
+        config.network.links.push(LinkRule { name: "up".to_owned(), kind: "upstream".to_owned(), points });
+        let awaits = |registry: &Exporters| {
+            registry.entry(config.exporters[0].address).expect("configured").policy.names_awaited
+        };
+        let waiting = put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles").waiting;
+        assert_eq!((waiting, awaits(&registry)), (vec!["e0".to_owned()], true), "nobody was told");
+
+        let number = ledger.intern(NameKind::Exporter, &["e0"]).expect("a number")[0];
+        let called = |ifindex, alias: &str| Interface {
+            ifindex: IfIndex(ifindex),
+            alias: alias.to_owned(),
+            ..Interface::default()
+        };
+        // At 2000 interface 7 is the transit, and from 5000 on interface 9 is: the router started anew.
+        let mut tell = |at, transit| {
+            let interfaces = [called(transit, "transit A"), called(1, "inside")];
+            ledger.put_interfaces(number, UnixMillis(at), &interfaces).expect("kept");
+            let waiting = put_in_force(&config, false, &mut ledger, &registry, at).expect("compiles").waiting;
+            assert_eq!((waiting, awaits(&registry)), (vec![], false));
+        };
+        tell(2000, 7);
+        assert_eq!(
+            [500, 1500, 2500].map(|end| seen(&registry, end)),
+            ["in", "in", "in"],
+            "also before it was told"
+        );
+        tell(5000, 9);
+        let expected = ["in", "in", "out", "out"];
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&registry, end)), expected);
+        // Another start finds the same; so does a configuration that comes later, for what was before it.
+        let again = Exporters::new(Arc::new(Counters::new(1, 0)));
+        put_in_force(&config, false, &mut ledger, &again, 7000).expect("compiles");
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
+        config.network.links[0].name = "uplink".to_owned();
+        put_in_force(&config, false, &mut ledger, &again, 8000).expect("compiles");
+        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
+        // Only the one version was added.
+        assert_eq!(ledger.config_versions().expect("reads").len(), 2);
     }
 }

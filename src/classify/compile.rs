@@ -2,10 +2,12 @@
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::class::Classes;
 use super::customer::{Claim, Holder, Holders, sort_claims};
 use super::interface::{AsTable, ExporterSetup, Interfaces, Port};
+use super::named::Resolved;
 use super::prefix::PrefixTable;
 use super::rules::{InterfaceRef, LinkPoint, Network, Prefix};
 use super::{Classifier, Names};
@@ -86,6 +88,18 @@ impl Classifier {
     /// # Errors
     /// Names without a number, and statements that contradict each other; all of them.
     pub fn compile(network: &Network, names: &Names) -> Result<Self, CompileError> {
+        Self::compile_resolved(network, names, &Resolved::default())
+    }
+
+    /// As [`Self::compile`], with what the names of interfaces mean.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compile_resolved(
+        network: &Network,
+        names: &Names,
+        resolved: &Resolved,
+    ) -> Result<Self, CompileError> {
         let mut compiler =
             Compiler { names, problems: Vec::new(), customers: HashMap::new(), holders: Holders::default() };
         let claims = compiler.claims(network);
@@ -94,7 +108,7 @@ impl Classifier {
         });
         let as_holders = compiler.settle(claims.as_numbers, |asn| format!("AS {}", asn.0));
         let prefixes = compiler.prefixes(claims.prefixes);
-        let exporters = compiler.exporters(network, &interface_holders);
+        let exporters = compiler.exporters(network, resolved, &interface_holders);
         let classes = compiler.classes(network);
         if !compiler.problems.is_empty() {
             return Err(CompileError { problems: compiler.problems });
@@ -105,10 +119,37 @@ impl Classifier {
         }
         Ok(Self {
             interfaces: Interfaces::build(&exporters),
-            prefixes,
-            as_numbers,
-            holders: compiler.holders,
-            classes,
+            ports: Arc::new(interface_holders),
+            prefixes: Arc::new(prefixes),
+            as_numbers: Arc::new(as_numbers),
+            holders: Arc::new(compiler.holders),
+            classes: Arc::new(classes),
+        })
+    }
+
+    /// The same version where names of interfaces mean something else. All but the interfaces is shared: it may be large.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn resolved_anew(
+        &self,
+        network: &Network,
+        names: &Names,
+        resolved: &Resolved,
+    ) -> Result<Self, CompileError> {
+        let mut compiler =
+            Compiler { names, problems: Vec::new(), customers: HashMap::new(), holders: Holders::default() };
+        let exporters = compiler.exporters(network, resolved, &self.ports);
+        if !compiler.problems.is_empty() {
+            return Err(CompileError { problems: compiler.problems });
+        }
+        Ok(Self {
+            interfaces: Interfaces::build(&exporters),
+            ports: Arc::clone(&self.ports),
+            prefixes: Arc::clone(&self.prefixes),
+            as_numbers: Arc::clone(&self.as_numbers),
+            holders: Arc::clone(&self.holders),
+            classes: Arc::clone(&self.classes),
         })
     }
 }
@@ -120,6 +161,9 @@ struct Claims {
     interfaces: BTreeMap<(ExporterId, IfIndex), Vec<Claim>>,
     as_numbers: BTreeMap<Asn, Vec<Claim>>,
 }
+
+/// Whose interfaces are.
+pub(super) type Ports = BTreeMap<(ExporterId, IfIndex), Holder>;
 
 struct Compiler<'a> {
     names: &'a Names,
@@ -227,19 +271,25 @@ impl<'a> Compiler<'a> {
         PrefixTable::build(table)
     }
 
-    fn exporters(
-        &mut self,
-        network: &Network,
-        holders: &BTreeMap<(ExporterId, IfIndex), Holder>,
-    ) -> Vec<ExporterSetup> {
+    fn exporters(&mut self, network: &Network, resolved: &Resolved, holders: &Ports) -> Vec<ExporterSetup> {
         let mut on_links: BTreeMap<(ExporterId, IfIndex), (LinkId, &str)> = BTreeMap::new();
         let mut whole: BTreeMap<ExporterId, (LinkId, &str)> = BTreeMap::new();
-        for rule in &network.links {
+        for (position, rule) in network.links.iter().enumerate() {
             let used_by = format!("link `{}`", rule.name);
             let link =
                 self.number(&self.names.links, "link", &rule.name, || used_by.clone()).unwrap_or_default();
+            for at in resolved.of(position) {
+                if let Some(place) = self.interface(at, &used_by) {
+                    on_links.entry(place).or_insert((link, &rule.name));
+                }
+            }
             for point in &rule.points {
                 let (before, what) = match point {
+                    LinkPoint::Named(name) => {
+                        // Also where it means nothing now.
+                        self.number(&self.names.exporters, "exporter", &name.exporter, || used_by.clone());
+                        continue;
+                    }
                     LinkPoint::Interface(at) => {
                         let Some(place) = self.interface(at, &used_by) else { continue };
                         let what = format!("interface {} of `{}`", at.ifindex.0, at.exporter);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::Family;
+use crate::ledger::records::interfaces::Interface;
 use crate::units::{Asn, IfIndex, UnixMillis};
 
 /// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed).
@@ -78,11 +79,73 @@ pub struct InterfaceRef {
     pub ifindex: IfIndex,
 }
 
+/// By which of its names an interface is known (RFC 2863).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum NamedBy {
+    /// `ifName`, or `ifDescr` where the exporter has no `ifName`.
+    Name,
+    /// `ifAlias`.
+    Alias,
+    /// `ifDescr`.
+    Description,
+}
+
+/// Interfaces of a configured exporter by what it calls them. `*` stands for any characters, `?` for any one.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct InterfaceName {
+    /// The exporter's name.
+    pub exporter: String,
+    /// Which name.
+    pub by: NamedBy,
+    /// The name, or a pattern.
+    pub pattern: String,
+}
+
+impl InterfaceName {
+    /// True where the interface is called so.
+    #[must_use]
+    pub fn matches(&self, interface: &Interface) -> bool {
+        let name = match self.by {
+            NamedBy::Name => &interface.name,
+            NamedBy::Alias => &interface.alias,
+            NamedBy::Description => &interface.description,
+        };
+        matches(&self.pattern, name)
+    }
+}
+
+/// Whether a pattern of `*` and `?` takes all of `text`. In time proportional to the product of their lengths.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // The last `*`, and what it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    (p, t) = (at + 1, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
 /// A part of a link.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LinkPoint {
     /// One interface.
     Interface(InterfaceRef),
+    /// The interfaces that the exporter calls so, whatever their numbers are at a time.
+    Named(InterfaceName),
     /// Everything an exporter reports (for exporters that report no interfaces); its name.
     WholeExporter(String),
 }

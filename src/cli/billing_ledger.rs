@@ -25,7 +25,8 @@ use crate::invoice::{Invoice, Seller, State, stored};
 use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::{AnchorDay, Period, Zone};
-use crate::rate::tariff::Tariff;
+use crate::rate::percentile::{Count, Sample, SampleSource};
+use crate::rate::tariff::{ChargeKind, Tariff};
 use crate::rate::version;
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
@@ -248,7 +249,8 @@ fn make(
     for (period, pin) in supposed {
         pins.set(*period, customer.unwrap_or_default(), pin.clone());
     }
-    let kinds = link_kinds(ledger, network, *now)?.keeping(pins);
+    let mut kinds = link_kinds(ledger, network, *now)?.keeping(pins);
+    count_links(ledger, &mut kinds, &tariffs, *period)?;
     let seller = seller.as_ref();
     let inputs = Inputs {
         network,
@@ -291,6 +293,35 @@ fn make(
         }
     }
     Ok(Made { outcome, failed })
+}
+
+/// Reads what the interfaces of links counted, where a tariff has a percentile of that.
+fn count_links(
+    ledger: &mut Ledger,
+    kinds: &mut LinkKinds,
+    tariffs: &[Tariff],
+    period: Period,
+) -> anyhow::Result<()> {
+    let of_counters =
+        |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
+    if !tariffs.iter().flat_map(|tariff| &tariff.charges).any(|rule| of_counters(&rule.kind)) {
+        return Ok(());
+    }
+    // A period begins in its local month, whatever the zone, and is no longer than a month.
+    let month = jiff::civil::date(period.year(), period.month(), 1);
+    let day = |days: i64| -> anyhow::Result<BucketStart> {
+        let date = month.checked_add(jiff::Span::new().days(days))?;
+        let at = date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
+        Ok(BucketStart::of(UnixMillis(at.as_millisecond())))
+    };
+    let counted = crate::reconcile::link_octets(ledger, day(-2)?, day(64)?)?;
+    let sample =
+        |(inward, outward)| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
+    let of_link = |(link, buckets): (String, BTreeMap<BucketStart, (u64, u64)>)| {
+        (link, buckets.into_iter().map(|(bucket, octets)| (bucket, sample(octets))).collect())
+    };
+    kinds.count(counted.into_iter().map(of_link).collect());
+    Ok(())
 }
 
 /// `invoice run`: the drafts of a period, kept in the ledger unless it is a dry run, and what could not be invoiced.

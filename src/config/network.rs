@@ -4,22 +4,25 @@
 use core::hash::Hash;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::polling;
 use super::reader::{Place, Report, Table, Value, nearest};
 use super::sections::{Contact, contact, language, lines, word};
 use super::value;
 use crate::classify::rules::{
-    ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceRef, LinkPoint, LinkRule,
-    Network, Prefix, TariffAssignment, Validity,
+    ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceName, InterfaceRef, LinkPoint,
+    LinkRule, NamedBy, Network, Prefix, TariffAssignment, Validity,
 };
 use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ids::CustomerId;
 use crate::invoice::language::Language;
 use crate::period::utc_date;
+use crate::poll::Target;
 use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// A customer file to be read.
@@ -84,10 +87,16 @@ pub(super) struct Builder {
     prefixes: Vec<Claim<Prefix>>,
     asns: Vec<Claim<Asn>>,
     customer_interfaces: Vec<Claim<InterfaceRef>>,
+    /// Which link has interfaces of a name, and where that is written.
+    named: HashMap<InterfaceName, (String, Place)>,
     /// What electronic invoices say of customers.
     pub(super) contacts: BTreeMap<String, Contact>,
     /// In which language customers get their invoices.
     pub(super) languages: BTreeMap<String, Language>,
+    /// Exporters that are asked over SNMP.
+    pub(super) targets: Vec<Target>,
+    /// Octets a packet that interfaces count and flows do not, by link.
+    pub(super) overheads: BTreeMap<String, u32>,
 }
 
 /// The name in `table`, which must not be in `names` yet.
@@ -167,7 +176,7 @@ fn sampling_policy(table: &Table<'_>) -> SamplingPolicy {
         );
     }
     let interfaces = interface_rates(table);
-    SamplingPolicy { over, interfaces, at_egress: false, default, require }
+    SamplingPolicy { over, interfaces, default, require, ..SamplingPolicy::default() }
 }
 
 /// `interfaces = [ { ifindex = 12, rate = "1/512" } ]`, sorted.
@@ -244,7 +253,7 @@ fn overlap(a: Validity, b: Validity) -> bool {
 
 impl Builder {
     /// `[[exporter]]`.
-    pub(super) fn exporters(&mut self, root: &Table<'_>) -> Vec<Exporter> {
+    pub(super) fn exporters(&mut self, root: &Table<'_>, base: &Path) -> Vec<Exporter> {
         let mut found: Vec<Exporter> = Vec::new();
         let mut addresses: HashMap<IpAddr, Place> = HashMap::new();
         root.each("exporter", |table| {
@@ -271,7 +280,8 @@ impl Builder {
             let mut sampling = table.section("sampling", sampling_policy);
             sampling.at_egress = observes == Some(Observes::Egress);
             if let Some(value) = table.get("snmp") {
-                value.problem("exporters are not polled over SNMP yet; remove `snmp` here", "");
+                let known = name.as_ref().map(|(name, _)| name.as_str()).zip(address);
+                self.targets.extend(polling::target(value, known, base));
             }
             let (Some((name, _)), Some(address)) = (name, address) else { return };
             if let (Some(other), Some(value)) = (addresses.get(&address), address_at) {
@@ -324,22 +334,45 @@ impl Builder {
         let ifindex = ifindex_at
             .and_then(|value| value.integer("`ifindex`", 1..=u64::from(u32::MAX)))
             .and_then(|n| u32::try_from(n).ok());
-        let ifname = table.get("ifname");
-        if let Some(value) = ifname {
-            value
-                .problem("interface names need the SNMP poller, which is not there yet; write `ifindex`", "");
+        let named =
+            [("ifname", NamedBy::Name), ("ifalias", NamedBy::Alias), ("ifdescr", NamedBy::Description)]
+                .map(|(key, by)| table.get(key).map(|value| (value, by)));
+        let named: Vec<(Value<'_>, NamedBy)> = named.into_iter().flatten().collect();
+        if named.len() + usize::from(ifindex_at.is_some()) > 1 {
+            table.problem(
+                "one of `ifindex`, `ifname`, `ifalias` and `ifdescr` says which interface it is",
+                "",
+            );
         } else if ifindex_at.is_none() && !whole {
             table.problem("`ifindex` is missing: a customer's interface is one interface", "");
         }
         table.finish();
         let exporter = exporter?;
-        match ifindex {
-            Some(ifindex) => Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) })),
-            None if whole && ifindex_at.is_none() && ifname.is_none() => {
-                Some(LinkPoint::WholeExporter(exporter))
+        match (ifindex, named.first()) {
+            (Some(ifindex), _) => {
+                Some(LinkPoint::Interface(InterfaceRef { exporter, ifindex: IfIndex(ifindex) }))
             }
-            None => None,
+            (None, Some(&(value, by))) => self.named_point(exporter, value, by).filter(|_| whole),
+            (None, None) if whole && ifindex_at.is_none() => Some(LinkPoint::WholeExporter(exporter)),
+            (None, None) => None,
         }
+    }
+
+    /// Interfaces by what the exporter calls them.
+    fn named_point(&self, exporter: String, value: Value<'_>, by: NamedBy) -> Option<LinkPoint> {
+        let pattern = value.string("a name, in which `*` and `?` stand for what they do in file names")?;
+        if pattern.is_empty() || pattern.chars().any(char::is_control) {
+            value.problem("no interface is called so", "");
+            return None;
+        }
+        if !self.targets.iter().any(|target| target.exporter == exporter) {
+            value.problem(
+                format!("`{exporter}` is not asked over SNMP what its interfaces are called; give it `snmp`, or write `ifindex`"),
+                "",
+            );
+            return None;
+        }
+        Some(LinkPoint::Named(InterfaceName { exporter, by, pattern: pattern.to_owned() }))
     }
 
     /// `[[link]]`.
@@ -349,6 +382,7 @@ impl Builder {
             let kind = table.get("kind").and_then(|value| {
                 value.parse("a word", |text| value::check_name(text).map(|()| text.to_owned()))
             });
+            let overhead = table.get("overhead").and_then(|value| value.integer("`overhead`", 0..=1000));
             let mut points = Vec::new();
             let shown = name.as_ref().map_or("", |(name, _)| name.as_str());
             if let Some(value) = table.require("interfaces", "where the link is") {
@@ -364,6 +398,9 @@ impl Builder {
                 }
             }
             let Some((name, _)) = name else { return };
+            if let Some(overhead) = overhead.and_then(|octets| u32::try_from(octets).ok()) {
+                self.overheads.insert(name.clone(), overhead);
+            }
             self.network.links.push(LinkRule {
                 name,
                 kind: kind.unwrap_or_else(|| "upstream".to_owned()),
@@ -380,12 +417,13 @@ impl Builder {
             LinkPoint::Interface(interface) => {
                 self.interfaces.get(interface).or_else(|| self.whole.get(&interface.exporter))
             }
+            LinkPoint::Named(name) => self.named.get(name).or_else(|| self.whole.get(&name.exporter)),
             LinkPoint::WholeExporter(exporter) => self.whole.get(exporter).or_else(|| {
-                self.interfaces
-                    .iter()
-                    .filter(|(interface, _)| interface.exporter == *exporter)
-                    .min_by_key(|(interface, _)| interface.ifindex)
-                    .map(|(_, other)| other)
+                let interfaces =
+                    self.interfaces.iter().filter(|(interface, _)| interface.exporter == *exporter);
+                let named = self.named.iter().filter(|(name, _)| name.exporter == *exporter);
+                let first = interfaces.min_by_key(|(interface, _)| interface.ifindex).map(|(_, other)| other);
+                first.or_else(|| named.min_by_key(|(name, _)| *name).map(|(_, other)| other))
             }),
         };
         if let Some((other, place)) = taken {
@@ -394,6 +432,7 @@ impl Builder {
                 LinkPoint::Interface(InterfaceRef { exporter, ifindex }) => {
                     format!("interface {} of `{exporter}`", ifindex.0)
                 }
+                LinkPoint::Named(name) => format!("`{}` of `{}`", name.pattern, name.exporter),
                 LinkPoint::WholeExporter(exporter) => format!("exporter `{exporter}` as a whole"),
             };
             value.problem(
@@ -405,6 +444,7 @@ impl Builder {
         let claim = (link.to_owned(), value.place());
         match point {
             LinkPoint::Interface(interface) => self.interfaces.insert(interface.clone(), claim),
+            LinkPoint::Named(name) => self.named.insert(name.clone(), claim),
             LinkPoint::WholeExporter(exporter) => self.whole.insert(exporter.clone(), claim),
         };
     }

@@ -258,6 +258,11 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// Lets keys be, whatever is there: another problem makes them meaningless.
+    pub(super) fn forget(&self, keys: &[&'static str]) {
+        self.known.borrow_mut().extend(keys);
+    }
+
     /// The value of `key`; notes a problem where it is not there.
     pub(super) fn require(&self, key: &'static str, why: &str) -> Option<Value<'a>> {
         let value = self.get(key);

@@ -171,18 +171,18 @@ impl Default for Billing {
 }
 
 /// Overwrites `field` where `found` is something.
-fn set<T>(field: &mut T, found: Option<T>) {
+pub(super) fn set<T>(field: &mut T, found: Option<T>) {
     if let Some(found) = found {
         *field = found;
     }
 }
 
-fn count(table: &Table<'_>, key: &'static str, most: u64) -> Option<usize> {
+pub(super) fn count(table: &Table<'_>, key: &'static str, most: u64) -> Option<usize> {
     let n = table.get(key)?.integer(&format!("`{key}`"), 1..=most)?;
     usize::try_from(n).ok()
 }
 
-fn octets(table: &Table<'_>, key: &'static str, least: u64) -> Option<u64> {
+pub(super) fn octets(table: &Table<'_>, key: &'static str, least: u64) -> Option<u64> {
     let value = table.get(key)?;
     let found = match value.raw() {
         toml::de::DeValue::Integer(_) => value.integer(&format!("`{key}`"), 0..=i64::MAX.unsigned_abs())?,
@@ -196,7 +196,7 @@ fn octets(table: &Table<'_>, key: &'static str, least: u64) -> Option<u64> {
 }
 
 /// A duration of at least `least_ms`.
-fn duration(table: &Table<'_>, key: &'static str, least_ms: i64) -> Option<i64> {
+pub(super) fn duration(table: &Table<'_>, key: &'static str, least_ms: i64) -> Option<i64> {
     let value = table.get(key)?;
     let found = value.parse("a duration, such as \"10s\"", value::duration)?;
     if found < least_ms {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::sections::UnknownExporters;
 use super::*;
-use crate::classify::rules::{InterfaceRef, LinkPoint};
+use crate::classify::rules::{InterfaceName, InterfaceRef, LinkPoint, NamedBy};
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::Family;
 use crate::meter::BucketRule;
@@ -190,7 +190,7 @@ fn the_shipped_example_shows_the_defaults() {
     let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
     let no_default = |line: &&str| line.ends_with("# no default");
     let options = shipped.lines().filter(is_option).count();
-    assert_eq!(options, 63, "every option is there");
+    assert_eq!(options, 72, "every option is there");
     let mut text = String::new();
     for line in shipped.lines().filter(|line| !no_default(line)) {
         text.push_str(if is_option(&line) { &line[1..] } else { line });
@@ -269,7 +269,20 @@ fn exporters() {
     check("[[exporter]]\nname = \"a\"\n", &["`address` is missing"]);
     check("[[exporter]]\naddress = \"192.0.2.1:2055\"\n", &["without a port"]);
     check(&format!("{CE1}observes = \"egres\""), &["did you mean \"egress\"?"]);
-    check(&format!("{CE1}snmp = {{ version = \"3\" }}"), &["not polled over SNMP yet"]);
+    let polled = |snmp: &str| format!("{CE1}snmp = {{ {snmp} }}");
+    check(&polled("version = \"3\""), &["`user` is missing"]);
+    check(&polled("version = \"1\", community = \"x\""), &["write \"2c\" or \"3\""]);
+    check(&polled("version = \"2c\""), &["one of `community`, `community_file`, `community_env` is needed"]);
+    check(&polled("version = \"2c\", community = \"\""), &["one line, and not empty"]);
+    check(&polled("version = \"2c\", community_env = \"FLUXOSCOPE_NO_SUCH\""), &["the environment has no"]);
+    check(
+        &polled("version = \"3\", user = \"u\", priv = \"AES-128\""),
+        &["no privacy without authentication"],
+    );
+    check(
+        &polled("version = \"3\", user = \"u\", auth = \"SHA-256\", secrets = \"nowhere\""),
+        &["cannot read `nowhere`"],
+    );
     check(
         &format!("{CE1}sampling = {{ override = \"1/10\", default = \"1/5\" }}"),
         &["`default` would never apply"],
@@ -309,13 +322,84 @@ fn links() {
     );
     check(
         &format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifname = \"xe-0/0/1\" } ]")),
-        &["need the SNMP poller, which is not there yet; write `ifindex`"],
+        &["`ce1` is not asked over SNMP what its interfaces are called"],
     );
     check(
         &format!("{CE1}{}", link("a", "[ { exporter = \"ce1\", ifindex = 0 } ]")),
         &["between 1 and 4294967295"],
     );
     check(&format!("{CE1}[[link]]\nname = \"a\"\n"), &["`interfaces` is missing"]);
+}
+
+#[test]
+fn interfaces_by_name() {
+    let ce1 = format!("{CE1}snmp = {{ version = \"2c\", community = \"public\" }}\n");
+    let link = |name: &str, interface: &str| {
+        format!(
+            "[[link]]\nname = \"{name}\"\noverhead = 22\ninterfaces = [ {{ exporter = \"ce1\", {interface} }} ]\n"
+        )
+    };
+    let text = format!(
+        "{ce1}{}{}{}",
+        link("a", "ifname = \"xe-0/0/1\""),
+        link("b", "ifalias = \"transit *\""),
+        link("c", "ifdescr = \"Ten?\"")
+    );
+    let config = parse(&text).unwrap();
+    let named = |by, pattern: &str| {
+        LinkPoint::Named(InterfaceName { exporter: "ce1".to_owned(), by, pattern: pattern.to_owned() })
+    };
+    let points: Vec<&LinkPoint> = config.network.links.iter().flat_map(|link| &link.points).collect();
+    let expected = [
+        named(NamedBy::Name, "xe-0/0/1"),
+        named(NamedBy::Alias, "transit *"),
+        named(NamedBy::Description, "Ten?"),
+    ];
+    assert_eq!(points, expected.iter().collect::<Vec<_>>());
+    assert_eq!(config.reconcile.overheads.values().copied().collect::<Vec<_>>(), [22, 22, 22]);
+    let whole = "[[link]]\nname = \"w\"\ninterfaces = [ { exporter = \"ce1\" } ]\n";
+    let a = link("a", "ifname = \"xe-0/0/1\"");
+    check(
+        &format!("{ce1}{a}{}", link("b", "ifname = \"xe-0/0/1\"")),
+        &["`xe-0/0/1` of `ce1` overlaps what is on link `a`"],
+    );
+    check(&format!("{ce1}{a}{whole}"), &["as a whole overlaps what is on link `a`"]);
+    check(&format!("{ce1}{}", link("a", "ifname = \"x\", ifindex = 1")), &["one of `ifindex`, `ifname`"]);
+    check(&format!("{ce1}{}", link("a", "ifname = \"\"")), &["no interface is called so"]);
+}
+
+#[test]
+fn credentials_come_from_files_and_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("secrets"), "first passphrase\nsecond passphrase\n").unwrap();
+    std::fs::write(dir.path().join("community"), "s3cret\n").unwrap();
+    let text = format!(
+        "{CE1}snmp = {{ version = \"3\", user = \"flux\", auth = \"SHA-256\", priv = \"AES-128\", secrets = \"secrets\", port = 1161 }}\n\
+         [[exporter]]\nname = \"ce2\"\naddress = \"192.0.2.2\"\n\
+         snmp = {{ version = \"2c\", community_file = \"community\", address = \"2001:db8::9\", tables = false }}\n"
+    );
+    let file = dir.path().join("f.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(&file).unwrap();
+    use crate::poll::{Authentication, Credentials, Privacy, Secret};
+    let user = Credentials::User {
+        name: "flux".to_owned(),
+        auth: Some((Authentication::Sha256, Secret::new("first passphrase"))),
+        privacy: Some((Privacy::Aes128, Secret::new("second passphrase"))),
+    };
+    assert_eq!(
+        (&config.targets[0].credentials, config.targets[0].address.to_string()),
+        (&user, "192.0.2.1:1161".to_owned())
+    );
+    let second = &config.targets[1];
+    assert_eq!(second.credentials, Credentials::Community(Secret::new("s3cret")));
+    assert_eq!((second.address.to_string(), second.tables), ("[2001:db8::9]:161".to_owned(), false));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("passphrase") && !shown.contains("s3cret"), "{shown}");
+    // A passphrase that is too short is not repeated.
+    std::fs::write(dir.path().join("secrets"), "short12\n").unwrap();
+    let said = Config::load(&file).unwrap_err().to_string();
+    assert!(said.contains("less than 8 octets") && !said.contains("short12"), "{said}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{Event, Shared};
-use crate::counters::{Sflow, Table};
+use crate::counters::{CardRow, Counters, PolledRow, Reconciled, ReconciledRow, Sflow, Table};
 use crate::decode::ErrorKind;
 
 /// Allowances in the status, at most.
@@ -170,6 +170,44 @@ fn billing(shared: &Shared) -> Value {
     })
 }
 
+/// Routers that are polled.
+fn polled(counters: &Counters) -> Value {
+    let managed = counters.managed.load();
+    let row = |row: &PolledRow| {
+        json!({
+            "exporter": row.exporter, "polls": row.polls, "failures": row.failures, "answered_at": row.answered_at,
+            "failure": row.failure, "interfaces": row.interfaces, "gaps": row.gaps,
+        })
+    };
+    managed.polled.iter().map(row).collect()
+}
+
+/// Their flow tables.
+fn cards(counters: &Counters) -> Value {
+    let managed = counters.managed.load();
+    let row = |row: &CardRow| {
+        json!({
+            "exporter": row.exporter, "card": row.card, "name": row.name, "utilisation": row.utilisation,
+            "current": row.current, "limit": row.limit, "high_water": row.high_water, "failures": row.failures,
+            "read_at": row.read_at,
+        })
+    };
+    managed.cards.iter().map(row).collect()
+}
+
+/// Flows against counters, by link.
+fn reconciled(counters: &Counters) -> Value {
+    let managed = counters.managed.load();
+    let side = |side: &Reconciled| {
+        json!({
+            "flow_octets": side.flow_octets, "interface_octets": side.interface_octets, "tolerance": side.tolerance,
+            "coverage": side.coverage, "verdict": side.verdict, "differences": side.differences,
+        })
+    };
+    let row = |row: &ReconciledRow| json!({ "link": row.name, "bucket": row.bucket, "in": side(&row.inward), "out": side(&row.outward) });
+    managed.reconciled.iter().map(row).collect()
+}
+
 /// Everything that the counters say.
 fn status(shared: &Shared) -> Value {
     let counters = &shared.counters;
@@ -235,6 +273,9 @@ fn status(shared: &Shared) -> Value {
         "metrics": shared.metrics,
         "processors": processors,
         "exporters": exporters,
+        "polled": polled(counters),
+        "cards": cards(counters),
+        "reconciled": reconciled(counters),
         "ledger_writer": table(&counters.ledger_writer),
         "billing": billing(shared),
         "commits": counters.commits.load(Relaxed),

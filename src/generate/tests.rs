@@ -297,7 +297,7 @@ fn account(network: &Network, record: &Record) -> Option<(String, String, &'stat
                 LinkPoint::Interface(at) => {
                     at.exporter == exporter.name && u64::from(at.ifindex.0) == ifindex
                 }
-                LinkPoint::WholeExporter(_) => false,
+                LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => false,
             })
         })
     };

@@ -290,6 +290,59 @@ impl Customer<'_> {
     }
 }
 
+/// The samples of interface counters that a slot's percentiles are about: of each link whose class is theirs, one for each
+/// bucket, missing where the counters do not cover it whole. `end`: where the period ends that the slot is a part of.
+#[must_use]
+pub fn counted_series(slot: &Slot<'_>, kinds: &LinkKinds, end: UnixMillis) -> Vec<Series> {
+    let of_counters = |kind: &ChargeKind| match kind {
+        ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp => Some(rule.classes.clone()),
+        _ => None,
+    };
+    let Some(tariff) = slot.tariff.filter(|_| !slot.is_before) else { return Vec::new() };
+    let classes: BTreeSet<usize> =
+        tariff.charges.iter().filter_map(|rule| of_counters(&rule.kind)).flatten().collect();
+    if classes.is_empty() {
+        return Vec::new();
+    }
+    let length = usize::try_from((slot.to.0 - slot.from.0) / BUCKET_SECONDS).unwrap_or(0);
+    let mut made = Vec::new();
+    for (link, counted) in kinds.counted(end) {
+        // Classes that such a charge can be about ask for the link and its kind only.
+        let key = GroupKey {
+            link: link.to_owned(),
+            link_kind: kinds.kind(link, end).unwrap_or_default().to_owned(),
+            direction: Direction::In,
+            traffic_class: "default".to_owned(),
+            family: Family::V4,
+            exporter: String::new(),
+            band: 0,
+        };
+        let class = tariff.class_of(&key);
+        if !classes.contains(&class) {
+            continue;
+        }
+        let mut samples = vec![Sample::MISSING; length];
+        for (bucket, sample) in counted.into_iter().flatten() {
+            let at = usize::try_from((bucket.0 - slot.from.0) / BUCKET_SECONDS);
+            if bucket.0 >= slot.from.0
+                && let Some(place) = at.ok().and_then(|at| samples.get_mut(at))
+            {
+                *place = *sample;
+            }
+        }
+        let exempt =
+            tariff.charges.iter().map(|rule| &rule.id).filter(|id| tariff.exempts(id, &key)).cloned();
+        made.push(Series {
+            link: link.to_owned(),
+            class,
+            source: SampleSource::Snmp,
+            is_sampled: false,
+            exempt: exempt.collect(),
+            samples,
+        });
+    }
+    made
+}
 /// Series whose text is remembered, at most.
 const SERIES_MAX: usize = 1 << 16;
 

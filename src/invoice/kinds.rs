@@ -10,14 +10,18 @@
 //! 3. Where no version knows it, nobody can say what the traffic costs: a problem, and no invoice.
 //!
 //! A removed or renamed link therefore keeps its kind under its old name.
+//!
+//! Beside that, what the interfaces of links counted, for charges by a percentile of interface counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::assign::Assignments;
 use super::pins::Pins;
 use crate::classify::rules::Network;
+use crate::rate::percentile::Sample;
 use crate::units::UnixMillis;
+use crate::usage::BucketStart;
 
 /// The kinds of all links, by configuration version, and what else was settled in the past. A copy costs nothing.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,8 @@ pub struct LinkKinds {
     versions: Arc<Vec<Version>>,
     assignments: Arc<Assignments>,
     pins: Arc<Pins>,
+    /// What the interfaces of links counted, by link and bucket.
+    counted: Arc<BTreeMap<String, BTreeMap<BucketStart, Sample>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +76,24 @@ impl LinkKinds {
     #[must_use]
     pub fn assignments(&self) -> &Assignments {
         &self.assignments
+    }
+
+    /// Says what the interfaces of links counted in buckets that the counters cover whole.
+    pub fn count(&mut self, counted: BTreeMap<String, BTreeMap<BucketStart, Sample>>) {
+        self.counted = Arc::new(counted);
+    }
+
+    /// The links of the newest version in force before `end`, and what was counted of each.
+    pub fn counted(
+        &self,
+        end: UnixMillis,
+    ) -> impl Iterator<Item = (&str, Option<&BTreeMap<BucketStart, Sample>>)> {
+        let version =
+            self.versions.iter().rfind(|version| version.valid_from < end).or_else(|| self.versions.first());
+        let mut links: Vec<&str> =
+            version.into_iter().flat_map(|version| version.kinds.keys()).map(String::as_str).collect();
+        links.sort_unstable();
+        links.into_iter().map(|link| (link, self.counted.get(link)))
     }
 
     /// The kind of `link` in a period that ends before `end`; `None` where no version knows the link.

@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::collect::{Collected, Collector, Names, OutOfOrder};
+use super::collect::{Collected, Collector, Names, OutOfOrder, counted_series};
 use super::kinds::LinkKinds;
 use super::plan::{Planned, Seam, plan};
 use super::{Invoice, Party, Seller, draft_of_parts};
@@ -144,7 +144,7 @@ pub fn run<E: core::error::Error + 'static>(
     let mut outcome = Outcome::default();
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id));
-        let used = used.unwrap_or_else(|| nothing(planned));
+        let used = with_counters(used.unwrap_or_else(|| nothing(planned)), planned, inputs.kinds);
         let keys = used.slots.iter().skip(planned.before.len()).flat_map(|usage| usage.groups.keys());
         let seen_by: BTreeSet<String> = keys.map(|key| key.exporter.clone()).collect();
         match invoice(inputs, name, planned, used) {
@@ -232,6 +232,7 @@ pub fn standings<E: core::error::Error + 'static>(
     let mut found = Vec::new();
     for (name, planned) in &plan {
         let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
+        let used = with_counters(used, planned, inputs.kinds);
         let Ok(own) = own_usage(planned, used.slots) else { continue };
         let standings = standing::of_period(&planned.rated_parts(&own), until).unwrap_or_default();
         found.extend(standings.into_iter().map(|standing| ((*name).to_owned(), standing)));
@@ -261,6 +262,16 @@ fn nothing(planned: &Planned<'_>) -> Collected {
         root: rate::parse::sha256_hex(b""),
         unknown_links: BTreeSet::new(),
     }
+}
+
+/// With what the interfaces of links counted, where a tariff asks for that.
+fn with_counters(mut used: Collected, planned: &Planned<'_>, kinds: &LinkKinds) -> Collected {
+    let slots = planned.slots();
+    let end = slots.iter().filter(|slot| !slot.is_before).map(|slot| slot.to.0).max().unwrap_or_default();
+    for (slot, usage) in slots.iter().zip(&mut used.slots) {
+        usage.series.extend(counted_series(slot, kinds, UnixMillis::from_seconds(end)));
+    }
+    used
 }
 
 /// The customer's draft; `None` where there is nothing to bill.

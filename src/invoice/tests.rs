@@ -661,3 +661,37 @@ fn an_operator_s_template_and_logo_make_the_page() {
     let missing = html::write(&invoice, &presentation::Assets::default()).expect_err("not there");
     assert!(missing.to_string().contains("does not have the logo"), "{missing}");
 }
+
+/// 100 Mb/s committed at 2.00, what is above at 3.10. March in Amsterdam has 8916 buckets; 150 Mb/s are 5.625 * 10^9
+/// octets of a bucket.
+#[test]
+fn a_percentile_of_interface_counters_reads_what_the_links_interfaces_counted() {
+    use crate::rate::percentile::{Count, Sample};
+    let tariff = tariff(include_str!("../../tariffs/transit-95th.toml"));
+    let network = network(vec![customer("campus", Some("transit-95th"))]);
+    let counted = |link: &str, missing: i64| {
+        let sample = Sample { inward: Count::octets(5_625_000_000), outward: Count::octets(1) };
+        let buckets = (MARCH.0 - 300..MARCH.1 + 600)
+            .step_by(300)
+            .filter(|bucket| *bucket >= MARCH.0 + missing * 300 || *bucket < MARCH.0);
+        let samples = buckets.map(|bucket| (BucketStart(bucket), sample)).collect();
+        let mut kinds = kinds(&network);
+        kinds.count([(link.to_owned(), samples)].into());
+        march_with(&kinds, &network, core::slice::from_ref(&tariff), None, &[])
+    };
+    // 178 of 8916 buckets are just less than two hundredths; without 179 there are 8737 / 8916 = 0.9799237.
+    for missing in [0, 178] {
+        let outcome = counted("transit-a", missing);
+        assert_eq!(outcome.problems, []);
+        assert_eq!(outcome.invoices[0].net.minor(), 100 * 200 + 50 * 310, "{missing} missing");
+    }
+    let refused = |outcome: Outcome| outcome.problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(
+        refused(counted("transit-a", 179)).contains("0.979924"),
+        "{}",
+        refused(counted("transit-a", 179))
+    );
+    // A link that the class is not about has no say.
+    let said = refused(counted("ix", 0));
+    assert!(said.contains("there are no samples of interface counters in the period"), "{said}");
+}

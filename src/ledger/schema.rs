@@ -278,6 +278,47 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    interface (exporter, ifindex, valid_from) {
+        exporter -> Integer,
+        ifindex -> BigInt,
+        valid_from -> BigInt,
+        present -> Bool,
+        name -> Text,
+        description -> Text,
+        alias -> Text,
+        speed -> BigInt,
+        kind -> BigInt,
+    }
+}
+
+diesel::table! {
+    interface_octets (bucket, exporter, ifindex, from_ms) {
+        bucket -> BigInt,
+        exporter -> Integer,
+        ifindex -> BigInt,
+        from_ms -> BigInt,
+        to_ms -> BigInt,
+        in_octets -> BigInt,
+        out_octets -> BigInt,
+        in_packets -> Nullable<BigInt>,
+        out_packets -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    card_failures (exporter, card, at) {
+        exporter -> Integer,
+        card -> BigInt,
+        at -> BigInt,
+        name -> Text,
+        utilisation -> Nullable<BigInt>,
+        active -> Nullable<BigInt>,
+        capacity -> Nullable<BigInt>,
+        failures -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
 diesel::allow_tables_to_appear_in_same_query!(issue, entry);

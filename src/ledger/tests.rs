@@ -5,6 +5,7 @@ mod attacks;
 mod books;
 mod documents;
 mod flush;
+mod interfaces;
 mod opening;
 mod registers;
 mod usage;

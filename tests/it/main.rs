@@ -20,6 +20,7 @@ mod live_support;
 mod message_files;
 mod notifications;
 mod oldflow;
+mod poll;
 mod rating;
 mod reclassify;
 mod scheduler;

@@ -160,3 +160,44 @@ fn a_map_that_comes_later_frees_what_waits_at_its_interfaces() {
     assert_eq!(pipe.scaled(), (512_000, vec![RateSource::Override]));
     assert_eq!(pipe.sampling.held_records(), 1);
 }
+
+/// Links by name: nothing is released before it is known what the interfaces are called, not even what states its rate.
+#[test]
+fn records_wait_for_the_names_of_interfaces() {
+    let waits = SamplingPolicy { names_awaited: true, ..SamplingPolicy::default() };
+    let known = SamplingPolicy::default();
+    let config = Config { hold_records: 3, ..Config::default() };
+    let stated = record(1, SamplerRef::Stated(rate(7, 1, RateSource::Record)));
+    let (header, unnamed) = (record(1, SamplerRef::Silent), record(1, SamplerRef::Unnamed));
+    let over = SamplingPolicy { over: Some(rate(9, 1, RateSource::Override)), ..waits.clone() };
+    let mut sampling = ExporterSampling::default();
+    let mut records = vec![stated, header, unnamed];
+    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    assert_eq!((records.len(), sampling.held_records()), (0, 3));
+    // Not by an announcement, an override, the end of a grace time or of a capture.
+    sampling.announce(&[wide(1, 10)], &waits, &mut records);
+    sampling.expire(&config, &over, UnixMillis(1000), &mut records);
+    sampling.finish(&waits, &mut records);
+    assert_eq!((records.len(), sampling.held_records()), (0, 3));
+    // A fourth has no room: the oldest goes, and is counted.
+    let mut more = vec![header];
+    sampling.scale(&config, &waits, UnixMillis(0), &mut more, 0);
+    assert_eq!((sampling.held_records(), sampling.expired_records(), sampling.expired_octets()), (3, 1, 1));
+    // Once they are known, each gets the rate that it would have had.
+    sampling.expire(&config, &known, UnixMillis(2000), &mut records);
+    let mut rates: Vec<u32> = records.iter().map(|record| record.rate.numerator()).collect();
+    rates.sort_unstable();
+    assert_eq!((rates, sampling.held_records()), (vec![1, 1, 10], 0));
+    // What states its rate has kept it; and in vain is waited for an hour.
+    let mut sampling = ExporterSampling::default();
+    let mut records = vec![stated, header];
+    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.expire(&config, &known, UnixMillis(0), &mut records);
+    let found: Vec<_> =
+        records.iter().map(|record| (record.rate.numerator(), record.rate.source())).collect();
+    assert_eq!(found, [(7, RateSource::Record), (1, RateSource::Header)]);
+    let mut records = vec![stated];
+    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.expire(&config, &waits, UnixMillis(config.hold_ms + 1), &mut records);
+    assert_eq!((sampling.held_records(), sampling.expired_records()), (0, 1));
+}

@@ -1,0 +1,425 @@
+//! What becomes of what the SNMP manager finds: interfaces and octets go into the ledger, names that moved into force,
+//! flow tables and comparisons to the counters and the log.
+//!
+//! The polling thread never waits for the ledger: what it finds is put into an inbox, and the ledger's writer is asked to
+//! empty it. Where the ledger is busy the inbox fills, up to a bound; what has no room is dropped with a count, and its
+//! buckets show as not covered.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arc_swap::ArcSwap;
+use tracing::{error, info, warn};
+
+use super::writer::Request;
+use crate::commit::Committer;
+use crate::config::Config;
+use crate::counters::{CardRow, Counters, Managed, PolledRow, Reconciled, ReconciledRow};
+use crate::flow::Direction;
+use crate::ledger::records::NameKind;
+use crate::ledger::records::interfaces::{
+    Card, CardFailures, Interface, InterfaceEntry, InterfaceOctets, InterfacePart,
+};
+use crate::ledger::{self, Ledger};
+use crate::poll::{Found, Plan, Wanted};
+use crate::processor::exporters::Exporters;
+use crate::reconcile;
+use crate::setup;
+use crate::units::{IfIndex, UnixMillis};
+use crate::usage::{BUCKET_SECONDS, BucketStart};
+
+/// Parts of buckets that may wait for the ledger: a day of 300 interfaces.
+const PARTS_MAX: usize = 100_000;
+
+/// A bucket is compared when it ended so long ago: flows are exported after they end, or at every active timeout.
+const RIPE_SECONDS: i64 = 15 * 60;
+
+/// What waits for the ledger.
+#[derive(Default)]
+struct Inbox {
+    /// All interfaces of an exporter, as last read.
+    interfaces: BTreeMap<String, (UnixMillis, Vec<Interface>)>,
+    parts: Vec<(String, IfIndex, InterfacePart)>,
+    cards: Vec<(String, UnixMillis, BTreeMap<u32, Card>)>,
+    /// Parts that found no room.
+    dropped: u64,
+}
+
+/// The daemon's side of the SNMP manager.
+pub(super) struct Manager {
+    counters: Arc<Counters>,
+    registry: Arc<Exporters>,
+    config: ArcSwap<Config>,
+    /// What is polled.
+    pub(super) plans: Arc<ArcSwap<Plan>>,
+    inbox: Mutex<Inbox>,
+    /// The writer is asked already.
+    asked: AtomicBool,
+    shown: Mutex<Shown>,
+}
+
+/// What is shown, and what the next comparison goes on from.
+#[derive(Default)]
+struct Shown {
+    polled: BTreeMap<String, PolledRow>,
+    cards: BTreeMap<(String, u32), (CardRow, Option<u64>)>,
+    reconciled: BTreeMap<u32, ReconciledRow>,
+    compared: Option<BucketStart>,
+}
+
+/// Interfaces on links, and customers'.
+struct OfInterest(Arc<Config>);
+
+impl Wanted for OfInterest {
+    fn of(&self, exporter: &str, interfaces: &[Interface]) -> Vec<IfIndex> {
+        self.0.network.of_interest(exporter, interfaces).iter().map(|one| one.ifindex).collect()
+    }
+}
+
+fn plan(config: &Arc<Config>) -> Plan {
+    Plan {
+        config: config.poll.clone(),
+        targets: config.targets.clone(),
+        wanted: Box::new(OfInterest(Arc::clone(config))),
+    }
+}
+
+impl Manager {
+    pub(super) fn new(config: Config, counters: Arc<Counters>, registry: Arc<Exporters>) -> Self {
+        let config = Arc::new(config);
+        Self {
+            counters,
+            registry,
+            plans: Arc::new(ArcSwap::from_pointee(plan(&config))),
+            config: ArcSwap::new(config),
+            inbox: Mutex::default(),
+            asked: AtomicBool::new(false),
+            shown: Mutex::default(),
+        }
+    }
+
+    /// Goes on with another configuration.
+    pub(super) fn configure(&self, config: Config) {
+        let config = Arc::new(config);
+        self.plans.store(Arc::new(plan(&config)));
+        let mut shown = self.shown();
+        shown.polled.retain(|name, _| config.targets.iter().any(|target| target.exporter == *name));
+        self.config.store(config);
+        self.publish(&shown);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("no holder of this lock panics")
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().expect("no holder of this lock panics")
+    }
+
+    fn publish(&self, shown: &Shown) {
+        self.counters.managed.store(Arc::new(Managed {
+            polled: shown.polled.values().cloned().collect(),
+            cards: shown.cards.values().map(|(row, _)| row.clone()).collect(),
+            reconciled: shown.reconciled.values().cloned().collect(),
+        }));
+    }
+
+    /// Takes what was found, and asks the writer to look. Does not wait.
+    pub(super) fn take(self: &Arc<Self>, found: Found, requests: &SyncSender<Request>) {
+        match found {
+            Found::Polled { exporter, at, failure, interfaces, gaps } => {
+                self.polled(&exporter, at, failure, interfaces, gaps);
+            }
+            Found::Interfaces { exporter, at, interfaces } => {
+                drop(self.inbox().interfaces.insert(exporter, (at, interfaces)));
+            }
+            Found::Octets { exporter, parts } => self.keep_parts(&exporter, parts),
+            Found::Cards { exporter, at, cards } => self.inbox().cards.push((exporter, at, cards)),
+        }
+        if !self.asked.swap(true, Relaxed) {
+            let manager = Arc::clone(self);
+            let look = move |committer: &mut Committer| manager.look(committer);
+            if requests.try_send(Request::Run(Box::new(look))).is_err() {
+                // The queue is full, or the writer has ended: whatever is found next asks again.
+                self.asked.store(false, Relaxed);
+            }
+        }
+    }
+
+    fn polled(&self, exporter: &str, at: UnixMillis, failure: Option<String>, interfaces: usize, gaps: u64) {
+        let mut shown = self.shown();
+        let row = shown.polled.entry(exporter.to_owned()).or_default();
+        exporter.clone_into(&mut row.exporter);
+        row.polls += 1;
+        row.gaps += gaps;
+        let was_silent = !row.failure.is_empty();
+        match failure {
+            Some(failure) => {
+                row.failures += 1;
+                if !was_silent {
+                    warn!(%exporter, %failure, "The router does not answer over SNMP; what crosses its interfaces is not known meanwhile.");
+                }
+                row.failure = failure;
+            }
+            None => {
+                row.interfaces = interfaces as u64;
+                row.answered_at = at.0;
+                row.failure.clear();
+                if was_silent {
+                    info!(%exporter, "The router answers over SNMP again.");
+                }
+            }
+        }
+        self.publish(&shown);
+    }
+
+    fn keep_parts(&self, exporter: &str, parts: Vec<(IfIndex, InterfacePart)>) {
+        let mut inbox = self.inbox();
+        let room = PARTS_MAX.saturating_sub(inbox.parts.len());
+        inbox.dropped += parts.len().saturating_sub(room) as u64;
+        let parts = parts.into_iter().take(room).map(|(at, part)| (exporter.to_owned(), at, part));
+        inbox.parts.extend(parts);
+    }
+
+    /// Empties the inbox into the ledger. On the writer's thread.
+    pub(super) fn look(&self, committer: &mut Committer) {
+        self.asked.store(false, Relaxed);
+        let mut inbox = core::mem::take(&mut *self.inbox());
+        if inbox.dropped > 0 {
+            warn!(
+                parts = inbox.dropped,
+                "Interface octets found no room while the ledger was busy; their buckets are not covered."
+            );
+            inbox.dropped = 0;
+        }
+        let config = self.config.load_full();
+        if let Err(error) = self.enter(&mut inbox, &config, committer) {
+            if error.is_transient() {
+                // With what was found meanwhile.
+                let mut now = self.inbox();
+                for (exporter, found) in inbox.interfaces {
+                    now.interfaces.entry(exporter).or_insert(found);
+                }
+                inbox.parts.append(&mut now.parts);
+                now.parts = inbox.parts;
+                inbox.cards.append(&mut now.cards);
+                now.cards = inbox.cards;
+            } else {
+                error!(%error, "What routers said could not be kept.");
+            }
+        }
+        if !config.targets.is_empty() {
+            self.compare(&config, committer.ledger(), super::now_ms() / 1000);
+        }
+    }
+
+    /// What is in the ledger is taken out of the inbox.
+    fn enter(
+        &self,
+        inbox: &mut Inbox,
+        config: &Config,
+        committer: &mut Committer,
+    ) -> Result<(), ledger::Error> {
+        let mut moved = false;
+        let mut outcome = Ok(());
+        while let Some((exporter, (at, interfaces))) = inbox.interfaces.pop_first() {
+            match enter_interfaces(&exporter, at, &interfaces, config, committer.ledger()) {
+                Ok(added) => {
+                    tell(&exporter, &added);
+                    moved |= !added.is_empty();
+                }
+                Err(error) => {
+                    inbox.interfaces.insert(exporter, (at, interfaces));
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        if moved {
+            self.put_in_force(config, committer);
+        }
+        outcome?;
+        let ledger = committer.ledger();
+        let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+        let named = inbox.parts.iter().map(|part| &part.0).chain(inbox.cards.iter().map(|card| &card.0));
+        for exporter in named {
+            if !numbers.contains_key(exporter) {
+                numbers.insert(exporter.clone(), number(ledger, exporter)?);
+            }
+        }
+        let row = |(exporter, ifindex, part): &(String, IfIndex, InterfacePart)| InterfaceOctets {
+            exporter: numbers[exporter],
+            ifindex: *ifindex,
+            part: *part,
+        };
+        let rows: Vec<InterfaceOctets> = inbox.parts.iter().map(row).collect();
+        if !rows.is_empty() {
+            enter_octets(&rows, ledger)?;
+            inbox.parts.clear();
+        }
+        for (exporter, at, cards) in inbox.cards.drain(..) {
+            let failures = self.cards(&exporter, numbers[&exporter], at, cards);
+            if !failures.is_empty() {
+                ledger.put_card_failures(&failures)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Interfaces have other names or numbers than before: what the links' names mean is worked out anew.
+    fn put_in_force(&self, config: &Config, committer: &mut Committer) {
+        let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
+        let put = setup::put_in_force(config, accept, committer.ledger(), &self.registry, super::now_ms());
+        if let Err(error) = put {
+            error!(%error, "What the interfaces are called now could not be put in force; links go by what was known before.");
+        }
+    }
+
+    /// Shows a router's flow tables; what they had no room for since the reading before.
+    fn cards(
+        &self,
+        exporter: &str,
+        number: u32,
+        at: UnixMillis,
+        cards: BTreeMap<u32, Card>,
+    ) -> Vec<CardFailures> {
+        let mut shown = self.shown();
+        let mut failed = Vec::new();
+        for (card, state) in cards {
+            let (row, before) = shown.cards.entry((exporter.to_owned(), card)).or_default();
+            let plain = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
+            let failures = state.failures.zip(*before).map_or(0, |(now, before)| now.saturating_sub(before));
+            *before = state.failures.or(*before);
+            *row = CardRow {
+                exporter: exporter.to_owned(),
+                exporter_id: number,
+                card,
+                name: state.name.clone(),
+                utilisation: plain(state.utilisation.map(u64::from)),
+                current: plain(state.active),
+                limit: plain(state.capacity),
+                high_water: row.high_water.max(plain(state.active)),
+                failures: row.failures + failures,
+                read_at: at.0,
+            };
+            if failures > 0 {
+                warn!(
+                    %exporter, card, name = %state.name, failures, utilisation = row.utilisation,
+                    "A flow table of the router has no room: flows are missing from the accounts."
+                );
+                failed.push(CardFailures { exporter: number, card, at, state, failures });
+            }
+        }
+        self.publish(&shown);
+        failed
+    }
+
+    /// Compares flows with counters in the buckets that have become ripe.
+    fn compare(&self, config: &Config, ledger: &mut Ledger, now: i64) {
+        let ripe = BucketStart::of(UnixMillis::from_seconds(now - RIPE_SECONDS - BUCKET_SECONDS));
+        let mut shown = self.shown();
+        let Some(compared) = shown.compared else {
+            // What was before this start is for `reconcile`.
+            shown.compared = Some(ripe);
+            return;
+        };
+        if compared >= ripe {
+            return;
+        }
+        let (from, to) = (BucketStart(ripe.0), BucketStart(ripe.0 + BUCKET_SECONDS));
+        let packet_max = config.meter.packet_octets_max;
+        let rows = match reconcile::rows(ledger, &config.reconcile, packet_max, from, to) {
+            Ok(rows) => rows,
+            Err(error) => {
+                warn!(%error, "Flows could not be compared with interface counters.");
+                return;
+            }
+        };
+        shown.compared = Some(ripe);
+        for row in rows.iter().filter(|row| row.bucket.is_some()) {
+            let seen = shown.reconciled.entry(row.link).or_default();
+            (seen.link, seen.bucket) = (row.link, from.0);
+            seen.name.clone_from(&row.name);
+            let side = if row.direction == Direction::In { &mut seen.inward } else { &mut seen.outward };
+            if row.verdict.is_difference() {
+                warn!(
+                    link = %row.name, direction = row.direction.as_str(), verdict = row.verdict.as_str(),
+                    flows = %row.flows, interface = %row.interface.map_or(0, |(_, most)| most), tolerance = %row.tolerance,
+                    "Flows and interface counters of a link contradict each other."
+                );
+            }
+            *side = shown_side(row, side.differences);
+        }
+        self.publish(&shown);
+    }
+}
+
+fn shown_side(row: &reconcile::Row, differences: u64) -> Reconciled {
+    use reconcile::Verdict;
+    let plain = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
+    Reconciled {
+        flow_octets: plain(row.flows),
+        interface_octets: plain(row.interface.map_or(0, |(_, most)| most)),
+        tolerance: plain(row.tolerance),
+        coverage: u32::try_from(row.covered_ms / (BUCKET_SECONDS * 10)).unwrap_or(0),
+        verdict: match row.verdict {
+            Verdict::Agrees => 1,
+            Verdict::FlowsShort => 2,
+            Verdict::FlowsOver => 3,
+            Verdict::NoCounters => 4,
+        },
+        differences: differences + u64::from(row.verdict.is_difference()),
+    }
+}
+
+/// Says what is new of an exporter's interfaces.
+fn tell(exporter: &str, added: &[InterfaceEntry]) {
+    for InterfaceEntry { interface, present, .. } in
+        added.iter().filter(|entry| entry.interface.ifindex.0 != 0)
+    {
+        let ifindex = interface.ifindex.0;
+        if *present {
+            info!(%exporter, ifindex, name = %interface.name, alias = %interface.alias, "The router has this interface.");
+        } else {
+            info!(%exporter, ifindex, name = %interface.name, "The router no longer has this interface.");
+        }
+    }
+}
+
+fn number(ledger: &mut Ledger, exporter: &str) -> Result<u32, ledger::Error> {
+    Ok(ledger.intern(NameKind::Exporter, &[exporter])?.first().copied().unwrap_or(0))
+}
+
+/// Keeps parts of buckets. One that cannot be kept (a clock was set back, and the time was counted before; a counter that no
+/// interface has) does not take the others with it.
+fn enter_octets(rows: &[InterfaceOctets], ledger: &mut Ledger) -> Result<(), ledger::Error> {
+    match ledger.put_interface_octets(rows) {
+        Err(error) if !error.is_transient() => {}
+        outcome => return outcome,
+    }
+    for row in rows {
+        match ledger.put_interface_octets(core::slice::from_ref(row)) {
+            // Those before are kept by now, and are refused when all come again.
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => {
+                warn!(%error, ifindex = row.ifindex.0, exporter = row.exporter, "Octets of an interface were not kept; their bucket is not covered.");
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the interfaces that matter; what was added.
+fn enter_interfaces(
+    exporter: &str,
+    at: UnixMillis,
+    interfaces: &[Interface],
+    config: &Config,
+    ledger: &mut Ledger,
+) -> Result<Vec<InterfaceEntry>, ledger::Error> {
+    let number = number(ledger, exporter)?;
+    ledger.put_interfaces(number, at, &config.network.of_interest(exporter, interfaces))
+}

@@ -1,0 +1,109 @@
+//! Interfaces in time and their octets.
+
+use super::super::records::interfaces::{Card, CardFailures, Interface, InterfaceOctets, InterfacePart};
+use super::*;
+use crate::units::{IfIndex, UnixMillis};
+
+fn interface(ifindex: u32, name: &str) -> Interface {
+    Interface {
+        ifindex: IfIndex(ifindex),
+        name: name.to_owned(),
+        description: format!("port {name}"),
+        alias: "to a\tneighbour".to_owned(),
+        speed: 10_000_000_000,
+        kind: 6,
+    }
+}
+
+/// By instant: number, name, presence.
+fn told(ledger: &mut Ledger) -> Vec<(i64, u32, String, bool)> {
+    let entries = ledger.interfaces().unwrap();
+    let told = |entry: &records::interfaces::InterfaceEntry| {
+        let interface = &entry.interface;
+        (entry.valid_from.0, interface.ifindex.0, interface.name.clone(), entry.present)
+    };
+    entries.iter().map(told).collect()
+}
+
+#[test]
+fn an_interface_that_moves_is_followed_and_the_change_stays() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let row = |at, ifindex, name: &str, present| (at, ifindex, name.to_owned(), present);
+        let before = [interface(7, "xe-0/0/1"), interface(8, "xe-0/0/2")];
+        assert_eq!(ledger.put_interfaces(3, UnixMillis(1000), &before).unwrap().len(), 3);
+        // Nothing new, nothing added.
+        assert_eq!(ledger.put_interfaces(3, UnixMillis(2000), &before).unwrap(), []);
+        // After a restart the first has another number, which the second had; the clock was set back meanwhile.
+        let after = [interface(8, "xe-0/0/1"), interface(9, "xe-0/0/2")];
+        ledger.put_interfaces(3, UnixMillis(900), &after).unwrap();
+        let first = [row(1000, 0, "", true), row(1000, 7, "xe-0/0/1", true), row(1000, 8, "xe-0/0/2", true)];
+        let moved =
+            [row(1001, 7, "xe-0/0/1", false), row(1001, 8, "xe-0/0/1", true), row(1001, 9, "xe-0/0/2", true)];
+        assert_eq!(told(&mut ledger), [first, moved].concat());
+        assert_eq!(ledger.interfaces().unwrap()[1].interface, before[0]);
+        // It comes back, and another exporter has nothing to do with it.
+        ledger.put_interfaces(3, UnixMillis(5000), &before[..1]).unwrap();
+        ledger.put_interfaces(4, UnixMillis(10), &[]).unwrap();
+        assert_eq!(told(&mut ledger).len(), 3 + 3 + 3 + 1);
+        for statement in [
+            "UPDATE interface SET name = 'x'",
+            "DELETE FROM interface",
+            "INSERT INTO interface SELECT exporter, ifindex, valid_from - 1, present, name, description, alias, speed, kind \
+             FROM interface WHERE exporter = 4",
+        ] {
+            assert!(sql(&mut ledger, statement).unwrap_err().contains("never changed"), "{statement}");
+        }
+    });
+}
+
+fn part(bucket: i64, from: i64, to: i64, octets: u64) -> InterfaceOctets {
+    let part = InterfacePart {
+        bucket: BucketStart(bucket),
+        from: UnixMillis(from),
+        to: UnixMillis(to),
+        in_octets: octets,
+        out_octets: 2 * octets,
+        in_packets: Some(octets / 100),
+        out_packets: None,
+    };
+    InterfaceOctets { exporter: 1, ifindex: IfIndex(12), part }
+}
+
+#[test]
+fn what_crossed_an_interface_is_kept_once() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let rows = [
+            part(300, 300_000, 360_000, 7),
+            part(300, 420_000, 600_000, 1 << 61),
+            part(600, 600_000, 900_000, 0),
+        ];
+        ledger.put_interface_octets(&rows).unwrap();
+        assert_eq!(ledger.interface_octets(BucketStart(300), BucketStart(900)).unwrap(), rows);
+        assert_eq!(ledger.interface_octets(BucketStart(600), BucketStart(900)).unwrap(), rows[2..]);
+        // The same again, what overlaps, and what would leave its bucket: all or nothing.
+        for wrong in [rows[0], part(300, 359_999, 360_001, 1), part(300, 590_000, 600_001, 1)] {
+            let good = part(900, 900_000, 900_001, 1);
+            assert!(ledger.put_interface_octets(&[good, wrong]).is_err(), "{wrong:?}");
+        }
+        ledger.put_interface_octets(&[part(300, 360_000, 420_000, 9)]).unwrap();
+        assert_eq!(ledger.interface_octets(BucketStart(0), BucketStart(9000)).unwrap().len(), 4);
+        for statement in ["UPDATE interface_octets SET in_octets = 0", "DELETE FROM interface_octets"] {
+            assert!(sql(&mut ledger, statement).unwrap_err().contains("never changed"), "{statement}");
+        }
+    });
+}
+
+#[test]
+fn failures_of_a_router_s_tables_are_kept() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let state = Card { name: "module 3".to_owned(), utilisation: Some(99), ..Card::default() };
+        let row = CardFailures { exporter: 1, card: 3, at: UnixMillis(5), state, failures: 17 };
+        ledger.put_card_failures(core::slice::from_ref(&row)).unwrap();
+        assert_eq!(ledger.card_failures(UnixMillis(0), UnixMillis(6)).unwrap(), [row]);
+        assert_eq!(ledger.card_failures(UnixMillis(6), UnixMillis(9)).unwrap(), []);
+        assert!(sql(&mut ledger, "DELETE FROM card_failures").unwrap_err().contains("never changed"));
+    });
+}

@@ -1,0 +1,143 @@
+//! Sessions with routers, by async-snmp: the only place that knows it.
+
+use core::time::Duration;
+use std::net::SocketAddr;
+
+use async_snmp::transport::UdpTransport;
+use async_snmp::{
+    Auth, AuthProtocol, Client, Community, Oid as WireOid, PrivProtocol, Retry, UdpHandle, UsmConfig,
+    Value as WireValue, VarBind,
+};
+
+use super::columns::{Answer, Oid, Value, Walk};
+use super::{Authentication, Config, Credentials, Privacy, Target};
+
+/// Values that a request asks for at one time, of all columns together: of their names, about a datagram.
+const BULK_VALUES: usize = 48;
+
+/// Why a router could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Error(String);
+
+impl From<Box<async_snmp::Error>> for Error {
+    fn from(error: Box<async_snmp::Error>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The sockets that all sessions share.
+pub(super) struct Sockets {
+    v4: UdpTransport,
+    /// Where the system has IPv6.
+    v6: Option<UdpTransport>,
+}
+
+impl Sockets {
+    pub(super) async fn open() -> Result<Self, Error> {
+        let v4 = UdpTransport::bind("0.0.0.0:0").await?;
+        Ok(Self { v4, v6: UdpTransport::bind("[::]:0").await.ok() })
+    }
+
+    fn of(&self, address: SocketAddr) -> Result<&UdpTransport, Error> {
+        if address.is_ipv4() {
+            return Ok(&self.v4);
+        }
+        self.v6.as_ref().ok_or_else(|| Error("this system has no IPv6".to_owned()))
+    }
+}
+
+/// A session with one router.
+pub(super) struct Session(Client<UdpHandle>);
+
+impl Session {
+    pub(super) async fn open(sockets: &Sockets, target: &Target, config: &Config) -> Result<Self, Error> {
+        let retry =
+            Retry::fixed(config.retries, Duration::from_millis(100)).map_err(|e| Error(e.to_string()))?;
+        let client = Client::builder(target.address, auth(&target.credentials)?)
+            .request_timeout(config.timeout())
+            .retry(retry)
+            .max_oids_per_request(128)
+            .strict_source(true)
+            .build_with(sockets.of(target.address)?)
+            .await?;
+        Ok(Self(client))
+    }
+
+    /// The values of objects.
+    pub(super) async fn get(&self, oids: &[Oid]) -> Result<Answer, Error> {
+        let wire: Vec<WireOid> = oids.iter().map(|oid| WireOid::from_slice(oid)).collect();
+        let answer = self.0.get_many(&wire).await?;
+        Ok(answer.varbinds.iter().map(read).collect())
+    }
+
+    /// Walks over columns to their ends.
+    pub(super) async fn walk(&self, columns: Vec<Oid>, rows_max: usize) -> Result<Walk, Error> {
+        let mut walk = Walk::new(columns, rows_max);
+        loop {
+            let request = walk.request();
+            if request.is_empty() {
+                return Ok(walk);
+            }
+            let rows = u32::try_from((BULK_VALUES / request.len()).max(1)).unwrap_or(1);
+            let wire: Vec<WireOid> = request.iter().map(|oid| WireOid::from_slice(oid)).collect();
+            let answer = self.0.get_bulk(&wire, 0, rows).await?;
+            walk.take(answer.iter().map(read).collect());
+        }
+    }
+}
+
+fn read(bound: &VarBind) -> (Oid, Value) {
+    let value = match &bound.value {
+        WireValue::Counter32(n) => Value::Counter32(*n),
+        WireValue::Counter64(n) => Value::Counter64(*n),
+        WireValue::Gauge32(n) | WireValue::UInteger32(n) | WireValue::TimeTicks(n) => {
+            Value::Number((*n).into())
+        }
+        WireValue::Integer(n) => Value::Number((*n).into()),
+        WireValue::OctetString(octets) => Value::Text(octets.to_vec()),
+        WireValue::NoSuchObject | WireValue::NoSuchInstance | WireValue::EndOfMibView => Value::Absent,
+        _ => Value::Other,
+    };
+    (bound.oid.arcs().to_vec(), value)
+}
+
+fn auth(credentials: &Credentials) -> Result<Auth, Error> {
+    let (name, authentication, privacy) = match credentials {
+        Credentials::Community(community) => {
+            return Ok(Auth::v2c(Community::from(community.reveal().to_vec())));
+        }
+        Credentials::User { name, auth, privacy } => (name, auth, privacy),
+    };
+    let user = UsmConfig::new(name.clone());
+    let made = match (authentication, privacy) {
+        (None, _) => Ok(user),
+        (Some((auth, secret)), None) => user.auth(protocol(*auth), secret.reveal()),
+        (Some((auth, secret)), Some((privacy, key))) => {
+            user.auth_priv(protocol(*auth), secret.reveal(), cipher(*privacy), key.reveal())
+        }
+    };
+    made.map(Auth::from).map_err(|error| Error(error.to_string()))
+}
+
+const fn protocol(auth: Authentication) -> AuthProtocol {
+    match auth {
+        Authentication::Md5 => AuthProtocol::Md5,
+        Authentication::Sha1 => AuthProtocol::Sha1,
+        Authentication::Sha224 => AuthProtocol::Sha224,
+        Authentication::Sha256 => AuthProtocol::Sha256,
+        Authentication::Sha384 => AuthProtocol::Sha384,
+        Authentication::Sha512 => AuthProtocol::Sha512,
+    }
+}
+
+const fn cipher(privacy: Privacy) -> PrivProtocol {
+    match privacy {
+        Privacy::Des => PrivProtocol::Des,
+        Privacy::Aes128 => PrivProtocol::Aes128,
+        Privacy::Aes192 => PrivProtocol::Aes192Blumenthal,
+        Privacy::Aes256 => PrivProtocol::Aes256Blumenthal,
+        Privacy::Aes192Cisco => PrivProtocol::Aes192Reeder,
+        Privacy::Aes256Cisco => PrivProtocol::Aes256Reeder,
+    }
+}

@@ -1,0 +1,142 @@
+//! What a counter grew by between two readings, or why nobody knows.
+
+use crate::units::UnixMillis;
+
+/// A counter as read, of 32 or 64 bits (RFC 2578 7.1.6, 7.1.10).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counter {
+    /// Counter32.
+    Bits32(u32),
+    /// Counter64.
+    Bits64(u64),
+}
+
+/// The counters of one direction. What the router does not have is `None`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Direction {
+    /// Octets with framing.
+    pub octets: Option<Counter>,
+    /// Unicast, multicast and broadcast packets.
+    pub packets: [Option<Counter>; 3],
+}
+
+/// The counters of an interface at an instant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reading {
+    /// When, by our clock.
+    pub at: UnixMillis,
+    /// `sysUpTime` in the same answer, in hundredths of a second.
+    pub uptime: u32,
+    /// `ifCounterDiscontinuityTime`.
+    pub discontinuity: Option<u32>,
+    /// Bits a second; 0: not known.
+    pub speed: u64,
+    /// Received.
+    pub inward: Direction,
+    /// Sent.
+    pub outward: Direction,
+}
+
+/// What crossed the interface between two readings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// The earlier reading.
+    pub from: UnixMillis,
+    /// The later one.
+    pub to: UnixMillis,
+    /// Octets received.
+    pub in_octets: u64,
+    /// Octets sent.
+    pub out_octets: u64,
+    /// Packets received; `None`: not known.
+    pub in_packets: Option<u64>,
+    /// Packets sent.
+    pub out_packets: Option<u64>,
+}
+
+/// Why a span is unknown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gap {
+    /// The router has started anew, or our clock was set.
+    Restart,
+    /// The interface's counters have begun anew (`ifCounterDiscontinuityTime`).
+    Discontinuity,
+    /// A counter went back further than a wrap explains.
+    WentBack,
+    /// A 32-bit counter may have wrapped more than once at this speed.
+    TooFast,
+    /// A counter is not there, or not of the width that it had.
+    Missing,
+    /// A boundary between buckets lies somewhere in a long silence.
+    Silence,
+}
+
+/// How far the uptime may be from our clock over a span: 2 s for readings on the way, and a twentieth for bad clocks.
+const fn slack_ms(elapsed: i64) -> i64 {
+    2_000 + elapsed / 20
+}
+
+/// Whether an uptime went on with our clock for `elapsed` milliseconds.
+#[must_use]
+pub fn goes_on(before: u32, after: u32, elapsed: i64) -> bool {
+    // TimeTicks wrap after 497 days, which is no restart.
+    let ticked = i64::from(after.wrapping_sub(before)) * 10;
+    (ticked - elapsed).abs() <= slack_ms(elapsed)
+}
+
+/// What crossed the interface between two of its readings.
+///
+/// # Errors
+/// [`Gap`].
+pub fn span(before: &Reading, after: &Reading) -> Result<Span, Gap> {
+    let elapsed = after.at.since(before.at);
+    if elapsed <= 0 || !goes_on(before.uptime, after.uptime, elapsed) {
+        return Err(Gap::Restart);
+    }
+    if before.discontinuity != after.discontinuity {
+        return Err(Gap::Discontinuity);
+    }
+    let speed = before.speed.min(after.speed);
+    let grew = |before, after| grown(before, after, speed, elapsed);
+    let packets = |before: &Direction, after: &Direction| {
+        // Without unicast the sum would be of the others alone.
+        let mut sum = grew(before.packets[0], after.packets[0]).ok()?;
+        for kind in 1..3 {
+            if before.packets[kind].is_some() || after.packets[kind].is_some() {
+                sum = sum.checked_add(grew(before.packets[kind], after.packets[kind]).ok()?)?;
+            }
+        }
+        Some(sum)
+    };
+    Ok(Span {
+        from: before.at,
+        to: after.at,
+        in_octets: grew(before.inward.octets, after.inward.octets)?,
+        out_octets: grew(before.outward.octets, after.outward.octets)?,
+        in_packets: packets(&before.inward, &after.inward),
+        out_packets: packets(&before.outward, &after.outward),
+    })
+}
+
+fn grown(before: Option<Counter>, after: Option<Counter>, speed: u64, elapsed_ms: i64) -> Result<u64, Gap> {
+    // The most that can have crossed, in octets; packets are fewer.
+    let most = u128::from(speed) * u128::from(elapsed_ms.unsigned_abs()) / 8_000;
+    match (before, after) {
+        (Some(Counter::Bits64(before)), Some(Counter::Bits64(after))) => {
+            let grown = after.wrapping_sub(before);
+            // One that went back has wrapped only where the speed allows what it must have grown by. Twice, since speeds
+            // are rounded and counters are kept in steps.
+            if after < before && u128::from(grown) > 2 * most {
+                return Err(Gap::WentBack);
+            }
+            Ok(grown)
+        }
+        (Some(Counter::Bits32(before)), Some(Counter::Bits32(after))) => {
+            if speed == 0 || most >= 1 << 32 {
+                return Err(Gap::TooFast);
+            }
+            Ok(after.wrapping_sub(before).into())
+        }
+        _ => Err(Gap::Missing),
+    }
+}

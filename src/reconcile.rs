@@ -1,0 +1,518 @@
+//! Flows against interface counters: for each link and five minutes, whether what the flows sum to is what crossed the
+//! link's interfaces.
+//!
+//! # What is compared
+//!
+//! Interfaces count frames, flows count IP packets. From an interface's octets the *overhead* of each of its packets is
+//! taken off: what `overhead` of the link says, or by `ifType` 18 octets for Ethernet (header and check sequence, RFC 3635
+//! 3.2.5: the preamble is not counted) and nothing for others. A short packet is padded, which nobody sees from outside: up
+//! to 6 octets of each Ethernet packet (a packet of 40 octets in a frame of 64) may be padding, so the interface gives a
+//! range, not a number.
+//!
+//! Toward the customer a link's flows are all that its interfaces received. From the customer they are not all that was
+//! sent: what came in on another link, or the same, was charged there (`through`), and the ledger does not say where it
+//! left. So what the interfaces sent may be more than the flows by as much as crossed the link's exporters from link to
+//! link. Discarded flows were received and never sent.
+//!
+//! # How far they may be apart
+//!
+//! `sigmas` standard errors of the flow estimate, plus `tolerance` of the greater of both, plus `floor`. The standard error
+//! is the greater of two: that of the samples, and the one to expect if the interface is right: with one of N packets
+//! looked at and none above M octets, the variance of the estimate is at most (N - 1) M times the octets (research on
+//! packet sampling calls it the Horvitz-Thompson variance). Where nothing was sampled, only the second knows how little
+//! that means. `tolerance` is for what no theory has: flows tell their bytes as if spread evenly over their time, routers
+//! send packets of their own, and clocks differ.
+//!
+//! A bucket that the counters do not cover whole is not compared: half a bucket of flows cannot be cut out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::classify::named::History;
+use crate::classify::rules::{InterfaceRef, LinkPoint, Network};
+use crate::flow::Direction;
+use crate::ids::{CustomerId, ExporterId, LinkId};
+use crate::ledger::records::interfaces::{BUCKET_MS, Interface, InterfacePart};
+use crate::ledger::records::{NameKind, UsageFilter};
+use crate::ledger::{self, Ledger};
+use crate::units::{IfIndex, UnixMillis};
+use crate::usage::{BucketStart, Scaled, UsageRow, Variance};
+
+/// Octets of an Ethernet frame that are no packet: header and check sequence.
+const ETHERNET_OVERHEAD: u32 = 18;
+/// The most that padding adds to a TCP packet without content.
+const ETHERNET_PADDING: u32 = 6;
+/// IANAifType of Ethernet under its names: ethernetCsmacd, iso88023Csmacd, fastEther, fastEtherFX, gigabitEthernet,
+/// ieee8023adLag.
+const ETHERNET: [u32; 6] = [6, 7, 62, 69, 117, 161];
+
+/// `[reconcile]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Part of the volume by which flows and counters may differ anyway, in millionths.
+    pub tolerance_millionths: u32,
+    /// Octets in five minutes by which they may differ anyway.
+    pub floor_octets: u64,
+    /// Standard errors.
+    pub sigmas: u32,
+    /// Octets of each packet that an interface counts and flows do not, by link; others go by the type of the interface.
+    pub overheads: BTreeMap<String, u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { tolerance_millionths: 50_000, floor_octets: 1_000_000, sigmas: 3, overheads: BTreeMap::new() }
+    }
+}
+
+/// What became of a comparison.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Verdict {
+    /// They agree within the tolerance.
+    Agrees,
+    /// Flows are missing.
+    FlowsShort,
+    /// There are more flows than can have crossed.
+    FlowsOver,
+    /// The counters do not cover the bucket.
+    NoCounters,
+}
+
+impl Verdict {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::FlowsShort => "flows-short",
+            Self::FlowsOver => "flows-over",
+            Self::NoCounters => "no-counters",
+        }
+    }
+
+    /// True where flows and counters contradict each other.
+    #[must_use]
+    pub const fn is_difference(self) -> bool {
+        matches!(self, Self::FlowsShort | Self::FlowsOver)
+    }
+}
+
+/// A link in one direction, in a bucket or over all that were compared.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Row {
+    /// The bucket; `None`: the sum of those that the counters cover.
+    pub bucket: Option<BucketStart>,
+    /// The ledger's number of the link.
+    pub link: u32,
+    /// Its name.
+    pub name: String,
+    /// Toward the customers or from them.
+    pub direction: Direction,
+    /// Octets of flows, scaled.
+    pub flows: u128,
+    /// Octets of the interfaces without overhead: the least and the most that they can be. `None`: not known.
+    pub interface: Option<(u128, u128)>,
+    /// Octets that may have left by this link though another was charged.
+    pub through: u128,
+    /// By how much they may differ.
+    pub tolerance: u128,
+    /// The standard error in it.
+    pub standard_error: u128,
+    /// Milliseconds that the counters cover, of the interface that they cover least.
+    pub covered_ms: i64,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// Why flows and counters could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger refused something.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// A stored version cannot be read.
+    #[error("configuration version {sha256} in the ledger cannot be read")]
+    Version {
+        /// Its hash.
+        sha256: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// How far the volume of a link was held against its interfaces: for documents that quote it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Quality {
+    /// The link's name.
+    pub link: String,
+    /// Buckets in which it had flows or counters.
+    pub buckets: u64,
+    /// Of those, buckets that the counters cover whole.
+    pub compared: u64,
+    /// Of those, buckets in which flows and counters contradict each other, in one direction at least.
+    pub differences: u64,
+}
+
+/// What [`rows`] come to, by link.
+#[must_use]
+pub fn quality(rows: &[Row]) -> Vec<Quality> {
+    let mut links: BTreeMap<u32, (Quality, BTreeSet<BucketStart>)> = BTreeMap::new();
+    let mut buckets: BTreeMap<(u32, BucketStart), bool> = BTreeMap::new();
+    for row in rows {
+        let Some(bucket) = row.bucket else { continue };
+        let (quality, compared) = links.entry(row.link).or_default();
+        quality.link.clone_from(&row.name);
+        *buckets.entry((row.link, bucket)).or_default() |= row.verdict.is_difference();
+        if row.interface.is_some() {
+            compared.insert(bucket);
+        }
+    }
+    for ((link, _), differs) in buckets {
+        if let Some((quality, _)) = links.get_mut(&link) {
+            quality.buckets += 1;
+            quality.differences += u64::from(differs);
+        }
+    }
+    let with_compared = |(mut quality, compared): (Quality, BTreeSet<BucketStart>)| {
+        quality.compared = compared.len() as u64;
+        quality
+    };
+    links.into_values().map(with_compared).collect()
+}
+
+/// Flows of a link in a direction and bucket.
+#[derive(Clone, Debug, Default)]
+struct Flows {
+    octets: Scaled,
+    packets: Scaled,
+    variance: Variance,
+}
+
+/// What flows and counters sum to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    flows: u128,
+    packets: u128,
+    /// Of the samples.
+    variance: u128,
+    least: u128,
+    most: u128,
+    through: u128,
+}
+
+/// What the ledger has of a span.
+struct Book {
+    versions: Vec<(i64, Network)>,
+    history: History,
+    exporters: BTreeMap<String, u32>,
+    links: BTreeMap<String, u32>,
+    parts: BTreeMap<(BucketStart, u32, IfIndex), Vec<InterfacePart>>,
+    flows: BTreeMap<(BucketStart, LinkId, Direction), Flows>,
+    through: BTreeMap<(BucketStart, ExporterId), Scaled>,
+    /// The greatest sampling rate of each link, rounded up.
+    rates: BTreeMap<LinkId, u128>,
+}
+
+/// Compares all links in the buckets of `[from, to)`: a row for each bucket and direction, then one for each link and
+/// direction over all. `packet_max`: the greatest packet, in octets.
+///
+/// # Errors
+/// [`Error`].
+pub fn rows(
+    ledger: &mut Ledger,
+    config: &Config,
+    packet_max: u32,
+    from: BucketStart,
+    to: BucketStart,
+) -> Result<Vec<Row>, Error> {
+    let book = Book::read(ledger, from, to)?;
+    let mut buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
+    buckets.extend(book.flows.keys().map(|key| key.0));
+    let mut rows = Vec::new();
+    let mut totals: BTreeMap<(u32, Direction), (String, Sums, i64)> = BTreeMap::new();
+    for bucket in buckets {
+        let Some(network) = book.network(bucket) else { continue };
+        let resolved = book.history.resolve(network, bucket.start());
+        for (position, link) in network.links.iter().enumerate() {
+            let Some(&number) = book.links.get(&link.name) else { continue };
+            let numbered = link.points.iter().filter_map(|point| match point {
+                LinkPoint::Interface(at) => Some(at),
+                LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+            });
+            let points: Vec<&InterfaceRef> = numbered.chain(resolved.of(position)).collect();
+            let is_whole = link.points.iter().any(|point| matches!(point, LinkPoint::WholeExporter(_)));
+            if is_whole {
+                continue;
+            }
+            let overhead = config.overheads.get(&link.name).copied();
+            for direction in [Direction::In, Direction::Out] {
+                let (sums, covered_ms) = book.sums(bucket, number, &points, direction, overhead);
+                let rate = book.rate(number);
+                let key = (bucket, number, link.name.as_str(), direction);
+                let row = judge(config, packet_max, rate, key, &sums, covered_ms);
+                if row.interface.is_some() {
+                    let total = totals.entry((number, direction)).or_default();
+                    total.0.clone_from(&link.name);
+                    total.1.add(&sums);
+                    total.2 += covered_ms;
+                }
+                rows.push(row);
+            }
+        }
+    }
+    for ((number, direction), (name, sums, covered_ms)) in totals {
+        let key = (BucketStart(0), number, name.as_str(), direction);
+        let row = judge(config, packet_max, book.rate(number), key, &sums, BUCKET_MS);
+        rows.push(Row { bucket: None, covered_ms, ..row });
+    }
+    Ok(rows)
+}
+
+/// Octets toward the customers and from them, by link and bucket.
+pub type LinkOctets = BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>>;
+
+/// What the interfaces of each link counted, toward the customers and from them, with framing: buckets of `[from, to)`
+/// that the counters of all its interfaces cover whole. The others are not known.
+///
+/// # Errors
+/// [`Error`].
+pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<LinkOctets, Error> {
+    let mut book = Book::without_flows(ledger)?;
+    book.read_octets(ledger, from, to)?;
+    let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
+    let mut found = LinkOctets::new();
+    for bucket in buckets {
+        let Some(network) = book.network(bucket) else { continue };
+        let resolved = book.history.resolve(network, bucket.start());
+        for (position, link) in network.links.iter().enumerate() {
+            let points = link.points.iter().filter_map(|point| match point {
+                LinkPoint::Interface(at) => Some(at),
+                LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+            });
+            let mut sum = None;
+            for point in points.chain(resolved.of(position)) {
+                let number = book.exporters.get(&point.exporter).copied().unwrap_or(0);
+                let parts =
+                    book.parts.get(&(bucket, number, point.ifindex)).map_or(&[][..], |parts| &parts[..]);
+                if parts.iter().map(InterfacePart::covered_ms).sum::<i64>() < BUCKET_MS {
+                    sum = None;
+                    break;
+                }
+                let (mut inward, mut outward) = sum.unwrap_or((0_u64, 0_u64));
+                for part in parts {
+                    inward = inward.saturating_add(part.in_octets);
+                    outward = outward.saturating_add(part.out_octets);
+                }
+                sum = Some((inward, outward));
+            }
+            if let Some(sum) = sum {
+                found.entry(link.name.clone()).or_default().insert(bucket, sum);
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.flows += other.flows;
+        self.packets += other.packets;
+        self.variance += other.variance;
+        self.least += other.least;
+        self.most += other.most;
+        self.through += other.through;
+    }
+}
+
+fn judge(
+    config: &Config,
+    packet_max: u32,
+    rate: u128,
+    (bucket, link, name, direction): (BucketStart, u32, &str, Direction),
+    sums: &Sums,
+    covered_ms: i64,
+) -> Row {
+    let expected = (rate - 1).saturating_mul(packet_max.into()).saturating_mul(sums.most);
+    let standard_error = sums.variance.max(expected).isqrt();
+    let greater = sums.most.max(sums.flows);
+    let tolerance = standard_error
+        .saturating_mul(config.sigmas.into())
+        .saturating_add(greater.saturating_mul(config.tolerance_millionths.into()) / 1_000_000)
+        .saturating_add(config.floor_octets.into());
+    let is_covered = covered_ms >= BUCKET_MS;
+    let verdict = if !is_covered {
+        Verdict::NoCounters
+    } else if sums.flows + tolerance + sums.through < sums.least {
+        Verdict::FlowsShort
+    } else if sums.flows > sums.most.saturating_add(tolerance) {
+        Verdict::FlowsOver
+    } else {
+        Verdict::Agrees
+    };
+    Row {
+        bucket: Some(bucket),
+        link,
+        name: name.to_owned(),
+        direction,
+        flows: sums.flows,
+        interface: is_covered.then_some((sums.least, sums.most)),
+        through: sums.through,
+        tolerance,
+        standard_error,
+        covered_ms,
+        verdict,
+    }
+}
+
+impl Book {
+    fn read(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Self, Error> {
+        let mut book = Self::without_flows(ledger)?;
+        book.read_octets(ledger, from, to)?;
+        let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
+        ledger.for_each_usage(&filter, &mut |row| book.take(&row))?;
+        // What came after its period was closed crossed the link all the same.
+        ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+            if from <= row.key.bucket && row.key.bucket < to {
+                book.take(&row);
+            }
+        })?;
+        Ok(book)
+    }
+
+    fn read_octets(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {
+        for row in ledger.interface_octets(from, to)? {
+            self.parts.entry((row.part.bucket, row.exporter, row.ifindex)).or_default().push(row.part);
+        }
+        Ok(())
+    }
+
+    /// Names, versions and what exporters said of their interfaces.
+    fn without_flows(ledger: &mut Ledger) -> Result<Self, Error> {
+        let mut versions = Vec::new();
+        for version in ledger.config_versions()? {
+            let network = serde_json::from_str(&version.text)
+                .map_err(|source| Error::Version { sha256: version.sha256.clone(), source })?;
+            versions.push((version.valid_from, network));
+        }
+        let exporters: BTreeMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
+        let links = ledger.names(NameKind::Link)?;
+        let history = History::new(&ledger.interfaces()?, |number| exporters.get(&number).cloned());
+        Ok(Self {
+            versions,
+            history,
+            exporters: exporters.into_iter().map(|(number, name)| (name, number)).collect(),
+            links: links.into_iter().map(|(number, name)| (name, number)).collect(),
+            parts: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            through: BTreeMap::new(),
+            rates: BTreeMap::new(),
+        })
+    }
+
+    fn take(&mut self, row: &UsageRow) {
+        let key = &row.key;
+        if key.link == LinkId::NONE {
+            return;
+        }
+        let rate = u128::from(key.rate.numerator()).div_ceil(key.rate.denominator().into());
+        let most = self.rates.entry(key.link).or_insert(1);
+        *most = rate.max(*most);
+        if key.customer == CustomerId::THROUGH {
+            let through = self.through.entry((key.bucket, key.exporter)).or_default();
+            through.add(row.sums.octets, key.rate);
+        }
+        // What was discarded on its way out never left.
+        if key.customer == CustomerId::DISCARDED && key.direction == Direction::Out {
+            return;
+        }
+        let flows = self.flows.entry((key.bucket, key.link, key.direction)).or_default();
+        flows.octets.add(row.sums.octets, key.rate);
+        flows.packets.add(row.sums.packets, key.rate);
+        flows.variance.add(row.sums.squares_high, key.rate);
+    }
+
+    /// The configuration in force at the beginning of a bucket.
+    fn network(&self, bucket: BucketStart) -> Option<&Network> {
+        let at = bucket.start().0;
+        let place = self.versions.partition_point(|(from, _)| *from <= at).saturating_sub(1);
+        self.versions.get(place).map(|(_, network)| network)
+    }
+
+    fn rate(&self, link: u32) -> u128 {
+        let link = u16::try_from(link).map(LinkId).unwrap_or(LinkId::NONE);
+        self.rates.get(&link).copied().unwrap_or(1)
+    }
+
+    /// The sums of a link, and how much of the bucket the counters of all its interfaces cover.
+    fn sums(
+        &self,
+        bucket: BucketStart,
+        link: u32,
+        points: &[&InterfaceRef],
+        direction: Direction,
+        overhead: Option<u32>,
+    ) -> (Sums, i64) {
+        let mut sums = Sums::default();
+        let link = u16::try_from(link).map(LinkId).unwrap_or(LinkId::NONE);
+        if let Some(flows) = self.flows.get(&(bucket, link, direction)) {
+            sums.flows = flows.octets.rounded().unsigned_abs();
+            sums.packets = flows.packets.rounded().unsigned_abs();
+            sums.variance = flows.variance.octets_squared();
+        }
+        let mut covered = if points.is_empty() { 0 } else { BUCKET_MS };
+        let mut at = BTreeSet::new();
+        for point in points {
+            let number = self.exporters.get(&point.exporter).copied().unwrap_or(0);
+            at.insert(number);
+            let parts = self.parts.get(&(bucket, number, point.ifindex));
+            covered = covered.min(parts.into_iter().flatten().map(InterfacePart::covered_ms).sum());
+            let interface = self.interface(point, bucket.start());
+            let (least, most) = without_overhead(
+                parts.map_or(&[], |parts| &parts[..]),
+                direction,
+                interface,
+                overhead,
+                sums.packets,
+            );
+            sums.least += least;
+            sums.most += most;
+        }
+        if direction == Direction::Out {
+            for exporter in at.into_iter().filter_map(|number| u16::try_from(number).ok().map(ExporterId)) {
+                let through = self.through.get(&(bucket, exporter));
+                sums.through += through.map_or(0, |sum| sum.rounded().unsigned_abs());
+            }
+        }
+        (sums, covered)
+    }
+
+    fn interface(&self, point: &InterfaceRef, at: UnixMillis) -> Option<&Interface> {
+        let interfaces = self.history.interfaces(&point.exporter, at)?;
+        interfaces.iter().find(|interface| interface.ifindex == point.ifindex)
+    }
+}
+
+/// Octets of packets in what an interface counted: the least and the most. Where it does not count packets, those of the
+/// flows stand in.
+fn without_overhead(
+    parts: &[InterfacePart],
+    direction: Direction,
+    interface: Option<&Interface>,
+    overhead: Option<u32>,
+    flow_packets: u128,
+) -> (u128, u128) {
+    let is_in = direction == Direction::In;
+    let octets: u128 =
+        parts.iter().map(|part| u128::from(if is_in { part.in_octets } else { part.out_octets })).sum();
+    let packets = |part: &InterfacePart| if is_in { part.in_packets } else { part.out_packets };
+    let packets: Option<u128> = parts.iter().map(|part| packets(part).map(u128::from)).sum();
+    let packets = packets.unwrap_or(flow_packets);
+    let is_ethernet = interface.is_some_and(|interface| ETHERNET.contains(&interface.kind));
+    let by_type = if is_ethernet { ETHERNET_OVERHEAD } else { 0 };
+    let padding = if is_ethernet { ETHERNET_PADDING } else { 0 };
+    let most = octets.saturating_sub(packets * u128::from(overhead.unwrap_or(by_type)));
+    (most.saturating_sub(packets * u128::from(padding)), most)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Verdicts worked out by hand, on ledgers that hold what they are about.
+
+use super::*;
+use crate::classify::rules::{ExporterRule, InterfaceName, LinkRule, NamedBy};
+use crate::exporter::{Observes, OutputZero};
+use crate::flow::Family;
+use crate::ids::{ClassId, Position};
+use crate::ledger::Url;
+use crate::ledger::records::interfaces::InterfaceOctets;
+use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind};
+use crate::units::{RateSource, SamplingRate};
+use crate::usage::{UsageKey, UsageSums};
+
+/// A bucket in 2026.
+const T: i64 = 1_793_491_200;
+
+/// A ledger with one exporter, link `up` at its interface `xe-0/0/1` by name, link `down` at interface 9, and flows.
+struct Case {
+    _directory: tempfile::TempDir,
+    ledger: Ledger,
+}
+
+fn flows(link: u16, direction: Direction, customer: CustomerId, octets: u64, rate: u64) -> UsageRow {
+    // Packets of 1000 octets.
+    let packets = octets / 1000;
+    let squares = packets * 1_000_000;
+    UsageRow {
+        key: UsageKey {
+            bucket: BucketStart(T),
+            customer,
+            link: LinkId(link),
+            direction,
+            class: ClassId::DEFAULT,
+            family: Family::V4,
+            exporter: ExporterId(1),
+            rate: SamplingRate::new(rate, 1, RateSource::Override).unwrap(),
+        },
+        sums: UsageSums { octets, packets, flows: 1, squares_low: squares, squares_high: squares },
+    }
+}
+
+impl Case {
+    fn new(usage: &mut [UsageRow]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
+        let mut ledger = Ledger::open(&url).unwrap();
+        let name =
+            InterfaceName { exporter: "ce1".to_owned(), by: NamedBy::Name, pattern: "xe-0/0/1".to_owned() };
+        let at = InterfaceRef { exporter: "ce1".to_owned(), ifindex: IfIndex(9) };
+        let rule = |name: &str, point| LinkRule {
+            name: name.to_owned(),
+            kind: "upstream".to_owned(),
+            points: vec![point],
+        };
+        let network = Network {
+            exporters: vec![ExporterRule {
+                name: "ce1".to_owned(),
+                address: [192, 0, 2, 1].into(),
+                observes: Observes::Ingress,
+                output_zero: OutputZero::Unknown,
+            }],
+            links: vec![rule("up", LinkPoint::Named(name)), rule("down", LinkPoint::Interface(at))],
+            ..Network::default()
+        };
+        let text = serde_json::to_string(&network).unwrap();
+        ledger.put_config_version(&ConfigVersion { sha256: "a".repeat(64), text, valid_from: 0 }).unwrap();
+        assert_eq!(ledger.intern(NameKind::Exporter, &["ce1"]).unwrap(), [1]);
+        assert_eq!(ledger.intern(NameKind::Link, &["up", "down"]).unwrap(), [1, 2]);
+        let interface = |ifindex, name: &str| Interface {
+            ifindex: IfIndex(ifindex),
+            name: name.to_owned(),
+            kind: 6,
+            ..Interface::default()
+        };
+        ledger
+            .put_interfaces(1, UnixMillis(1000), &[interface(5, "xe-0/0/1"), interface(9, "xe-0/0/2")])
+            .unwrap();
+        usage.sort_by_key(|row| row.key);
+        let source = ledger.source(SourceKind::Capture, "00").unwrap();
+        let totals = FlushTotals {
+            records: 100,
+            metered_octets: usage.iter().map(|row| row.sums.octets).sum(),
+            metered_packets: usage.iter().map(|row| row.sums.packets).sum(),
+            ..FlushTotals::default()
+        };
+        let advance =
+            Advance { source: source.id, from: Position(0), to: Position(1), complete: false, totals };
+        ledger
+            .commit_flush(&Flush { advances: vec![advance], usage: usage.to_vec(), checkpoints: vec![] })
+            .unwrap();
+        Self { _directory: directory, ledger }
+    }
+
+    /// Counters of interface 5 from one second of the bucket to another.
+    fn counted(mut self, ifindex: u32, from: i64, to: i64, octets: (u64, u64), packets: (u64, u64)) -> Self {
+        let part = InterfacePart {
+            bucket: BucketStart(T),
+            from: UnixMillis((T + from) * 1000),
+            to: UnixMillis((T + to) * 1000),
+            in_octets: octets.0,
+            out_octets: octets.1,
+            in_packets: Some(packets.0),
+            out_packets: Some(packets.1),
+        };
+        self.ledger
+            .put_interface_octets(&[InterfaceOctets { exporter: 1, ifindex: IfIndex(ifindex), part }])
+            .unwrap();
+        self
+    }
+
+    fn rows(&mut self, config: &Config) -> Vec<Row> {
+        rows(&mut self.ledger, config, 1500, BucketStart(T), BucketStart(T + 300)).unwrap()
+    }
+
+    /// The verdict on a link in a direction, in the bucket.
+    fn verdict(&mut self, config: &Config, link: &str, direction: Direction) -> Row {
+        let rows = self.rows(config);
+        let is_it = |row: &&Row| row.bucket.is_some() && row.name == link && row.direction == direction;
+        rows.iter().find(is_it).unwrap().clone()
+    }
+}
+
+/// No allowance but for sampling.
+fn strict() -> Config {
+    Config { tolerance_millionths: 0, floor_octets: 0, ..Config::default() }
+}
+
+const CUSTOMER: CustomerId = CustomerId(16);
+
+#[test]
+fn unsampled_flows_are_the_octets_without_framing() {
+    // 50 packets of 1000 octets each way make frames of 1018.
+    let mut usage =
+        [flows(1, Direction::In, CUSTOMER, 50_000, 1), flows(1, Direction::Out, CUSTOMER, 50_000, 1)];
+    let mut case = Case::new(&mut usage).counted(5, 0, 300, (50_900, 50_900), (50, 50));
+    for direction in [Direction::In, Direction::Out] {
+        let row = case.verdict(&strict(), "up", direction);
+        // Up to 6 octets of each of the 50 frames may be padding.
+        assert_eq!((row.flows, row.interface), (50_000, Some((49_700, 50_000))));
+        assert_eq!((row.verdict, row.tolerance, row.covered_ms), (Verdict::Agrees, 0, 300_000));
+    }
+    // One flow more than can have crossed, or one that is missing.
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 51_000, 1)]).counted(
+        5,
+        0,
+        300,
+        (50_900, 0),
+        (50, 0),
+    );
+    assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsOver);
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 49_000, 1)]).counted(
+        5,
+        0,
+        300,
+        (50_900, 0),
+        (50, 0),
+    );
+    assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsShort);
+    // 2 % of 50000 is 1000, and a floor of 300 covers what is missing beyond the padding: 49700 - 49000 = 700.
+    let percent = Config { tolerance_millionths: 20_000, ..strict() };
+    assert_eq!(case.verdict(&percent, "up", Direction::In).verdict, Verdict::Agrees);
+    let floor = Config { floor_octets: 699, ..strict() };
+    assert_eq!(case.verdict(&floor, "up", Direction::In).verdict, Verdict::FlowsShort);
+    let floor = Config { floor_octets: 700, ..strict() };
+    assert_eq!(case.verdict(&floor, "up", Direction::In).verdict, Verdict::Agrees);
+}
+
+#[test]
+fn a_link_says_its_own_overhead() {
+    let mut usage = [flows(1, Direction::In, CUSTOMER, 50_000, 1)];
+    let mut case = Case::new(&mut usage).counted(5, 0, 300, (50_000, 0), (50, 0));
+    let tagged = Config { overheads: [("up".to_owned(), 22)].into(), ..strict() };
+    // 50000 - 22 * 50 = 48900, less than the flows.
+    let row = case.verdict(&tagged, "up", Direction::In);
+    assert_eq!((row.interface, row.verdict), (Some((48_600, 48_900)), Verdict::FlowsOver));
+    let none = Config { overheads: [("up".to_owned(), 0)].into(), ..strict() };
+    assert_eq!(case.verdict(&none, "up", Direction::In).verdict, Verdict::Agrees);
+}
+
+#[test]
+fn sampled_flows_may_be_off_by_three_standard_errors() {
+    // 1 in 1000; 40 packets of 1000 octets were seen: 40 million octets, with a variance of 1000 * 999 * 40 * 10^6,
+    // 3.996 * 10^13, whose root is 6321392. If the interface is right with 60 million octets (no framing here), the
+    // variance is at most 999 * 1500 * 60 * 10^6 = 8.991 * 10^13, and its root 9482088: the greater one counts.
+    let plain = Config { overheads: [("up".to_owned(), 0)].into(), ..strict() };
+    let case = |counted| {
+        Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1000)]).counted(
+            5,
+            0,
+            300,
+            (counted, 0),
+            (0, 0),
+        )
+    };
+    let row = case(60_000_000).verdict(&plain, "up", Direction::In);
+    assert_eq!((row.flows, row.standard_error, row.tolerance), (40_000_000, 9_482_088, 28_446_264));
+    assert_eq!(row.verdict, Verdict::Agrees);
+    // 80 million: the root of 999 * 1500 * 80 * 10^6 is 10948972, thrice that 32846916, less than the 40 million between.
+    let row = case(80_000_000).verdict(&plain, "up", Direction::In);
+    assert_eq!((row.standard_error, row.verdict), (10_948_972, Verdict::FlowsShort));
+    // Nothing: the variance of the samples themselves, three times 6321392, does not explain 40 million.
+    let row = case(0).verdict(&plain, "up", Direction::In);
+    assert_eq!((row.standard_error, row.verdict), (6_321_392, Verdict::FlowsOver));
+}
+
+#[test]
+fn a_bucket_that_is_not_covered_is_not_compared() {
+    let mut usage = [flows(1, Direction::In, CUSTOMER, 50_000, 1)];
+    let mut case = Case::new(&mut usage).counted(5, 0, 60, (1_000_000, 0), (50, 0)).counted(
+        5,
+        120,
+        300,
+        (9_000_000, 0),
+        (50, 0),
+    );
+    let row = case.verdict(&strict(), "up", Direction::In);
+    assert_eq!((row.verdict, row.interface, row.covered_ms), (Verdict::NoCounters, None, 240_000));
+    // No sum is made of it either.
+    assert!(case.rows(&strict()).iter().all(|row| row.bucket.is_some()));
+    assert_eq!(case.verdict(&strict(), "down", Direction::In).covered_ms, 0);
+    let mut case = case.counted(5, 60, 120, (0, 0), (0, 0));
+    assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::FlowsShort);
+    let found = quality(&case.rows(&strict()));
+    let named = |link: &str, compared, differences| Quality {
+        link: link.to_owned(),
+        buckets: 1,
+        compared,
+        differences,
+    };
+    assert_eq!(found, [named("up", 1, 1), named("down", 0, 0)]);
+    let octets = link_octets(&mut case.ledger, BucketStart(T), BucketStart(T + 300)).unwrap();
+    // With framing; the sums of the three parts. Of `down` nothing is known.
+    assert_eq!(octets, [("up".to_owned(), [(BucketStart(T), (10_000_000, 0))].into())].into());
+    let total = case.rows(&strict()).into_iter().find(|row| row.bucket.is_none()).unwrap();
+    assert_eq!((total.name.as_str(), total.flows, total.verdict), ("up", 50_000, Verdict::FlowsShort));
+}
+
+#[test]
+fn what_goes_through_leaves_by_another_link() {
+    // 30000 octets from `down` to `up` are charged to `down`, toward nobody; `up` sent them beside a customer's 50000.
+    let mut usage = [
+        flows(2, Direction::In, CustomerId::THROUGH, 30_000, 1),
+        flows(1, Direction::Out, CUSTOMER, 50_000, 1),
+        // Dropped on its way out: never sent.
+        flows(1, Direction::Out, CustomerId::DISCARDED, 7_000, 1),
+    ];
+    let mut case = Case::new(&mut usage).counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80)).counted(
+        9,
+        0,
+        300,
+        (30_000 + 30 * 18, 0),
+        (30, 0),
+    );
+    let row = case.verdict(&strict(), "up", Direction::Out);
+    assert_eq!((row.flows, row.through, row.verdict), (50_000, 30_000, Verdict::Agrees));
+    assert_eq!(case.verdict(&strict(), "down", Direction::In).verdict, Verdict::Agrees);
+    // Beyond what went through, the flows of `up` are short; and through traffic is no excuse for too many.
+    let mut usage = [
+        flows(2, Direction::In, CustomerId::THROUGH, 30_000, 1),
+        flows(1, Direction::Out, CUSTOMER, 40_000, 1),
+    ];
+    let mut case = Case::new(&mut usage).counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80));
+    assert_eq!(case.verdict(&strict(), "up", Direction::Out).verdict, Verdict::FlowsShort);
+}
