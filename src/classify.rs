@@ -53,7 +53,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use class::Classes;
-use compile::Ports;
+use compile::InterfaceHolders;
 pub use compile::{CompileError, Problem};
 use customer::{Holder, Holders};
 use interface::{AsTable, Interfaces, Plan, Port, Ports};
@@ -134,7 +134,7 @@ pub struct Names {
 pub struct Classifier {
     interfaces: Interfaces,
     /// Whose interfaces are, from which the table is made anew where a name comes to mean another one.
-    ports: Arc<Ports>,
+    ports: Arc<InterfaceHolders>,
     prefixes: Arc<PrefixTable>,
     as_numbers: Arc<AsTable>,
     holders: Arc<Holders>,

@@ -163,7 +163,7 @@ struct Claims {
 }
 
 /// Whose interfaces are.
-pub(super) type Ports = BTreeMap<(ExporterId, IfIndex), Holder>;
+pub(super) type InterfaceHolders = BTreeMap<(ExporterId, IfIndex), Holder>;
 
 struct Compiler<'a> {
     names: &'a Names,
@@ -271,7 +271,12 @@ impl<'a> Compiler<'a> {
         PrefixTable::build(table)
     }
 
-    fn exporters(&mut self, network: &Network, resolved: &Resolved, holders: &Ports) -> Vec<ExporterSetup> {
+    fn exporters(
+        &mut self,
+        network: &Network,
+        resolved: &Resolved,
+        holders: &InterfaceHolders,
+    ) -> Vec<ExporterSetup> {
         let mut on_links: BTreeMap<(ExporterId, IfIndex), (LinkId, &str)> = BTreeMap::new();
         let mut whole: BTreeMap<ExporterId, (LinkId, &str)> = BTreeMap::new();
         for (position, rule) in network.links.iter().enumerate() {
