@@ -166,8 +166,13 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         let (ready, stale): (Vec<_>, Vec<_>) =
             drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
         failed.extend(stale.iter().map(|(draft, invoice)| {
+            let why = if invoice.quality.provisional {
+                "it is provisional, made before the period ended"
+            } else {
+                "usage or configuration have changed since it was made"
+            };
             format!(
-                "{}: usage or configuration have changed since it was made; \
+                "{}: {why}; \
                  make it again with `fluxoscope invoice run --period {period} --customer '{}'`",
                 draft.number, invoice.customer.name
             )

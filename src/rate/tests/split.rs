@@ -152,7 +152,7 @@ fn what_a_part_leaves_of_an_allowance_is_the_other_part_s() {
 #[test]
 fn a_part_of_nobody_leaves_nothing() {
     let mut versions = with_allowance("none");
-    versions.iter_mut().for_each(|version| version.proration = crate::rate::tariff::Proration::Seconds);
+    versions.iter_mut().for_each(|version| version.proration = tariff::Proration::Seconds);
     let usage = [used(400), used(0)];
     let begin = versions[0].span("2026-03".parse().expect("a month")).from.0;
     let gone = Presence { from: None, to: Some(UnixMillis(begin + 240 * HOUR)) };
