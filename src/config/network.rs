@@ -126,20 +126,7 @@ fn claim_name(
 }
 
 fn address(value: Value<'_>) -> Option<IpAddr> {
-    value.parse("an address", |text| {
-        let address: IpAddr = text.parse().map_err(|_| {
-            format!("`{text}` is not an address; write the one that the datagrams come from, without a port")
-        })?;
-        match address {
-            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
-                Err(format!("`{text}` is an IPv4-mapped address; write the IPv4 address itself"))
-            }
-            address if address.is_unspecified() || address.is_multicast() => {
-                Err(format!("`{text}` cannot be the source of a datagram"))
-            }
-            address => Ok(address),
-        }
-    })
+    value.parse("an address", value::source_address)
 }
 
 fn sampling_policy(table: &Table<'_>) -> SamplingPolicy {

@@ -13,6 +13,22 @@ use crate::units::{RateSource, SamplingRate, UnixMillis};
 /// Longest name of anything, in octets: it becomes an SNMP index and a column of every report.
 pub(super) const NAME_OCTETS_MAX: usize = 64;
 
+/// The address that an exporter's datagrams come from.
+pub(super) fn source_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| {
+        format!("`{text}` is not an address; write the one that the datagrams come from, without a port")
+    })?;
+    match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Err(format!("`{text}` is an IPv4-mapped address; write the IPv4 address itself"))
+        }
+        address if address.is_unspecified() || address.is_multicast() => {
+            Err(format!("`{text}` cannot be the source of a datagram"))
+        }
+        address => Ok(address),
+    }
+}
+
 /// A duration in milliseconds: `500ms`, `10s`, `10m`, `2h`, `7d`.
 pub(super) fn duration(text: &str) -> Result<i64, String> {
     let wrong =

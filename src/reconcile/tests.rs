@@ -86,7 +86,12 @@ impl Case {
         let advance =
             Advance { source: source.id, from: Position(0), to: Position(1), complete: false, totals };
         ledger
-            .commit_flush(&Flush { advances: vec![advance], usage: usage.to_vec(), checkpoints: vec![] })
+            .commit_flush(&Flush {
+                advances: vec![advance],
+                usage: usage.to_vec(),
+                checkpoints: vec![],
+                losses: vec![],
+            })
             .unwrap();
         Self { _directory: directory, ledger }
     }

@@ -193,7 +193,7 @@ fn the_arithmetic_of_every_line_ends_in_its_amount() {
     // A later version is not theirs, and a customer that is gone is explained by the configuration of its time.
     let text = std::fs::read_to_string(site.path("two.toml")).unwrap().replace("version = 2", "version = 3");
     std::fs::write(site.path("three.toml"), text.replace("160.00", "999.00")).unwrap();
-    site.ok(&["tariff", "activate", "three.toml"]);
+    site.ok(&["tariff", "activate", "three.toml", "--retroactive"]);
     replay(&site, "2");
     site.ok(&["invoice", "run", "--period", "2026-10"]);
     let kinds = explained(&site);

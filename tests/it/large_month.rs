@@ -138,7 +138,8 @@ pub(crate) fn make(directory: &Path, customers: u32) -> u64 {
         let file = directory.join(format!("{id}.toml"));
         std::fs::write(&file, format!("[tariff]\nid = \"{id}\"{HEAD}{charges}")).expect("writes");
         let now = fluxoscope::units::UnixMillis(0);
-        fluxoscope::cli::billing_ledger::tariff_activate(&mut ledger, &file, "ann", now).expect("activates");
+        fluxoscope::cli::billing_ledger::tariff_activate(&mut ledger, &file, "ann", now, false)
+            .expect("activates");
     }
     let names: Vec<String> = (0..customers).map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -168,7 +169,9 @@ pub(crate) fn make(directory: &Path, customers: u32) -> u64 {
         };
         let (from, to) = (Position(flush as u64), Position(flush as u64 + 1));
         let advance = Advance { source, from, to, complete: to.0 * 12 == BUCKETS.unsigned_abs(), totals };
-        ledger.commit_flush(&Flush { advances: vec![advance], usage, checkpoints: vec![] }).expect("commits");
+        ledger
+            .commit_flush(&Flush { advances: vec![advance], usage, checkpoints: vec![], losses: vec![] })
+            .expect("commits");
     }
     all
 }

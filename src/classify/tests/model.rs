@@ -166,6 +166,9 @@ fn records() -> impl Strategy<Value = FlowRecord> {
 struct Model<'a> {
     network: &'a Network,
     record: &'a FlowRecord,
+    /// Where a longer prefix is a part of a network, nobody has it, even where all of it is one customer's at the time: for
+    /// the source, and the destination.
+    is_strict: [bool; 2],
 }
 
 /// What is asked of a side: its address, the length of its network where it is one, its AS number and its interface.
@@ -175,19 +178,26 @@ struct End {
     mask: u8,
     asn: Asn,
     interface: IfIndex,
+    is_strict: bool,
 }
 
 impl Model<'_> {
     fn source(&self) -> End {
         let FlowRecord { source: address, source_mask: mask, source_as: asn, input: interface, .. } =
             *self.record;
-        End { address, mask, asn, interface }
+        End { address, mask, asn, interface, is_strict: self.is_strict[0] }
     }
 
     fn destination(&self) -> End {
         let record = self.record;
         let FlowRecord { destination: address, destination_mask: mask, .. } = *record;
-        End { address, mask, asn: record.destination_as, interface: record.output }
+        End {
+            address,
+            mask,
+            asn: record.destination_as,
+            interface: record.output,
+            is_strict: self.is_strict[1],
+        }
     }
 
     fn exporter(&self) -> Option<&ExporterRule> {
@@ -227,9 +237,8 @@ impl Model<'_> {
         })
     }
 
-    /// Whose a network is: one customer's, if it has all of the addresses; where a prefix is only a part of it, nobody's,
-    /// whatever its dates, unless that would make no difference at any time.
-    fn of_network(&self, network: Prefix, first: Address) -> Option<CustomerId> {
+    /// Whose a network is: one customer's, if it has all of the addresses.
+    fn of_network(&self, network: Prefix, first: Address, is_strict: bool) -> Option<CustomerId> {
         let family = self.record.family;
         let all: BTreeSet<_> =
             (0..64).map(|host| address_of(family, host)).filter(|&a| network.contains(a)).collect();
@@ -241,10 +250,8 @@ impl Model<'_> {
             .flat_map(|one| &one.prefixes)
             .any(|held| held.prefix.length > network.length && network.contains(held.prefix.address));
         let is_outside = first.to_ip(family).is_none_or(|first| !all.contains(&first));
-        match (holders.len(), is_outside, has_parts) {
-            (1, false, false) => holders.into_iter().next().flatten(),
-            _ => None,
-        }
+        let is_one = holders.len() == 1 && !is_outside && !(has_parts && is_strict);
+        holders.into_iter().next().flatten().filter(|_| is_one)
     }
 
     fn customer(&self, end: End) -> Option<CustomerId> {
@@ -256,7 +263,7 @@ impl Model<'_> {
         let by_address = || {
             let address = end.address.to_ip(self.record.family)?;
             if self.record.networks {
-                return self.of_network(Prefix { address, length: end.mask }, end.address);
+                return self.of_network(Prefix { address, length: end.mask }, end.address, end.is_strict);
             }
             self.of_address(address)
         };
@@ -331,8 +338,11 @@ proptest! {
         let tally = classifier.classify(&records, &mut out);
         let mut copies = 0;
         for (record, found) in records.iter().zip(&out) {
-            let expected = Model { network: &network, record }.classified();
-            prop_assert_eq!(*found, expected, "{:?}", record);
+            // Of networks with parts of other dates the table says less than it could: either is right.
+            let either = [[false; 2], [false, true], [true, false], [true; 2]]
+                .map(|is_strict| Model { network: &network, record, is_strict }.classified());
+            prop_assert!(either.contains(found), "{:?}: {:?}, not {:?}", record, found, either);
+            let [expected, ..] = either;
             copies += u64::from(!expected.counts);
         }
         prop_assert_eq!((tally.duplicate_observations, tally.duplicate_observation_octets), (copies, copies * 100));

@@ -88,7 +88,12 @@ fn used(ledger: &mut Ledger, source: &str, customer: &str, bucket: &str, octets:
     };
     let source = ledger.source(SourceKind::Capture, source).expect("a source");
     let advance = Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-    let flush = Flush { advances: vec![advance], usage: vec![UsageRow { key, sums }], checkpoints: vec![] };
+    let flush = Flush {
+        advances: vec![advance],
+        usage: vec![UsageRow { key, sums }],
+        checkpoints: vec![],
+        losses: vec![],
+    };
     ledger.commit_flush(&flush).expect("commits");
 }
 
