@@ -433,7 +433,16 @@ fn documents(
         };
         lines += invoice.lines.len() as i128;
         check.same(&format!("gross of {number}"), invoice.gross.minor().into(), stored.gross_minor.into());
+        let named = (invoice.customer.name.as_str(), invoice.period.to_string(), invoice.currency.code());
+        if named != (stored.customer.as_str(), stored.period.clone(), stored.currency.as_str()) {
+            check.differs(format!(
+                "{number} is kept under another customer, period or currency than it is of"
+            ));
+        }
         if stored.state == "draft" {
+            if issues.contains_key(number.as_str()) {
+                check.differs(format!("{number} was issued, and is kept as a draft"));
+            }
             continue;
         }
         finals += 1;
@@ -451,7 +460,7 @@ fn documents(
             && !issue.is_credit
         {
             let of = (stored.period.clone(), stored.customer.clone());
-            let earliest = firsts.entry(of).or_insert((issue.entry, number, invoice.tariff.clone()));
+            let earliest = firsts.entry(of).or_insert_with(|| (issue.entry, number, invoice.tariff.clone()));
             if issue.entry < earliest.0 {
                 *earliest = (issue.entry, number, invoice.tariff);
             }

@@ -289,6 +289,15 @@ pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> R
                 LinkPoint::Interface(at) => Some(at),
                 LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
             });
+            // A link of which a part cannot be counted has no sum.
+            let is_countable = link.points.iter().all(|point| match point {
+                LinkPoint::Interface(_) => true,
+                LinkPoint::Named(name) => !resolved.waiting.contains(&name.exporter),
+                LinkPoint::WholeExporter(_) => false,
+            });
+            if !is_countable || resolved.unmatched.iter().any(|(at, _)| *at == position) {
+                continue;
+            }
             let mut sum = None;
             for point in points.chain(resolved.of(position)) {
                 let number = book.exporters.get(&point.exporter).copied().unwrap_or(0);

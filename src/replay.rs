@@ -57,6 +57,15 @@ pub enum Error {
     /// An interrupted replay cannot go on.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
+    /// Links have interfaces by name, and the ledger does not know what they mean: what is held until it does would be in
+    /// no row when the capture has been read.
+    #[error(
+        "links name interfaces of {exporters}, which no reading over SNMP has told yet; let `run` poll it first, or give `ifindex`"
+    )]
+    NamesUnknown {
+        /// Their names.
+        exporters: String,
+    },
     /// An interrupted replay was begun with another exporter.
     #[error("the replay of `{}` was begun with its messages as those of {begun}; go on with the same exporter", path.display())]
     OtherExporter {
@@ -148,6 +157,9 @@ impl Session {
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
         let accept = config.accepts_unknown_exporters(configuration::Intake::Capture);
         let in_force = setup::put_in_force(config, accept, &mut ledger, &registry, now_ms)?;
+        if !in_force.waiting.is_empty() {
+            return Err(Error::NamesUnknown { exporters: in_force.waiting.join(", ") });
+        }
         let mut committer = take_over(ledger, Arc::clone(&counters))?;
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;

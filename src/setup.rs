@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::classify::named::History;
-use crate::classify::rules::Network;
+use crate::classify::rules::{LinkPoint, Network};
 use crate::classify::{Classifier, CompileError, Names, Versions};
 use crate::config::Config;
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
@@ -58,6 +58,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// A link by the names of interfaces, where no ledger says what they mean.
+    #[error(
+        "link `{link}` has interfaces by name, which only a ledger can tell; give `ifindex` to look at it without one"
+    )]
+    ByName {
+        /// The link.
+        link: String,
     },
     /// A version does not compile.
     #[error(transparent)]
@@ -123,6 +131,28 @@ pub fn put_in_force(
     Ok(in_force)
 }
 
+/// Works out anew what the names of interfaces mean by `config`. False where the ledger has another configuration by now: a
+/// reload has overtaken this one, which must not come back.
+///
+/// # Errors
+/// As [`put_in_force`].
+pub fn put_in_force_again(
+    config: &Config,
+    accept_unknown: bool,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+    now_ms: i64,
+) -> Result<bool, Error> {
+    let text = serde_json::to_string(&config.network).expect("a network has only string keys");
+    let sha256 = hex(&Sha256::digest(text.as_bytes()));
+    let newest = ledger.config_versions()?.pop();
+    if !config.files.is_empty() && newest.is_none_or(|newest| newest.sha256 != sha256) {
+        return Ok(false);
+    }
+    put_in_force(config, accept_unknown, ledger, registry, now_ms)?;
+    Ok(true)
+}
+
 /// What exporters said of their interfaces.
 fn history(ledger: &mut Ledger) -> Result<History, Error> {
     let entries = ledger.interfaces()?;
@@ -155,6 +185,10 @@ fn say_in_force(
             exporter = %interface.exporter, ifindex = interface.ifindex.0, link = link(*has), other = link(*wants),
             "Two links have this interface by name; it counts for the first."
         );
+    }
+    for (at, name) in &resolved.unmatched {
+        let link = network.links.get(*at).map_or("?", |link| link.name.as_str());
+        warn!(exporter = %name.exporter, link, name = %name.pattern, "No interface is called so: nothing of it is on the link.");
     }
     Ok(InForce {
         waiting: resolved.waiting.into_iter().collect(),
@@ -313,6 +347,11 @@ fn number_exporters(
 /// See [`Error`].
 pub fn rehearse(config: &Config, accept_unknown: bool, registry: &Exporters) -> Result<Names, Error> {
     let network = &config.network;
+    let by_name =
+        network.links.iter().find(|link| link.points.iter().any(|at| matches!(at, LinkPoint::Named(_))));
+    if let Some(link) = by_name {
+        return Err(Error::ByName { link: link.name.clone() });
+    }
     let small = |what, n: usize| u16::try_from(n + 1).map_err(|_| Error::TooMany { what, max: 65_535 });
     let mut names = Names { exporters: number_exporters(network, registry, 0)?, ..Names::default() };
     for (n, link) in network.links.iter().enumerate() {

@@ -52,7 +52,7 @@ mod v3;
 pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
 pub use notify::{Alarms, Protocol, Target};
 pub use snapshot::Now;
-pub use users::{Listed, Users, check_name};
+pub use users::{Listed, Users, check_name, lock};
 pub use usm::{Authentication, Privacy};
 
 use access::Access;
@@ -220,6 +220,7 @@ impl Agent {
     /// # Errors
     /// Where the engine's file cannot be used.
     pub fn open(config: Config, counters: Arc<Counters>, state_dir: &Path) -> io::Result<Self> {
+        let _lock = lock(state_dir)?;
         let engine = Engine::start(state_dir)?;
         let keys = (state_dir.to_owned(), engine.id().to_vec());
         Ok(Self::with(config, counters, engine, Some(keys)))
@@ -233,7 +234,9 @@ impl Agent {
     ) -> Self {
         config.name = config.name.or_else(host_name);
         let tree = Arc::new(tree());
-        let access = Arc::new(ArcSwap::from_pointee(Access::new(&config, &tree, &[])));
+        // Users with keys come with them, below.
+        let first = if keys.is_some() { Config::default() } else { config.clone() };
+        let access = Arc::new(ArcSwap::from_pointee(Access::new(&first, &tree, &[])));
         let gate = Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone() };
         if keys.is_some() {
             gate.reload(&config);

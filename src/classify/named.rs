@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::rules::{InterfaceRef, LinkPoint, Network};
+use super::rules::{InterfaceName, InterfaceRef, LinkPoint, Network};
 use crate::ledger::records::interfaces::{Interface, InterfaceEntry};
 use crate::units::{IfIndex, UnixMillis};
 
@@ -34,6 +34,8 @@ pub struct Resolved {
     pub waiting: BTreeSet<String>,
     /// Interfaces that more than one link claims: which, the link that has it, and the one that does not.
     pub disputed: Vec<(InterfaceRef, usize, usize)>,
+    /// Names that no interface has, of exporters whose interfaces are known; with the position of the link.
+    pub unmatched: Vec<(usize, InterfaceName)>,
 }
 
 impl Resolved {
@@ -105,6 +107,9 @@ impl History {
                     resolved.waiting.insert(name.exporter.clone());
                     continue;
                 };
+                if !interfaces.iter().any(|interface| name.matches(interface)) {
+                    resolved.unmatched.push((position, name.clone()));
+                }
                 for interface in interfaces.iter().filter(|interface| name.matches(interface)) {
                     let at = InterfaceRef { exporter: name.exporter.clone(), ifindex: interface.ifindex };
                     if numbered.contains(&at) {

@@ -296,7 +296,7 @@ fn make(
 }
 
 /// Reads what the interfaces of links counted, where a tariff has a percentile of that.
-fn count_links(
+pub(super) fn count_links(
     ledger: &mut Ledger,
     kinds: &mut LinkKinds,
     tariffs: &[Tariff],

@@ -9,12 +9,12 @@ use jiff::civil::Date;
 use super::output::{self, Cell, Format};
 use super::period::{self, Planned};
 use super::pins::Supposed;
-use super::{Cli, Failure, billing, billing_ledger, invoice as documents, tariff};
+use super::{Cli, Failure, billing, billing_ledger, invoice as documents};
 use crate::config::Config;
 use crate::daemon;
 use crate::invoice::issue::{credit_note, finalized, postings};
 use crate::invoice::pins::Pin;
-use crate::invoice::{Invoice, State, TariffRef, stored};
+use crate::invoice::{Invoice, State, stored};
 use crate::ledger::records::books::{Actor, Issue};
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{self, Ledger, Ready, Step};
@@ -135,9 +135,10 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         opened.push((draft, invoice));
     }
     let (mut issued, mut failed) = (Vec::new(), Vec::new());
-    let is_empty = opened.is_empty();
-    let (opened, waiting) = due(&mut ledger, opened, UnixMillis(now), args.no_grace)?;
-    if args.numbers.is_empty() && !(opened.is_empty() && !is_empty) {
+    let had_some = !opened.is_empty();
+    let (opened, waiting) = due(&mut ledger, &config, opened, UnixMillis(now), args.no_grace)?;
+    let nobody_is_due = had_some && opened.is_empty();
+    if args.numbers.is_empty() && !nobody_is_due {
         // They come with their own time; the others are not to wait for them.
         waiting.iter().for_each(|why| eprintln!("note: {why}"));
     } else {
@@ -161,7 +162,7 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
     for period in periods {
         let of_period = opened.iter().filter(|(_, invoice)| invoice.period == period);
         let drafts: Vec<&(StoredInvoice, Invoice)> = of_period.collect();
-        close(&mut ledger, period, &drafts, actor)?;
+        close(&mut ledger, &config, period, &drafts, actor)?;
         let current = current(&mut ledger, &config, period, args.customer.as_deref(), &mut failed)?;
         let (ready, stale): (Vec<_>, Vec<_>) =
             drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
@@ -289,15 +290,19 @@ fn selected(ledger: &mut Ledger, args: &FinalizeArgs) -> Result<(Vec<StoredInvoi
     Ok((all, is_done))
 }
 
+/// A draft as it is stored, and what it says.
+type Opened = (StoredInvoice, Invoice);
+
 /// The drafts whose period may be closed by now, and why the others have to wait.
 fn due(
     ledger: &mut Ledger,
-    opened: Vec<(StoredInvoice, Invoice)>,
+    config: &Config,
+    opened: Vec<Opened>,
     now: UnixMillis,
     no_grace: bool,
-) -> Result<(Vec<(StoredInvoice, Invoice)>, Vec<String>), Failure> {
-    let drafts: Vec<&(StoredInvoice, Invoice)> = opened.iter().collect();
-    let planned = planned(ledger, &drafts)?;
+) -> Result<(Vec<Opened>, Vec<String>), Failure> {
+    let drafts: Vec<&Opened> = opened.iter().collect();
+    let planned = planned(ledger, config, now, &drafts)?;
     let (_, later) = period::due(ledger, planned, now, no_grace)?;
     let mut waiting = Vec::new();
     for one in &later {
@@ -316,20 +321,25 @@ fn due(
     Ok((opened.into_iter().filter(|(_, invoice)| !is_later(invoice)).collect(), waiting))
 }
 
-/// What of drafts is to be closed.
-fn planned(ledger: &mut Ledger, drafts: &[&(StoredInvoice, Invoice)]) -> Result<Vec<Planned>, Failure> {
+/// What of drafts is to be closed: by the tariffs of now, whatever a draft was made by.
+fn planned(
+    ledger: &mut Ledger,
+    config: &Config,
+    now: UnixMillis,
+    drafts: &[&Opened],
+) -> Result<Vec<Planned>, Failure> {
     let names: Vec<&str> = drafts.iter().map(|(draft, _)| draft.customer.as_str()).collect();
     let numbers = ledger.intern(NameKind::Customer, &names)?;
-    let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
-    let planned = |((_, invoice), customer): (&&(StoredInvoice, Invoice), u32)| {
-        let TariffRef { id, version, .. } = &invoice.tariff;
-        let by = tariffs.iter().find(|tariff| tariff.id == *id && tariff.version == *version);
+    let spans = period::Spans::load(ledger, config, now)?;
+    let planned = |((_, invoice), customer): (&&Opened, u32)| {
+        let name = invoice.customer.name.clone();
+        let (span, tariff) = spans.of(&name, invoice.period);
         Planned {
             customer,
-            name: invoice.customer.name.clone(),
-            from: may_close_from(by, &invoice.span),
-            span: invoice.span,
-            tariff: Some((id.clone(), *version)),
+            name,
+            from: may_close_from(tariff, &span),
+            span,
+            tariff: tariff.map(|tariff| (tariff.id.clone(), tariff.version)),
         }
     };
     Ok(drafts.iter().zip(numbers).map(planned).collect())
@@ -338,11 +348,12 @@ fn planned(ledger: &mut Ledger, drafts: &[&(StoredInvoice, Invoice)]) -> Result<
 /// Closes the period for those who have drafts, and seals it.
 fn close(
     ledger: &mut Ledger,
+    config: &Config,
     period: Period,
     drafts: &[&(StoredInvoice, Invoice)],
     actor: Actor<'_>,
 ) -> Result<(), Failure> {
-    let planned = planned(ledger, drafts)?;
+    let planned = planned(ledger, config, UnixMillis(actor.at), drafts)?;
     period::close(ledger, period, &planned, false, actor)?;
     period::seal(ledger, period, &planned, actor)?;
     Ok(())
@@ -491,7 +502,11 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
             let lines = invoice.lines.iter().map(|line| (line.charge.clone(), line.amount));
             (lines.collect::<Vec<_>>(), invoice.gross, invoice.taxes.clone())
         };
-        if after.as_ref().is_some_and(|after| amounts(after) == amounts(&before)) {
+        // The same amount by another version is another invoice: what comes late follows it.
+        let is_same = |after: &Invoice| {
+            amounts(after) == amounts(&before) && Pin::billed(after) == Pin::billed(&before)
+        };
+        if after.as_ref().is_some_and(is_same) {
             continue;
         }
         if let Some(after) = &after {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::billing_ledger;
 use super::pins::{Reader, Supposed};
 use crate::invoice::adjust;
+use crate::invoice::kinds::LinkKinds;
 use crate::invoice::pins::Pins;
 use crate::invoice::run::{Inputs, Outcome, run};
 use crate::ledger::Ledger;
@@ -29,14 +31,15 @@ pub fn adjust(
     span_of: impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Vec<String>> {
     let mut failed = Vec::new();
-    let mut past = Past { reader: Reader::default(), supposed };
+    let mut past = Past { reader: Reader::default(), supposed, kinds: BTreeMap::new() };
     for (number, rows) in carried(ledger, inputs, &span_of)? {
         let Some(name) = inputs.names.customers.get(&number) else { continue };
         let span = span_of(name, inputs.period);
         let position = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
         let draft = position.map(|at| outcome.invoices.remove(at));
         match customer(ledger, inputs, name, span, draft, &rows, &mut past, &span_of)? {
-            Ok(draft) => {
+            Ok(None) => {}
+            Ok(Some(draft)) => {
                 let at = position.unwrap_or_else(|| {
                     outcome.invoices.partition_point(|invoice| invoice.customer.name < *name)
                 });
@@ -114,9 +117,27 @@ pub fn before(
 struct Past<'a> {
     reader: Reader,
     supposed: &'a Supposed,
+    /// With what the interfaces of links counted then.
+    kinds: BTreeMap<Period, LinkKinds>,
 }
 
 impl Past<'_> {
+    /// What links are and counted in a period.
+    fn kinds(
+        &mut self,
+        ledger: &mut Ledger,
+        inputs: &Inputs<'_>,
+        period: Period,
+    ) -> anyhow::Result<LinkKinds> {
+        if let Some(known) = self.kinds.get(&period) {
+            return Ok(known.clone());
+        }
+        let mut kinds = inputs.kinds.clone();
+        billing_ledger::count_links(ledger, &mut kinds, inputs.tariffs, period)?;
+        self.kinds.insert(period, kinds.clone());
+        Ok(kinds)
+    }
+
     /// The pins of a customer's period, and of the one before where something may roll over from it.
     fn pins(
         &mut self,
@@ -148,7 +169,7 @@ fn customer(
     rows: &Rows,
     past: &mut Past<'_>,
     span_of: &impl Fn(&str, Period) -> Span,
-) -> anyhow::Result<Result<crate::invoice::Invoice, String>> {
+) -> anyhow::Result<Result<Option<crate::invoice::Invoice>, String>> {
     let (from, to) = span.buckets();
     let mut periods: BTreeMap<Period, Vec<UsageRow>> = BTreeMap::new();
     for (_, row) in rows.iter().filter(|(carried, _)| (from..to).contains(carried)) {
@@ -166,7 +187,7 @@ fn customer(
         let rolled = rows.iter().filter(|(carried, row)| *carried < bounds.1 && row.key.bucket < bounds.0);
         let before: Vec<UsageRow> = rolled.map(|(_, row)| *row).chain(before).collect();
         let both: Vec<UsageRow> = before.iter().chain(&late).copied().collect();
-        let kinds = inputs.kinds.clone().keeping(past.pins(ledger, inputs, name, period)?);
+        let kinds = past.kinds(ledger, inputs, period)?.keeping(past.pins(ledger, inputs, name, period)?);
         let mut rated = |late: Vec<UsageRow>| {
             let inputs = Inputs { period, customer: Some(name), kinds: &kinds, ..*inputs };
             run(&inputs, |filter, each| merged(ledger, filter, late, each))
@@ -175,9 +196,8 @@ fn customer(
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
             return Ok(Err(format!("late usage of {period}: {}", problem.reason.in_full())));
         }
-        let Some(with) = with.invoices.pop() else {
-            return Ok(Err(format!("late usage of {period} is of no invoice")));
-        };
+        // Who had no tariff then would have had no invoice, in time or late: nothing is charged.
+        let Some(with) = with.invoices.pop() else { continue };
         let draft = draft.get_or_insert_with(|| adjust::empty(&with, inputs.period, span));
         if with.currency != draft.currency {
             return Ok(Err(format!(
@@ -201,7 +221,7 @@ fn customer(
             return Ok(Err(format!("late usage of {period}: {error}")));
         }
     }
-    Ok(draft.ok_or_else(|| "late usage is of no invoice".to_owned()))
+    Ok(Ok(draft))
 }
 
 /// Usage of the ledger, with late rows among it where they belong by bucket.

@@ -1,5 +1,6 @@
 //! What closed and billed periods keep to, read from the ledger (see [`crate::invoice::pins`]).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::invoice as documents;
@@ -22,17 +23,18 @@ pub struct Reader {
 impl Reader {
     /// By what a period was closed, by customer's number; those that had no tariff are left out.
     fn closures(&mut self, ledger: &mut Ledger, period: Period) -> anyhow::Result<&HashMap<u32, Pin>> {
-        if !self.closures.contains_key(&period) {
-            let mut found = HashMap::new();
-            for (_, closure) in ledger.closures(Some(&period.to_string()))? {
-                if closure.tariff_version > 0 {
-                    let pin = Pin::Closed { tariff: closure.tariff, version: closure.tariff_version };
-                    found.insert(closure.customer, pin);
-                }
+        let free = match self.closures.entry(period) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(free) => free,
+        };
+        let mut found = HashMap::new();
+        for (_, closure) in ledger.closures(Some(&period.to_string()))? {
+            if closure.tariff_version > 0 {
+                let pin = Pin::Closed { tariff: closure.tariff, version: closure.tariff_version };
+                found.insert(closure.customer, pin);
             }
-            self.closures.insert(period, found);
         }
-        Ok(&self.closures[&period])
+        Ok(free.insert(found))
     }
 
     /// What drafts of a period keep to: one that was closed to the version that it was closed with, unless an invoice of it

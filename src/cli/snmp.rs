@@ -82,6 +82,7 @@ pub(super) fn run(verb: &SnmpVerb, cli: &Cli, out: &mut dyn Write) -> Result<(),
         UserVerb::Add(args) => add(args, cli),
         UserVerb::List { format } => list(*format, &cli.state_dir, out),
         UserVerb::Remove { name } => {
+            let _lock = lock(&cli.state_dir)?;
             if !open(&cli.state_dir)?.remove(name)? {
                 return Err(Failure::said(format!("there is no SNMP user `{name}`")));
             }
@@ -89,6 +90,13 @@ pub(super) fn run(verb: &SnmpVerb, cli: &Cli, out: &mut dyn Write) -> Result<(),
             Ok(())
         }
     }
+}
+
+/// One command at a time changes users.
+fn lock(state_dir: &Path) -> Result<File, Failure> {
+    std::fs::create_dir_all(state_dir)
+        .and_then(|()| snmp::lock(state_dir))
+        .map_err(|error| Failure::said(format!("{}: {error}", state_dir.display())))
 }
 
 fn open(state_dir: &Path) -> Result<Users, Failure> {
@@ -112,6 +120,7 @@ fn add(args: &AddArgs, cli: &Cli) -> Result<(), Failure> {
         None => from_terminal(args.privacy.is_some()),
     }?;
     let privacy = args.privacy.map(|protocol| (protocol, privacy.as_bytes()));
+    let _lock = lock(&cli.state_dir)?;
     let was = open(&cli.state_dir)?
         .add(&args.name, (args.auth, authentication.as_bytes()), privacy)
         .map_err(|error| Failure::said(error.to_string()))?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::billing_ledger::{link_kinds, names};
+use super::billing_ledger::{count_links, link_kinds, names};
 use super::late::merged;
 use super::tariff::{self, find, understand};
 use crate::classify::rules::Network;
@@ -148,7 +148,8 @@ impl Ground<'_> {
     /// As [`Ground::simulate`].
     pub fn standings(&mut self) -> anyhow::Result<Vec<(String, Standing)>> {
         let active = understand(&self.ledger.tariff_versions(None)?)?;
-        let (names, kinds) = (names(self.ledger)?, link_kinds(self.ledger, self.network, self.now)?);
+        let (names, mut kinds) = (names(self.ledger)?, link_kinds(self.ledger, self.network, self.now)?);
+        count_links(self.ledger, &mut kinds, &active, self.period)?;
         let inputs = Inputs {
             network: self.network,
             kinds: &kinds,
@@ -195,6 +196,7 @@ impl Ground<'_> {
         if let Some(network) = supposed {
             kinds = kinds.supposing(network);
         }
+        count_links(self.ledger, &mut kinds, tariffs, self.period)?;
         let inputs = Inputs {
             network: supposed.unwrap_or(self.network),
             kinds: &kinds,

@@ -43,6 +43,8 @@ struct Inbox {
     interfaces: BTreeMap<String, (UnixMillis, Vec<Interface>)>,
     parts: Vec<(String, IfIndex, InterfacePart)>,
     cards: Vec<(String, UnixMillis, BTreeMap<u32, Card>)>,
+    /// What cards had no room for, not in the ledger yet.
+    failures: Vec<CardFailures>,
     /// Parts that found no room.
     dropped: u64,
 }
@@ -57,6 +59,8 @@ pub(super) struct Manager {
     inbox: Mutex<Inbox>,
     /// The writer is asked already.
     asked: AtomicBool,
+    /// What names mean has changed and is not in force yet.
+    unforced: AtomicBool,
     shown: Mutex<Shown>,
 }
 
@@ -96,6 +100,7 @@ impl Manager {
             config: ArcSwap::new(config),
             inbox: Mutex::default(),
             asked: AtomicBool::new(false),
+            unforced: AtomicBool::new(false),
             shown: Mutex::default(),
         }
     }
@@ -206,6 +211,8 @@ impl Manager {
                 now.parts = inbox.parts;
                 inbox.cards.append(&mut now.cards);
                 now.cards = inbox.cards;
+                inbox.failures.append(&mut now.failures);
+                now.failures = inbox.failures;
             } else {
                 error!(%error, "What routers said could not be kept.");
             }
@@ -222,13 +229,14 @@ impl Manager {
         config: &Config,
         committer: &mut Committer,
     ) -> Result<(), ledger::Error> {
-        let mut moved = false;
         let mut outcome = Ok(());
         while let Some((exporter, (at, interfaces))) = inbox.interfaces.pop_first() {
-            match enter_interfaces(&exporter, at, &interfaces, config, committer.ledger()) {
+            match enter_interfaces(&exporter, at, &interfaces, committer.ledger()) {
                 Ok(added) => {
                     tell(&exporter, &added);
-                    moved |= !added.is_empty();
+                    if !added.is_empty() {
+                        self.unforced.store(true, Relaxed);
+                    }
                 }
                 Err(error) => {
                     inbox.interfaces.insert(exporter, (at, interfaces));
@@ -237,7 +245,7 @@ impl Manager {
                 }
             }
         }
-        if moved {
+        if self.unforced.load(Relaxed) {
             self.put_in_force(config, committer);
         }
         outcome?;
@@ -260,10 +268,11 @@ impl Manager {
             inbox.parts.clear();
         }
         for (exporter, at, cards) in inbox.cards.drain(..) {
-            let failures = self.cards(&exporter, numbers[&exporter], at, cards);
-            if !failures.is_empty() {
-                ledger.put_card_failures(&failures)?;
-            }
+            inbox.failures.extend(self.cards(&exporter, numbers[&exporter], at, cards));
+        }
+        if !inbox.failures.is_empty() {
+            ledger.put_card_failures(&inbox.failures)?;
+            inbox.failures.clear();
         }
         Ok(())
     }
@@ -271,7 +280,12 @@ impl Manager {
     /// Interfaces have other names or numbers than before: what the links' names mean is worked out anew.
     fn put_in_force(&self, config: &Config, committer: &mut Committer) {
         let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
-        let put = setup::put_in_force(config, accept, committer.ledger(), &self.registry, super::now_ms());
+        let put =
+            setup::put_in_force_again(config, accept, committer.ledger(), &self.registry, super::now_ms());
+        // Otherwise tried again with whatever is found next.
+        if matches!(put, Ok(true)) {
+            self.unforced.store(false, Relaxed);
+        }
         if let Err(error) = put {
             error!(%error, "What the interfaces are called now could not be put in force; links go by what was known before.");
         }
@@ -417,9 +431,8 @@ fn enter_interfaces(
     exporter: &str,
     at: UnixMillis,
     interfaces: &[Interface],
-    config: &Config,
     ledger: &mut Ledger,
 ) -> Result<Vec<InterfaceEntry>, ledger::Error> {
     let number = number(ledger, exporter)?;
-    ledger.put_interfaces(number, at, &config.network.of_interest(exporter, interfaces))
+    ledger.put_interfaces(number, at, interfaces)
 }

@@ -244,7 +244,8 @@ impl Sequence {
             return false;
         }
         let is_steady = self.steady.replace(0).is_none_or(|steady| steady >= STEADY);
-        is_steady && !self.is_shared() && !self.takes_up_former(number, uptime)
+        // After two takings-up, or where two exporters once were, it is rather the other one.
+        is_steady && self.taken_up < SHARED - 1 && !self.takes_up_former(number, uptime)
     }
 
     /// True where two exporters use the domain.
@@ -369,10 +370,16 @@ impl Sequence {
 
     /// A new beginning, or another exporter that goes on.
     fn begin_anew(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) -> Told {
-        self.taken_up = self.taken_up.saturating_add(u8::from(self.takes_up_former(number, uptime)));
+        let (is_taken_up, left) = (self.takes_up_former(number, uptime), self.former);
+        // One that was shared before needs no more than a sign.
+        let is_sign = is_taken_up || self.taken_up == SHARED - 1;
+        self.taken_up = self.taken_up.saturating_add(u8::from(is_sign));
+        // What seemed to be missing where the other one was heard instead was not.
+        let at_former = |gap: &&Gap| is_taken_up && left.is_some_and(|former| former.next == gap.start);
+        let found = self.gaps.iter().find(at_former).map_or(0, |gap| gap.len);
         self.leave();
         self.begin(after, uptime);
-        Told { restarted: true, shared: self.is_shared(), ..Told::default() }
+        Told { restarted: true, shared: self.is_shared(), found, ..Told::default() }
     }
 
     /// Numbers of a domain that two exporters share tell only whether there are still two of them.

@@ -20,6 +20,13 @@ const BULK_VALUES: usize = 48;
 #[error("{0}")]
 pub(super) struct Error(String);
 
+impl Error {
+    /// It answers, and shows no interfaces.
+    pub(super) fn no_interfaces() -> Self {
+        Self("it shows no interfaces (ifTable, ifXTable): look at the view that it gives us".to_owned())
+    }
+}
+
 impl From<Box<async_snmp::Error>> for Error {
     fn from(error: Box<async_snmp::Error>) -> Self {
         Self(error.to_string())

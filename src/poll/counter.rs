@@ -61,7 +61,7 @@ pub enum Gap {
     Restart,
     /// The interface's counters have begun anew (`ifCounterDiscontinuityTime`).
     Discontinuity,
-    /// A counter went back further than a wrap explains.
+    /// A counter went back further than a wrap explains, or forward further than the line can carry.
     WentBack,
     /// A 32-bit counter may have wrapped more than once at this speed.
     TooFast,
@@ -70,6 +70,12 @@ pub enum Gap {
     /// A boundary between buckets lies somewhere in a long silence.
     Silence,
 }
+
+/// Octets that a counter may jump by whatever the time: they are kept in steps.
+const SLACK_OCTETS: u128 = 1 << 20;
+
+/// By how much the speed of an interface may be stated too low.
+const SPEED_STATED_TOO_LOW: u128 = 16;
 
 /// How far the uptime may be from our clock over a span: 2 s for readings on the way, and a twentieth for bad clocks.
 const fn slack_ms(elapsed: i64) -> i64 {
@@ -96,8 +102,8 @@ pub fn span(before: &Reading, after: &Reading) -> Result<Span, Gap> {
     if before.discontinuity != after.discontinuity {
         return Err(Gap::Discontinuity);
     }
-    let speed = before.speed.min(after.speed);
-    let grew = |before, after| grown(before, after, speed, elapsed);
+    let speeds = (before.speed.min(after.speed), before.speed.max(after.speed));
+    let grew = |before, after| grown(before, after, speeds, elapsed);
     let packets = |before: &Direction, after: &Direction| {
         // Without unicast the sum would be of the others alone.
         let mut sum = grew(before.packets[0], after.packets[0]).ok()?;
@@ -118,24 +124,34 @@ pub fn span(before: &Reading, after: &Reading) -> Result<Span, Gap> {
     })
 }
 
-fn grown(before: Option<Counter>, after: Option<Counter>, speed: u64, elapsed_ms: i64) -> Result<u64, Gap> {
+/// `speeds`: the slower and the faster one that the interface had, in bits a second; 0 where it is not known.
+fn grown(
+    before: Option<Counter>,
+    after: Option<Counter>,
+    speeds: (u64, u64),
+    elapsed_ms: i64,
+) -> Result<u64, Gap> {
     // The most that can have crossed, in octets; packets are fewer.
-    let most = u128::from(speed) * u128::from(elapsed_ms.unsigned_abs()) / 8_000;
+    let octets = |speed: u64| u128::from(speed) * u128::from(elapsed_ms.unsigned_abs()) / 8_000;
+    let (least, most) = (octets(speeds.0), octets(speeds.1));
     match (before, after) {
         (Some(Counter::Bits64(before)), Some(Counter::Bits64(after))) => {
             let grown = after.wrapping_sub(before);
             // One that went back has wrapped only where the speed allows what it must have grown by. Twice, since speeds
-            // are rounded and counters are kept in steps.
-            if after < before && u128::from(grown) > 2 * most {
-                return Err(Gap::WentBack);
-            }
-            Ok(grown)
+            // are rounded and counters are kept in steps. One that went forward further than any line of that speed
+            // could carry was another counter meanwhile; speeds are often stated too low, but not by that much.
+            let has_gone_back = after < before && u128::from(grown) > 2 * least;
+            let is_beyond = u128::from(grown) > SPEED_STATED_TOO_LOW * most + SLACK_OCTETS;
+            if has_gone_back || speeds.1 > 0 && is_beyond { Err(Gap::WentBack) } else { Ok(grown) }
         }
         (Some(Counter::Bits32(before)), Some(Counter::Bits32(after))) => {
-            if speed == 0 || most >= 1 << 32 {
+            if speeds.0 == 0 || most >= 1 << 32 {
                 return Err(Gap::TooFast);
             }
-            Ok(after.wrapping_sub(before).into())
+            let grown = after.wrapping_sub(before);
+            // A wrap that the speed does not allow is a counter that was cleared.
+            let is_beyond = u128::from(grown) > 2 * most + SLACK_OCTETS;
+            if is_beyond { Err(Gap::WentBack) } else { Ok(grown.into()) }
         }
         _ => Err(Gap::Missing),
     }

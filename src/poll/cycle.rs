@@ -204,6 +204,10 @@ impl Router {
             if walk.truncated {
                 tracing::warn!(exporter = %self.target.exporter, rows = walk.rows.len(), "The router has more interfaces than are read (`[poll] interfaces`).");
             }
+            // A router has interfaces. One that shows none has a view that hides them, or has not found them yet.
+            if walk.rows.is_empty() {
+                return Err(Error::no_interfaces());
+            }
             self.take_names(columns::interfaces(&walk.rows));
             self.named = Some(now);
             let (exporter, interfaces) = (self.target.exporter.clone(), self.interfaces.clone());

@@ -44,6 +44,23 @@ fn grown(before: &Reading, after: &Reading) -> Result<u64, Gap> {
     span(before, after).map(|span| span.in_octets)
 }
 
+/// A line card that reads 0 for a while and then as before, and a counter that was cleared: 100 Mbit/s are 75 * 10^7 octets
+/// in a minute.
+#[test]
+fn no_line_carries_more_than_its_speed_allows() {
+    let wide = |at, octets| Reading { speed: 100_000_000, ..reading(at, octets) };
+    assert_eq!(grown(&wide(0, 0), &wide(60, 4_000_000_000_000)), Err(Gap::WentBack));
+    assert_eq!(grown(&wide(0, 0), &wide(60, 750_000_000)), Ok(750_000_000));
+    // A line of ten times the speed that is stated.
+    assert_eq!(grown(&wide(0, 0), &wide(60, 7_500_000_000)), Ok(7_500_000_000));
+    // 3 * 10^9 cleared to 500: a wrap would be 1.29 * 10^9.
+    assert_eq!(
+        grown(&narrow(0, 3_000_000_000, 50_000_000), &narrow(60, 500, 50_000_000)),
+        Err(Gap::WentBack)
+    );
+    assert_eq!(grown(&narrow(0, u32::MAX - 99, 50_000_000), &narrow(60, 400, 50_000_000)), Ok(500));
+}
+
 #[test]
 fn what_a_counter_grew_by() {
     assert_eq!(grown(&reading(0, 100), &reading(60, 700)), Ok(600));

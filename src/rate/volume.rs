@@ -70,11 +70,11 @@ fn write_measured(tariff: &Tariff, rule: &VolumeRule, measured: &Measured, worki
     match &measured.greater {
         Some((direction, other)) => {
             let what = format!("in or out, whichever is more: {}", direction.as_str());
-            working.step(what, How::Greatest(total.clone(), other.clone()), "octets");
+            working.step(what, How::Greatest(total, other.clone()), "octets");
         }
         None => {
             let what = format!("measured, {}", rule.direction.describe());
-            working.step(what, How::Given(total.clone()), "octets");
+            working.step(what, How::Given(total), "octets");
         }
     }
     if rule.is_by_band() {

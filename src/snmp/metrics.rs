@@ -29,6 +29,8 @@ use crate::units::UnixMillis;
 const HEAD_OCTETS_MAX: usize = 8192;
 /// A client has so long to send its request, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a reader may take for all of an answer: others wait meanwhile.
+const PATIENCE_WHOLE: Duration = Duration::from_secs(10);
 
 /// Serves the counters as text.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Exposition {
         while !stop.load(Relaxed) {
             match listener.accept() {
                 Ok((stream, peer)) => {
-                    if let Err(error) = self.serve(&stream, &clock) {
+                    if let Err(error) = self.serve(&stream, &clock, stop) {
                         debug!(%peer, %error, "A request for metrics was not answered.");
                     }
                 }
@@ -78,7 +80,12 @@ impl Exposition {
         Ok(())
     }
 
-    fn serve(&mut self, mut stream: &TcpStream, clock: &impl Fn() -> UnixMillis) -> io::Result<()> {
+    fn serve(
+        &mut self,
+        stream: &TcpStream,
+        clock: &impl Fn() -> UnixMillis,
+        stop: &AtomicBool,
+    ) -> io::Result<()> {
         stream.set_write_timeout(Some(PATIENCE))?;
         let head = read_head(stream)?;
         let mut words = head.split(|&octet| octet == b' ');
@@ -95,8 +102,7 @@ impl Exposition {
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())
+        write(stream, &[head.as_bytes(), body.as_bytes()].concat(), stop)
     }
 
     /// Everything, in Prometheus' text format.
@@ -188,6 +194,23 @@ fn snake(name: &str) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Writes an answer, as long as the reader is not too slow and nobody wants to stop.
+fn write(mut stream: &TcpStream, mut octets: &[u8], stop: &AtomicBool) -> io::Result<()> {
+    let begun = Instant::now();
+    while !octets.is_empty() {
+        if begun.elapsed() > PATIENCE_WHOLE || stop.load(Relaxed) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match stream.write(octets) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => octets = &octets[n..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The first line of a request, when all of its head has come.

@@ -42,6 +42,16 @@ pub struct Users {
     all: Vec<Credentials>,
 }
 
+/// Keeps others from changing what is kept here for as long as it is held: commands, and a daemon that starts.
+///
+/// # Errors
+/// The state directory cannot be written.
+pub fn lock(state_dir: &Path) -> io::Result<fs::File> {
+    let file = fs::File::create(engine::directory(state_dir)?.join("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
 impl Users {
     /// Reads them; where there is no engine yet, the state directory gets one.
     ///

@@ -134,8 +134,10 @@ impl Looking<'_> {
     fn with(&mut self, network: &Network, invoice: &Invoice, line: usize) -> anyhow::Result<Behind> {
         let mut tariffs = tariff::understand(&self.ledger.tariff_versions(None)?)?;
         let names = billing_ledger::names(self.ledger)?;
-        let kinds = billing_ledger::link_kinds(self.ledger, self.network, self.now)?;
         let adjustment = invoice.issuance.adjustments.iter().find(|adjustment| adjustment.line == line);
+        let mut kinds = billing_ledger::link_kinds(self.ledger, self.network, self.now)?;
+        let rated = adjustment.map_or(invoice.period, |adjustment| adjustment.period);
+        billing_ledger::count_links(self.ledger, &mut kinds, &tariffs, rated)?;
         match adjustment {
             Some(adjustment) => keep_up_to(&mut tariffs, core::iter::once(&adjustment.tariff)),
             None => {

@@ -309,6 +309,36 @@ fn a_domain_that_was_shared_is_one_exporters_again() {
     assert!(counts.restarts <= restarts + 2, "{}", counts.restarts);
 }
 
+/// The quieter of two exporters in one domain, whose numbers are lower, comes back after a very long time: nothing that
+/// either says has to wait for a template. What seemed missing when their numbers took turns is not called lost.
+#[test]
+fn the_other_exporter_of_a_domain_is_no_new_beginning_when_it_is_back() {
+    let data = [first(10)];
+    let mut collector = Collector::default();
+    let take = |collector: &mut Collector, number: u32| {
+        collector.take(&ipfix(number, 1, &data)).unwrap();
+        collector.out.records.clear();
+    };
+    collector.take(&ipfix(500_000, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+    for n in 0..20 {
+        take(&mut collector, 500_000 + n);
+        take(&mut collector, n);
+    }
+    assert_eq!(collector.counts().shared_domains, 1);
+    let (restarts, held) = (collector.counts().restarts, collector.counts().held_sets);
+    for n in 20..65_600 {
+        take(&mut collector, 500_000 + n);
+    }
+    for n in 0..40 {
+        take(&mut collector, 20 + n);
+        take(&mut collector, 565_600 + n);
+    }
+    let counts = collector.counts();
+    assert_eq!((counts.shared_domains, counts.held_sets, counts.expired_sets), (2, held, 0));
+    assert!(counts.restarts <= restarts + 2, "{}", counts.restarts);
+    assert_eq!(counts.lost, 0);
+}
+
 #[test]
 fn what_waited_for_a_template_of_the_run_before_waits_in_vain() {
     let mut collector = met(UPTIME);

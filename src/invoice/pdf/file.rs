@@ -83,7 +83,8 @@ impl Face {
     fn number(&self, glyph: u16, c: char) -> u16 {
         let mut used = self.used.borrow_mut();
         let number = used.glyphs.remap(glyph);
-        used.characters.entry(number).or_insert(if c.is_control() || c.is_whitespace() { ' ' } else { c });
+        let shown = if c.is_control() || c.is_whitespace() { ' ' } else { c };
+        used.characters.entry(number).or_insert(shown);
         number
     }
 }
@@ -267,7 +268,7 @@ fn font(pdf: &mut Pdf, first: i32, face: &Face) -> Result<(), String> {
         .italic_angle(0.0)
         .ascent(of(face.read.ascender()))
         .descent(of(face.read.descender()))
-        .cap_height(of(face.read.capital_height().unwrap_or(face.read.ascender())))
+        .cap_height(of(face.read.capital_height().unwrap_or_else(|| face.read.ascender())))
         .stem_v(if face.read.is_bold() { 140.0 } else { 80.0 })
         .font_file2(file);
     let mut map = UnicodeCmap::new(Name(b"Custom"), SYSTEM);

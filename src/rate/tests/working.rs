@@ -1,5 +1,9 @@
 //! The working that is shown must lead to the amount, by arithmetic that owes nothing to the rating code: each step as
 //! it is printed is worked out again in floating point, and its operands must have been printed before or be given.
+#![allow(
+    clippy::float_arithmetic,
+    reason = "what is printed is worked out again by other means than it was made by"
+)]
 
 use super::*;
 use crate::rate::percentile::{Count, Sample, SampleSource, Series};
