@@ -1,7 +1,7 @@
 //! `invoice explain NUMBER LINE`: what a line is made of, from the amount down to the buckets of usage.
 //!
 //! Everything comes from what the ledger keeps: the document, the text of the tariff version that it names by its hash, the
-//! configuration versions, and the usage rows. The period is rated once more ([`behind`]), and the arithmetic is the working
+//! configuration versions, and the usage rows. The period is rated once more (`behind`), and the arithmetic is the working
 //! of that rating: it ends in the line's amount, or the command says that it does not any more and exits with 3.
 
 mod behind;
