@@ -7,7 +7,7 @@ use super::pins::{Reader, Supposed};
 use crate::invoice::adjust;
 use crate::invoice::kinds::LinkKinds;
 use crate::invoice::pins::Pins;
-use crate::invoice::run::{Inputs, Outcome, run};
+use crate::invoice::run::{Inputs, Outcome, Reason, run};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::{digest, push_usage_line};
 use crate::period::{Period, Span};
@@ -194,6 +194,11 @@ fn customer(
         };
         let (mut without, mut with) = (rated(before)?, rated(both)?);
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
+            // Had it come in time, it would be that period that could not be billed; this one is not held up by it.
+            if matches!(problem.reason, Reason::NoTariff { .. } | Reason::Tariff(_)) {
+                tracing::warn!(customer = name, %period, reason = %problem.reason, "Late usage is not charged.");
+                continue;
+            }
             return Ok(Err(format!("late usage of {period}: {}", problem.reason.in_full())));
         }
         // Who had no tariff then would have had no invoice, in time or late: nothing is charged.
