@@ -101,9 +101,8 @@ pub fn put_in_force(
     registry: &Exporters,
     now_ms: i64,
 ) -> Result<InForce, Error> {
-    let text = serde_json::to_string(&config.network).expect("a network has only string keys");
+    let (text, sha256) = canonical(&config.network);
     let mut stored = ledger.config_versions()?;
-    let sha256 = hex(&Sha256::digest(text.as_bytes()));
     let is_new = !config.files.is_empty() && stored.last().is_none_or(|newest| newest.sha256 != sha256);
     if is_new {
         // A clock that was set back does not make a version hold before its predecessor.
@@ -143,14 +142,20 @@ pub fn put_in_force_again(
     registry: &Exporters,
     now_ms: i64,
 ) -> Result<bool, Error> {
-    let text = serde_json::to_string(&config.network).expect("a network has only string keys");
-    let sha256 = hex(&Sha256::digest(text.as_bytes()));
+    let (_, sha256) = canonical(&config.network);
     let newest = ledger.config_versions()?.pop();
     if !config.files.is_empty() && newest.is_none_or(|newest| newest.sha256 != sha256) {
         return Ok(false);
     }
     put_in_force(config, accept_unknown, ledger, registry, now_ms)?;
     Ok(true)
+}
+
+/// The text that a network is stored as, and its hash.
+fn canonical(network: &Network) -> (String, String) {
+    let text = serde_json::to_string(network).expect("a network has only string keys");
+    let sha256 = hex(&Sha256::digest(text.as_bytes()));
+    (text, sha256)
 }
 
 /// What exporters said of their interfaces.
