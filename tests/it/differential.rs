@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use fluxoscope::receive::pcap_write::CaptureWriter;
 use fluxoscope::units::UnixMillis;
@@ -22,7 +21,7 @@ use netflow_parser::variable_versions::v9::FlowSetBody as Body9;
 use netflow_parser::{NetflowPacket, NetflowParser};
 
 use crate::live_support::{Site, number, output};
-use crate::support::{Running, free_port, queued, until};
+use crate::support::{free_port, nfcapd, queued, until};
 
 /// Of one capture: data records, packets and octets.
 type Figures = [u64; 3];
@@ -165,23 +164,7 @@ fn netflow_parser(capture: &Capture) -> Figures {
 /// octets, as scaled by the rates that nfcapd has understood.
 fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures> {
     let port = free_port();
-    std::fs::create_dir(directory).unwrap();
-    let mut nfcapd = Running::start(
-        Command::new("nfcapd")
-            .args([
-                "-b",
-                "127.0.0.1",
-                "-p",
-                &port.to_string(),
-                "-t",
-                "3600",
-                "-w",
-                directory.to_str().unwrap(),
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    );
-    until("nfcapd to listen", || queued(port));
+    let (mut nfcapd, said) = nfcapd(directory, port);
     for capture in captures.iter().filter(|capture| !capture.is_sflow) {
         let socket = UdpSocket::bind((capture.source, 0)).unwrap();
         for datagram in &capture.datagrams {
@@ -202,6 +185,10 @@ fn nfdump(captures: &[Capture], directory: &Path) -> BTreeMap<Ipv4Addr, Figures>
             *sum += more.parse::<u64>().unwrap();
         }
     }
+    let known = |source: &Ipv4Addr| captures.iter().any(|capture| capture.source == *source);
+    let complete = found.keys().all(known);
+    assert!(complete, "flows of a source that sent none: {found:?}\n{text}");
+    println!("nfcapd said:\n{}", std::fs::read_to_string(said).unwrap());
     found
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, Traffic, number, said};
-use crate::support::{Running, free_port, queued, until};
+use crate::support::{Running, free_port, nfcapd, queued, until};
 
 /// Packets and octets by customer, direction and family.
 type Volumes = BTreeMap<(String, String, String), (u64, u64)>;
@@ -147,16 +147,8 @@ fn nfreplay(version: &str, families: &[&str]) {
     let daemon = site.start();
     let traffic = Traffic::make(&site, 40, 200, 10_000);
     let stored = site.path("stored");
-    std::fs::create_dir(&stored).unwrap();
     let port = free_port();
-    let mut nfcapd = Running::start(
-        Command::new("nfcapd")
-            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "3600"])
-            .args(["-w", stored.to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    );
-    until("nfcapd to listen", || queued(port));
+    let (mut nfcapd, _) = nfcapd(&stored, port);
     traffic.export(&site, &format!("127.0.0.1:{port}"), &["-v", "9"], &[]);
     until("nfcapd to take what was sent", || (queued(port)? == 0).then_some(()));
     assert!(nfcapd.terminate().success());

@@ -280,6 +280,24 @@ fn log(site: &Site) -> String {
     std::fs::read_to_string(site.path("daemon.log")).unwrap_or_default()
 }
 
+/// nfcapd, which stores in a new directory what it receives on this UDP port of 127.0.0.1, once it says that it has
+/// started; and the path of what it says. That somebody has opened the port would not be enough: it may not be nfcapd.
+pub(crate) fn nfcapd(directory: &Path, port: u16) -> (Running, PathBuf) {
+    std::fs::create_dir(directory).unwrap();
+    let said = directory.with_extension("log");
+    let running = Running::start(
+        Command::new("nfcapd")
+            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "3600"])
+            .args(["-w", directory.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap()),
+    );
+    until("nfcapd to start", || {
+        std::fs::read_to_string(&said).unwrap().contains("Startup nfcapd").then_some(())
+    });
+    (running, said)
+}
+
 /// Octets that wait in the receive buffers of a UDP port of this machine, over all its sockets; none where nobody has
 /// opened it.
 pub(crate) fn queued(port: u16) -> Option<u64> {
