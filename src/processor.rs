@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod exporters;
+mod losses;
 mod publish;
 mod room;
 
@@ -29,7 +30,8 @@ use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Loss, Remembered, UsageRow};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
-use publish::{add_difference, loss, publish_refusals};
+use losses::{Booked, Losses};
+use publish::{add_difference, publish_refusals};
 use room::Weight;
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
@@ -62,6 +64,8 @@ struct ExporterState {
     /// Counts as of the last drain: totals of a flush are differences to it.
     drained: decode::Counts,
     drained_expired: Expired,
+    /// The same for what came and what was lost, which days and names divide.
+    booked: Booked,
     /// Instant of its newest datagram.
     seen: UnixMillis,
 }
@@ -180,6 +184,7 @@ pub struct StreamProcessor {
     former: Vec<(ExporterNames, Vec<UsageRow>)>,
     meter: Meter,
     totals: FlushTotals,
+    losses: Losses,
     /// Records that the meter had refused as of the last drain.
     refused: u64,
     now: UnixMillis,
@@ -215,6 +220,7 @@ impl StreamProcessor {
             former: Vec::new(),
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
+            losses: Losses::default(),
             refused: 0,
             now: UnixMillis(0),
             unknown_observations: 0,
@@ -275,7 +281,7 @@ impl StreamProcessor {
         source: IpAddr,
         payload: &[u8],
     ) -> Result<Taken, BadCheckpoint> {
-        self.now = self.now.max(received);
+        self.pass_time(received);
         if !self.states.contains_key(&source) && !self.admit(source)? {
             return Ok(Taken::Rejected);
         }
@@ -394,10 +400,19 @@ impl StreamProcessor {
         self.weight.change(Weight::default(), Weight::of(&memory));
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
+        let booked = Booked::of(&drained);
         self.named.insert(entry.id, Arc::clone(&entry.counters));
         self.states.insert(
             source,
-            ExporterState { entry, memory, dirty: false, drained, drained_expired, seen: UnixMillis(0) },
+            ExporterState {
+                entry,
+                memory,
+                dirty: false,
+                drained,
+                drained_expired,
+                booked,
+                seen: UnixMillis(0),
+            },
         );
     }
 
@@ -450,9 +465,12 @@ impl StreamProcessor {
         (self.generation, self.versions) = self.registry.versions();
         let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
         let own = &self.counters.processors[self.index];
-        let weight = &mut self.weight;
+        let (weight, losses) = (&mut self.weight, &mut self.losses);
         self.states.retain(|address, state| match registry.entry(*address) {
             Some(entry) => {
+                if entry.counters.name != state.entry.counters.name {
+                    losses.book(state);
+                }
                 self.named.insert(entry.id, Arc::clone(&entry.counters));
                 state.entry = entry;
                 true
@@ -462,6 +480,7 @@ impl StreamProcessor {
                 let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
                 add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
                 publish_refusals(own, &counts, &state.drained);
+                losses.book(state);
                 state.publish();
                 // What waits does so in the checkpoint: nobody holds it here.
                 state.entry.counters.held.store(0, Relaxed);
@@ -509,7 +528,7 @@ impl StreamProcessor {
 
     /// Lets the holds age: to `now` by the clock of the source.
     pub fn expire(&mut self, now: UnixMillis) {
-        self.now = self.now.max(now);
+        self.pass_time(now);
         let (config, now) = (self.config, self.now);
         self.each_holder(|state, released| {
             let decoder = &mut state.memory.decoder;
@@ -594,7 +613,7 @@ impl StreamProcessor {
             let counts = *state.memory.decoder.counts();
             let expired = Expired::of(&state.memory.sampling);
             add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
-            drained.losses.extend(loss(&state.entry.counters.name, self.now, &counts, &state.drained));
+            self.losses.book(state);
             publish_refusals(own, &counts, &state.drained);
             state.publish();
             state.drained = counts;
@@ -605,6 +624,7 @@ impl StreamProcessor {
             // Chunks that are complete now have given back what they do not need.
             self.weight.change(before, Weight::of(&state.memory));
         }
+        drained.losses = self.losses.take();
         let own = &self.counters.processors[self.index];
         own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);
         let refused = self.meter.refused_records();

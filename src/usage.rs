@@ -151,7 +151,7 @@ pub struct FlushTotals {
 pub struct Loss {
     /// The exporter's name.
     pub exporter: String,
-    /// Days since the epoch, UTC, by the clock of the source when it was committed.
+    /// Days since the epoch, UTC, by the clock of the source.
     pub day: i64,
     /// Flow records decoded.
     pub records: u64,

@@ -4,8 +4,7 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::{Expired, ExporterState, StreamProcessor};
-use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Loss};
+use crate::usage::FlushTotals;
 use crate::{counters, decode};
 
 impl StreamProcessor {
@@ -88,19 +87,6 @@ pub(super) fn publish_refusals(own: &counters::Processor, now: &decode::Counts, 
     own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
     own.holds.failures.fetch_add(now.crowded_sets - then.crowded_sets, Relaxed);
     own.running_totals.failures.fetch_add(now.totals_forgotten - then.totals_forgotten, Relaxed);
-}
-
-/// What came of an exporter since `then`, and what was lost of it; `None` where neither changed.
-pub(super) fn loss(
-    name: &str,
-    now: UnixMillis,
-    counts: &decode::Counts,
-    then: &decode::Counts,
-) -> Option<Loss> {
-    let (records, lost) =
-        (counts.records - then.records, counts.lost.cast_signed() - then.lost.cast_signed());
-    let day = now.0.div_euclid(86_400_000);
-    (records > 0 || lost != 0).then(|| Loss { exporter: name.to_owned(), day, records, lost })
 }
 
 pub(super) fn add_difference(

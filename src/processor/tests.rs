@@ -51,6 +51,30 @@ fn a_datagram_that_comes_late_takes_its_loss_back_in_a_later_flush() {
     assert_eq!((totals.lost, totals.metered_octets), (-1, 1000));
 }
 
+/// Loss of an exporter by its name and by the day of the source's clock, also where one flush has two of either, and
+/// where a reload has taken the exporter away.
+#[test]
+fn losses_are_booked_on_their_day_under_their_name() {
+    let only = |name: &str| [Exporter { name: name.to_owned(), ..exporter(1, SamplingPolicy::default()) }];
+    let (mut processor, registry) = processor(&only("old"));
+    let configure = |all: &[Exporter]| registry.configure(all, false, Arc::new(Versions::new(Vec::new())));
+    // 2026-01-15T00:00:00Z is the day 20468; a second before it, that day has not begun.
+    assert_eq!(NOW.0 / 86_400_000, 20_468);
+    for (milliseconds, sequence) in [(-1000, 0), (-1000, 3), (0, 4), (500, 10)] {
+        processor.feed(NOW.plus(milliseconds), address(1), &v5(sequence)).expect("no unreadable checkpoint");
+    }
+    configure(&only("new"));
+    // Whoever has another name from now on is met with the next batch, and what came before that is the old name's.
+    processor.expire(NOW.plus(1000));
+    processor.feed(NOW.plus(2000), address(1), &v5(12)).expect("no unreadable checkpoint");
+    configure(&[]);
+    let losses = processor.drain().losses;
+    let booked: Vec<_> =
+        losses.iter().map(|loss| (loss.exporter.as_str(), loss.day, loss.records, loss.lost)).collect();
+    assert_eq!(booked, [("old", 20_467, 2, 2), ("old", 20_468, 2, 5), ("new", 20_468, 1, 1)]);
+    assert!(processor.drain().losses.is_empty(), "once");
+}
+
 /// As a manager sees them, an exporter's counters only grow, and by what happened since.
 #[test]
 fn the_counters_of_an_exporter_neither_fall_nor_jump() {
