@@ -18,6 +18,12 @@
 //! counter that went back where the speed allows no wrap, a 32-bit counter that may have wrapped more than once at the
 //! interface's speed, and a new start of this program. Nothing is invented for a gap.
 //!
+//! # Numbers that change
+//!
+//! After a restart interfaces may have other numbers. It shows in the uptime, or in the flows before the next poll is due,
+//! which then comes at once. For ten minutes after it the names are read at every poll, and an interface that does not
+//! show yet counts as there, unless its name has another number now: line cards take their time.
+//!
 //! # Shape
 //!
 //! One thread with one single-threaded tokio runtime, here and in `poll/client.rs` only; two sockets for all routers.
@@ -161,10 +167,14 @@ pub struct Target {
     pub tables: bool,
 }
 
-/// Which interfaces of an exporter matter.
+/// What the flows' side knows of an exporter.
 pub trait Wanted: Send + Sync {
     /// Of the interfaces that the exporter has, those whose counters are to be read.
     fn of(&self, exporter: &str, interfaces: &[Interface]) -> Vec<IfIndex>;
+
+    /// How often its export has started anew, as far as that shows. Where it has again, the router is polled at once:
+    /// its interfaces may have other numbers now.
+    fn restarts(&self, exporter: &str) -> u64;
 }
 
 /// What is to be polled. Replaced whole when the configuration changes.
@@ -186,12 +196,14 @@ impl fmt::Debug for Plan {
 /// What polling found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// A router's interfaces, all of them as of an instant.
+    /// A router's interfaces as of an instant.
     Interfaces {
         /// Whose.
         exporter: String,
         /// When they were read.
         at: UnixMillis,
+        /// False: there may be others, because the router has just started or has more than are read.
+        is_whole: bool,
         /// By number, ascending.
         interfaces: Vec<Interface>,
     },

@@ -560,7 +560,7 @@ mod tests {
         // At 2000 interface 7 is the transit, and from 5000 on interface 9 is: the router started anew.
         let mut tell = |at, transit| {
             let interfaces = [called(transit, "transit A"), called(1, "inside")];
-            ledger.put_interfaces(number, UnixMillis(at), &interfaces).expect("kept");
+            ledger.put_interfaces(number, UnixMillis(at), true, &interfaces).expect("kept");
             let waiting = put_in_force(&config, false, &mut ledger, &registry, at).expect("compiles").waiting;
             assert_eq!((waiting, awaits(&registry)), (vec![], false));
         };

@@ -5,8 +5,9 @@
 //! empty it. Where the ledger is busy the inbox fills, up to a bound; what has no room is dropped with a count, and its
 //! buckets show as not covered.
 
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -39,8 +40,8 @@ const RIPE_SECONDS: i64 = 15 * 60;
 /// What waits for the ledger.
 #[derive(Default)]
 struct Inbox {
-    /// All interfaces of an exporter, as last read.
-    interfaces: BTreeMap<String, (UnixMillis, Vec<Interface>)>,
+    /// Interfaces of an exporter as last read, and whether they are all.
+    interfaces: BTreeMap<String, (UnixMillis, bool, Vec<Interface>)>,
     parts: Vec<(String, IfIndex, InterfacePart)>,
     cards: Vec<(String, UnixMillis, BTreeMap<u32, Card>)>,
     /// What cards had no room for, not in the ledger yet.
@@ -73,20 +74,32 @@ struct Shown {
     compared: Option<BucketStart>,
 }
 
-/// Interfaces on links, and customers'.
-struct OfInterest(Arc<Config>);
+/// Interfaces on links, and customers'; and how often exporters have started anew.
+struct OfInterest {
+    config: Arc<Config>,
+    registry: Arc<Exporters>,
+    addresses: HashMap<String, IpAddr>,
+}
 
 impl Wanted for OfInterest {
     fn of(&self, exporter: &str, interfaces: &[Interface]) -> Vec<IfIndex> {
-        self.0.network.of_interest(exporter, interfaces).iter().map(|one| one.ifindex).collect()
+        self.config.network.of_interest(exporter, interfaces).iter().map(|one| one.ifindex).collect()
+    }
+
+    fn restarts(&self, exporter: &str) -> u64 {
+        let entry = self.addresses.get(exporter).and_then(|address| self.registry.entry(*address));
+        entry.map_or(0, |entry| entry.counters.restarts.load(Relaxed))
     }
 }
 
-fn plan(config: &Arc<Config>) -> Plan {
+fn plan(config: &Arc<Config>, registry: &Arc<Exporters>) -> Plan {
+    let exporters = config.exporters.iter();
+    let addresses = exporters.map(|exporter| (exporter.name.clone(), exporter.address)).collect();
+    let (own, registry) = (Arc::clone(config), Arc::clone(registry));
     Plan {
         config: config.poll.clone(),
         targets: config.targets.clone(),
-        wanted: Box::new(OfInterest(Arc::clone(config))),
+        wanted: Box::new(OfInterest { config: own, registry, addresses }),
     }
 }
 
@@ -95,8 +108,8 @@ impl Manager {
         let config = Arc::new(config);
         Self {
             counters,
+            plans: Arc::new(ArcSwap::from_pointee(plan(&config, &registry))),
             registry,
-            plans: Arc::new(ArcSwap::from_pointee(plan(&config))),
             config: ArcSwap::new(config),
             inbox: Mutex::default(),
             asked: AtomicBool::new(false),
@@ -108,7 +121,7 @@ impl Manager {
     /// Goes on with another configuration.
     pub(super) fn configure(&self, config: Config) {
         let config = Arc::new(config);
-        self.plans.store(Arc::new(plan(&config)));
+        self.plans.store(Arc::new(plan(&config, &self.registry)));
         let mut shown = self.shown();
         shown.polled.retain(|name, _| config.targets.iter().any(|target| target.exporter == *name));
         self.config.store(config);
@@ -137,8 +150,8 @@ impl Manager {
             Found::Polled { exporter, at, failure, interfaces, gaps } => {
                 self.polled(&exporter, at, failure, interfaces, gaps);
             }
-            Found::Interfaces { exporter, at, interfaces } => {
-                drop(self.inbox().interfaces.insert(exporter, (at, interfaces)));
+            Found::Interfaces { exporter, at, is_whole, interfaces } => {
+                drop(self.inbox().interfaces.insert(exporter, (at, is_whole, interfaces)));
             }
             Found::Octets { exporter, parts } => self.keep_parts(&exporter, parts),
             Found::Cards { exporter, at, cards } => self.inbox().cards.push((exporter, at, cards)),
@@ -230,8 +243,8 @@ impl Manager {
         committer: &mut Committer,
     ) -> Result<(), ledger::Error> {
         let mut outcome = Ok(());
-        while let Some((exporter, (at, interfaces))) = inbox.interfaces.pop_first() {
-            match enter_interfaces(&exporter, at, &interfaces, committer.ledger()) {
+        while let Some((exporter, (at, is_whole, interfaces))) = inbox.interfaces.pop_first() {
+            match enter_interfaces(&exporter, at, is_whole, &interfaces, committer.ledger()) {
                 Ok(added) => {
                     tell(&exporter, &added);
                     if !added.is_empty() {
@@ -239,7 +252,7 @@ impl Manager {
                     }
                 }
                 Err(error) => {
-                    inbox.interfaces.insert(exporter, (at, interfaces));
+                    inbox.interfaces.insert(exporter, (at, is_whole, interfaces));
                     outcome = Err(error);
                     break;
                 }
@@ -333,13 +346,8 @@ impl Manager {
     /// Compares flows with counters in the buckets that have become ripe.
     fn compare(&self, config: &Config, ledger: &mut Ledger, now: i64) {
         let ripe = BucketStart::of(UnixMillis::from_seconds(now - RIPE_SECONDS - BUCKET_SECONDS));
-        let mut shown = self.shown();
-        let Some(compared) = shown.compared else {
-            // What was before this start is for `reconcile`.
-            shown.compared = Some(ripe);
-            return;
-        };
-        if compared >= ripe {
+        // What was before this start is for `reconcile`.
+        if *self.shown().compared.get_or_insert(ripe) >= ripe {
             return;
         }
         let (from, to) = (BucketStart(ripe.0), BucketStart(ripe.0 + BUCKET_SECONDS));
@@ -351,6 +359,7 @@ impl Manager {
                 return;
             }
         };
+        let mut shown = self.shown();
         shown.compared = Some(ripe);
         for row in rows.iter().filter(|row| row.bucket.is_some()) {
             let seen = shown.reconciled.entry(row.link).or_default();
@@ -430,9 +439,10 @@ fn enter_octets(rows: &[InterfaceOctets], ledger: &mut Ledger) -> Result<(), led
 fn enter_interfaces(
     exporter: &str,
     at: UnixMillis,
+    is_whole: bool,
     interfaces: &[Interface],
     ledger: &mut Ledger,
 ) -> Result<Vec<InterfaceEntry>, ledger::Error> {
     let number = number(ledger, exporter)?;
-    ledger.put_interfaces(number, at, interfaces)
+    ledger.put_interfaces(number, at, is_whole, interfaces)
 }

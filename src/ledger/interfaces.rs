@@ -1,7 +1,7 @@
 //! What routers say over SNMP: interfaces in time, their octets by bucket, and flows that routers had no room for. Only
 //! added to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
@@ -31,8 +31,9 @@ macro_rules! newest_interfaces {
 
 impl Ledger {
     /// Keeps what interfaces an exporter was found to have at an instant: those that are new or are not what they were,
-    /// and that those which were there and are not in `found` are gone. Returns what was added. All of it holds from one
-    /// instant on: `at`, or right after the newest entry of the exporter, where that is later (a clock was set back).
+    /// and that those which were there and are not in `found` are gone; unless that is not the whole of it, then only
+    /// those whose names have other numbers now. Returns what was added. All of it holds from one instant on: `at`, or
+    /// right after the newest entry of the exporter, where that is later (a clock was set back).
     ///
     /// # Errors
     /// What the database says.
@@ -40,6 +41,7 @@ impl Ledger {
         &mut self,
         exporter: u32,
         at: UnixMillis,
+        is_whole: bool,
         found: &[Interface],
     ) -> Result<Vec<InterfaceEntry>, Error> {
         use schema::interface::dsl as i;
@@ -54,7 +56,7 @@ impl Ledger {
                     let entry = into_entry(row)?;
                     known.insert(entry.interface.ifindex, entry);
                 }
-                let added = changes(exporter, valid_from, &known, found);
+                let added = changes(exporter, valid_from, &known, is_whole, found);
                 for entry in &added {
                     let interface = &entry.interface;
                     diesel::insert_into(i::interface)
@@ -184,11 +186,12 @@ impl Ledger {
     }
 }
 
-/// What is to be added, so that `found` is what the exporter has.
+/// What is to be added, so that `found` is what the exporter has; all of it, or with what is known besides.
 fn changes(
     exporter: u32,
     valid_from: UnixMillis,
     known: &BTreeMap<IfIndex, InterfaceEntry>,
+    is_whole: bool,
     found: &[Interface],
 ) -> Vec<InterfaceEntry> {
     let entry = |interface: Interface, present| InterfaceEntry { exporter, valid_from, interface, present };
@@ -205,8 +208,10 @@ fn changes(
             added.push(entry((*interface).clone(), true));
         }
     }
+    let names: BTreeSet<&str> = here.values().map(|interface| interface.name.as_str()).collect();
     for (ifindex, known) in known {
-        if *ifindex != IfIndex(0) && known.present && !here.contains_key(ifindex) {
+        let is_gone = is_whole || names.contains(known.interface.name.as_str());
+        if *ifindex != IfIndex(0) && known.present && !here.contains_key(ifindex) && is_gone {
             added.push(entry(known.interface.clone(), false));
         }
     }

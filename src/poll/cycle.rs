@@ -20,6 +20,13 @@ use crate::units::{IfIndex, UnixMillis};
 /// How often the main task looks whether it is to stop, or whether there is another plan.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether a router's flows tell of a restart, and how soon after a poll that makes another one.
+const RESTART_LOOK: Duration = Duration::from_secs(1);
+const RESTART_SOONEST_MS: i64 = 10_000;
+
+/// A router that has been up for so many hundredths of a second has found all its interfaces.
+const SETTLED_TICKS: u32 = 10 * 60 * 100;
+
 /// Polls by the plan in `plans`, and by the next one when it is replaced, until `stop`. What is found goes to `sink`,
 /// which does not wait.
 ///
@@ -109,9 +116,10 @@ async fn turns(
     } else {
         clock()
     };
+    let mut restarts = plan.wanted.restarts(&router.target.exporter);
     loop {
-        let wait = due.since(clock()).max(0).unsigned_abs();
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        wait_until(due, &router, &plan, restarts, clock).await;
+        restarts = plan.wanted.restarts(&router.target.exporter);
         let Ok(permit) = permits.acquire().await else { return };
         let outcome = router.poll(&plan, &sockets, clock, &sink).await;
         drop(permit);
@@ -130,6 +138,20 @@ async fn turns(
         sink(Found::Polled { exporter: exporter(), at, failure, interfaces, gaps });
         router.polled = Some(at);
         due = schedule::next(at, place, plan.config.interval_ms, router.failures);
+    }
+}
+
+/// Waits until a poll is due, or until the router's flows tell that it has started anew.
+async fn wait_until(due: UnixMillis, router: &Router, plan: &Plan, restarts: u64, clock: fn() -> UnixMillis) {
+    loop {
+        let now = clock();
+        let left = Duration::from_millis(due.since(now).max(0).unsigned_abs());
+        let is_recent = router.polled.is_some_and(|polled| now.since(polled) < RESTART_SOONEST_MS);
+        let has_restarted = !is_recent && plan.wanted.restarts(&router.target.exporter) != restarts;
+        if left.is_zero() || has_restarted {
+            return;
+        }
+        tokio::time::sleep(left.min(RESTART_LOOK)).await;
     }
 }
 
@@ -208,10 +230,12 @@ impl Router {
             if walk.rows.is_empty() {
                 return Err(Error::no_interfaces());
             }
+            let is_whole = !walk.truncated && uptime >= SETTLED_TICKS;
             self.take_names(columns::interfaces(&walk.rows));
-            self.named = Some(now);
+            // Where a router has just started they are read again with each poll.
+            self.named = (uptime >= SETTLED_TICKS).then_some(now);
             let (exporter, interfaces) = (self.target.exporter.clone(), self.interfaces.clone());
-            sink(Found::Interfaces { exporter, at: clock(), interfaces });
+            sink(Found::Interfaces { exporter, at: clock(), is_whole, interfaces });
         }
         self.read_counters(plan, &session, clock).await?;
         if self.target.tables && self.has_cards != Some(false) {

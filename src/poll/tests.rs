@@ -203,10 +203,10 @@ fn routers_have_their_turns_at_places_of_their_own() {
     assert_eq!(schedule::next(at(7), 7_000, 60_000, 0), at(67));
     assert_eq!(schedule::next(at(66), 7_000, 60_000, 0), at(67));
     // T is a multiple of 8 minutes plus 0: 1793491200 / 60 = 29891520 = 8 * 3736440.
-    assert_eq!(schedule::next(at(7), 7_000, 60_000, 1), at(67), "the next turn");
-    assert_eq!(schedule::next(at(7), 7_000, 60_000, 2), at(127), "every second turn");
-    assert_eq!(schedule::next(at(7), 7_000, 60_000, 3), at(247), "every fourth");
-    assert_eq!(schedule::next(at(7), 7_000, 60_000, 9), at(487), "every eighth");
+    assert_eq!(schedule::next(at(7), 7_000, 60_000, 12), at(67), "the next turn");
+    assert_eq!(schedule::next(at(7), 7_000, 60_000, 13), at(127), "every second turn");
+    assert_eq!(schedule::next(at(7), 7_000, 60_000, 14), at(247), "every fourth");
+    assert_eq!(schedule::next(at(7), 7_000, 60_000, 15), at(487), "every eighth");
     assert_eq!(schedule::next(at(7), 7_000, 60_000, u32::MAX), at(487), "and no less");
     let places: Vec<i64> = (0..200).map(|n| schedule::place_ms(&format!("router-{n}"), 60_000)).collect();
     assert!(places.iter().all(|place| (0..15_000).contains(place)));

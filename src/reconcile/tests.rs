@@ -73,7 +73,7 @@ impl Case {
             ..Interface::default()
         };
         ledger
-            .put_interfaces(1, UnixMillis(1000), &[interface(5, "xe-0/0/1"), interface(9, "xe-0/0/2")])
+            .put_interfaces(1, UnixMillis(1000), true, &[interface(5, "xe-0/0/1"), interface(9, "xe-0/0/2")])
             .unwrap();
         usage.sort_by_key(|row| row.key);
         let source = ledger.source(SourceKind::Capture, "00").unwrap();

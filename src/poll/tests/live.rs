@@ -173,12 +173,16 @@ fn wire(value: &Value, oid: &Oid) -> VarBindValue {
     }
 }
 
-/// All interfaces.
-struct All;
+/// All interfaces; and how often exporters are said to have started anew.
+struct All(Arc<AtomicU64>);
 
 impl Wanted for All {
     fn of(&self, _: &str, interfaces: &[Interface]) -> Vec<IfIndex> {
         interfaces.iter().map(|interface| interface.ifindex).collect()
+    }
+
+    fn restarts(&self, _: &str) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 
@@ -192,11 +196,14 @@ struct Poller {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     found: Receiver<Found>,
+    restarts: Arc<AtomicU64>,
 }
 
 impl Poller {
     fn start(config: Config, targets: Vec<Target>) -> Self {
-        let plans = ArcSwap::from_pointee(Plan { config, targets, wanted: Box::new(All) });
+        let restarts = Arc::new(AtomicU64::new(0));
+        let wanted = Box::new(All(Arc::clone(&restarts)));
+        let plans = ArcSwap::from_pointee(Plan { config, targets, wanted });
         let (sink, found) = mpsc::channel();
         let sink = Mutex::new(sink);
         let stop = Arc::new(AtomicBool::new(false));
@@ -205,7 +212,7 @@ impl Poller {
             let sink = Arc::new(move |found| drop(sink.lock().unwrap().send(found)));
             run(&plans, now, &own, sink).unwrap();
         });
-        Self { stop, thread: Some(thread), found }
+        Self { stop, thread: Some(thread), found, restarts }
     }
 
     /// Waits for what `pick` takes.
@@ -282,6 +289,7 @@ fn a_router_that_starts_anew_is_followed_and_one_that_is_silent_is_told() {
         named(found)
     });
     assert_eq!(moved, [(2, "xe-0/0/1".to_owned()), (3, "xe-0/0/2".to_owned())]);
+    // Just started, it may have others that do not show yet: they are read again with the next poll.
     let both = poller.wait(|found| {
         parts.extend(octets([found.clone()]));
         went_well(found)
@@ -304,6 +312,49 @@ fn a_router_that_starts_anew_is_followed_and_one_that_is_silent_is_told() {
     let parts = octets(poller.stop());
     let sum: u64 = parts.iter().filter(|(at, _)| *at == IfIndex(2)).map(|(_, part)| part.in_octets).sum();
     assert!(sum == 500 || sum == 0, "{sum}: {parts:?}");
+}
+
+/// For the time after a start a router's interfaces are read with each poll, and are not taken for all.
+#[test]
+fn a_router_that_has_just_started_is_asked_again() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.restart();
+    agent.interface(1, "xe-0/0/1", 0);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    let found = |found| match found {
+        Found::Interfaces { is_whole, interfaces, .. } => Some((is_whole, interfaces.len())),
+        _ => None,
+    };
+    assert_eq!(poller.wait(found), (false, 1));
+    agent.interface(2, "xe-1/0/1", 0);
+    assert_eq!(poller.wait(|news| found(news).filter(|(_, count)| *count == 2)), (false, 2));
+    // Ten minutes later these are all, and they are not read again until something changes.
+    *agent.state.started.lock().unwrap() = (Instant::now(), 60_000);
+    assert_eq!(poller.wait(|news| found(news).filter(|(is_whole, _)| *is_whole)), (true, 2));
+    poller.wait(went_well);
+    let mut again = None;
+    for _ in 0..2 {
+        poller.wait(|news| {
+            again = again.or(found(news.clone()));
+            went_well(news)
+        });
+    }
+    assert_eq!(again, None);
+}
+
+/// Where flows tell of a restart nobody waits for the next turn.
+#[test]
+fn a_restart_that_flows_tell_of_is_polled_at_once() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.interface(1, "xe-0/0/1", 0);
+    let hourly = Config { interval_ms: 3_600_000, ..quick() };
+    let poller = Poller::start(hourly, vec![community("ce1", agent.address)]);
+    poller.wait(went_well);
+    poller.restarts.fetch_add(1, Relaxed);
+    // Within the minute that is waited for here, not the hour; but not sooner than ten seconds after the first.
+    let begun = Instant::now();
+    poller.wait(went_well);
+    assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]
