@@ -96,18 +96,23 @@ impl Meter {
     pub fn add(&mut self, records: &[FlowRecord], classified: &[Classified]) {
         assert_eq!(records.len(), classified.len(), "classification gives an entry a record");
         for (records, classified) in records.chunks(CHUNK).zip(classified.chunks(CHUNK)) {
-            let (mut octets, mut packets, mut counted) = (0, 0, 0);
+            let (mut octets, mut packets, mut counted, mut bits) = (0_u64, 0_u64, 0, 0);
             for (record, classified) in records.iter().zip(classified) {
                 if classified.counts {
-                    octets += u128::from(record.octets.as_u64());
-                    packets += u128::from(record.packets.as_u64());
+                    let more = (record.octets.as_u64(), record.packets.as_u64());
+                    (octets, packets) = (octets.wrapping_add(more.0), packets.wrapping_add(more.1));
+                    bits |= more.0 | more.1;
                     counted += 1;
                     self.stage(record, classified);
                 }
             }
-            self.octets += octets;
-            self.packets += packets;
             self.records += counted;
+            if bits < u64::MAX / CHUNK as u64 {
+                self.octets += u128::from(octets);
+                self.packets += u128::from(packets);
+            } else {
+                self.count_wide(records, classified);
+            }
             self.table.settle();
         }
     }
@@ -161,14 +166,33 @@ impl Meter {
         self.refused_records += self.table.take_refused().flows;
     }
 
+    /// Counts the octets and packets of a chunk whose sums may not fit in 64 bits.
+    #[cold]
+    fn count_wide(&mut self, records: &[FlowRecord], classified: &[Classified]) {
+        for (record, _) in records.iter().zip(classified).filter(|(_, classified)| classified.counts) {
+            self.octets += u128::from(record.octets.as_u64());
+            self.packets += u128::from(record.packets.as_u64());
+        }
+    }
+
     /// Puts the parts of one record on the stage.
     #[inline(always)]
     fn stage(&mut self, record: &FlowRecord, classified: &Classified) {
+        let key = self.table.key(record, classified);
+        let is_plain = !record.rate.is_sampled() & self.window.holds(record.start, record.end);
+        let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
+        if !is_plain || !self.table.stage_plain(self.window.bucket, key, octets, packets) {
+            self.stage_any(record, key);
+        }
+    }
+
+    /// The same for every record, of which nearly all are unsampled, or nearly all are sampled.
+    #[inline(never)]
+    fn stage_any(&mut self, record: &FlowRecord, key: Key) {
         let (octets, packets) = (record.octets.as_u64(), record.packets.as_u64());
         // An unsampled sum has no variance, whatever its squares.
         let (low, high) = if record.rate.is_sampled() { self.sizes.bounds(octets, packets) } else { (0, 0) };
         let whole = UsageSums { octets, packets, flows: 1, squares_low: low, squares_high: high };
-        let key = self.table.key(record, classified);
         if self.window.holds(record.start, record.end) {
             self.table.stage(self.window.bucket, key, &whole);
         } else {
@@ -177,7 +201,6 @@ impl Meter {
     }
 
     /// The same for a record that is not in the window: it moves there.
-    #[inline(never)]
     fn stage_elsewhere(&mut self, record: &FlowRecord, key: Key, whole: &UsageSums) {
         let span = Span::of(self.rule, record.start, record.end);
         self.window = Window::of(span.last());

@@ -148,6 +148,21 @@ impl Table {
         Key(PackedKey::new(record, classified, rate))
     }
 
+    /// As [`Self::stage`], for one flow without squares. False, and nothing is done, where the row of a line has no room
+    /// for it.
+    #[inline(always)]
+    pub(super) fn stage_plain(&mut self, bucket: i64, Key(key): Key, octets: u64, packets: u64) -> bool {
+        let flow = UsageSums { octets, packets, flows: 1, squares_low: 0, squares_high: 0 };
+        let Some(addition) = Row::addition(key, &flow) else { return false };
+        let place = self.bucket(bucket);
+        let bucket = &mut self.buckets[place as usize];
+        if bucket.is_settled() {
+            self.unsettled.push(place);
+        }
+        bucket.stage_plain(addition);
+        true
+    }
+
     /// Puts on the stage what is to be added to the row of `key` in the bucket with number `bucket`. Buckets 20 000
     /// years from the epoch and more count as the last or first one that fits.
     #[inline(always)]

@@ -90,6 +90,12 @@ impl Bucket {
         self.plain.is_empty() && self.sampled.is_empty()
     }
 
+    /// Puts an addition without squares beside the others.
+    #[inline(always)]
+    pub(super) fn stage_plain(&mut self, addition: Row) {
+        self.plain.push(addition);
+    }
+
     /// Puts an addition beside the others.
     #[inline(always)]
     pub(super) fn stage(&mut self, addition: Row, squares: [u64; 2]) {
