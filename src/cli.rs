@@ -16,6 +16,7 @@ pub mod generate;
 pub mod invoice;
 pub mod issue;
 pub mod late;
+pub mod link;
 pub mod output;
 pub mod period;
 pub mod pins;
@@ -79,6 +80,9 @@ enum Verb {
     /// Flow tables of routers that had no room: list, or import what a router printed
     #[command(subcommand)]
     Contention(contention::ContentionVerb),
+    /// Links: their interfaces, and what routers called them when
+    #[command(subcommand)]
+    Link(link::LinkVerb),
     /// Customers: list them, find one by address, import from CSV
     #[command(subcommand)]
     Customer(customer::CustomerVerb),
@@ -217,6 +221,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         }
         Verb::Reconcile(args) => reconcile::run(args, cli, out),
         Verb::Contention(verb) => contention::run(verb, cli, out),
+        Verb::Link(verb) => link::run(verb, cli, out),
         Verb::Customer(verb) => customer::run(verb, cli, out),
         Verb::Tariff(verb) => billing::tariffs(verb, cli, out),
         Verb::Invoice(verb) => billing::invoices(verb, cli, out),

@@ -20,6 +20,7 @@ mod live_support;
 mod message_files;
 mod notifications;
 mod oldflow;
+mod other_snmp;
 mod poll;
 mod rating;
 mod reclassify;

@@ -90,6 +90,9 @@ fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
     daemon.flush();
     assert_eq!(site.raw_volume(), (0, 0), "nothing is metered yet, and nothing is lost");
 
+    let listed = site.out(&["link", "list", "--format", "csv"]);
+    assert!(listed.ends_with("\ntransit,upstream,edge,ifname l?,,,,waits for the router\n"), "{listed}");
+
     // The wait is part of the checkpoint: another start waits on.
     daemon.kill();
     let daemon = site.start();
