@@ -181,8 +181,8 @@ impl Side {
 /// What the first pass over a chunk leaves to the second: records of which one side's holder is asked for, in a list for
 /// each family.
 struct Asked {
-    v4: AskedOf,
-    v6: AskedOf,
+    /// IPv4, and IPv6.
+    families: [AskedOf; 2],
     /// By record: whose the interface of that side is.
     interfaces: [Holder; CHUNK],
 }
@@ -210,7 +210,7 @@ impl AskedOf {
     /// The records, with their sides.
     #[inline(always)]
     fn iter(&self) -> impl Iterator<Item = (usize, Side)> {
-        self.entries.iter().take(self.len).map(|&entry| {
+        self.entries[..self.len.min(CHUNK)].iter().map(|&entry| {
             let side = if entry & Self::SOURCE == 0 { Side::Destination } else { Side::Source };
             (usize::from(entry & !Self::SOURCE), side)
         })
@@ -219,16 +219,14 @@ impl AskedOf {
 
 impl Asked {
     const NOTHING: Self =
-        Self { v4: AskedOf::NOTHING, v6: AskedOf::NOTHING, interfaces: [Holder::NOBODY; CHUNK] };
+        Self { families: [AskedOf::NOTHING; 2], interfaces: [Holder::NOBODY; CHUNK] };
 
     /// Notes what is asked of record `n`, which has addresses if it is asked for any.
     #[inline(always)]
     fn note(&mut self, n: u8, family: Family, ask: Ask, interface: Holder) {
         let source = if ask == Ask::Source { AskedOf::SOURCE } else { 0 };
-        let (is_asked, is_v6) = (ask != Ask::Nothing, family == Family::V6);
         self.interfaces[usize::from(n) & (CHUNK - 1)] = interface;
-        self.v4.note(n | source, is_asked & !is_v6);
-        self.v6.note(n | source, is_asked & is_v6);
+        self.families[usize::from(family == Family::V6)].note(n | source, ask != Ask::Nothing);
     }
 }
 
@@ -249,19 +247,23 @@ impl Classifier {
         out.resize(from + records.len(), Classified::NOTHING);
         for (records, out) in records.chunks(CHUNK).zip(out[from..].chunks_mut(CHUNK)) {
             let mut asked = Asked::NOTHING;
-            let mut all = records.iter().zip(&mut *out).zip(0..);
+            let (mut left, mut n) = (&mut *out, 0);
             // A datagram's records have one exporter.
             for run in records.chunk_by(|a, b| a.exporter == b.exporter) {
                 let ports = self.interfaces.of(run[0].exporter);
-                for ((record, classified), n) in all.by_ref().take(run.len()) {
+                let (own, others) = left.split_at_mut(run.len());
+                for (record, classified) in run.iter().zip(own) {
                     *classified = self.by_interfaces(&ports, record, n, &mut asked, &mut tally);
+                    n = n.wrapping_add(1);
                 }
+                left = others;
             }
-            for (n, side) in asked.v4.iter() {
+            let [v4, v6] = &asked.families;
+            for (n, side) in v4.iter() {
                 let address = self.prefixes.lookup_v4(side.address(&records[n]).low());
                 out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
             }
-            for (n, side) in asked.v6.iter() {
+            for (n, side) in v6.iter() {
                 let address = self.prefixes.lookup_v6(side.address(&records[n]).0);
                 out[n].customer = self.asked_customer(&records[n], side, asked.interfaces[n], address);
             }
