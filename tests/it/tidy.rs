@@ -98,6 +98,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
         &[
             "audit",
             "claims",
+            "classify::named",
             "config",
             "daemon",
             "generate",
