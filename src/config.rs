@@ -10,6 +10,7 @@
 
 mod csv;
 mod network;
+mod agent;
 mod polling;
 mod reader;
 pub mod sections;
@@ -227,7 +228,7 @@ impl Config {
         self.meter = root.section("meter", sections::meter);
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
-        self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.snmp = root.section("snmp", |table| Some(agent::snmp(table, &mut listening, base_dir)));
         self.metrics = root.section("metrics", |table| sections::metrics(table, &mut listening));
         self.poll = root.section("poll", polling::poll);
         self.reconcile = root.section("reconcile", polling::reconcile);

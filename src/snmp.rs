@@ -31,8 +31,11 @@ use crate::counters::Counters;
 use crate::units::UnixMillis;
 
 mod access;
+mod agentx;
 mod engine;
+mod ipfix;
 mod limit;
+mod lists;
 mod message;
 pub mod metrics;
 pub mod mrtg;
@@ -50,7 +53,8 @@ mod usm;
 mod v3;
 
 pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
-pub use notify::{Alarms, Protocol, Target};
+pub use agentx::Master;
+pub use notify::{Alarms, InformUser, Passphrase, Protocol, Target};
 pub use snapshot::Now;
 pub use users::{Listed, Users, check_name, lock};
 pub use usm::{Authentication, Privacy};
@@ -64,8 +68,10 @@ pub const MIB: &str = include_str!("../mibs/FLUXOSCOPE-MIB");
 /// The `[snmp]` section, typed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
-    /// Where the agent listens.
+    /// Where the agent listens, unless it is part of a master agent.
     pub listen: SocketAddr,
+    /// The master agent that answers for it.
+    pub agentx: Option<Master>,
     /// Communities that may read. None: nobody may.
     pub communities: Vec<String>,
     /// Sources that may ask. Empty: any.
@@ -111,6 +117,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 1161)),
+            agentx: None,
             communities: Vec::new(),
             sources: Vec::new(),
             view: DEFAULT_VIEW.to_owned(),
@@ -202,6 +209,8 @@ pub struct Agent {
     watch: notify::Watch,
     sender: notify::Sender,
     lists: snapshot::Lists,
+    /// What a master agent may see; made when there is one.
+    registered: Option<access::Scope>,
     started: Instant,
 }
 
@@ -253,6 +262,7 @@ impl Agent {
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
             lists: snapshot::Lists::default(),
+            registered: None,
             started: Instant::now(),
         }
     }
@@ -284,7 +294,7 @@ impl Agent {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut request = vec![0; usize::from(u16::MAX)];
         let mut response = Vec::with_capacity(message::RESPONSE_OCTETS_MAX);
-        self.notify(self.started.elapsed(), COLD_START.to_vec(), Vec::new());
+        self.notify(self.started.elapsed(), COLD_START.to_vec(), &[]);
         while !stop.load(Relaxed) {
             self.tick(Now { wall: clock(), uptime: self.started.elapsed() });
             let (length, source) = match socket.recv_from(&mut request) {
@@ -305,9 +315,18 @@ impl Agent {
 
     /// Looks after notifications; to be called at least once a second.
     pub fn tick(&mut self, now: Now) {
-        self.sender.attend(now.uptime);
+        for (name, objects) in self.events(now) {
+            self.notify(now.uptime, name, &objects);
+        }
+    }
+
+    /// What is to be told, after a look at the counters. Takes acknowledgements, too.
+    fn events(&mut self, now: Now) -> Vec<notify::Notification> {
+        let access = self.access.load_full();
+        let origin = notify::Origin { engine: &mut self.engine, access: &access, uptime: now.uptime };
+        self.sender.attend(origin);
         if !self.watch.is_due(now.uptime) {
-            return;
+            return Vec::new();
         }
         self.lists.refresh(&self.counters, now.uptime);
         let here = snapshot::Here {
@@ -320,13 +339,10 @@ impl Agent {
         let scope = access::Scope::new(ViewRules::standard(), &self.tree);
         let view = snapshot::View::new(now, here, &scope, &self.lists);
         let events = self.watch.look(&view);
-        let told: Vec<_> = events.into_iter().map(|event| self.tree.notification(&view, &event)).collect();
-        for (name, objects) in told {
-            self.notify(now.uptime, name, objects);
-        }
+        events.into_iter().map(|event| self.tree.notification(&view, &event)).collect()
     }
 
-    fn notify(&mut self, uptime: Duration, name: Vec<u32>, objects: rasn_snmp::v2::VarBindList) {
+    fn notify(&mut self, uptime: Duration, name: Vec<u32>, objects: &[(Vec<u32>, tree::Value)]) {
         let access = self.access.load_full();
         let origin = notify::Origin { engine: &mut self.engine, access: &access, uptime };
         self.sender.send(origin, name, objects);
@@ -462,7 +478,7 @@ const COLD_START: [u32; 10] = [1, 3, 6, 1, 6, 3, 1, 1, 5, 1];
 
 /// Every object that is served.
 fn tree() -> tree::Tree {
-    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES])
+    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES, objects::TABLES, ipfix::BRANCHES])
 }
 
 fn count(counter: &mut u32) {

@@ -7,10 +7,14 @@
 //! A definition holds until the exporter starts anew, which may have given the id to another layout, and for a lifetime
 //! from when it was last sent (RFC 7011 8.4). After that it stays known, but must be sent again before it is used.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::options::OptionsPlan;
 use super::plan::Plan;
+use super::shown;
+use crate::counters::Field;
 use crate::units::UnixMillis;
 
 /// The length that means "variable" (RFC 7011 7).
@@ -30,6 +34,11 @@ pub(super) struct FieldSpec {
 impl FieldSpec {
     /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
     pub(super) const SCOPE: u32 = u32::MAX;
+
+    /// Whether it is a v9 scope type.
+    pub(super) fn is_scope(&self) -> bool {
+        self.enterprise == Self::SCOPE
+    }
 }
 
 /// What a template describes.
@@ -49,6 +58,12 @@ pub(super) struct Template {
     /// When it was last received; none where the exporter has started anew since.
     defined: Option<UnixMillis>,
     pub(super) plan: AnyPlan,
+    /// Records that came by it since the process began.
+    pub(super) records: u64,
+    /// Its fields, to be shown.
+    shown: Arc<[Field]>,
+    /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
+    scopes: u16,
 }
 
 /// How to read the records of a template.
@@ -64,7 +79,27 @@ impl Template {
             Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
             Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
         };
-        Self { kind, fields, defined, plan }
+        let shown = shown::shown(&fields);
+        let scopes = fields.iter().take_while(|field| field.is_scope()).count();
+        let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
+        Self { kind, fields, defined, plan, records: 0, shown, scopes }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// When it was last received; 0 where the exporter has started anew since.
+    pub(super) fn defined_at(&self) -> UnixMillis {
+        self.defined.unwrap_or(UnixMillis(0))
+    }
+
+    pub(super) fn shown(&self) -> Arc<[Field]> {
+        Arc::clone(&self.shown)
+    }
+
+    pub(super) fn scopes(&self) -> u16 {
+        self.scopes
     }
 
     fn holds_at(&self, now: UnixMillis, lifetime_ms: i64) -> bool {
@@ -111,9 +146,21 @@ impl Templates {
     }
 
     /// The template of that id, if it holds at `now`.
-    pub(super) fn get(&self, id: u16, now: UnixMillis, lifetime_ms: i64) -> Option<&Template> {
+    pub(super) fn get_mut(&mut self, id: u16, now: UnixMillis, lifetime_ms: i64) -> Option<&mut Template> {
         let at = self.ids.binary_search(&id).ok()?;
-        Some(&self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
+        Some(&mut self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
+    }
+
+    /// All, by id.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u16, &Template)> {
+        self.ids.iter().copied().zip(&self.templates)
+    }
+
+    /// Says how many fields of a template are its scope.
+    pub(super) fn set_scopes(&mut self, id: u16, scopes: u16) {
+        if let Ok(at) = self.ids.binary_search(&id) {
+            self.templates[at].scopes = scopes;
+        }
     }
 
     /// The exporter has started anew: each must be sent again before it is used.

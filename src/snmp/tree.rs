@@ -104,14 +104,23 @@ impl Get {
 pub(super) enum Rows {
     /// One instance, `.0`.
     Scalar,
+    Allowances,
     Application,
     Contention,
     Customers,
     Exporters,
     History,
     Links,
+    Periods,
+    Polled,
     Processors,
+    Reconciled,
     Resources,
+    Samplers,
+    Tariffs,
+    TemplateFields,
+    Templates,
+    Transports,
 }
 
 /// One object under its parent: the last sub-identifier, the descriptor in the MIB, the getter.
