@@ -8,9 +8,9 @@
 //! to exporters hold, no two customers claim the same prefix, AS number or interface at one time, and no interface
 //! lies on two links.
 
+mod agent;
 mod csv;
 mod network;
-mod agent;
 mod polling;
 mod reader;
 pub mod sections;

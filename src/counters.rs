@@ -9,7 +9,7 @@ mod books;
 mod memory;
 
 pub use books::{Books, InvoiceState, Journal, PeriodRow, TariffRow};
-pub use memory::{Field, Memory, Sampled, Sampler, Transport, TransportCounts, Template};
+pub use memory::{Field, Memory, Sampled, Sampler, Template, Transport, TransportCounts};
 
 /// A bounded table and how contended it is (RDBMS-MIB's limited resource, RFC 1697, with waits added).
 #[derive(Debug, Default)]

@@ -11,11 +11,7 @@ use super::value;
 use crate::snmp;
 
 /// `[snmp]`; what it listens on goes into `taken`.
-pub(super) fn snmp(
-    table: &Table<'_>,
-    taken: &mut BTreeMap<SocketAddr, Place>,
-    base: &Path,
-) -> snmp::Config {
+pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>, base: &Path) -> snmp::Config {
     let mut section = snmp::Config::default();
     let listen = table.get("listen");
     section.agentx = table.get("agentx").and_then(|value| value.parse("where a master agent is", master));

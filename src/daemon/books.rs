@@ -41,9 +41,7 @@ fn read(ledger: &mut Ledger, counters: &Counters, now: UnixMillis) -> Result<Boo
         })
         .collect();
     // The place in this order is the row's index, so that it stays.
-    tariffs.sort_by(|a, b| {
-        (a.activated_at, &a.id, a.version).cmp(&(b.activated_at, &b.id, b.version))
-    });
+    tariffs.sort_by(|a, b| (a.activated_at, &a.id, a.version).cmp(&(b.activated_at, &b.id, b.version)));
     let volumes = counters.volumes.load();
     let numbers: HashMap<&str, u32> =
         volumes.customers.iter().map(|customer| (customer.name.as_str(), customer.id)).collect();

@@ -244,8 +244,8 @@ impl Session {
         let mut part = vec![0; 16_384];
         while !stop.load(Relaxed) {
             agent.look(Now { wall: clock(), uptime: agent.started.elapsed() }, waiting);
-            let is_registered =
-                self.id.is_some() && !self.asked.values().any(|(asked, _)| matches!(asked, Asked::Register(_)));
+            let is_registered = self.id.is_some()
+                && !self.asked.values().any(|(asked, _)| matches!(asked, Asked::Register(_)));
             if is_registered {
                 while let Some(notification) = waiting.pop_front() {
                     self.tell(&notification, agent.started.elapsed())?;
@@ -361,7 +361,9 @@ impl Session {
             Body::Response { error } => return self.answered(context, *error),
             Body::Close { reason } => return Err(format!("the master closes it, for reason {reason}")),
             Body::CleanupSet => return Ok(()),
-            _ if self.id != Some(context.session) => return Err("it asks in a session that is not open".to_owned()),
+            _ if self.id != Some(context.session) => {
+                return Err("it asks in a session that is not open".to_owned());
+            }
             Body::Get(ranges) => agent.with_view(now, |tree, view| get(tree, view, context, ranges)),
             Body::GetNext(ranges) => agent.with_view(now, |tree, view| get_next(tree, view, context, ranges)),
             Body::GetBulk { non_repeaters, max_repetitions, ranges } => agent.with_view(now, |tree, view| {
@@ -390,7 +392,10 @@ impl Session {
             Asked::Open => Err(format!("the master refuses it, with error {error}")),
             Asked::Register(number) if error != 0 => {
                 let subtree = SUBTREES[number].iter().map(u32::to_string).collect::<Vec<_>>().join(".");
-                warn!(subtree, error, "The master agent does not take this subtree: somebody else may have it.");
+                warn!(
+                    subtree,
+                    error, "The master agent does not take this subtree: somebody else may have it."
+                );
                 Ok(())
             }
             Asked::Ping if error != 0 => Err(format!("the master does not know it, with error {error}")),

@@ -36,9 +36,13 @@ pub(super) const BRANCHES: &[Branch] = &[
         parent: &[ROOT, SESSION_ENTRY],
         rows: Rows::Transports,
         objects: &[
-            gauge32(2, "ipfixTransportSessionProtocol", |view, row| {
-                if is_udp(view, row) { UDP } else { TCP }
-            }),
+            gauge32(
+                2,
+                "ipfixTransportSessionProtocol",
+                |view, row| {
+                    if is_udp(view, row) { UDP } else { TCP }
+                },
+            ),
             integer(3, "ipfixTransportSessionSourceAddressType", |view, row| {
                 if session(view, row).address.is_ipv4() { 1 } else { 2 }
             }),
@@ -100,7 +104,9 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(2, "ipfixTransportSessionPackets", |view, row| {
                 session(view, row).transport.counts.messages
             }),
-            counter64(3, "ipfixTransportSessionBytes", |view, row| session(view, row).transport.counts.octets),
+            counter64(3, "ipfixTransportSessionBytes", |view, row| {
+                session(view, row).transport.counts.octets
+            }),
             counter64(4, "ipfixTransportSessionMessages", |view, row| {
                 session(view, row).transport.counts.messages
             }),
@@ -152,7 +158,6 @@ fn lifetime(view: &View<'_>, row: usize) -> u64 {
     let seconds = || view.counters.processors.first().map(|one| one.template_lifetime_seconds.load(Relaxed));
     if is_udp(view, row) { seconds().unwrap_or(0) } else { 0 }
 }
-
 
 #[cfg(test)]
 mod tests;

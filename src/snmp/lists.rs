@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::counters::{
-    AllowanceRow, Books, CardRow, Counters, Exporter, Managed, Memory, PeriodRow, PolledRow, Reconciled, Sampler,
-    Template, Transport, Volumes,
+    AllowanceRow, Books, CardRow, Counters, Exporter, Managed, Memory, PeriodRow, PolledRow, Reconciled,
+    Sampler, Template, Transport, Volumes,
 };
 use crate::ids::Session;
 
@@ -151,7 +151,8 @@ impl Lists {
         self.cards = cards(&managed.cards);
         let ids: HashMap<&str, u32> =
             self.exporters.iter().map(|(id, exporter)| (exporter.name.as_str(), *id)).collect();
-        let polled = managed.polled.iter().filter_map(|row| Some(([*ids.get(row.exporter.as_str())?], row.clone())));
+        let polled =
+            managed.polled.iter().filter_map(|row| Some(([*ids.get(row.exporter.as_str())?], row.clone())));
         self.polled = Listing::new(polled.collect());
         let sides = managed.reconciled.iter().flat_map(|row| {
             [(1, "in", row.inward), (2, "out", row.outward)].map(|(direction, word, side)| {
@@ -171,7 +172,8 @@ impl Lists {
             let named = || self.exporters.iter().map(|(id, _)| *id).zip(&memories);
             let samplers = named().flat_map(|(id, memory)| memory.samplers.iter().map(move |one| (id, one)));
             self.samplers = Listing::new(samplers.map(|(id, one)| (sampler_key(id, one), *one)).collect());
-            let templates = named().flat_map(|(id, memory)| memory.templates.iter().map(move |one| (id, one)));
+            let templates =
+                named().flat_map(|(id, memory)| memory.templates.iter().map(move |one| (id, one)));
             let key = |id, one: &Template| [session_key(id, one.session), one.domain, one.id.into()];
             self.templates = Listing::new(templates.map(|(id, one)| (key(id, one), one.clone())).collect());
             let mut before = 0;
@@ -183,7 +185,8 @@ impl Lists {
             self.fields_before = fields.collect();
             let of = self.exporters.iter().zip(&memories).flat_map(|((id, exporter), memory)| {
                 memory.transports.iter().map(move |transport| {
-                    let row = TransportRow { address: exporter.address, transport: transport.clone(), rate: 0 };
+                    let row =
+                        TransportRow { address: exporter.address, transport: transport.clone(), rate: 0 };
                     ([session_key(*id, transport.session)], row)
                 })
             });
@@ -283,7 +286,8 @@ fn cards(rows: &[CardRow]) -> Listing<1, CardRow> {
     let mut taken = BTreeMap::new();
     for row in rows {
         // Multiplication by an odd number permutes; its upper bits depend on all bits of both.
-        let mixed = (u64::from(row.exporter_id) << 32 | u64::from(row.card)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (u64::from(row.exporter_id) << 32 | u64::from(row.card)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut number = CARDS_FROM | u32::try_from(mixed >> 33).expect("31 bits");
         while taken.contains_key(&number) {
             number = CARDS_FROM | number.wrapping_add(1);

@@ -142,7 +142,8 @@ impl Exposition {
             let _ = match label(leaf.rows) {
                 None => writeln!(out, "{name} {value}"),
                 Some(label) => {
-                    let index = oid[leaf.oid.len()..].iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+                    let index =
+                        oid[leaf.oid.len()..].iter().map(u32::to_string).collect::<Vec<_>>().join(".");
                     let row_name = escaped(&self.row_name(view, leaf, row));
                     writeln!(out, "{name}{{{label}=\"{row_name}\",index=\"{index}\"}} {value}")
                 }

@@ -177,7 +177,13 @@ impl Writer {
             let (index, allowance) = (lists.allowances.key(row), lists.allowances.row(row));
             let title = format!("Allowance of {}: {}", allowance.customer, allowance.charge);
             let objects = ["fluxAllowancePercent", "fluxAllowanceProjected"];
-            self.graph(&format!("fluxoscope-allowance-{}", dashed(&index)), &title, objects, &index, &ALLOWANCE);
+            self.graph(
+                &format!("fluxoscope-allowance-{}", dashed(&index)),
+                &title,
+                objects,
+                &index,
+                &ALLOWANCE,
+            );
         }
         for row in 0..lists.polled.len() {
             let (index, polled) = (lists.polled.key(row), lists.polled.row(row));
@@ -189,7 +195,13 @@ impl Writer {
             let (index, (name, ..)) = (lists.reconciled.key(row), lists.reconciled.row(row));
             let title = format!("Link {name}: flows and interface counters");
             let objects = ["fluxReconcileFlowOctets", "fluxReconcileInterfaceOctets"];
-            self.graph(&format!("fluxoscope-reconcile-{}", dashed(&index)), &title, objects, &index, &RECONCILED);
+            self.graph(
+                &format!("fluxoscope-reconcile-{}", dashed(&index)),
+                &title,
+                objects,
+                &index,
+                &RECONCILED,
+            );
         }
     }
 

@@ -14,17 +14,17 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::objects;
 use super::snapshot::{CONTENTION, View};
 use super::tree::{self, Rows, Tree};
-use super::objects;
 use crate::counters::Reconciled;
 use crate::units::UnixMillis;
 
 mod inform;
 mod send;
 
-pub(super) use send::{Origin, SNMP_TRAP_OID, SYS_UP_TIME, Sender};
 pub use inform::{InformUser, Passphrase};
+pub(super) use send::{Origin, SNMP_TRAP_OID, SYS_UP_TIME, Sender};
 pub use send::{Protocol, Target};
 
 /// Events that the history keeps.
@@ -212,7 +212,8 @@ impl Watch {
             let index = index_of(view, Rows::Contention, row);
             if self.has_grown(Kind::Contention, &index, view.contention_failures(row)) {
                 let name = || CONTENTION[row].to_owned();
-                let subject = view.card(row).map_or_else(name, |card| format!("{}: {}", card.exporter, card.name));
+                let subject =
+                    view.card(row).map_or_else(name, |card| format!("{}: {}", card.exporter, card.name));
                 found.push(event(Kind::Contention, index, subject));
             }
         }
@@ -325,10 +326,8 @@ impl Watch {
     /// An event that may be told now; otherwise what has to wait. For want of room it is in the history meanwhile.
     fn tell(&mut self, mut found: Found, at: UnixMillis) -> Result<Event, Found> {
         let key = (found.kind, found.row.clone());
-        let is_repeated = self
-            .told
-            .get(&key)
-            .is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
+        let is_repeated =
+            self.told.get(&key).is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
         if is_repeated {
             return Err(found);
         }

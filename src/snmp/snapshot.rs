@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use super::access::Scope;
 use super::engine::Engine;
+use super::lists::CARDS_FROM;
 pub(super) use super::lists::Lists;
 use super::notify::{Event, Sender, Watch};
-use super::lists::CARDS_FROM;
 use super::tree::Rows;
 use super::{Config, Statistics, system};
 use crate::counters::{CardRow, Counters, CustomerRow, Exporter, LinkRow, Processor, Table};
@@ -259,7 +259,9 @@ impl<'a> View<'a> {
             Rows::Templates => oid.extend(lists.templates.key(row)),
             Rows::Transports => oid.extend(lists.transports.key(row)),
             Rows::Scalar => oid.push(0),
-            Rows::Contention if row >= CONTENTION.len() => oid.extend(lists.cards.key(row - CONTENTION.len())),
+            Rows::Contention if row >= CONTENTION.len() => {
+                oid.extend(lists.cards.key(row - CONTENTION.len()))
+            }
             Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources | Rows::Tariffs => {
                 oid.push(u32::try_from(row + 1).expect("these tables have a row for each of few things"));
             }

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use super::{ipfix, objects};
 use super::tree::{Branch, Rows, counter32, gauge32, integer, object_id, octets, text, time_ticks};
 use super::v3;
+use super::{ipfix, objects};
 
 const SYSTEM: &[u32] = &[1, 3, 6, 1, 2, 1, 1];
 const SNMP: &[u32] = &[1, 3, 6, 1, 2, 1, 11];

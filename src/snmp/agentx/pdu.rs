@@ -55,13 +55,21 @@ pub(super) struct Range {
 pub(super) enum Body {
     Get(Vec<Range>),
     GetNext(Vec<Range>),
-    GetBulk { non_repeaters: u16, max_repetitions: u16, ranges: Vec<Range> },
+    GetBulk {
+        non_repeaters: u16,
+        max_repetitions: u16,
+        ranges: Vec<Range>,
+    },
     TestSet,
     CommitSet,
     UndoSet,
     CleanupSet,
-    Close { reason: u8 },
-    Response { error: u16 },
+    Close {
+        reason: u8,
+    },
+    Response {
+        error: u16,
+    },
     Ping,
     /// Something of a context that nobody here has.
     OtherContext,

@@ -46,7 +46,11 @@ impl Maker {
     fn finish(&self) -> Vec<u8> {
         let mut octets = self.octets.clone();
         let length = u32::try_from(octets.len() - HEADER_OCTETS).unwrap();
-        octets[16..20].copy_from_slice(&if self.is_big { length.to_be_bytes() } else { length.to_le_bytes() });
+        octets[16..20].copy_from_slice(&if self.is_big {
+            length.to_be_bytes()
+        } else {
+            length.to_le_bytes()
+        });
         octets
     }
 }
@@ -54,7 +58,8 @@ impl Maker {
 /// One of each, with what it means.
 fn samples(is_big: bool) -> Vec<(Vec<u8>, Body)> {
     let new = |kind, flags| Maker::new(kind, flags, is_big);
-    let range = |start: &[u32], include, end: &[u32]| Range { start: start.to_vec(), include, end: end.to_vec() };
+    let range =
+        |start: &[u32], include, end: &[u32]| Range { start: start.to_vec(), include, end: end.to_vec() };
     // 1.3.6.1.4.1.32473: prefix 4, then 1.32473.
     let ranges = |maker: &mut Maker| {
         maker.oid(4, 1, &[1, 32473]).oid(0, 0, &[1, 3, 7]).oid(0, 0, &[1, 3]).oid(0, 0, &[]).finish()

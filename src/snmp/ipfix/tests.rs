@@ -123,7 +123,9 @@ fn sessions_templates_and_their_statistics() {
     shown.check("ipfixTemplateDefinitionEnterpriseNumber", &[7, 5, 256, 1], Value::Gauge32(0));
     shown.check("ipfixTemplateDefinitionFlags", &[7, 5, 257, 1], Value::Octets(vec![0x80]));
     shown.check("ipfixTemplateDefinitionFlags", &[7, 5, 257, 2], Value::Octets(vec![0]));
-    for index in [&[7, 5, 256, 0][..], &[7, 5, 256, 3], &[7, 5, 256], &[7, 6, 256, 1], &[], &[7, 5, 256, 1, 0]] {
+    for index in
+        [&[7, 5, 256, 0][..], &[7, 5, 256, 3], &[7, 5, 256], &[7, 6, 256, 1], &[], &[7, 5, 256, 1, 0]]
+    {
         assert_eq!(shown.get("ipfixTemplateDefinitionIeId", index), Found::NoSuchInstance, "{index:?}");
     }
     // What GETNEXT finds after every beginning and every longer index is the first that is greater.
@@ -131,9 +133,18 @@ fn sessions_templates_and_their_statistics() {
     let all: Vec<_> = (0..lists.fields()).map(|row| lists.field_key(row)).collect();
     assert_eq!(all.len(), 6);
     assert!(all.is_sorted());
-    for asked in [vec![], vec![7], vec![7, 5], vec![7, 5, 256], vec![7, 5, 256, 1, 9], vec![7, 5, 256, 9], vec![8], vec![u32::MAX]]
-        .into_iter()
-        .chain(all.iter().map(|key| key.to_vec()))
+    for asked in [
+        vec![],
+        vec![7],
+        vec![7, 5],
+        vec![7, 5, 256],
+        vec![7, 5, 256, 1, 9],
+        vec![7, 5, 256, 9],
+        vec![8],
+        vec![u32::MAX],
+    ]
+    .into_iter()
+    .chain(all.iter().map(|key| key.to_vec()))
     {
         let expected = all.iter().position(|key| key.as_slice() > asked.as_slice()).unwrap_or(all.len());
         assert_eq!(lists.field_beyond(&asked), expected, "{asked:?}");

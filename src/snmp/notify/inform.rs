@@ -107,12 +107,22 @@ impl Peer {
     }
 
     /// The next message on the way of this inform: itself, or the question for the receiver's engine.
-    pub(super) fn message(&self, user: &InformUser, pdu: &Pdu, engine: &mut Engine, uptime: Duration) -> Option<Vec<u8>> {
+    pub(super) fn message(
+        &self,
+        user: &InformUser,
+        pdu: &Pdu,
+        engine: &mut Engine,
+        uptime: Duration,
+    ) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let message_id = pdu.request_id.unsigned_abs();
         let Some(known) = &self.known else {
-            let question =
-                Pdu { request_id: pdu.request_id, error_status: 0, error_index: 0, variable_bindings: Vec::new() };
+            let question = Pdu {
+                request_id: pdu.request_id,
+                error_status: 0,
+                error_index: 0,
+                variable_bindings: Vec::new(),
+            };
             let discovery = Outgoing {
                 message_id,
                 level: Level::NoAuthNoPriv,
@@ -127,7 +137,11 @@ impl Peer {
         };
         let elapsed = u32::try_from(uptime.saturating_sub(known.at).as_secs()).unwrap_or(u32::MAX);
         // Before the first signed report, both are 0.
-        let time = if known.boots == 0 { 0 } else { known.time.saturating_add(elapsed).min(i32::MAX.unsigned_abs()) };
+        let time = if known.boots == 0 {
+            0
+        } else {
+            known.time.saturating_add(elapsed).min(i32::MAX.unsigned_abs())
+        };
         let inform = Outgoing {
             message_id,
             level: known.user.best(),
@@ -202,7 +216,9 @@ impl Peer {
 
     /// Whether a response is by the receiver, as well protected as the inform was, and no replay (RFC 3414, 3.2, 7.b.2).
     fn is_trusted(&self, answer: &Answer, uptime: Duration) -> bool {
-        let Some(known) = self.known.as_ref().filter(|known| known.engine == answer.engine) else { return false };
+        let Some(known) = self.known.as_ref().filter(|known| known.engine == answer.engine) else {
+            return false;
+        };
         let elapsed = u32::try_from(uptime.saturating_sub(known.at).as_secs()).unwrap_or(u32::MAX);
         let oldest = known.time.saturating_add(elapsed).saturating_sub(WINDOW_SECONDS);
         let is_timely = answer.boots > known.boots || answer.boots == known.boots && answer.time >= oldest;

@@ -9,9 +9,7 @@ use std::net::UdpSocket;
 use rasn::ber;
 use rasn_smi::v1::TimeTicks;
 use rasn_smi::v2::{ApplicationSyntax, ObjectSyntax, SimpleSyntax};
-use rasn_snmp::v2::{
-    InformRequest, ObjectName, Pdu, Pdus, Response, Trap, VarBind, VarBindList, VarBindValue,
-};
+use rasn_snmp::v2::{InformRequest, ObjectName, Pdu, Pdus, Response, Trap, VarBind, VarBindValue};
 use rasn_snmp::v2c;
 use tracing::{debug, warn};
 
@@ -117,7 +115,11 @@ impl Sender {
             sockets: [socket(false, "0.0.0.0:0"), socket(true, "[::]:0")],
             targets: targets
                 .iter()
-                .map(|target| Receiver { target: target.clone(), pending: VecDeque::new(), peer: Peer::new() })
+                .map(|target| Receiver {
+                    target: target.clone(),
+                    pending: VecDeque::new(),
+                    peer: Peer::new(),
+                })
                 .collect(),
             last_id: 0,
             sent: 0,

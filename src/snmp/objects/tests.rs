@@ -10,8 +10,8 @@ use super::super::tree::Kind;
 use super::super::{Config, MIB, Statistics, tree};
 use super::*;
 use crate::counters::{
-    AllowanceRow, Books, CardRow, Counters, Exporter, InvoiceState, Managed, Memory, PeriodRow, PolledRow, Reconciled,
-    ReconciledRow, Sampled, Sampler, TariffRow,
+    AllowanceRow, Books, CardRow, Counters, Exporter, InvoiceState, Managed, Memory, PeriodRow, PolledRow,
+    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow,
 };
 
 /// An OBJECT-TYPE of a module.
@@ -20,7 +20,6 @@ struct Declared<'a> {
     syntax: String,
     access: &'a str,
     parent: &'a str,
-    number: u32,
 }
 
 type Objects<'a> = BTreeMap<&'a str, Declared<'a>>;
@@ -60,7 +59,7 @@ fn module<'a>(words: &[&'a str]) -> (Objects<'a>, Nodes<'a>) {
                     .unwrap();
                 let (parent, number) = assigned(at);
                 let syntax = words[syntax..syntax + end].join(" ");
-                objects.insert(*name, Declared { syntax, access: words[access], parent, number });
+                objects.insert(*name, Declared { syntax, access: words[access], parent });
                 nodes.insert(*name, (parent, number));
             }
             [name, "MODULE-IDENTITY"] if name.starts_with("flux") => {
@@ -297,9 +296,21 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
     };
     let polled = PolledRow { exporter: "ce1".into(), polls: 8, failures: 3, ..PolledRow::default() };
     let stranger = PolledRow { exporter: "nobody".into(), ..PolledRow::default() };
-    let inward = Reconciled { flow_octets: 1 << 40, interface_octets: 3, tolerance: 2, coverage: 99, verdict: 3, differences: 4 };
-    let link =
-        ReconciledRow { link: 3, name: "transit-a".into(), bucket: 1_709_251_200, inward, ..ReconciledRow::default() };
+    let inward = Reconciled {
+        flow_octets: 1 << 40,
+        interface_octets: 3,
+        tolerance: 2,
+        coverage: 99,
+        verdict: 3,
+        differences: 4,
+    };
+    let link = ReconciledRow {
+        link: 3,
+        name: "transit-a".into(),
+        bucket: 1_709_251_200,
+        inward,
+        ..ReconciledRow::default()
+    };
     counters.managed.store(Arc::new(Managed {
         polled: vec![stranger, polled],
         cards: vec![card(5000, 97, 254_161, -1), card(6000, -1, 30, 120)],
@@ -350,7 +361,12 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
         invoice: InvoiceState::Final,
         ..PeriodRow::default()
     };
-    counters.books.store(Arc::new(Books { flushes: 12, tariffs: vec![tariff], periods: vec![period], ..Books::default() }));
+    counters.books.store(Arc::new(Books {
+        flushes: 12,
+        tariffs: vec![tariff],
+        periods: vec![period],
+        ..Books::default()
+    }));
     check(&counters, 0, "fluxTariffVersion", 1, Value::Gauge32(3));
     check(&counters, 0, "fluxLedgerTariffVersions", 0, Value::Gauge32(1));
     check(&counters, 0, "fluxLedgerFlushes", 0, Value::Counter64(12));
