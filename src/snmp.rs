@@ -51,6 +51,7 @@ mod tree;
 mod users;
 mod usm;
 mod v3;
+mod vacm;
 
 pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
 pub use agentx::Master;
@@ -177,6 +178,8 @@ pub struct Gate {
     tree: Arc<tree::Tree>,
     /// Where the keys are, and whose they are.
     keys: Option<(PathBuf, Vec<u8>)>,
+    /// The agent's own engine.
+    engine: Vec<u8>,
 }
 
 impl Gate {
@@ -185,13 +188,17 @@ impl Gate {
     pub fn reload(&self, config: &Config) {
         let users = match &self.keys {
             Some((state_dir, engine)) => Users::of_engine(state_dir, engine.clone()),
-            None => return self.access.store(Arc::new(Access::new(config, &self.tree, &[]))),
+            None => return self.put(config, &[]),
         };
         if let Err(error) = &users {
             warn!(%error, "The keys of SNMP users cannot be used: none of them may ask.");
         }
         let users = users.as_ref().map_or(&[][..], Users::all);
-        self.access.store(Arc::new(Access::new(config, &self.tree, users)));
+        self.put(config, users);
+    }
+
+    fn put(&self, config: &Config, users: &[users::Credentials]) {
+        self.access.store(Arc::new(Access::new(config, &self.tree, users).shown(config, &self.engine)));
     }
 }
 
@@ -243,13 +250,11 @@ impl Agent {
     ) -> Self {
         config.name = config.name.or_else(host_name);
         let tree = Arc::new(tree());
-        // Users with keys come with them, below.
-        let first = if keys.is_some() { Config::default() } else { config.clone() };
-        let access = Arc::new(ArcSwap::from_pointee(Access::new(&first, &tree, &[])));
-        let gate = Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone() };
-        if keys.is_some() {
-            gate.reload(&config);
-        }
+        let access = Arc::new(ArcSwap::from_pointee(Access::new(&Config::default(), &tree, &[])));
+        let own = engine.id().to_vec();
+        let gate =
+            Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone(), engine: own };
+        gate.reload(&config);
         Self {
             watch: notify::Watch::new(config.alarms),
             sender: notify::Sender::new(&config.notify),
@@ -270,7 +275,8 @@ impl Agent {
     /// What changes who may ask.
     #[must_use]
     pub fn gate(&self) -> Gate {
-        Gate { access: Arc::clone(&self.access), tree: Arc::clone(&self.tree), keys: self.keys.clone() }
+        let (access, tree) = (Arc::clone(&self.access), Arc::clone(&self.tree));
+        Gate { access, tree, keys: self.keys.clone(), engine: self.engine.id().to_vec() }
     }
 
     /// The socket to [`run`](Self::run) on.
@@ -402,7 +408,7 @@ impl Agent {
         if matches!(message.operation, message::Operation::Set) {
             count(&mut self.statistics.in_bad_community_uses);
         }
-        let response = self.answer(now, scope, &message);
+        let response = self.answer(now, access, scope, &message);
         let answered = response.is_some_and(|response| message.encode_response(response, out));
         self.count_answer(answered)
     }
@@ -426,7 +432,7 @@ impl Agent {
         let response = if secured.level < secured.user.least {
             pdu::unauthorized(&message)
         } else {
-            self.answer(now, &secured.user.scope, &message)
+            self.answer(now, access, &secured.user.scope, &message)
         };
         let answered = response.is_some_and(|response| {
             let outgoing = v3::Outgoing {
@@ -447,6 +453,7 @@ impl Agent {
     fn answer(
         &mut self,
         now: Now,
+        access: &Access,
         scope: &access::Scope,
         message: &message::Message,
     ) -> Option<pdu::ResponsePdu> {
@@ -456,7 +463,7 @@ impl Agent {
             counters: &self.counters,
             statistics: &self.statistics,
             engine: &self.engine,
-            told: Some(snapshot::Told { watch: &self.watch, sender: &self.sender }),
+            told: Some(snapshot::Told { access, watch: &self.watch, sender: &self.sender }),
         };
         let view = snapshot::View::new(now, here, scope, &self.lists);
         pdu::respond(&self.tree, &view, message)
@@ -478,7 +485,7 @@ const COLD_START: [u32; 10] = [1, 3, 6, 1, 6, 3, 1, 1, 5, 1];
 
 /// Every object that is served.
 fn tree() -> tree::Tree {
-    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES, objects::TABLES, ipfix::BRANCHES])
+    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES, objects::TABLES, ipfix::BRANCHES, vacm::BRANCHES])
 }
 
 fn count(counter: &mut u32) {

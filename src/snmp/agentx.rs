@@ -206,6 +206,7 @@ impl Agent {
     /// Lets `answer` see everything that is registered.
     fn with_view<T>(&mut self, now: Now, answer: impl FnOnce(&Tree, &View<'_>) -> T) -> T {
         self.lists.refresh(&self.counters, now.uptime);
+        let access = self.access.load_full();
         // Who may see what is the master's to say.
         let all = ViewRules { include: SUBTREES.map(<[u32]>::to_vec).to_vec(), exclude: Vec::new() };
         let scope = self.registered.get_or_insert_with(|| Scope::new(all, &self.tree));
@@ -214,7 +215,7 @@ impl Agent {
             counters: &self.counters,
             statistics: &self.statistics,
             engine: &self.engine,
-            told: Some(super::snapshot::Told { watch: &self.watch, sender: &self.sender }),
+            told: Some(super::snapshot::Told { access: &access, watch: &self.watch, sender: &self.sender }),
         };
         answer(&self.tree, &View::new(now, here, scope, &self.lists))
     }

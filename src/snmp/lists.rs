@@ -25,19 +25,19 @@ const RATE_AGE: Duration = Duration::from_secs(60);
 
 /// Rows with an index of several numbers, ascending.
 #[derive(Debug)]
-pub(super) struct Listing<const N: usize, T>(Vec<([u32; N], T)>);
+pub(super) struct Listing<K, T>(Vec<(K, T)>);
 
-impl<const N: usize, T> Default for Listing<N, T> {
+impl<K, T> Default for Listing<K, T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<const N: usize, T> Listing<N, T> {
+impl<K: AsRef<[u32]> + Clone + Ord, T> Listing<K, T> {
     /// Sorts rows; of those with the same index, the first stays.
-    fn new(mut rows: Vec<([u32; N], T)>) -> Self {
-        rows.sort_by_key(|&(key, _)| key);
-        rows.dedup_by_key(|&mut (key, _)| key);
+    pub(super) fn new(mut rows: Vec<(K, T)>) -> Self {
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        rows.dedup_by(|(a, _), (b, _)| a == b);
         Self(rows)
     }
 
@@ -49,18 +49,18 @@ impl<const N: usize, T> Listing<N, T> {
         &self.0[row].1
     }
 
-    pub(super) fn key(&self, row: usize) -> [u32; N] {
-        self.0[row].0
+    pub(super) fn key(&self, row: usize) -> K {
+        self.0[row].0.clone()
     }
 
     /// The position of the row with this index.
     pub(super) fn at(&self, index: &[u32]) -> Option<usize> {
-        self.0.binary_search_by(|(key, _)| key.as_slice().cmp(index)).ok()
+        self.0.binary_search_by(|(key, _)| key.as_ref().cmp(index)).ok()
     }
 
     /// The position of the first row whose index is greater than `index`, which may have any length.
     pub(super) fn beyond(&self, index: &[u32]) -> usize {
-        self.0.partition_point(|(key, _)| key.as_slice() <= index)
+        self.0.partition_point(|(key, _)| key.as_ref() <= index)
     }
 }
 
@@ -80,20 +80,20 @@ pub(super) struct Lists {
     copied_at: Option<Duration>,
     pub(super) volumes: Arc<Volumes>,
     pub(super) books: Arc<Books>,
-    pub(super) periods: Listing<2, PeriodRow>,
+    pub(super) periods: Listing<[u32; 2], PeriodRow>,
     known_allowances: Arc<Vec<AllowanceRow>>,
-    pub(super) allowances: Listing<2, AllowanceRow>,
+    pub(super) allowances: Listing<[u32; 2], AllowanceRow>,
     managed: Arc<Managed>,
     managed_exporters: usize,
-    pub(super) cards: Listing<1, CardRow>,
-    pub(super) polled: Listing<1, PolledRow>,
-    pub(super) reconciled: Listing<2, (String, i64, Reconciled)>,
+    pub(super) cards: Listing<[u32; 1], CardRow>,
+    pub(super) polled: Listing<[u32; 1], PolledRow>,
+    pub(super) reconciled: Listing<[u32; 2], (String, i64, Reconciled)>,
     /// In the order of `exporters`.
     memories: Vec<Arc<Memory>>,
-    pub(super) samplers: Listing<4, Sampler>,
-    pub(super) transports: Listing<1, TransportRow>,
+    pub(super) samplers: Listing<[u32; 4], Sampler>,
+    pub(super) transports: Listing<[u32; 1], TransportRow>,
     rates: HashMap<u32, Rate>,
-    pub(super) templates: Listing<3, Template>,
+    pub(super) templates: Listing<[u32; 3], Template>,
     /// For each template, how many fields those before it have.
     fields_before: Vec<usize>,
 }
@@ -264,7 +264,7 @@ fn sampler_key(exporter: u32, one: &Sampler) -> [u32; 4] {
 }
 
 /// A customer's allowances, numbered by their names.
-fn numbered(rows: &[AllowanceRow]) -> Listing<2, AllowanceRow> {
+fn numbered(rows: &[AllowanceRow]) -> Listing<[u32; 2], AllowanceRow> {
     let mut of: BTreeMap<u32, Vec<&AllowanceRow>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.customer_id != 0) {
         of.entry(row.customer_id).or_default().push(row);
@@ -279,7 +279,7 @@ fn numbered(rows: &[AllowanceRow]) -> Listing<2, AllowanceRow> {
 
 /// Flow tables of routers by a number that is worked out of the exporter's and the card's: the same after a restart,
 /// but where two of them meet, which moves the one with the greater numbers on.
-fn cards(rows: &[CardRow]) -> Listing<1, CardRow> {
+fn cards(rows: &[CardRow]) -> Listing<[u32; 1], CardRow> {
     let mut rows: Vec<&CardRow> = rows.iter().filter(|row| row.exporter_id != 0).collect();
     rows.sort_by_key(|row| (row.exporter_id, row.card));
     rows.dedup_by_key(|row| (row.exporter_id, row.card));

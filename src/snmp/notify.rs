@@ -211,7 +211,7 @@ impl Watch {
         for row in 0..view.len(Rows::Contention) {
             let index = index_of(view, Rows::Contention, row);
             if self.has_grown(Kind::Contention, &index, view.contention_failures(row)) {
-                let name = || CONTENTION[row].to_owned();
+                let name = || CONTENTION.get(row).map_or_else(String::new, |name| (*name).to_owned());
                 let subject =
                     view.card(row).map_or_else(name, |card| format!("{}: {}", card.exporter, card.name));
                 found.push(event(Kind::Contention, index, subject));

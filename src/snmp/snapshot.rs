@@ -5,14 +5,15 @@
 //! Nothing here waits: where the registry of exporters is being written, the last copy serves on.
 
 use core::time::Duration;
+use std::sync::LazyLock;
 
-use super::access::Scope;
+use super::access::{Access, Scope};
 use super::engine::Engine;
 use super::lists::CARDS_FROM;
 pub(super) use super::lists::Lists;
 use super::notify::{Event, Sender, Watch};
 use super::tree::Rows;
-use super::{Config, Statistics, system};
+use super::{Config, Statistics, system, vacm};
 use crate::counters::{CardRow, Counters, CustomerRow, Exporter, LinkRow, Processor, Table};
 use crate::units::UnixMillis;
 
@@ -52,6 +53,7 @@ pub(super) struct Here<'a> {
 /// What was notified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
+    pub(super) access: &'a Access,
     pub(super) watch: &'a Watch,
     pub(super) sender: &'a Sender,
 }
@@ -154,12 +156,18 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Who may see what; nothing where nobody asks.
+    pub(super) fn vacm(&self) -> &vacm::Tables {
+        static NOBODY: LazyLock<vacm::Tables> = LazyLock::new(vacm::Tables::default);
+        self.told.map_or(&NOBODY, |told| &told.access.tables)
+    }
+
     /// How many rows there are.
     pub(super) fn len(&self, rows: Rows) -> usize {
         let lists = self.lists;
         match rows {
             Rows::Allowances => lists.allowances.len(),
-            Rows::Application | Rows::Scalar => 1,
+            Rows::Application | Rows::Scalar | Rows::VacmContexts => 1,
             Rows::Contention => CONTENTION.len() + lists.cards.len(),
             Rows::History => self.history(),
             Rows::Customers => lists.volumes.customers.len(),
@@ -175,6 +183,10 @@ impl<'a> View<'a> {
             Rows::TemplateFields => lists.fields(),
             Rows::Templates => lists.templates.len(),
             Rows::Transports => lists.transports.len(),
+            Rows::UsmUsers => self.vacm().users.len(),
+            Rows::VacmAccesses => self.vacm().accesses.len(),
+            Rows::VacmFamilies => self.vacm().families.len(),
+            Rows::VacmGroups => self.vacm().groups.len(),
         }
     }
 
@@ -190,12 +202,17 @@ impl<'a> View<'a> {
             Rows::TemplateFields => return lists.field_at(index),
             Rows::Templates => return lists.templates.at(index),
             Rows::Transports => return lists.transports.at(index),
+            Rows::UsmUsers => return self.vacm().users.at(index),
+            Rows::VacmAccesses => return self.vacm().accesses.at(index),
+            Rows::VacmFamilies => return self.vacm().families.at(index),
+            Rows::VacmGroups => return self.vacm().groups.at(index),
             _ => {}
         }
         let volumes = &lists.volumes;
         let &[index] = index else { return None };
         match rows {
-            Rows::Scalar => (index == 0).then_some(0),
+            // The index of the one context is the empty name, of length 0.
+            Rows::Scalar | Rows::VacmContexts => (index == 0).then_some(0),
             Rows::Contention if index >= CARDS_FROM => Some(lists.cards.at(&[index])? + CONTENTION.len()),
             Rows::Contention => {
                 let row = usize::try_from(index).ok()?.checked_sub(1)?;
@@ -223,7 +240,7 @@ impl<'a> View<'a> {
         // Of names with more sub-identifiers than an index has, those after it come after the row that it names.
         let Some(&first) = index.first() else { return Some(0) };
         Some(match rows {
-            Rows::Scalar => return None,
+            Rows::Scalar | Rows::VacmContexts => return None,
             Rows::Allowances => lists.allowances.beyond(index),
             Rows::Periods => lists.periods.beyond(index),
             Rows::Polled => lists.polled.beyond(index),
@@ -232,6 +249,10 @@ impl<'a> View<'a> {
             Rows::TemplateFields => lists.field_beyond(index),
             Rows::Templates => lists.templates.beyond(index),
             Rows::Transports => lists.transports.beyond(index),
+            Rows::UsmUsers => self.vacm().users.beyond(index),
+            Rows::VacmAccesses => self.vacm().accesses.beyond(index),
+            Rows::VacmFamilies => self.vacm().families.beyond(index),
+            Rows::VacmGroups => self.vacm().groups.beyond(index),
             Rows::Contention => {
                 let own = usize::try_from(first).ok()?.min(CONTENTION.len());
                 if own < CONTENTION.len() { own } else { own + lists.cards.beyond(index) }
@@ -258,7 +279,11 @@ impl<'a> View<'a> {
             Rows::TemplateFields => oid.extend(lists.field_key(row)),
             Rows::Templates => oid.extend(lists.templates.key(row)),
             Rows::Transports => oid.extend(lists.transports.key(row)),
-            Rows::Scalar => oid.push(0),
+            Rows::UsmUsers => oid.extend(self.vacm().users.key(row)),
+            Rows::VacmAccesses => oid.extend(self.vacm().accesses.key(row)),
+            Rows::VacmFamilies => oid.extend(self.vacm().families.key(row)),
+            Rows::VacmGroups => oid.extend(self.vacm().groups.key(row)),
+            Rows::Scalar | Rows::VacmContexts => oid.push(0),
             Rows::Contention if row >= CONTENTION.len() => {
                 oid.extend(lists.cards.key(row - CONTENTION.len()))
             }

@@ -121,6 +121,11 @@ pub(super) enum Rows {
     TemplateFields,
     Templates,
     Transports,
+    UsmUsers,
+    VacmAccesses,
+    VacmContexts,
+    VacmFamilies,
+    VacmGroups,
 }
 
 /// One object under its parent: the last sub-identifier, the descriptor in the MIB, the getter.

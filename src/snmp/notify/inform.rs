@@ -64,7 +64,14 @@ impl InformUser {
         });
         // It asks for nothing, so it sees nothing.
         let scope = Arc::new(Scope::new(ViewRules::default(), &Tree::new(&[])));
-        User { name: self.name.clone(), authentication, privacy, least: Level::NoAuthNoPriv, scope }
+        User {
+            name: self.name.clone(),
+            authentication,
+            privacy,
+            least: Level::NoAuthNoPriv,
+            view: String::new(),
+            scope,
+        }
     }
 }
 
@@ -157,11 +164,13 @@ impl Peer {
     }
 
     /// Takes what came from the receiver; the message that it answers, by its number, and what that comes to.
+    /// `may_learn` says of a message that waits whether a report about it is of interest: keys are dear to make, and
+    /// reports are easily forged.
     pub(super) fn take(
         &mut self,
         user: &InformUser,
         datagram: &[u8],
-        is_waiting: impl Fn(i32) -> bool,
+        may_learn: impl Fn(i32) -> Option<bool>,
         uptime: Duration,
     ) -> (i32, Outcome) {
         let nothing = (0, Outcome::Ignored);
@@ -169,11 +178,9 @@ impl Peer {
             return nothing;
         };
         let Ok(number) = i32::try_from(answer.message_id) else { return nothing };
-        if !is_waiting(number) {
-            return nothing;
-        }
+        let Some(may_learn) = may_learn(number) else { return nothing };
         let outcome = match &answer.pdu {
-            Pdus::Report(Report(pdu)) => {
+            Pdus::Report(Report(pdu)) if may_learn => {
                 let counter = pdu.variable_bindings.first().map(|binding| binding.name.to_vec());
                 match counter.as_deref() {
                     Some(name) if name == UNKNOWN_ENGINE_IDS => self.meet(user, &answer, uptime),

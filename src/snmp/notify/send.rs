@@ -24,6 +24,9 @@ use super::inform::{InformUser, Outcome, Peer};
 /// How long an acknowledgement may take, and how often an inform is sent in all.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: u32 = 3;
+/// An inform is sent again so often, at most, because something was learnt: engine and time, each once more after the
+/// receiver has started anew.
+const LEARNT_MAX: u32 = 4;
 
 pub(in super::super) const SYS_UP_TIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
 pub(in super::super) const SNMP_TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
@@ -70,6 +73,8 @@ pub struct Target {
 struct Pending {
     pdu: Pdu,
     tries: u32,
+    /// How often it was sent again because something was learnt of its receiver.
+    learnt: u32,
     again_at: Duration,
 }
 
@@ -171,7 +176,7 @@ impl Sender {
                     super::super::count(&mut self.failed);
                 }
                 let again_at = origin.uptime + PATIENCE;
-                pending.push_back(Pending { pdu, tries: 1, again_at });
+                pending.push_back(Pending { pdu, tries: 1, learnt: 0, again_at });
             }
         }
     }
@@ -222,11 +227,10 @@ impl Sender {
                 continue;
             }
             let place = |id: i32| pending.iter().position(|one| one.pdu.request_id == id);
+            let may_learn = |id: i32| Some(pending[place(id)?].learnt < LEARNT_MAX);
             let (id, outcome) = match &target.protocol {
                 Protocol::V2c { community, inform: true } => acknowledged(community, datagram),
-                Protocol::V3Inform { user } => {
-                    peer.take(user, datagram, |id| place(id).is_some(), origin.uptime)
-                }
+                Protocol::V3Inform { user } => peer.take(user, datagram, may_learn, origin.uptime),
                 Protocol::V2c { .. } | Protocol::V3 { .. } => continue,
             };
             let Some(at) = place(id) else { continue };
@@ -235,9 +239,9 @@ impl Sender {
                     pending.remove(at);
                     super::super::count(&mut self.acknowledged);
                 }
-                // Whoever makes us learn again and again uses up the tries.
-                Outcome::Learnt if pending[at].tries <= TRIES => {
+                Outcome::Learnt => {
                     let one = &mut pending[at];
+                    one.learnt += 1;
                     one.again_at = origin.uptime + PATIENCE;
                     if let Some(message) = encode(target, peer, &one.pdu, origin) {
                         transmit(sockets, target.address, &message);
@@ -247,7 +251,7 @@ impl Sender {
                         other.again_at = other.again_at.min(origin.uptime);
                     }
                 }
-                Outcome::Learnt | Outcome::Ignored => {}
+                Outcome::Ignored => {}
             }
         }
     }

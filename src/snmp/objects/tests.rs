@@ -379,3 +379,29 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
     check(&counters, 0, "fluxJournalEnd", 1, Value::Counter64(7));
     check(&counters, 0, "fluxJournalFailing", 1, Value::Integer(1));
 }
+
+/// What is shipped for monitoring systems names objects that are served, by number and by name.
+#[test]
+fn pieces_for_monitoring_name_what_is_there() {
+    let (tree, words) = (tree(), words());
+    let (objects, nodes) = module(&words);
+    let prefix = "1.3.6.1.4.1.32473.2055.1.";
+    for text in [
+        include_str!("../../../ops/monitoring/zabbix.yaml"),
+        include_str!("../../../ops/monitoring/librenms/os_discovery/fluxoscope.yaml"),
+        include_str!("../../../ops/monitoring/snmp_exporter.yml"),
+    ] {
+        for (at, _) in text.match_indices(prefix) {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap();
+            let oid: Vec<u32> =
+                rest[..end].trim_end_matches('.').split('.').map(|arc| arc.parse().unwrap()).collect();
+            let is_there = tree.leaves().iter().any(|leaf| oid == leaf.oid || oid.starts_with(&leaf.oid));
+            assert!(is_there, "{oid:?}");
+        }
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.starts_with("flux")) {
+            let is_name = word.chars().nth(4).is_some_and(|c| c.is_ascii_uppercase());
+            assert!(!is_name || objects.contains_key(word) || nodes.contains_key(word), "{word}");
+        }
+    }
+}
