@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::Session;
 
 /// What is remembered of an exporter. Empty before its first flush.
@@ -109,13 +111,24 @@ pub struct Template {
     pub fields: Arc<[Field]>,
 }
 
-/// A field of a template.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A field of a template. It is part of checkpoints.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Field {
-    /// Private enterprise number; 0 for IANA's elements.
+    /// Private enterprise number; 0 for the elements of IANA's registry.
     pub enterprise: u32,
-    /// Element number.
+    /// Element number, without the enterprise bit.
     pub element: u16,
     /// Length in octets; 65535: variable.
     pub length: u16,
+}
+
+impl Field {
+    /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
+    pub const SCOPE: u32 = u32::MAX;
+
+    /// Whether it is a v9 scope type.
+    #[must_use]
+    pub const fn is_scope(&self) -> bool {
+        self.enterprise == Self::SCOPE
+    }
 }

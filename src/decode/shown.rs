@@ -4,7 +4,7 @@
 
 use super::ExporterDecoder;
 use super::template::Kind;
-use crate::counters::{Field, Template, Transport, TransportCounts};
+use crate::counters::{Template, Transport, TransportCounts};
 
 /// A protocol of templates is one of these versions or above.
 const TEMPLATES_FROM: u16 = 9;
@@ -37,7 +37,7 @@ impl ExporterDecoder {
                 defined_at: template.defined_at().0,
                 records: template.records,
                 scopes: template.scopes(),
-                fields: template.shown(),
+                fields: template.fields(),
             });
             templates.extend(of);
         }
@@ -51,16 +51,6 @@ impl ExporterDecoder {
         templates.reverse();
         (transports, templates)
     }
-}
-
-/// Fields as they are shown. Scope types of NetFlow v9 are no elements; they are shown as elements of no enterprise.
-pub(super) fn shown(fields: &[super::template::FieldSpec]) -> std::sync::Arc<[Field]> {
-    let field = |field: &super::template::FieldSpec| Field {
-        enterprise: if field.is_scope() { 0 } else { field.enterprise },
-        element: field.element,
-        length: field.length,
-    };
-    fields.iter().map(field).collect()
 }
 
 /// Counts a message of a session and what became of it.

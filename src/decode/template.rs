@@ -13,33 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::options::OptionsPlan;
 use super::plan::Plan;
-use super::shown;
-use crate::counters::Field;
+pub(super) use crate::counters::Field as FieldSpec;
 use crate::units::UnixMillis;
 
 /// The length that means "variable" (RFC 7011 7).
 pub(super) const VARIABLE: u16 = 65_535;
-
-/// One field of a template.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct FieldSpec {
-    /// Private enterprise number; 0 for the elements of IANA's registry.
-    pub(super) enterprise: u32,
-    /// Element number, without the enterprise bit.
-    pub(super) element: u16,
-    /// Length in octets, or [`VARIABLE`].
-    pub(super) length: u16,
-}
-
-impl FieldSpec {
-    /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
-    pub(super) const SCOPE: u32 = u32::MAX;
-
-    /// Whether it is a v9 scope type.
-    pub(super) fn is_scope(&self) -> bool {
-        self.enterprise == Self::SCOPE
-    }
-}
 
 /// What a template describes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -54,14 +32,12 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Template {
     kind: Kind,
-    fields: Box<[FieldSpec]>,
+    fields: Arc<[FieldSpec]>,
     /// When it was last received; none where the exporter has started anew since.
     defined: Option<UnixMillis>,
     pub(super) plan: AnyPlan,
     /// Records that came by it since the process began.
     pub(super) records: u64,
-    /// Its fields, to be shown.
-    shown: Arc<[Field]>,
     /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
     scopes: u16,
 }
@@ -74,15 +50,14 @@ pub(super) enum AnyPlan {
 }
 
 impl Template {
-    fn new(kind: Kind, fields: Box<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
+    fn new(kind: Kind, fields: Arc<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
         let plan = match kind {
             Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
             Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
         };
-        let shown = shown::shown(&fields);
         let scopes = fields.iter().take_while(|field| field.is_scope()).count();
         let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
-        Self { kind, fields, defined, plan, records: 0, shown, scopes }
+        Self { kind, fields, defined, plan, records: 0, scopes }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -94,8 +69,9 @@ impl Template {
         self.defined.unwrap_or(UnixMillis(0))
     }
 
-    pub(super) fn shown(&self) -> Arc<[Field]> {
-        Arc::clone(&self.shown)
+    /// Its fields, shared.
+    pub(super) fn fields(&self) -> Arc<[FieldSpec]> {
+        Arc::clone(&self.fields)
     }
 
     pub(super) fn scopes(&self) -> u16 {
@@ -109,14 +85,14 @@ impl Template {
 
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind, &self.fields, self.defined).serialize(serializer)
+        (self.kind, &self.fields[..], self.defined).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields, defined) = Deserialize::deserialize(deserializer)?;
-        Ok(Self::new(kind, fields, defined))
+        let (kind, fields, defined): (_, Box<[FieldSpec]>, _) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(kind, fields.into(), defined))
     }
 }
 

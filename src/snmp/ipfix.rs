@@ -86,8 +86,10 @@ pub(super) const BRANCHES: &[Branch] = &[
         objects: &[
             gauge32(2, "ipfixTemplateDefinitionIeId", |view, row| field(view, row).0.element.into()),
             gauge32(3, "ipfixTemplateDefinitionIeLength", |view, row| field(view, row).0.length.into()),
-            gauge32(4, "ipfixTemplateDefinitionEnterpriseNumber", |view, row| {
-                field(view, row).0.enterprise.into()
+            // Scope types of NetFlow v9 are shown as elements of their numbers.
+            gauge32(4, "ipfixTemplateDefinitionEnterpriseNumber", |view, row| match field(view, row).0 {
+                field if field.is_scope() => 0,
+                field => field.enterprise.into(),
             }),
             // BITS { scope(0), flowKey(1) }: the first bit is the greatest one.
             octets(5, "ipfixTemplateDefinitionFlags", |view, row| {

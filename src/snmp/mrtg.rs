@@ -267,7 +267,9 @@ fn agent(config: &Config, host: &str) -> String {
     let community = one_line(community).replace('@', "\\@").replace(' ', "\\ ");
     let host = one_line(host);
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-    format!("{community}@{host}:{port}::::2", port = config.listen.port())
+    // A master agent is where agents are.
+    let port = if config.agentx.is_some() { 161 } else { config.listen.port() };
+    format!("{community}@{host}:{port}::::2")
 }
 
 /// A line of the configuration ends where a line ends.
