@@ -29,7 +29,7 @@ struct MasterAgent {
 impl MasterAgent {
     /// A master at a port, with its AgentX socket, that sends traps to `sink`.
     fn start(directory: &Path, port: u16, socket: &str, sink: u16) -> Self {
-        let file = directory.join("snmpd.conf");
+        let file = directory.join("master.conf");
         let settings = format!(
             "rocommunity see 127.0.0.1\nrwcommunity write 127.0.0.1\ntrap2sink 127.0.0.1:{sink} traps\nagentXTimeout 5\n"
         );

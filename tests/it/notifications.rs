@@ -65,6 +65,14 @@ impl TrapDaemon {
     }
 }
 
+impl TrapDaemon {
+    /// Ends it in order: it keeps its engine, and begins the next time with one boot more.
+    fn end(mut self) {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 impl Drop for TrapDaemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -231,6 +239,7 @@ fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
     let settings = "createUser flux SHA-256 \"the first passphrase\" AES \"the second passphrase\"\n\
         createUser signed SHA-256 \"the first passphrase\"\nauthUser log flux priv\nauthUser log signed auth\n";
     let traps = TrapDaemon::start(&site, port, settings);
+    traps.wait_for(&["NET-SNMP version"]);
     let counters = Arc::new(counters(1));
     // Nothing is out of tolerance and no allowance is reached yet.
     counters.managed.store(Arc::new(Managed::default()));
@@ -269,8 +278,9 @@ fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
     wait_until(acknowledged, 4);
 
     // The receiver starts anew: what is known of its boots and time is no longer true.
-    drop(traps);
+    traps.end();
     let traps = TrapDaemon::start(&site, port, settings);
+    traps.wait_for(&["NET-SNMP version"]);
     let allowance = AllowanceRow {
         customer_id: 16,
         customer: "customer 1".into(),
