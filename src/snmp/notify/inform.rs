@@ -232,3 +232,6 @@ impl Peer {
         answer.level >= known.user.best() && (is_timely || answer.level == Level::NoAuthNoPriv)
     }
 }
+
+#[cfg(test)]
+mod tests;

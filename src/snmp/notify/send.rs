@@ -246,9 +246,12 @@ impl Sender {
                     if let Some(message) = encode(target, peer, &one.pdu, origin) {
                         transmit(sockets, target.address, &message);
                     }
-                    // The others have waited for the same.
+                    // The others have waited for the same, and it is no try of theirs that failed.
                     for other in pending.iter_mut().filter(|other| other.pdu.request_id != id) {
-                        other.again_at = other.again_at.min(origin.uptime);
+                        if other.again_at > origin.uptime {
+                            other.again_at = origin.uptime;
+                            other.tries = other.tries.saturating_sub(1);
+                        }
                     }
                 }
                 Outcome::Ignored => {}
