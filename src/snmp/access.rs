@@ -244,8 +244,9 @@ impl Access {
         self
     }
 
-    pub(super) fn communities(&self) -> &[String] {
-        &self.communities
+    /// How many communities there are.
+    pub(super) fn communities(&self) -> usize {
+        self.communities.len()
     }
 
     pub(super) fn users(&self) -> impl Iterator<Item = &User> {

@@ -1,8 +1,9 @@
 //! The tables of SNMP-VIEW-BASED-ACM-MIB (RFC 3415) and of users in SNMP-USER-BASED-SM-MIB (RFC 3414), read-only: who may
 //! see what. The default view does not have them; a view that includes 1.3.6.1.6.3.15 and 1.3.6.1.6.3.16 does.
 //!
-//! Each community and each user is a group of its own name: communities in the security models 1 and 2, users in 3. Keys
-//! are never shown: `usmUser` has names and protocols only.
+//! Each community and each user is a group of its own: communities in the security models 1 and 2, by their places in the
+//! configuration, since they are secrets; users in 3, by their names. Keys are never shown: `usmUser` has names and
+//! protocols only.
 
 use super::access::{Access, Level, ViewRules};
 use super::lists::Listing;
@@ -22,7 +23,7 @@ const USER_ENTRY: &[u32] = &[1, 3, 6, 1, 6, 3, 15, 1, 2, 2, 1];
 const READ_ONLY: i32 = 5;
 const ACTIVE: i32 = 1;
 
-/// A community or a user as a member of its group.
+/// A community or a user, and its group.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) name: String,
@@ -74,9 +75,10 @@ impl Tables {
             // The context is the empty one.
             accesses.push(([&counted(name.as_bytes())[..], &[0, model, level]].concat(), member()));
         };
-        for community in access.communities() {
+        // Who knows a community may read by it, so it is not told.
+        for number in 1..=access.communities() {
             for model in [1, 2] {
-                add(model, Level::NoAuthNoPriv, community, community_view);
+                add(model, Level::NoAuthNoPriv, &format!("community {number}"), community_view);
             }
         }
         for user in access.users() {

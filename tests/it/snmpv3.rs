@@ -278,8 +278,9 @@ fn the_command_refuses_what_will_not_do() {
 /// RFC 3415's tables, and the users without their keys, for whom the view has them.
 #[test]
 fn users_and_views_are_shown_where_a_view_has_them() {
+    let text = CONFIGURATION.replace("legacy", "communities = [\"unheard-of\"]\nlegacy");
     let text = format!(
-        "{CONFIGURATION}\n[[snmp.view]]\nname = \"security\"\ninclude = [\"1.3.6.1.6.3\"]\nexclude = [\"1.3.6.1.6.3.11\"]\n\
+        "{text}\n[[snmp.view]]\nname = \"security\"\ninclude = [\"1.3.6.1.6.3\"]\nexclude = [\"1.3.6.1.6.3.11\"]\n\
          [[snmp.user]]\nname = \"chief\"\nview = \"security\"\n"
     );
     let site = Site::new(&text);
@@ -306,6 +307,8 @@ fn users_and_views_are_shown_where_a_view_has_them() {
     ] {
         assert!(vacm.lines().any(|found| found == line), "{line}\n{vacm}");
     }
+    // Communities are secrets: their places are told, not what they are.
+    assert!(vacm.contains("STRING: \"community 1\"") && !vacm.contains("unheard-of"), "{vacm}");
     let users = walk(&chief, "1.3.6.1.6.3.15.1.2");
     let is_there = |end: &str| users.lines().any(|line| line.contains(".15.1.2.2.1.") && line.ends_with(end));
     assert!(is_there(" = STRING: \"chief\"") && is_there("OID: .1.3.6.1.6.3.10.1.1.7"), "{users}");
