@@ -8,6 +8,7 @@
 //! to exporters hold, no two customers claim the same prefix, AS number or interface at one time, and no interface
 //! lies on two links.
 
+mod agent;
 mod csv;
 mod network;
 mod polling;
@@ -227,7 +228,7 @@ impl Config {
         self.meter = root.section("meter", sections::meter);
         self.ledger = root.section("ledger", sections::ledger);
         // The agent listens on UDP as well, so its address may collide with those above.
-        self.snmp = root.section("snmp", |table| Some(sections::snmp(table, &mut listening)));
+        self.snmp = root.section("snmp", |table| Some(agent::snmp(table, &mut listening, base_dir)));
         self.metrics = root.section("metrics", |table| sections::metrics(table, &mut listening));
         self.poll = root.section("poll", polling::poll);
         self.reconcile = root.section("reconcile", polling::reconcile);

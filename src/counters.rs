@@ -5,6 +5,12 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
+mod books;
+mod memory;
+
+pub use books::{Books, InvoiceState, Journal, PeriodRow, TariffRow};
+pub use memory::{Field, Memory, Sampled, Sampler, Template, Transport, TransportCounts};
+
 /// A bounded table and how contended it is (RDBMS-MIB's limited resource, RFC 1697, with waits added).
 #[derive(Debug, Default)]
 pub struct Table {
@@ -88,6 +94,8 @@ pub struct Processor {
     pub uncommitted_since: AtomicI64,
     /// Journalled datagrams not yet decoded, in octets of the journal (start, or a ledger that takes no usage).
     pub backlog: AtomicU64,
+    /// How long a template is used after it was last sent, in seconds.
+    pub template_lifetime_seconds: AtomicU64,
     /// Templates kept.
     pub templates: Table,
     /// Rows in the usage table.
@@ -104,6 +112,8 @@ pub struct Processor {
     pub held_records: Table,
     /// Octets on the way to the journal's disk.
     pub journal_queue: Table,
+    /// Its journal.
+    pub journal: Journal,
     /// TCP connections; a failure is one that was closed for want of room.
     pub connections: Table,
     /// TCP connections taken in.
@@ -171,6 +181,8 @@ pub struct Exporter {
     pub last_seen: AtomicI64,
     /// What only sFlow has.
     pub sflow: Sflow,
+    /// What is remembered of it, as of the last flush that it was part of. Replaced whole.
+    pub memory: arc_swap::ArcSwap<Memory>,
 }
 
 /// What an exporter of sFlow sent besides records, and how its samples went.
@@ -223,6 +235,7 @@ impl Exporter {
             rate_denominator: AtomicU32::new(0),
             last_seen: AtomicI64::new(0),
             sflow: Sflow::default(),
+            memory: arc_swap::ArcSwap::default(),
         }
     }
 }
@@ -421,6 +434,8 @@ pub struct Counters {
     pub volumes: arc_swap::ArcSwap<Volumes>,
     /// Billing by the daemon.
     pub billing: Billing,
+    /// Tariffs, periods and versions, as the ledger had them a moment ago. Replaced whole.
+    pub books: arc_swap::ArcSwap<Books>,
     /// What routers say of themselves, and how flows compare with it.
     pub managed: arc_swap::ArcSwap<Managed>,
     /// Flushes on their way into the ledger.
@@ -449,6 +464,7 @@ impl Counters {
             exporters: RwLock::new(Vec::new()),
             volumes: arc_swap::ArcSwap::default(),
             billing: Billing::default(),
+            books: arc_swap::ArcSwap::default(),
             managed: arc_swap::ArcSwap::default(),
             ledger_writer: Table::default(),
             exporter_table: Table::default(),

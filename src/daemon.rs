@@ -10,6 +10,7 @@
 //! Stop: the receivers empty their sockets and flush, the writer commits, then the readers end.
 
 mod billing;
+mod books;
 mod catch_up;
 mod control;
 mod hook;
@@ -252,8 +253,12 @@ pub fn run(
     let listening_tcp = streams[0].local_addresses();
     let agent = match &config.snmp {
         Some(snmp) => {
-            let socket =
-                snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?;
+            let socket = match &snmp.agentx {
+                Some(_) => None,
+                None => Some(
+                    snmp::Agent::bind(snmp).map_err(|source| Error::Snmp { address: snmp.listen, source })?,
+                ),
+            };
             let agent = snmp::Agent::open(snmp.clone(), Arc::clone(&counters), state_dir);
             Some((agent.map_err(|e| state(&state_dir.join("snmp"), e))?, socket))
         }
@@ -274,7 +279,7 @@ pub fn run(
         writer_ended: AtomicBool::new(false),
         listening,
         listening_tcp,
-        snmp: agent.as_ref().and_then(|(_, socket)| socket.local_addr().ok()),
+        snmp: agent.as_ref().and_then(|(_, socket)| socket.as_ref()?.local_addr().ok()),
         metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
     });
     let (events, reported) = mpsc::sync_channel::<Event>(16);
@@ -288,6 +293,7 @@ pub fn run(
     let sockets = sockets.into_iter().zip(streams).enumerate();
     for ((index, (sockets, streams)), journal) in sockets.zip(journals.own) {
         shared.committed[index].store(journal.source.position.0, Relaxed);
+        counters.processors[index].journal.committed.store(journal.source.position.0, Relaxed);
         views.push(writer::JournalView {
             directory: journal.directory.clone(),
             durable: Arc::clone(&journal.durable),
@@ -315,7 +321,8 @@ pub fn run(
         let receiver = receiver::Receiver::new(parts, sockets, streams);
         intake.push(spawn(&format!("processor-{index}"), move || receiver.run()));
     }
-    let readers = spawn_readers(agent, metrics, control_socket, &shared, &events);
+    let master = config.snmp.as_ref().and_then(|snmp| snmp.agentx.clone());
+    let readers = spawn_readers(agent, master, metrics, control_socket, &shared, &events);
     {
         // Not joined: what it does goes on at the next start, and a month of usage takes longer to read than a stop may last.
         let shared = Arc::clone(&shared);
@@ -586,7 +593,8 @@ fn open_journals(config: &Config, state_dir: &Path, committer: &mut Committer) -
 }
 
 fn spawn_readers(
-    agent: Option<(snmp::Agent, std::net::UdpSocket)>,
+    agent: Option<(snmp::Agent, Option<std::net::UdpSocket>)>,
+    master: Option<snmp::Master>,
     metrics: Option<std::net::TcpListener>,
     control_socket: std::os::unix::net::UnixListener,
     shared: &Arc<Shared>,
@@ -596,7 +604,12 @@ fn spawn_readers(
     if let Some((mut agent, socket)) = agent {
         let shared = Arc::clone(shared);
         readers.push(spawn("snmp", move || {
-            if let Err(error) = agent.run(&socket, &shared.closed, || UnixMillis(now_ms())) {
+            let clock = || UnixMillis(now_ms());
+            if let Some(master) = master {
+                return agent.run_under(&master, &shared.closed, clock);
+            }
+            let outcome = socket.map_or(Ok(()), |socket| agent.run(&socket, &shared.closed, clock));
+            if let Err(error) = outcome {
                 error!(%error, "The SNMP agent has stopped.");
             }
         }));

@@ -33,11 +33,13 @@ mod read;
 mod sequence;
 mod sets;
 mod sflow;
+mod shown;
 mod template;
 mod total;
 
 use serde::{Deserialize, Serialize};
 
+use crate::counters::TransportCounts;
 use crate::flow::{Announcement, FlowRecord};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
@@ -201,6 +203,9 @@ struct Domain {
     system_init: Option<UnixMillis>,
     /// ... and for how long it had run when it said so.
     ran: Option<sequence::Uptime>,
+    /// What came of it since the process began.
+    #[serde(skip)]
+    seen: TransportCounts,
 }
 
 /// All that decoding remembers of one exporter.
@@ -214,6 +219,9 @@ pub struct ExporterDecoder {
     agents: sflow::Agents,
     #[serde(skip)]
     scratch: Vec<template::FieldSpec>,
+    /// What came by datagrams of domains that are forgotten.
+    #[serde(skip)]
+    gone: TransportCounts,
 }
 
 /// What decoding a datagram works with, apart from its domain.
@@ -431,6 +439,9 @@ impl ExporterDecoder {
             match idlest {
                 Some(at) if received.since(self.domains[at].last_seen) >= DOMAIN_IDLE_MS => {
                     let gone = self.domains.remove(at);
+                    if gone.session.is_none() {
+                        self.gone.add(&gone.seen);
+                    }
                     self.counts.templates -= gone.templates.len() as u64;
                     place = search(&self.domains);
                 }
@@ -464,6 +475,7 @@ impl Domain {
             templates: template::Templates::default(),
             system_init: None,
             ran: None,
+            seen: TransportCounts::default(),
         }
     }
 

@@ -199,6 +199,8 @@ impl StreamProcessor {
         let (generation, versions) = registry.versions();
         let own = &counters.processors[index];
         own.usage.limit.store(config.meter.rows_max as u64, Relaxed);
+        let lifetime = u64::try_from(config.decode.template_lifetime_ms / 1000).unwrap_or(0);
+        own.template_lifetime_seconds.store(lifetime, Relaxed);
         own.held_records.limit.store(config.sampling.hold_octets as u64, Relaxed);
         own.running_totals.limit.store(config.decode.running_totals_all as u64, Relaxed);
         Self {

@@ -313,6 +313,12 @@ impl ExporterSampling {
         self.rates.refused()
     }
 
+    /// What was announced, in the order that [`crate::counters::Memory`] wants.
+    #[must_use]
+    pub fn announced(&self) -> Vec<crate::counters::Sampler> {
+        self.rates.announced()
+    }
+
     /// What the domain's options say for records that name no sampler, if they say it.
     #[must_use]
     pub fn domain_rate(&self, domain: u32) -> Option<SamplingRate> {

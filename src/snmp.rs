@@ -31,8 +31,11 @@ use crate::counters::Counters;
 use crate::units::UnixMillis;
 
 mod access;
+mod agentx;
 mod engine;
+mod ipfix;
 mod limit;
+mod lists;
 mod message;
 pub mod metrics;
 pub mod mrtg;
@@ -48,9 +51,11 @@ mod tree;
 mod users;
 mod usm;
 mod v3;
+mod vacm;
 
 pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
-pub use notify::{Alarms, Protocol, Target};
+pub use agentx::Master;
+pub use notify::{Alarms, InformUser, Passphrase, Protocol, Target};
 pub use snapshot::Now;
 pub use users::{Listed, Users, check_name, lock};
 pub use usm::{Authentication, Privacy};
@@ -64,8 +69,10 @@ pub const MIB: &str = include_str!("../mibs/FLUXOSCOPE-MIB");
 /// The `[snmp]` section, typed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
-    /// Where the agent listens.
+    /// Where the agent listens, unless it is part of a master agent.
     pub listen: SocketAddr,
+    /// The master agent that answers for it.
+    pub agentx: Option<Master>,
     /// Communities that may read. None: nobody may.
     pub communities: Vec<String>,
     /// Sources that may ask. Empty: any.
@@ -111,6 +118,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 1161)),
+            agentx: None,
             communities: Vec::new(),
             sources: Vec::new(),
             view: DEFAULT_VIEW.to_owned(),
@@ -170,6 +178,8 @@ pub struct Gate {
     tree: Arc<tree::Tree>,
     /// Where the keys are, and whose they are.
     keys: Option<(PathBuf, Vec<u8>)>,
+    /// The agent's own engine.
+    engine: Vec<u8>,
 }
 
 impl Gate {
@@ -178,13 +188,17 @@ impl Gate {
     pub fn reload(&self, config: &Config) {
         let users = match &self.keys {
             Some((state_dir, engine)) => Users::of_engine(state_dir, engine.clone()),
-            None => return self.access.store(Arc::new(Access::new(config, &self.tree, &[]))),
+            None => return self.put(config, &[]),
         };
         if let Err(error) = &users {
             warn!(%error, "The keys of SNMP users cannot be used: none of them may ask.");
         }
         let users = users.as_ref().map_or(&[][..], Users::all);
-        self.access.store(Arc::new(Access::new(config, &self.tree, users)));
+        self.put(config, users);
+    }
+
+    fn put(&self, config: &Config, users: &[users::Credentials]) {
+        self.access.store(Arc::new(Access::new(config, &self.tree, users).shown(config, &self.engine)));
     }
 }
 
@@ -202,6 +216,8 @@ pub struct Agent {
     watch: notify::Watch,
     sender: notify::Sender,
     lists: snapshot::Lists,
+    /// What a master agent may see; made when there is one.
+    registered: Option<access::Scope>,
     started: Instant,
 }
 
@@ -234,13 +250,11 @@ impl Agent {
     ) -> Self {
         config.name = config.name.or_else(host_name);
         let tree = Arc::new(tree());
-        // Users with keys come with them, below.
-        let first = if keys.is_some() { Config::default() } else { config.clone() };
-        let access = Arc::new(ArcSwap::from_pointee(Access::new(&first, &tree, &[])));
-        let gate = Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone() };
-        if keys.is_some() {
-            gate.reload(&config);
-        }
+        let access = Arc::new(ArcSwap::from_pointee(Access::new(&Config::default(), &tree, &[])));
+        let own = engine.id().to_vec();
+        let gate =
+            Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone(), engine: own };
+        gate.reload(&config);
         Self {
             watch: notify::Watch::new(config.alarms),
             sender: notify::Sender::new(&config.notify),
@@ -253,6 +267,7 @@ impl Agent {
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
             lists: snapshot::Lists::default(),
+            registered: None,
             started: Instant::now(),
         }
     }
@@ -260,7 +275,8 @@ impl Agent {
     /// What changes who may ask.
     #[must_use]
     pub fn gate(&self) -> Gate {
-        Gate { access: Arc::clone(&self.access), tree: Arc::clone(&self.tree), keys: self.keys.clone() }
+        let (access, tree) = (Arc::clone(&self.access), Arc::clone(&self.tree));
+        Gate { access, tree, keys: self.keys.clone(), engine: self.engine.id().to_vec() }
     }
 
     /// The socket to [`run`](Self::run) on.
@@ -284,7 +300,7 @@ impl Agent {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut request = vec![0; usize::from(u16::MAX)];
         let mut response = Vec::with_capacity(message::RESPONSE_OCTETS_MAX);
-        self.notify(self.started.elapsed(), COLD_START.to_vec(), Vec::new());
+        self.notify(self.started.elapsed(), COLD_START.to_vec(), &[]);
         while !stop.load(Relaxed) {
             self.tick(Now { wall: clock(), uptime: self.started.elapsed() });
             let (length, source) = match socket.recv_from(&mut request) {
@@ -305,9 +321,18 @@ impl Agent {
 
     /// Looks after notifications; to be called at least once a second.
     pub fn tick(&mut self, now: Now) {
-        self.sender.attend(now.uptime);
+        for (name, objects) in self.events(now) {
+            self.notify(now.uptime, name, &objects);
+        }
+    }
+
+    /// What is to be told, after a look at the counters. Takes acknowledgements, too.
+    fn events(&mut self, now: Now) -> Vec<notify::Notification> {
+        let access = self.access.load_full();
+        let origin = notify::Origin { engine: &mut self.engine, access: &access, uptime: now.uptime };
+        self.sender.attend(origin);
         if !self.watch.is_due(now.uptime) {
-            return;
+            return Vec::new();
         }
         self.lists.refresh(&self.counters, now.uptime);
         let here = snapshot::Here {
@@ -320,13 +345,10 @@ impl Agent {
         let scope = access::Scope::new(ViewRules::standard(), &self.tree);
         let view = snapshot::View::new(now, here, &scope, &self.lists);
         let events = self.watch.look(&view);
-        let told: Vec<_> = events.into_iter().map(|event| self.tree.notification(&view, &event)).collect();
-        for (name, objects) in told {
-            self.notify(now.uptime, name, objects);
-        }
+        events.into_iter().map(|event| self.tree.notification(&view, &event)).collect()
     }
 
-    fn notify(&mut self, uptime: Duration, name: Vec<u32>, objects: rasn_snmp::v2::VarBindList) {
+    fn notify(&mut self, uptime: Duration, name: Vec<u32>, objects: &[(Vec<u32>, tree::Value)]) {
         let access = self.access.load_full();
         let origin = notify::Origin { engine: &mut self.engine, access: &access, uptime };
         self.sender.send(origin, name, objects);
@@ -386,7 +408,7 @@ impl Agent {
         if matches!(message.operation, message::Operation::Set) {
             count(&mut self.statistics.in_bad_community_uses);
         }
-        let response = self.answer(now, scope, &message);
+        let response = self.answer(now, access, scope, &message);
         let answered = response.is_some_and(|response| message.encode_response(response, out));
         self.count_answer(answered)
     }
@@ -410,7 +432,7 @@ impl Agent {
         let response = if secured.level < secured.user.least {
             pdu::unauthorized(&message)
         } else {
-            self.answer(now, &secured.user.scope, &message)
+            self.answer(now, access, &secured.user.scope, &message)
         };
         let answered = response.is_some_and(|response| {
             let outgoing = v3::Outgoing {
@@ -431,6 +453,7 @@ impl Agent {
     fn answer(
         &mut self,
         now: Now,
+        access: &Access,
         scope: &access::Scope,
         message: &message::Message,
     ) -> Option<pdu::ResponsePdu> {
@@ -440,7 +463,7 @@ impl Agent {
             counters: &self.counters,
             statistics: &self.statistics,
             engine: &self.engine,
-            told: Some(snapshot::Told { watch: &self.watch, sender: &self.sender }),
+            told: Some(snapshot::Told { access, watch: &self.watch, sender: &self.sender }),
         };
         let view = snapshot::View::new(now, here, scope, &self.lists);
         pdu::respond(&self.tree, &view, message)
@@ -462,7 +485,7 @@ const COLD_START: [u32; 10] = [1, 3, 6, 1, 6, 3, 1, 1, 5, 1];
 
 /// Every object that is served.
 fn tree() -> tree::Tree {
-    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES])
+    tree::Tree::new(&[system::BRANCHES, objects::BRANCHES, objects::TABLES, ipfix::BRANCHES, vacm::BRANCHES])
 }
 
 fn count(counter: &mut u32) {

@@ -11,12 +11,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{Cli, Failure};
+use crate::classify::rules::LinkPoint;
 use crate::config::Config;
-use crate::counters::{Counters, CustomerRow, Exporter, LinkRow, Volume, Volumes};
+use crate::counters::{
+    Counters, CustomerRow, Exporter, LinkRow, Managed, PolledRow, ReconciledRow, Volume, Volumes,
+};
 use crate::daemon;
 use crate::ledger::Ledger;
 use crate::ledger::records::NameKind;
 use crate::snmp;
+use crate::units::UnixMillis;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -117,11 +121,40 @@ pub(super) fn mrtg(
     let counters = Counters::new(config.receive.processors, 0);
     if let Some(ledger) = ledger {
         show_rows(ledger, &counters)?;
+        show_others(config, ledger, &counters)?;
     }
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
     // MRTG takes a relative one from wherever its file is.
     let work_dir = std::path::absolute(&args.work_dir)?.display().to_string();
     out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &work_dir).as_bytes())?;
+    Ok(())
+}
+
+/// Puts rows of polled routers, of links with interfaces of theirs, and of allowances into `counters`, without values.
+fn show_others(config: &Config, ledger: &mut Ledger, counters: &Counters) -> Result<(), Failure> {
+    let polled: Vec<_> = config
+        .targets
+        .iter()
+        .map(|target| PolledRow { exporter: target.exporter.clone(), ..PolledRow::default() })
+        .collect();
+    let is_polled = |exporter: &str| config.targets.iter().any(|target| target.exporter == exporter);
+    let compared = config.network.links.iter().filter(|link| {
+        link.points.iter().any(|point| match point {
+            LinkPoint::Interface(at) => is_polled(&at.exporter),
+            LinkPoint::Named(at) => is_polled(&at.exporter),
+            LinkPoint::WholeExporter(_) => false,
+        })
+    });
+    let volumes = counters.volumes.load();
+    let number = |name: &str| volumes.links.iter().find(|row| row.name == name).map(|row| row.id);
+    let reconciled = compared.filter_map(|link| {
+        Some(ReconciledRow { link: number(&link.name)?, name: link.name.clone(), ..ReconciledRow::default() })
+    });
+    let reconciled = reconciled.collect();
+    counters.managed.store(Arc::new(Managed { polled, reconciled, ..Managed::default() }));
+    let standings = super::scheduled::allowances(config, ledger, UnixMillis(daemon::now_ms()));
+    let standings = standings.map_err(Failure::Failed)?;
+    counters.billing.allowances.store(Arc::new(standings.rows));
     Ok(())
 }
 

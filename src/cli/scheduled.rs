@@ -267,7 +267,7 @@ fn has_allowance(tariff: &Tariff) -> bool {
 }
 
 /// Where all customers stand whose tariffs include something, in their periods of now.
-fn allowances(config: &Config, ledger: &mut Ledger, now: UnixMillis) -> anyhow::Result<Standings> {
+pub(super) fn allowances(config: &Config, ledger: &mut Ledger, now: UnixMillis) -> anyhow::Result<Standings> {
     let mut found = Standings::default();
     let active = super::tariff::understand(&ledger.tariff_versions(None)?)?;
     if !active.iter().any(has_allowance) {

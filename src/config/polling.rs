@@ -142,6 +142,13 @@ fn user(table: &Table<'_>, base: &Path) -> Option<Credentials> {
         return table.get("auth").is_none().then_some(Credentials::User { name, auth: None, privacy: None });
     };
     let secret = secret(table, ["", "secrets", "secrets_env"], base)?;
+    let (authentication, encryption) = passphrases(&secret, privacy.is_some())?;
+    let auth = Some((auth, Secret::new(authentication)));
+    Some(Credentials::User { name, auth, privacy: privacy.zip(encryption.map(Secret::new)) })
+}
+
+/// The passphrases in a secret: its first line is for authentication, its second, where it is `wanted`, for privacy.
+pub(super) fn passphrases(secret: &Found<'_>, wanted: bool) -> Option<(String, Option<String>)> {
     let mut lines = secret.text.lines();
     let mut passphrase = |what: &str| {
         let line = lines.next().unwrap_or_default().trim_end_matches('\r');
@@ -152,24 +159,21 @@ fn user(table: &Table<'_>, base: &Path) -> Option<Credentials> {
             );
             return None;
         }
-        Some(Secret::new(line))
+        Some(line.to_owned())
     };
-    let auth = Some((auth, passphrase("authentication")?));
-    let privacy = match privacy {
-        Some(privacy) => Some((privacy, passphrase("privacy")?)),
-        None => None,
-    };
-    Some(Credentials::User { name, auth, privacy })
+    let authentication = passphrase("authentication")?;
+    let encryption = if wanted { Some(passphrase("privacy")?) } else { None };
+    Some((authentication, encryption))
 }
 
 /// A secret and where it was written. Problems with it never repeat it.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     text: String,
     value: Value<'a>,
 }
 
 /// A secret: as it is, in a file, or in a variable of the environment.
-fn secret<'a>(table: &Table<'a>, keys: [&'static str; 3], base: &Path) -> Option<Found<'a>> {
+pub(super) fn secret<'a>(table: &Table<'a>, keys: [&'static str; 3], base: &Path) -> Option<Found<'a>> {
     let [plain, file, variable] = keys;
     let plain_at = if plain.is_empty() { None } else { table.get(plain) };
     let found: Vec<(usize, Value<'a>)> = [plain_at, table.get(file), table.get(variable)]

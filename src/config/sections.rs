@@ -11,7 +11,7 @@ use crate::invoice::language::Language;
 use crate::ledger::records::Asset;
 use crate::meter::{self, BucketRule};
 use crate::period::Period;
-use crate::{journal, sampling, snmp};
+use crate::{journal, sampling};
 
 /// What to do with datagrams of an address that no `[[exporter]]` has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -234,7 +234,7 @@ pub(super) fn lines(table: &Table<'_>, key: &'static str) -> Option<Vec<String>>
     Some(lines)
 }
 
-fn text(table: &Table<'_>, key: &'static str) -> Option<String> {
+pub(super) fn text(table: &Table<'_>, key: &'static str) -> Option<String> {
     let value = table.get(key)?;
     let text = value.string("a string")?;
     if text.chars().any(char::is_control) {
@@ -252,7 +252,7 @@ fn addresses(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Vec<S
     found
 }
 
-fn address(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Option<SocketAddr> {
+pub(super) fn address(value: Value<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Option<SocketAddr> {
     let address = value.parse("an address with its port", |text| {
         text.parse::<SocketAddr>().map_err(|_| {
             format!("`{text}` is not an address with a port; write \"0.0.0.0:2055\" or \"[::]:2055\"")
@@ -383,125 +383,9 @@ pub(super) fn ledger(table: &Table<'_>) -> Ledger {
     section
 }
 
-/// `[snmp]`; what it listens on goes into `taken`.
-pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> snmp::Config {
-    let mut section = snmp::Config::default();
-    set(&mut section.listen, table.get("listen").and_then(|value| address(value, taken)));
-    if let Some(value) = table.get("communities") {
-        for item in value.one_or_many() {
-            match item.string("a community") {
-                Some("") => item.problem("an empty community is no secret; remove it", ""),
-                Some(community) => section.communities.push(community.to_owned()),
-                None => {}
-            }
-        }
-    }
-    if let Some(value) = table.get("sources") {
-        for item in value.one_or_many() {
-            section.sources.extend(item.parse("an address prefix", value::prefix));
-        }
-    }
-    let named = |key| text(table, key).filter(|text| !text.is_empty());
-    section.contact = named("contact");
-    section.location = named("location");
-    section.name = named("name");
-    set(&mut section.legacy_authentication, table.get("legacy_authentication").and_then(Value::boolean));
-    table.each("view", |table| {
-        let rules =
-            snmp::ViewRules { include: subtrees(table, "include"), exclude: subtrees(table, "exclude") };
-        let Some(value) = table.require("name", "a view needs a name") else { return };
-        let Some(name) = value.parse("a name", |text| value::check_name(text).map(|()| text.to_owned()))
-        else {
-            return;
-        };
-        if name == snmp::DEFAULT_VIEW || section.views.insert(name, rules).is_some() {
-            value.problem("there is a view of that name", "");
-        }
-    });
-    let views: Vec<String> = section.views.keys().cloned().chain([snmp::DEFAULT_VIEW.to_owned()]).collect();
-    let view = |value: Value<'_>| {
-        value.parse("the name of a view", |text| match views.iter().find(|view| *view == text) {
-            Some(view) => Ok(view.clone()),
-            None => Err(format!("there is no [[snmp.view]] of the name `{text}`")),
-        })
-    };
-    set(&mut section.view, table.get("community_view").and_then(view));
-    alarms(table, &mut section.alarms);
-    table.each("notify", |table| section.notify.extend(target(table)));
-    table.each("user", |table| {
-        let rules = (
-            table.get("view").map_or_else(|| Some(snmp::DEFAULT_VIEW.to_owned()), view),
-            table.get("security").and_then(|value| word(value, &snmp::Level::ALL)),
-        );
-        let Some(value) = table.require("name", "a user needs a name") else { return };
-        let name = value.parse("a name", |text| snmp::check_name(text).map(|()| text.to_owned()));
-        if let (Some(name), (Some(view), security)) = (name, rules) {
-            if section.users.iter().any(|user| user.name == name) {
-                value.problem("there is a user of that name", "");
-            }
-            section.users.push(snmp::UserRules { name, view, security });
-        }
-    });
-    section
-}
-
-/// When something is worth a notification.
-fn alarms(table: &Table<'_>, alarms: &mut snmp::Alarms) {
-    let duration = |key| table.get(key).and_then(|value| value.parse("a duration", value::duration));
-    set(&mut alarms.silent_ms, duration("alarm_silent"));
-    set(&mut alarms.repeat_ms, duration("alarm_repeat"));
-    let percent = table.get("alarm_loss_percent");
-    set(&mut alarms.loss_percent, percent.and_then(|value| value.integer("a share in percent", 0..=100)));
-    set(&mut alarms.backlog_octets, octets(table, "alarm_backlog", 1));
-}
-
-/// `[[snmp.notify]]`.
-fn target(table: &Table<'_>) -> Option<snmp::Target> {
-    let versions = [("2c", false), ("3", true)];
-    let is_v3 = table.get("version").map_or(Some(false), |value| word(value, &versions));
-    let community = text(table, "community").unwrap_or_else(|| "public".to_owned());
-    let inform = table.get("inform");
-    let wants_inform = inform.and_then(Value::boolean).unwrap_or(false);
-    let user = table.get("user").and_then(|value| value.string("a user"));
-    let address = table.require("address", "where notifications go")?;
-    let address = address.parse("an address with its port", |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not an address with a port, such as \"192.0.2.9:162\""))
-    })?;
-    let protocol = match (is_v3?, user) {
-        (false, _) => snmp::Protocol::V2c { community, inform: wants_inform },
-        (true, None) => {
-            table.problem("`user` is missing: by whose keys notifications of SNMPv3 are secured", "");
-            return None;
-        }
-        (true, Some(user)) => {
-            if wants_inform && let Some(inform) = inform {
-                inform.problem(
-                    "informs are sent by SNMPv2c only: those of SNMPv3 need keys of their target's engine",
-                    "",
-                );
-            }
-            snmp::Protocol::V3 { user: user.to_owned() }
-        }
-    };
-    Some(snmp::Target { address, protocol })
-}
-
 /// `[metrics]`; what it listens on goes into `taken`.
 pub(super) fn metrics(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>) -> Option<SocketAddr> {
     table.get("listen").and_then(|value| address(value, taken))
-}
-
-/// Object identifiers by number.
-fn subtrees(table: &Table<'_>, key: &'static str) -> Vec<Vec<u32>> {
-    let subtree = |text: &str| {
-        let arcs = text.strip_prefix('.').unwrap_or(text).split('.').map(|arc| arc.parse::<u32>().ok());
-        arcs.collect::<Option<Vec<_>>>()
-            .filter(|arcs| arcs.len() <= 128)
-            .ok_or_else(|| format!("`{text}` is no object identifier by number, such as \"1.3.6.1.2.1.1\""))
-    };
-    let Some(value) = table.get(key) else { return Vec::new() };
-    value.one_or_many().into_iter().filter_map(|item| item.parse("an object identifier", subtree)).collect()
 }
 
 /// A series of invoice numbers: what they begin with.

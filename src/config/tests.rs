@@ -190,7 +190,7 @@ fn the_shipped_example_shows_the_defaults() {
     let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
     let no_default = |line: &&str| line.ends_with("# no default");
     let options = shipped.lines().filter(is_option).count();
-    assert_eq!(options, 72, "every option is there");
+    assert_eq!(options, 73, "every option is there");
     let mut text = String::new();
     for line in shipped.lines().filter(|line| !no_default(line)) {
         text.push_str(if is_option(&line) { &line[1..] } else { line });
@@ -650,7 +650,39 @@ fn who_may_ask_over_snmp_and_who_is_told() {
     check("[snmp]\n[[snmp.user]]\nname = \"a\"\nview = \"b\"\n", &["there is no [[snmp.view]]"]);
     check("[snmp]\n[[snmp.user]]\nname = \"a\"\nsecurity = \"authpriv\"\n", &["did you mean"]);
     check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\n", &["`user` is missing"]);
-    let inform = "[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\nuser = \"a\"\ninform = true\n";
-    check(inform, &["informs are sent by SNMPv2c only"]);
+    let trap = "[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\nuser = \"a\"\n";
+    check(&format!("{trap}auth = \"SHA-256\"\n"), &["`auth` is for informs"]);
+    check(&format!("{trap}inform = true\npriv = \"AES-128\"\n"), &["no privacy without authentication"]);
+    check(&format!("{trap}inform = true\nauth = \"SHA-256\"\n"), &["`secrets`, `secrets_env` is needed"]);
+    let plain =
+        parse(&format!("{trap}inform = true\n")).expect("informs without keys").snmp.expect("an agent");
+    let user = snmp::InformUser { name: "a".into(), authentication: None, privacy: None };
+    assert_eq!(plain.notify[0].protocol, snmp::Protocol::V3Inform { user });
     check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9\"\n", &["is not an address with a port"]);
+}
+
+#[test]
+fn a_master_agent_and_the_keys_of_informs() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secrets"), "authentic passphrase\nprivate passphrase\n").unwrap();
+    let text = "[snmp]\nagentx = \"unix:/var/agentx/master\"\n\
+        [[snmp.notify]]\naddress = \"192.0.2.9:162\"\nversion = \"3\"\nuser = \"a\"\ninform = true\n\
+        auth = \"SHA-256\"\npriv = \"AES-128\"\nsecrets = \"secrets\"\n";
+    let config = Config::parse(text, "fluxoscope.toml", directory.path()).expect("a configuration");
+    let snmp = config.snmp.expect("an agent");
+    assert_eq!(snmp.agentx, Some(snmp::Master::Unix("/var/agentx/master".into())));
+    let user = snmp::InformUser {
+        name: "a".into(),
+        authentication: Some((snmp::Authentication::Sha256, snmp::Passphrase::new("authentic passphrase"))),
+        privacy: Some((snmp::Privacy::Aes128, snmp::Passphrase::new("private passphrase"))),
+    };
+    assert!(!format!("{user:?}").contains("passphrase\""));
+    assert_eq!(snmp.notify[0].protocol, snmp::Protocol::V3Inform { user });
+    let tcp = parse("[snmp]\nagentx = \"tcp:[::1]:705\"\n").expect("a configuration").snmp.expect("an agent");
+    assert_eq!(tcp.agentx, Some(snmp::Master::Tcp("[::1]:705".into())));
+    for wrong in ["/var/agentx/master", "unix:relative", "tcp:host", "tcp::705", "tcp:host:0"] {
+        check(&format!("[snmp]\nagentx = \"{wrong}\"\n"), &["is neither"]);
+    }
+    let both = "[snmp]\nlisten = \"127.0.0.1:1161\"\nagentx = \"tcp:localhost:705\"\n";
+    check(both, &["exclude each other"]);
 }

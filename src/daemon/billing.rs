@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use tracing::{info, warn};
 
 use super::hook::{self, Command};
-use super::{Shared, now_ms};
+use super::{Shared, books, now_ms};
 use crate::config::Config;
 use crate::counters::AllowanceRow;
 use crate::ledger::records::Alert;
@@ -92,6 +92,7 @@ pub(super) fn run(mut biller: Box<dyn Biller>, url: &ledger::Url, shared: &Arc<S
     let (mut next_billing, mut next_standings, mut next_telling) =
         (Instant::now(), Instant::now(), Instant::now());
     let mut seen = u64::MAX;
+    let mut next_books = Instant::now();
     while !shared.stopping.load(Relaxed) {
         thread::sleep(PAUSE);
         if !shared.caught_up.load(Relaxed) {
@@ -120,6 +121,11 @@ pub(super) fn run(mut biller: Box<dyn Biller>, url: &ledger::Url, shared: &Arc<S
             seen = commits;
             next_standings = Instant::now() + STANDINGS_EVERY.max(begun.elapsed() * STANDINGS_SHARE);
             next_telling = begun;
+        }
+        if next_books <= Instant::now() && !shared.stopping.load(Relaxed) {
+            let begun = Instant::now();
+            books::show(open, &shared.counters, UnixMillis(now_ms()));
+            next_books = Instant::now() + books::EVERY.max(begun.elapsed() * STANDINGS_SHARE);
         }
         if next_telling <= Instant::now() && !shared.stopping.load(Relaxed) {
             tell(&config, open, shared);

@@ -271,7 +271,14 @@ impl Receiver {
         let own = self.intake.own();
         own.kernel_drops.store(self.sockets.kernel_drops(), Relaxed);
         own.backlog.store(self.intake.parts.writer.end().0.saturating_sub(self.intake.metered.0), Relaxed);
-        self.intake.parts.durable.publish(&own.journal_queue);
+        let (durable, journal) = (&self.intake.parts.durable, &own.journal);
+        durable.publish(&own.journal_queue);
+        journal.end.store(self.intake.parts.writer.end().0, Relaxed);
+        journal.durable.store(durable.position().0, Relaxed);
+        let lost = durable.lost();
+        journal.lost_frames.store(lost.frames, Relaxed);
+        journal.lost_octets.store(lost.octets, Relaxed);
+        journal.is_failing.store(durable.failed(), Relaxed);
         let counts = self.streams.counts();
         own.connections.set_current(self.streams.len() as u64);
         own.connections.failures.store(counts.crowded, Relaxed);

@@ -116,6 +116,7 @@ fn commit(
         &shared.stopping,
     )?;
     shared.committed[index].store(to.0, Relaxed);
+    own.journal.committed.store(to.0, Relaxed);
     shared.in_flight[index].fetch_sub(1, Relaxed);
     own.uncommitted_since.store(0, Relaxed);
     let left = shared.counters.ledger_writer.current.load(Relaxed).saturating_sub(1);
@@ -126,7 +127,13 @@ fn commit(
 fn retain(journal: &JournalView, config: &journal::Config, shared: &Shared, index: usize) {
     let committed = Position(shared.committed[index].load(Relaxed));
     match journal::retain(&journal.directory, config, committed, crate::units::UnixMillis(super::now_ms())) {
-        Ok(removed) if removed.segments > 0 => {
+        Ok(removed) => {
+            let shown = &shared.counters.processors[index].journal;
+            shown.segments.store(removed.kept_segments, Relaxed);
+            shown.octets.store(removed.kept_octets, Relaxed);
+            if removed.segments == 0 {
+                return;
+            }
             info!(
                 processor = index,
                 segments = removed.segments,
@@ -134,7 +141,6 @@ fn retain(journal: &JournalView, config: &journal::Config, shared: &Shared, inde
                 "Old journal segments removed."
             );
         }
-        Ok(_) => {}
         Err(error) => warn!(processor = index, %error, "Old journal segments could not be removed."),
     }
 }

@@ -8,7 +8,7 @@ use super::clock::Context;
 use super::sequence::{Records, Unit};
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
-use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
+use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read, shown};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
@@ -41,7 +41,9 @@ impl ExporterDecoder {
         }
         let at =
             self.domain_in(session, 10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
+        shown::count(&mut self.domains[at].seen, payload.len());
         if self.domains[at].is_duplicate(number, payload) {
+            self.domains[at].seen.discarded += 1;
             return Ok(Fate::Duplicate);
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
@@ -58,7 +60,9 @@ impl ExporterDecoder {
             error = error.or(Some(Error::MessageLength { length, octets: payload.len() }));
         }
         let records = records.filter(|_| error.is_none()).map(|all| Records { all, flows: all - options });
-        work.counts.told(domain.sequence.see_message(number, records));
+        let told = domain.sequence.see_message(number, records);
+        domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
+        work.counts.told(told);
         error.map_or(Ok(Fate::Decoded), Err)
     }
 }
@@ -100,7 +104,9 @@ impl Work<'_> {
             let defined = if kind == Kind::Options && (scopes == 0 || scopes > count) {
                 Err(Error::Scope { offset })
             } else {
-                self.define_limited(domain, id, kind, count, offset)
+                self.define_limited(domain, id, kind, count, offset).inspect(|()| {
+                    domain.templates.set_scopes(id, scopes);
+                })
             };
             result = result.and(defined);
         }

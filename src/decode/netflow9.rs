@@ -4,7 +4,7 @@ use super::clock::Context;
 use super::sequence::{Unit, Uptime};
 use super::sets::Piece;
 use super::template::{FieldSpec, Kind};
-use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read};
+use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read, shown};
 use crate::ids::ExporterId;
 use crate::units::UnixMillis;
 
@@ -25,7 +25,9 @@ impl ExporterDecoder {
             return Err(Error::Truncated { offset: payload.len() });
         };
         let at = self.domain(9, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
+        shown::count(&mut self.domains[at].seen, payload.len());
         if self.domains[at].is_duplicate(number, payload) {
+            self.domains[at].seen.discarded += 1;
             return Ok(Fate::Duplicate);
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
@@ -44,9 +46,12 @@ impl ExporterDecoder {
         if domain.sequence.starts_anew(number, Some(uptime), Unit::DATAGRAMS) {
             work.doubt_templates(domain);
         }
-        work.counts.told(domain.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS));
+        let told = domain.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS);
+        domain.seen.discarded += u64::from(told.lost);
+        work.counts.told(told);
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let outcome = work.sets(domain, &context, message, Work::templates9);
+        domain.seen.discarded += u64::from(outcome.error.is_some());
         outcome.error.map_or(Ok(Fate::Decoded), Err)
     }
 }

@@ -101,10 +101,10 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
-        let Domain { session, templates, system_init, .. } = domain;
+        let Domain { session, templates, system_init, seen, .. } = domain;
         // Over TCP a template holds as long as its session (RFC 7011 section 8.3).
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
-        let Some(template) = templates.get(id, context.received, lifetime_ms) else {
+        let Some(template) = templates.get_mut(id, context.received, lifetime_ms) else {
             let octets = &set.data[set.at..set.end];
             if octets.is_empty() {
                 return; // No record waits.
@@ -118,12 +118,17 @@ impl Work<'_> {
         let (records, result) = match &template.plan {
             AnyPlan::Data(plan) => {
                 let context = Context { system_init: *system_init, ..*context };
-                self.flows(plan, &context, set)
+                let flows = self.flows(plan, &context, set);
+                template.records += u64::from(flows.0);
+                seen.records += u64::from(flows.0);
+                flows
             }
             AnyPlan::Options(plan) => {
                 let mut started = None;
                 let (records, result) = self.options(plan, context.domain, set, &mut started);
                 outcome.options = outcome.options.saturating_add(records);
+                template.records += u64::from(records);
+                seen.records += u64::from(records);
                 if let Some(started) = started {
                     self.started(domain, context, started);
                 }
@@ -146,6 +151,10 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let room = self.counts.templates < self.limits.templates as u64;
         let time = (domain.last_seen, self.limits.template_lifetime_ms);
+        match kind {
+            Kind::Data => domain.seen.templates += 1,
+            Kind::Options => domain.seen.options_templates += 1,
+        }
         match domain.templates.define(id, kind, self.scratch, room, time) {
             Defined::Known => Ok(()),
             Defined::Refused => {

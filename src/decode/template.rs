@@ -7,30 +7,17 @@
 //! A definition holds until the exporter starts anew, which may have given the id to another layout, and for a lifetime
 //! from when it was last sent (RFC 7011 8.4). After that it stays known, but must be sent again before it is used.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::options::OptionsPlan;
 use super::plan::Plan;
+pub(super) use crate::counters::Field as FieldSpec;
 use crate::units::UnixMillis;
 
 /// The length that means "variable" (RFC 7011 7).
 pub(super) const VARIABLE: u16 = 65_535;
-
-/// One field of a template.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct FieldSpec {
-    /// Private enterprise number; 0 for the elements of IANA's registry.
-    pub(super) enterprise: u32,
-    /// Element number, without the enterprise bit.
-    pub(super) element: u16,
-    /// Length in octets, or [`VARIABLE`].
-    pub(super) length: u16,
-}
-
-impl FieldSpec {
-    /// What stands for the enterprise of a v9 scope type (RFC 3954 6.1), which is no element number.
-    pub(super) const SCOPE: u32 = u32::MAX;
-}
 
 /// What a template describes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -45,10 +32,14 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Template {
     kind: Kind,
-    fields: Box<[FieldSpec]>,
+    fields: Arc<[FieldSpec]>,
     /// When it was last received; none where the exporter has started anew since.
     defined: Option<UnixMillis>,
     pub(super) plan: AnyPlan,
+    /// Records that came by it since the process began.
+    pub(super) records: u64,
+    /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
+    scopes: u16,
 }
 
 /// How to read the records of a template.
@@ -59,12 +50,32 @@ pub(super) enum AnyPlan {
 }
 
 impl Template {
-    fn new(kind: Kind, fields: Box<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
+    fn new(kind: Kind, fields: Arc<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
         let plan = match kind {
             Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
             Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
         };
-        Self { kind, fields, defined, plan }
+        let scopes = fields.iter().take_while(|field| field.is_scope()).count();
+        let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
+        Self { kind, fields, defined, plan, records: 0, scopes }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// When it was last received; 0 where the exporter has started anew since.
+    pub(super) fn defined_at(&self) -> UnixMillis {
+        self.defined.unwrap_or(UnixMillis(0))
+    }
+
+    /// Its fields, shared.
+    pub(super) fn fields(&self) -> Arc<[FieldSpec]> {
+        Arc::clone(&self.fields)
+    }
+
+    pub(super) fn scopes(&self) -> u16 {
+        self.scopes
     }
 
     fn holds_at(&self, now: UnixMillis, lifetime_ms: i64) -> bool {
@@ -74,14 +85,14 @@ impl Template {
 
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind, &self.fields, self.defined).serialize(serializer)
+        (self.kind, &self.fields[..], self.defined).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields, defined) = Deserialize::deserialize(deserializer)?;
-        Ok(Self::new(kind, fields, defined))
+        let (kind, fields, defined): (_, Box<[FieldSpec]>, _) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(kind, fields.into(), defined))
     }
 }
 
@@ -111,9 +122,21 @@ impl Templates {
     }
 
     /// The template of that id, if it holds at `now`.
-    pub(super) fn get(&self, id: u16, now: UnixMillis, lifetime_ms: i64) -> Option<&Template> {
+    pub(super) fn get_mut(&mut self, id: u16, now: UnixMillis, lifetime_ms: i64) -> Option<&mut Template> {
         let at = self.ids.binary_search(&id).ok()?;
-        Some(&self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
+        Some(&mut self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
+    }
+
+    /// All, by id.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u16, &Template)> {
+        self.ids.iter().copied().zip(&self.templates)
+    }
+
+    /// Says how many fields of a template are its scope.
+    pub(super) fn set_scopes(&mut self, id: u16, scopes: u16) {
+        if let Ok(at) = self.ids.binary_search(&id) {
+            self.templates[at].scopes = scopes;
+        }
     }
 
     /// The exporter has started anew: each must be sent again before it is used.

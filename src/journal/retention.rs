@@ -14,6 +14,10 @@ pub struct Removed {
     pub segments: u64,
     /// Their octets.
     pub octets: u64,
+    /// Files that are left.
+    pub kept_segments: u64,
+    /// Their octets.
+    pub kept_octets: u64,
 }
 
 /// Deletes the oldest segments of the journal in `directory` as long as each is wholly before `committed`, and is
@@ -55,6 +59,8 @@ pub fn retain(
         removed.segments += 1;
         removed.octets += octets;
     }
+    removed.kept_segments = segments.len() as u64 - removed.segments;
+    removed.kept_octets = total;
     if removed.segments > 0 {
         File::open(directory).and_then(|it| it.sync_all()).map_err(Error::io("sync", directory))?;
     }

@@ -345,6 +345,23 @@ impl Ledger {
         Ok(rows.into_iter().map(InvoiceRow::into_invoice).collect())
     }
 
+    /// Customer, number and state of a period's invoices, without their documents; by customer and number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn invoice_states(&mut self, period: &str) -> Result<Vec<(String, String, String)>, Error> {
+        use schema::invoice::dsl as i;
+        self.run("read the states of invoices", |db| {
+            Ok(with_connection!(db, c => {
+                i::invoice
+                    .filter(i::period.eq(period))
+                    .select((i::customer, i::number, i::state))
+                    .order((i::customer, i::number))
+                    .load(c)
+            })?)
+        })
+    }
+
     /// The invoice of this number.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
+use std::sync::Arc;
+
 use super::{Expired, ExporterState, StreamProcessor};
 use crate::usage::FlushTotals;
 use crate::{counters, decode};
@@ -66,6 +68,9 @@ impl ExporterState {
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
+        let (transports, templates) = self.memory.decoder.remembered();
+        let samplers = self.memory.sampling.announced();
+        to.memory.store(Arc::new(counters::Memory { samplers, transports, templates }));
         let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
         to.held.store(held as u64, Relaxed);
         let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);

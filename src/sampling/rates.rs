@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
+use crate::counters::{Sampled, Sampler};
 use crate::flow::Part;
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
@@ -205,6 +206,33 @@ impl Rates {
         for domain in self.domains.iter_mut().filter(|domain| domain.rate.is_none()) {
             domain.rate = Some(domain.work_out());
         }
+    }
+
+    /// Every statement, for those who watch, by domain, kind and number.
+    pub(super) fn announced(&self) -> Vec<Sampler> {
+        let mut all = Vec::new();
+        for domain in self.domains.iter().filter(|domain| !domain.garbled) {
+            let mut add = |kind, number, rate: Option<SamplingRate>| {
+                let rate = rate.map_or((0, 0), |rate| (rate.numerator(), rate.denominator()));
+                all.push(Sampler { domain: domain.id, kind, number, rate });
+            };
+            if let Some(rate) = domain.wide {
+                add(Sampled::Domain, 0, rate);
+            }
+            for &(number, rate) in &domain.samplers {
+                add(Sampled::Sampler, number, rate);
+            }
+            for &(part, rate) in &domain.parts {
+                match part {
+                    Part::Ingress(interface) => add(Sampled::Ingress, interface.0.into(), rate),
+                    Part::Egress(interface) => add(Sampled::Egress, interface.0.into(), rate),
+                    Part::Interface(interface) => add(Sampled::Interface, interface.0.into(), rate),
+                    Part::Other(_, number) => add(Sampled::Other, number, rate),
+                }
+            }
+        }
+        all.sort_by_key(|one| (one.domain, one.kind, one.number));
+        all
     }
 
     /// True where no question has to go through statements.

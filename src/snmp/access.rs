@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::Config;
 use super::tree::Tree;
 use super::users::Credentials;
 use super::usm::{Authentication, Key, Privacy};
+use super::{Config, vacm};
 
 /// How a message is protected (RFC 3411, SnmpSecurityLevel).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -147,6 +147,8 @@ pub(super) struct User {
     pub(super) authentication: Option<(Authentication, Key)>,
     pub(super) privacy: Option<(Privacy, Key)>,
     pub(super) least: Level,
+    /// The name of its view.
+    pub(super) view: String,
     pub(super) scope: Arc<Scope>,
 }
 
@@ -167,6 +169,8 @@ pub(super) struct Access {
     communities: Vec<String>,
     community_scope: Arc<Scope>,
     users: BTreeMap<Vec<u8>, Arc<User>>,
+    /// The same, to be shown.
+    pub(super) tables: vacm::Tables,
 }
 
 impl Access {
@@ -195,6 +199,7 @@ impl Access {
                 authentication: Some(one.authentication.clone()),
                 privacy: one.privacy.clone(),
                 least: Level::AuthPriv,
+                view: view_name.to_owned(),
                 scope: view(view_name),
             };
             user.least = rules.and_then(|rules| rules.security).unwrap_or_else(|| user.best());
@@ -217,11 +222,35 @@ impl Access {
                 authentication: None,
                 privacy: None,
                 least: Level::NoAuthNoPriv,
+                view: rules.view.clone(),
                 scope: view(&rules.view),
             };
             known.insert(rules.name.clone().into_bytes(), Arc::new(user));
         }
-        Self { communities: config.communities.clone(), community_scope: view(&config.view), users: known }
+        let communities = config.communities.clone();
+        Self {
+            communities,
+            community_scope: view(&config.view),
+            users: known,
+            tables: vacm::Tables::default(),
+        }
+    }
+
+    /// With what shows it: users are those of the engine with this identifier.
+    pub(super) fn shown(mut self, config: &Config, engine: &[u8]) -> Self {
+        let standard = core::iter::once((DEFAULT_VIEW, ViewRules::standard()));
+        let views = standard.chain(config.views.iter().map(|(name, rules)| (name.as_str(), rules.clone())));
+        self.tables = vacm::Tables::new(&self, &config.view, views, engine);
+        self
+    }
+
+    /// How many communities there are.
+    pub(super) fn communities(&self) -> usize {
+        self.communities.len()
+    }
+
+    pub(super) fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.values().map(Arc::as_ref)
     }
 
     /// What a community may see.

@@ -136,13 +136,15 @@ impl Exposition {
             let value = match self.tree.get(view, &oid) {
                 Found::Value(Value::Counter32(value) | Value::Gauge32(value)) => value.into(),
                 Found::Value(Value::Counter64(value)) => value,
+                Found::Value(Value::Integer(value)) => u64::try_from(value).unwrap_or(0),
                 _ => continue,
             };
             let _ = match label(leaf.rows) {
                 None => writeln!(out, "{name} {value}"),
                 Some(label) => {
-                    let index = oid.last().copied().unwrap_or_default();
-                    let row_name = escaped(&self.row_name(view, leaf, index));
+                    let index =
+                        oid[leaf.oid.len()..].iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+                    let row_name = escaped(&self.row_name(view, leaf, row));
                     writeln!(out, "{name}{{{label}=\"{row_name}\",index=\"{index}\"}} {value}")
                 }
             };
@@ -150,10 +152,11 @@ impl Exposition {
     }
 
     /// Column 2 of every table is the row's name.
-    fn row_name(&self, view: &View<'_>, leaf: &Leaf, index: u32) -> String {
+    fn row_name(&self, view: &View<'_>, leaf: &Leaf, row: usize) -> String {
         let mut oid = leaf.oid.clone();
         oid.pop();
-        oid.extend([2, index]);
+        oid.push(2);
+        view.push_index(leaf.rows, row, &mut oid);
         match self.tree.get(view, &oid) {
             Found::Value(Value::Octets(name)) => String::from_utf8_lossy(&name).into_owned(),
             _ => String::new(),
@@ -161,21 +164,29 @@ impl Exposition {
     }
 }
 
-/// Numbers of FLUXOSCOPE-MIB, without the agent's own.
+/// Numbers of FLUXOSCOPE-MIB, enumerations among them, without the agent's own.
 fn is_exposed(leaf: &Leaf) -> bool {
-    let is_number = matches!(leaf.get.kind(), Kind::Counter32 | Kind::Counter64 | Kind::Gauge32);
+    let is_number =
+        matches!(leaf.get.kind(), Kind::Counter32 | Kind::Counter64 | Kind::Gauge32 | Kind::Integer);
+    let is_shown = leaf.rows == Rows::Scalar || label(leaf.rows).is_some();
     let is_agents = leaf.oid.starts_with(&[objects::ROOT, objects::AGENT].concat());
-    leaf.oid.starts_with(objects::ROOT) && is_number && !is_agents
+    leaf.oid.starts_with(objects::ROOT) && is_number && is_shown && !is_agents
 }
 
 /// What rows of a table are.
 fn label(rows: Rows) -> Option<&'static str> {
     match rows {
+        Rows::Allowances => Some("allowance"),
         Rows::Contention => Some("table"),
         Rows::Customers => Some("customer"),
         Rows::Exporters => Some("exporter"),
         Rows::Links => Some("link"),
+        Rows::Periods => Some("period"),
+        Rows::Polled => Some("exporter"),
         Rows::Processors => Some("processor"),
+        Rows::Reconciled => Some("link"),
+        Rows::Samplers => Some("sampler"),
+        Rows::Tariffs => Some("tariff"),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! A configuration for MRTG that graphs this agent: processors, links, customers and table contention.
+//! A configuration for MRTG that graphs this agent: every table that has something to graph.
 //!
 //! Objects are given by number, so MRTG needs no MIB. Targets are named by index, which the ledger keeps, so that
 //! graphs survive restarts and new customers. A target asks for SNMPv2c in its last field,
@@ -8,6 +8,7 @@
 use core::fmt::Write as _;
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::lists::Lists;
 use super::snapshot::CONTENTION;
 use super::{Config, tree};
 use crate::counters::Counters;
@@ -19,13 +20,17 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
     let mut writer =
         Writer { tree: tree(), agent: agent(config, host), out: heading(config, host, work_dir) };
     for row in 0..counters.processors.len() {
-        let index = row + 1;
-        let target = format!("fluxoscope-processor-{index}");
+        let index = &[number(row + 1)];
+        let target_of = row + 1;
+        let target = format!("fluxoscope-processor-{target_of}");
         let title = format!("Stream processor {row}");
         let objects = ["fluxProcessorRecords", "fluxProcessorMeteredRecords"];
         writer.graph(&target, &format!("{title}: flow records"), objects, index, &RECORDS);
         let objects = ["fluxProcessorHeld", "fluxProcessorQueue"];
         writer.graph(&format!("{target}-held"), &format!("{title}: waiting"), objects, index, &WAITING);
+        let target = format!("fluxoscope-journal-{target_of}");
+        let objects = ["fluxJournalEnd", "fluxJournalCommitted"];
+        writer.graph(&target, &format!("Journal of processor {row}"), objects, index, &JOURNAL);
     }
     let mut exporters: Vec<_> = counters
         .exporters()
@@ -38,29 +43,36 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
     for (id, exporter) in exporters {
         let title = format!("Exporter {}: flow records and loss", exporter.name);
         let objects = ["fluxExporterRecords", "fluxExporterLost"];
-        writer.graph(&format!("fluxoscope-exporter-{id}"), &title, objects, id as usize, &LOSS);
+        writer.graph(&format!("fluxoscope-exporter-{id}"), &title, objects, &[id], &LOSS);
     }
     let volumes = counters.volumes.load();
     for link in &volumes.links {
         let target = format!("fluxoscope-link-{}", link.id);
         let objects = ["fluxLinkInOctets", "fluxLinkOutOctets"];
-        writer.graph(&target, &format!("Link {}", link.name), objects, link.id as usize, &VOLUME);
+        writer.graph(&target, &format!("Link {}", link.name), objects, &[link.id], &VOLUME);
     }
     for customer in &volumes.customers {
         let target = format!("fluxoscope-customer-{}", customer.id);
         let objects = ["fluxCustomerInOctets", "fluxCustomerOutOctets"];
-        writer.graph(&target, &format!("Customer {}", customer.name), objects, customer.id as usize, &VOLUME);
+        writer.graph(&target, &format!("Customer {}", customer.name), objects, &[customer.id], &VOLUME);
     }
     for (row, name) in CONTENTION.iter().enumerate() {
-        let index = row + 1;
-        let target = format!("fluxoscope-table-{index}");
+        let index = &[number(row + 1)];
+        let target = format!("fluxoscope-table-{}", row + 1);
         let objects = ["fluxContentionCurrent", "fluxContentionLimit"];
         writer.graph(&target, &format!("Table {name}: in use, and the limit"), objects, index, &LEVEL);
         let objects = ["fluxContentionFailures", "fluxContentionWaits"];
         let title = format!("Table {name}: failures and waits");
         writer.graph(&format!("{target}-waits"), &title, objects, index, &EVENTS);
     }
+    let objects = ["fluxCommits", "fluxCommitFailures"];
+    writer.graph("fluxoscope-ledger", "Ledger: commits, and attempts that failed", objects, &[0], &COMMITS);
+    writer.others(counters);
     writer.out
+}
+
+fn number(row: usize) -> u32 {
+    u32::try_from(row).expect("few rows are numbered from 1")
 }
 
 /// How a graph looks.
@@ -93,6 +105,32 @@ const WAITING: Style = Style {
     value_max: u32::MAX as u64,
 };
 const LEVEL: Style = Style { legends: ["in use", "limit"], unit: "entries or octets", ..WAITING };
+/// Octets that came into the journal, and got from there into the ledger.
+const JOURNAL: Style = Style {
+    legends: ["written", "committed"],
+    unit: "octets per second",
+    options: "nopercent,growright",
+    value_max: 1_250_000_000_000,
+};
+const COMMITS: Style = Style { legends: ["commits", "failures"], ..EVENTS };
+const POLLS: Style = Style { legends: ["polls", "failures"], ..EVENTS };
+const CARD: Style = Style { legends: ["in use", "limit"], unit: "flows", ..WAITING };
+const CARD_FAILURES: Style = Style { legends: ["failures", "waits"], unit: "flows per minute", ..EVENTS };
+const ALLOWANCE: Style = Style { legends: ["used", "projected"], unit: "percent", ..WAITING };
+const SAMPLING: Style = Style { legends: ["packets", "looked at"], unit: "packets", ..WAITING };
+/// Octets of five minutes.
+const RECONCILED: Style = Style {
+    legends: ["flows", "interfaces"],
+    unit: "octets in five minutes",
+    options: "gauge,nopercent,growright",
+    value_max: 375_000_000_000_000,
+};
+const SESSION: Style = Style {
+    legends: ["octets", "records"],
+    unit: "octets, records per second",
+    options: "nopercent,growright",
+    value_max: 1_250_000_000_000,
+};
 const EVENTS: Style = Style {
     legends: ["failures", "waits"],
     unit: "events per minute",
@@ -108,8 +146,67 @@ struct Writer {
 }
 
 impl Writer {
+    /// Adds what exporters, routers and billing bring: rows that are there where `counters` has them.
+    fn others(&mut self, counters: &Counters) {
+        let mut lists = Lists::default();
+        lists.refresh(counters, core::time::Duration::ZERO);
+        for row in 0..lists.cards.len() {
+            let (index, card) = (lists.cards.key(row), lists.cards.row(row));
+            let target = format!("fluxoscope-card-{}", dashed(&index));
+            let title = format!("Router {}, {}", card.exporter, card.name);
+            let objects = ["fluxContentionCurrent", "fluxContentionLimit"];
+            self.graph(&target, &format!("{title}: in use, and the limit"), objects, &index, &CARD);
+            let objects = ["fluxContentionFailures", "fluxContentionWaits"];
+            let target = format!("{target}-failures");
+            self.graph(&target, &format!("{title}: flows without a place"), objects, &index, &CARD_FAILURES);
+        }
+        for row in 0..lists.samplers.len() {
+            let index = lists.samplers.key(row);
+            let [exporter, domain, ..] = index;
+            let title = format!("Sampling of exporter {exporter}, domain {domain}");
+            let objects = ["fluxSamplerNumerator", "fluxSamplerDenominator"];
+            self.graph(&format!("fluxoscope-sampler-{}", dashed(&index)), &title, objects, &index, &SAMPLING);
+        }
+        for row in 0..lists.transports.len() {
+            let (index, session) = (lists.transports.key(row), lists.transports.row(row));
+            let title = format!("Session of {}, version {}", session.address, session.transport.version);
+            let objects = ["ipfixTransportSessionBytes", "ipfixTransportSessionRecords"];
+            self.graph(&format!("fluxoscope-session-{}", dashed(&index)), &title, objects, &index, &SESSION);
+        }
+        for row in 0..lists.allowances.len() {
+            let (index, allowance) = (lists.allowances.key(row), lists.allowances.row(row));
+            let title = format!("Allowance of {}: {}", allowance.customer, allowance.charge);
+            let objects = ["fluxAllowancePercent", "fluxAllowanceProjected"];
+            self.graph(
+                &format!("fluxoscope-allowance-{}", dashed(&index)),
+                &title,
+                objects,
+                &index,
+                &ALLOWANCE,
+            );
+        }
+        for row in 0..lists.polled.len() {
+            let (index, polled) = (lists.polled.key(row), lists.polled.row(row));
+            let title = format!("Polls of {}", polled.exporter);
+            let objects = ["fluxPolledPolls", "fluxPolledFailures"];
+            self.graph(&format!("fluxoscope-poll-{}", dashed(&index)), &title, objects, &index, &POLLS);
+        }
+        for row in 0..lists.reconciled.len() {
+            let (index, (name, ..)) = (lists.reconciled.key(row), lists.reconciled.row(row));
+            let title = format!("Link {name}: flows and interface counters");
+            let objects = ["fluxReconcileFlowOctets", "fluxReconcileInterfaceOctets"];
+            self.graph(
+                &format!("fluxoscope-reconcile-{}", dashed(&index)),
+                &title,
+                objects,
+                &index,
+                &RECONCILED,
+            );
+        }
+    }
+
     /// Adds a graph of two objects of one row.
-    fn graph(&mut self, target: &str, title: &str, objects: [&str; 2], index: usize, style: &Style) {
+    fn graph(&mut self, target: &str, title: &str, objects: [&str; 2], index: &[u32], style: &Style) {
         let Style { legends: [first, second], unit, options, value_max } = style;
         let title = html(title);
         let objects = objects.map(|name| self.oid(name, index)).join("&");
@@ -133,15 +230,18 @@ impl Writer {
     }
 
     /// An instance by number.
-    fn oid(&self, name: &str, index: usize) -> String {
+    fn oid(&self, name: &str, index: &[u32]) -> String {
         let leaf = self.tree.named(name).expect("a test asks for the object of every graph");
-        let mut oid = String::new();
-        for arc in &leaf.oid {
-            let _ = write!(oid, "{arc}.");
-        }
-        let _ = write!(oid, "{index}");
-        oid
+        joined(&[&leaf.oid, index].concat(), ".")
     }
+}
+
+fn dashed(index: &[u32]) -> String {
+    joined(index, "-")
+}
+
+fn joined(numbers: &[u32], by: &str) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(by)
 }
 
 fn heading(config: &Config, host: &str, work_dir: &str) -> String {
@@ -167,7 +267,9 @@ fn agent(config: &Config, host: &str) -> String {
     let community = one_line(community).replace('@', "\\@").replace(' ', "\\ ");
     let host = one_line(host);
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-    format!("{community}@{host}:{port}::::2", port = config.listen.port())
+    // A master agent is where agents are.
+    let port = if config.agentx.is_some() { 161 } else { config.listen.port() };
+    format!("{community}@{host}:{port}::::2")
 }
 
 /// A line of the configuration ends where a line ends.
@@ -202,7 +304,7 @@ mod tests {
         assert!(lines.contains(&"# MRTG does not make its directory: mkdir -p '/var/www/mrtg'"));
         assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
         assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
-        // One of a link, two of the processor and of each of the nine tables.
-        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 1 + 2 + 18);
+        // One of a link, of the ledger and of a journal, two of the processor and of each of the nine tables.
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 3 + 2 + 18);
     }
 }

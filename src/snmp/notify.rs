@@ -3,7 +3,8 @@
 //! Once a second the counters are looked at. A condition that has become true, or a counter of failures that has gone up,
 //! is an event; the same event for the same object comes again only after [`Alarms::repeat_ms`], and all of them together
 //! no more often than one a second on average. What is held back is counted; for want of room, it is in the history all
-//! the same. Informs are sent again until they are acknowledged, three times at most, and a target has at most
+//! the same. It waits, and is told when there is room, or when it may be repeated: a condition only if it still stands
+//! then. Informs are sent again until they are acknowledged, three times at most, and a target has at most
 //! `PENDING_MAX` of them waiting.
 //!
 //! What is looked for is arithmetic on two readings, so this module has no clock of its own and no state that a restart
@@ -13,22 +14,25 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rasn_snmp::v2::{ObjectName, VarBind, VarBindList};
-
+use super::objects;
 use super::snapshot::{CONTENTION, View};
-use super::tree::{Found, Rows, Tree};
-use super::{message, objects};
+use super::tree::{self, Rows, Tree};
+use crate::counters::Reconciled;
 use crate::units::UnixMillis;
 
+mod inform;
 mod send;
 
-pub(super) use send::{Origin, Sender};
+pub use inform::{InformUser, Passphrase};
+pub(super) use send::{Origin, SNMP_TRAP_OID, SYS_UP_TIME, Sender};
 pub use send::{Protocol, Target};
 
 /// Events that the history keeps.
 pub(super) const HISTORY_MAX: usize = 128;
 /// Informs of one target that wait for their acknowledgement.
 pub(super) const PENDING_MAX: usize = 64;
+/// Events that wait to be told, at most: of exporters, there is one a kind.
+const WAITING_MAX: usize = 16_384;
 /// Events that may be sent at once after a pause; one more each second.
 const BURST: u32 = 30;
 
@@ -60,6 +64,8 @@ pub(super) enum Kind {
     Backlog = 4,
     Contention = 5,
     LedgerRefused = 6,
+    Reconciliation = 7,
+    Allowance = 8,
 }
 
 impl Kind {
@@ -72,6 +78,16 @@ impl Kind {
             Self::Backlog => &["fluxProcessorName", "fluxProcessorBacklog"],
             Self::Contention => &["fluxContentionName", "fluxContentionFailures", "fluxContentionPercent"],
             Self::LedgerRefused => &["fluxCommitFailures"],
+            Self::Reconciliation => &[
+                "fluxReconcileName",
+                "fluxReconcileFlowOctets",
+                "fluxReconcileInterfaceOctets",
+                "fluxReconcileTolerance",
+                "fluxReconcileVerdict",
+            ],
+            Self::Allowance => {
+                &["fluxCustomerName", "fluxAllowanceName", "fluxAllowancePercent", "fluxAllowanceAlert"]
+            }
         }
     }
 
@@ -84,6 +100,8 @@ impl Kind {
             Self::Backlog => "backlog",
             Self::Contention => "contention",
             Self::LedgerRefused => "ledger refused",
+            Self::Reconciliation => "reconciliation",
+            Self::Allowance => "allowance",
         }
     }
 }
@@ -95,12 +113,25 @@ pub(super) struct Event {
     pub(super) number: u32,
     pub(super) kind: Kind,
     /// The index of the row; 0 where there is none.
-    pub(super) row: u32,
+    pub(super) row: Row,
     /// What the row is called.
     pub(super) subject: String,
     pub(super) at: UnixMillis,
     /// Whether it was held back.
     pub(super) throttled: bool,
+}
+
+/// The index of a row.
+type Row = Vec<u32>;
+
+/// An event before it is told.
+#[derive(Clone, Debug)]
+struct Found {
+    kind: Kind,
+    row: Row,
+    subject: String,
+    /// Its number in the history, where it is there already.
+    number: Option<u32>,
 }
 
 /// What was read last of a counter.
@@ -116,10 +147,14 @@ struct Last {
 pub(super) struct Watch {
     alarms: Alarms,
     looked: Option<Duration>,
-    last: BTreeMap<(Kind, u32), Last>,
-    told: BTreeMap<(Kind, u32), i64>,
+    last: BTreeMap<(Kind, Row), Last>,
+    told: BTreeMap<(Kind, Row), i64>,
     /// Conditions that hold, so that they are told when they begin.
-    holding: BTreeSet<(Kind, u32)>,
+    holding: BTreeSet<(Kind, Row)>,
+    /// The alert of each allowance that was reached when it was last looked at: a greater one is told, too.
+    alerts: BTreeMap<Row, (String, String)>,
+    /// What was held back, in the order in which it happened.
+    waiting: VecDeque<Found>,
     room: u32,
     number: u32,
     pub(super) history: VecDeque<Event>,
@@ -139,6 +174,8 @@ impl Watch {
             last: BTreeMap::new(),
             told: BTreeMap::new(),
             holding: BTreeSet::new(),
+            alerts: BTreeMap::new(),
+            waiting: VecDeque::new(),
             room: BURST,
             number: 0,
             history: VecDeque::new(),
@@ -151,7 +188,7 @@ impl Watch {
         self.looked.is_none_or(|looked| uptime.saturating_sub(looked) >= EVERY)
     }
 
-    /// Looks at the counters; what has happened, without what is held back.
+    /// Looks at the counters; what is to be told now: what has happened, and what was held back before.
     pub(super) fn look(&mut self, view: &View<'_>) -> Vec<Event> {
         self.looked = Some(view.now.uptime);
         self.room = (self.room + 1).min(BURST);
@@ -160,83 +197,164 @@ impl Watch {
             self.exporter(view, row, &mut found);
         }
         for (row, processor) in view.counters.processors.iter().enumerate() {
-            let index = u32::try_from(row + 1).unwrap_or(u32::MAX);
+            let index = index_of(view, Rows::Processors, row);
             let name = || format!("processor {row}");
             let expired = processor.expired_records.load(Relaxed);
-            if self.has_grown(Kind::HoldExpired, index, expired) {
-                found.push((Kind::HoldExpired, index, name()));
+            if self.has_grown(Kind::HoldExpired, &index, expired) {
+                found.push(event(Kind::HoldExpired, index.clone(), name()));
             }
             let backlog = processor.backlog.load(Relaxed);
-            if self.begins(Kind::Backlog, index, backlog >= self.alarms.backlog_octets.max(1)) {
-                found.push((Kind::Backlog, index, name()));
+            if self.begins(Kind::Backlog, &index, backlog >= self.alarms.backlog_octets.max(1)) {
+                found.push(event(Kind::Backlog, index, name()));
             }
         }
-        for (row, name) in CONTENTION.iter().enumerate() {
-            let index = u32::try_from(row + 1).unwrap_or(u32::MAX);
-            let failures = view.contended(row).map(|table| table.failures.load(Relaxed)).sum();
-            if self.has_grown(Kind::Contention, index, failures) {
-                found.push((Kind::Contention, index, (*name).to_owned()));
+        for row in 0..view.len(Rows::Contention) {
+            let index = index_of(view, Rows::Contention, row);
+            if self.has_grown(Kind::Contention, &index, view.contention_failures(row)) {
+                let name = || CONTENTION.get(row).map_or_else(String::new, |name| (*name).to_owned());
+                let subject =
+                    view.card(row).map_or_else(name, |card| format!("{}: {}", card.exporter, card.name));
+                found.push(event(Kind::Contention, index, subject));
             }
         }
         let refused = view.counters.commit_failures.load(Relaxed);
-        if self.has_grown(Kind::LedgerRefused, 0, refused) {
-            found.push((Kind::LedgerRefused, 0, "ledger".to_owned()));
+        if self.has_grown(Kind::LedgerRefused, &[0], refused) {
+            found.push(event(Kind::LedgerRefused, vec![0], "ledger".to_owned()));
         }
-        found
-            .into_iter()
-            .filter_map(|(kind, row, subject)| self.tell(kind, row, subject, view.now.wall))
-            .collect()
+        for row in 0..view.len(Rows::Reconciled) {
+            let index = index_of(view, Rows::Reconciled, row);
+            let (name, _, Reconciled { differences, .. }) = view.lists.reconciled.row(row);
+            // A link is shown from its first comparison on, so that one that is out of tolerance is news.
+            let before = self.last.get(&(Kind::Reconciliation, index.clone())).copied().unwrap_or_default();
+            self.has_grown(Kind::Reconciliation, &index, *differences);
+            if *differences > before.value {
+                found.push(event(Kind::Reconciliation, index, name.clone()));
+            }
+        }
+        for row in 0..view.len(Rows::Allowances) {
+            self.allowance(view, row, &mut found);
+        }
+        self.settle(found, view.now.wall)
     }
 
-    fn exporter(&mut self, view: &View<'_>, row: usize, found: &mut Vec<(Kind, u32, String)>) {
+    fn exporter(&mut self, view: &View<'_>, row: usize, found: &mut Vec<Found>) {
         let exporter = view.exporter(row);
-        let index = exporter.ledger_id.load(Relaxed);
+        let index = vec![exporter.ledger_id.load(Relaxed)];
         let seen = exporter.last_seen.load(Relaxed);
         // Who was never heard is no news.
         let is_silent = seen != 0 && view.now.wall.0.saturating_sub(seen) >= self.alarms.silent_ms;
-        if self.begins(Kind::ExporterSilent, index, is_silent) {
-            found.push((Kind::ExporterSilent, index, exporter.name.clone()));
+        if self.begins(Kind::ExporterSilent, &index, is_silent) {
+            found.push(event(Kind::ExporterSilent, index.clone(), exporter.name.clone()));
         }
         let (lost, records) = (exporter.lost_told.load(Relaxed), exporter.records.load(Relaxed));
         let now = Last { value: lost, other: records, at_ms: view.now.wall.0 };
-        let then = *self.last.entry((Kind::ExporterLoss, index)).or_insert(now);
+        let then = *self.last.entry((Kind::ExporterLoss, index.clone())).or_insert(now);
         if now.at_ms.saturating_sub(then.at_ms) >= LOSS_WINDOW_MS || now.at_ms < then.at_ms {
-            self.last.insert((Kind::ExporterLoss, index), now);
+            self.last.insert((Kind::ExporterLoss, index.clone()), now);
         }
         let lost = u128::from(lost.saturating_sub(then.value));
         let all = lost + u128::from(records.saturating_sub(then.other));
         let is_lossy = lost > 0 && lost * 100 >= all * u128::from(self.alarms.loss_percent);
-        if self.begins(Kind::ExporterLoss, index, is_lossy) {
-            found.push((Kind::ExporterLoss, index, exporter.name.clone()));
+        if self.begins(Kind::ExporterLoss, &index, is_lossy) {
+            found.push(event(Kind::ExporterLoss, index, exporter.name.clone()));
+        }
+    }
+
+    /// An alert of an allowance that is reached; another alert than before, or another period, begins anew.
+    fn allowance(&mut self, view: &View<'_>, row: usize, found: &mut Vec<Found>) {
+        let index = index_of(view, Rows::Allowances, row);
+        let now = view.lists.allowances.row(row);
+        let reached = (now.period.clone(), now.alert.clone());
+        let before = self.alerts.insert(index.clone(), reached);
+        if before.is_some_and(|(period, alert)| period != now.period || alert != now.alert) {
+            self.begins(Kind::Allowance, &index, false);
+            self.told.remove(&(Kind::Allowance, index.clone()));
+        }
+        if self.begins(Kind::Allowance, &index, !now.alert.is_empty()) {
+            let subject = format!("{}: {} {}%", now.customer, now.charge, now.alert);
+            found.push(event(Kind::Allowance, index, subject));
         }
     }
 
     /// Whether a counter of failures is higher than it was. What it was before the first look is no news.
-    fn has_grown(&mut self, kind: Kind, row: u32, value: u64) -> bool {
+    fn has_grown(&mut self, kind: Kind, row: &[u32], value: u64) -> bool {
         let now = Last { value, ..Last::default() };
-        self.last.insert((kind, row), now).is_some_and(|then| value > then.value)
+        self.last.insert((kind, row.to_vec()), now).is_some_and(|then| value > then.value)
     }
 
-    /// Whether a condition holds that did not hold before.
-    fn begins(&mut self, kind: Kind, row: u32, holds: bool) -> bool {
+    /// Whether a condition holds that did not hold before. What has ended is not told any more.
+    fn begins(&mut self, kind: Kind, row: &[u32], holds: bool) -> bool {
         if holds {
-            return self.holding.insert((kind, row));
+            return self.holding.insert((kind, row.to_vec()));
         }
-        self.holding.remove(&(kind, row));
+        if self.holding.remove(&(kind, row.to_vec())) {
+            self.waiting.retain(|one| one.kind != kind || one.row != row);
+        }
         false
     }
 
-    /// Puts an event into the history; returns it where it is to be sent.
-    fn tell(&mut self, kind: Kind, row: u32, subject: String, at: UnixMillis) -> Option<Event> {
-        let told = self.told.get(&(kind, row));
-        let is_repeated = told.is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
-        if is_repeated {
+    /// Tells what waited, then what was found, as far as there is room.
+    fn settle(&mut self, found: Vec<Found>, at: UnixMillis) -> Vec<Event> {
+        let mut events = Vec::new();
+        for waited in core::mem::take(&mut self.waiting) {
+            match self.tell(waited, at) {
+                Ok(event) => events.push(event),
+                Err(waits) => self.waiting.push_back(waits),
+            }
+        }
+        for new in found {
+            // What waits already will be told with what the counters say then.
+            let waits = self.waiting.iter().any(|one| one.kind == new.kind && one.row == new.row);
+            let held_back = match if waits { Err(new) } else { self.tell(new, at) } {
+                Ok(event) => {
+                    events.push(event);
+                    continue;
+                }
+                Err(held_back) => held_back,
+            };
             super::count(&mut self.throttled);
-            return None;
+            if !waits {
+                if self.waiting.len() == WAITING_MAX {
+                    self.waiting.pop_front();
+                }
+                self.waiting.push_back(held_back);
+            }
+        }
+        events
+    }
+
+    /// An event that may be told now; otherwise what has to wait. For want of room it is in the history meanwhile.
+    fn tell(&mut self, mut found: Found, at: UnixMillis) -> Result<Event, Found> {
+        let key = (found.kind, found.row.clone());
+        let is_repeated =
+            self.told.get(&key).is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
+        if is_repeated {
+            return Err(found);
         }
         let throttled = self.room == 0;
-        self.number = self.number.wrapping_add(1).max(1);
-        let event = Event { number: self.number, kind, row, subject, at, throttled };
+        if throttled && found.number.is_some() {
+            return Err(found);
+        }
+        let number = found.number.unwrap_or_else(|| self.number.wrapping_add(1).max(1));
+        let Found { kind, ref row, ref subject, .. } = found;
+        let event = Event { number, kind, row: row.clone(), subject: subject.clone(), at, throttled };
+        if found.number.is_none() {
+            self.number = number;
+            self.remember(event.clone());
+        }
+        if throttled {
+            found.number = Some(number);
+            return Err(found);
+        }
+        if let Ok(place) = self.history.binary_search_by_key(&number, |one| one.number) {
+            self.history[place].throttled = false;
+        }
+        self.room -= 1;
+        self.told.insert(key, at.0);
+        Ok(event)
+    }
+
+    fn remember(&mut self, event: Event) {
         if self.history.len() == HISTORY_MAX {
             self.history.pop_front();
         }
@@ -244,26 +362,36 @@ impl Watch {
         if self.history.back().is_some_and(|last| last.number > event.number) {
             self.history.clear();
         }
-        self.history.push_back(event.clone());
-        if throttled {
-            super::count(&mut self.throttled);
-            return None;
-        }
-        self.room -= 1;
-        self.told.insert((kind, row), at.0);
-        Some(event)
+        self.history.push_back(event);
     }
 }
 
+fn event(kind: Kind, row: Row, subject: String) -> Found {
+    Found { kind, row, subject, number: None }
+}
+
+fn index_of(view: &View<'_>, rows: Rows, row: usize) -> Row {
+    let mut index = Vec::new();
+    view.push_index(rows, row, &mut index);
+    index
+}
+
+/// A notification: its name, and the objects that go with it.
+pub(super) type Notification = (Vec<u32>, Vec<(Vec<u32>, tree::Value)>);
+
 impl Tree {
-    /// The name of an event's notification, and the objects that go with it, read now.
-    pub(super) fn notification(&self, view: &View<'_>, event: &Event) -> (Vec<u32>, VarBindList) {
+    /// The notification of an event, with its objects read now.
+    pub(super) fn notification(&self, view: &View<'_>, event: &Event) -> Notification {
         let name = [objects::ROOT, objects::NOTIFICATIONS, &[event.kind as u32]].concat();
         let bind = |object: &&str| {
-            let mut oid = self.named(object)?.oid.clone();
-            oid.push(event.row);
-            let Found::Value(value) = self.get(view, &oid) else { return None };
-            Some(VarBind { name: ObjectName::new_unchecked(oid.into()), value: message::value(value) })
+            let oid = &self.named(object)?.oid;
+            // Of a row with an index of several numbers, the first may be another table's.
+            let rows = [&event.row[..], event.row.get(..1)?];
+            rows.into_iter().find_map(|row| {
+                let oid = [oid, row].concat();
+                let tree::Found::Value(value) = self.get(view, &oid) else { return None };
+                Some((oid, value))
+            })
         };
         (name, event.kind.objects().iter().filter_map(bind).collect())
     }

@@ -10,6 +10,10 @@ use super::tree::{Branch, Rows, counter32, counter64, gauge32, gauge64, integer,
 use crate::counters::Exporter;
 use crate::units::UnixMillis;
 
+mod tables;
+
+pub(super) use tables::BRANCHES as TABLES;
+
 /// Where FLUXOSCOPE-MIB is: the only place in the code that knows the enterprise number. 32473 is reserved for
 /// documentation (RFC 5612) and stands in until Fluxoscope has a number of its own.
 pub(super) const ROOT: &[u32] = &[1, 3, 6, 1, 4, 1, 32473, 2055];
@@ -133,6 +137,7 @@ pub(super) const BRANCHES: &[Branch] = &[
                 age_ms(view, load_time(&view.processor(row).flushed_at))
             }),
             counter64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
+            counter64(27, "fluxProcessorImplausible", |view, row| load(&view.processor(row).implausible)),
         ],
     },
     Branch {
@@ -169,6 +174,8 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(19, "fluxExporterClockAhead", |view, row| load(&view.exporter(row).clock_ahead)),
             counter64(20, "fluxExporterClockBehind", |view, row| load(&view.exporter(row).clock_behind)),
             counter64(21, "fluxExporterClockShifted", |view, row| load(&view.exporter(row).clock_shifted)),
+            counter64(22, "fluxExporterRestarts", |view, row| load(&view.exporter(row).restarts)),
+            counter64(23, "fluxExporterSharedDomains", |view, row| load(&view.exporter(row).shared_domains)),
         ],
     },
     Branch {
@@ -200,19 +207,23 @@ pub(super) const BRANCHES: &[Branch] = &[
         parent: &[ROOT, CONTENTION_ENTRY],
         rows: Rows::Contention,
         objects: &[
-            text(2, "fluxContentionName", |_, row| CONTENTION[row].into()),
-            gauge32(3, "fluxContentionLimit", |view, row| {
-                view.contended(row).map(|table| load(&table.limit)).sum()
+            text(2, "fluxContentionName", |view, row| match view.card(row) {
+                Some(card) => format!("{}: {}", card.exporter, card.name).into(),
+                None => CONTENTION[row].into(),
             }),
-            gauge32(4, "fluxContentionCurrent", |view, row| {
-                view.contended(row).map(|table| load(&table.current)).sum()
+            gauge32(3, "fluxContentionLimit", |view, row| match view.card(row) {
+                Some(card) => told(card.limit),
+                None => view.contended(row).map(|table| load(&table.limit)).sum(),
             }),
-            gauge32(5, "fluxContentionHighWater", |view, row| {
-                view.contended(row).map(|table| load(&table.high_water)).sum()
+            gauge32(4, "fluxContentionCurrent", |view, row| match view.card(row) {
+                Some(card) => told(card.current),
+                None => view.contended(row).map(|table| load(&table.current)).sum(),
             }),
-            counter64(6, "fluxContentionFailures", |view, row| {
-                view.contended(row).map(|table| load(&table.failures)).sum()
+            gauge32(5, "fluxContentionHighWater", |view, row| match view.card(row) {
+                Some(card) => told(card.high_water),
+                None => view.contended(row).map(|table| load(&table.high_water)).sum(),
             }),
+            counter64(6, "fluxContentionFailures", |view, row| view.contention_failures(row)),
             counter64(7, "fluxContentionWaits", |view, row| {
                 view.contended(row).map(|table| load(&table.waits)).sum()
             }),
@@ -220,6 +231,9 @@ pub(super) const BRANCHES: &[Branch] = &[
                 view.contended(row).map(|table| load(&table.wait_micros)).sum()
             }),
             gauge32(9, "fluxContentionPercent", percent),
+            gauge32(10, "fluxContentionExporter", |view, row| {
+                view.card(row).map_or(0, |card| card.exporter_id.into())
+            }),
         ],
     },
     Branch {
@@ -293,7 +307,17 @@ fn sampling_rate(exporter: &Exporter) -> u64 {
     (2 * numerator + denominator).checked_div(2 * denominator).unwrap_or(0)
 }
 
+/// What a router did not tell is 0.
+fn told(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 fn percent(view: &View<'_>, row: usize) -> u64 {
+    if let Some(card) = view.card(row) {
+        let worked_out = || (100 * u128::from(told(card.current))).checked_div(told(card.limit).into());
+        let percent = u64::try_from(card.utilisation).ok();
+        return percent.or_else(|| u64::try_from(worked_out()?).ok()).unwrap_or(0);
+    }
     let sum = |column: fn(&crate::counters::Table) -> &AtomicU64| {
         view.contended(row).map(|table| u128::from(load(column(table)))).sum::<u128>()
     };
@@ -302,7 +326,7 @@ fn percent(view: &View<'_>, row: usize) -> u64 {
 }
 
 /// `DateAndTime` (RFC 2579) in UTC; its customary zero for 0 and for what no calendar has.
-fn date_and_time(millis: i64) -> Vec<u8> {
+pub(super) fn date_and_time(millis: i64) -> Vec<u8> {
     let time = Timestamp::from_millisecond(millis).ok().filter(|_| millis != 0);
     let Some(time) = time.map(|time| Offset::UTC.to_datetime(time)) else { return vec![0; 8] };
     let mut octets = Vec::with_capacity(11);

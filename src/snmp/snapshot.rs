@@ -5,14 +5,16 @@
 //! Nothing here waits: where the registry of exporters is being written, the last copy serves on.
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
-use super::access::Scope;
+use super::access::{Access, Scope};
 use super::engine::Engine;
+use super::lists::CARDS_FROM;
+pub(super) use super::lists::Lists;
 use super::notify::{Event, Sender, Watch};
 use super::tree::Rows;
-use super::{Config, Statistics, system};
-use crate::counters::{Counters, CustomerRow, Exporter, LinkRow, Processor, Table, Volumes};
+use super::{Config, Statistics, system, vacm};
+use crate::counters::{CardRow, Counters, CustomerRow, Exporter, LinkRow, Processor, Table};
 use crate::units::UnixMillis;
 
 /// An instant on two clocks.
@@ -23,9 +25,6 @@ pub struct Now {
     /// Since the agent started, on a clock that never jumps: `sysUpTime` and the rate limit go by it.
     pub uptime: Duration,
 }
-
-/// How old a copy of the exporters' list may be.
-const EXPORTERS_AGE: Duration = Duration::from_secs(1);
 
 /// The names of the rows of the contention table; the index is the position here, from 1. Append only: indexes stay.
 pub(super) const CONTENTION: [&str; 9] = [
@@ -39,57 +38,6 @@ pub(super) const CONTENTION: [&str; 9] = [
     "connections",
     "running totals",
 ];
-
-/// The lists of rows, kept between requests.
-#[derive(Debug, Default)]
-pub(super) struct Lists {
-    exporters: Vec<(u32, Arc<Exporter>)>,
-    copied_at: Option<Duration>,
-    volumes: Arc<Volumes>,
-}
-
-impl Lists {
-    /// Brings the lists up to date.
-    pub(super) fn refresh(&mut self, counters: &Counters, uptime: Duration) {
-        let young = |at: Duration| uptime.checked_sub(at).is_some_and(|age| age < EXPORTERS_AGE);
-        if !self.copied_at.is_some_and(young)
-            && let Ok(registry) = counters.exporters.try_read()
-        {
-            self.exporters.clear();
-            self.exporters
-                .extend(registry.iter().map(|exporter| (ledger_id(exporter), Arc::clone(exporter))));
-            drop(registry);
-            self.exporters.retain(|&(id, _)| id != 0);
-            // Of two entries with one number the newer stays: sorting is stable and the registry only grows.
-            self.exporters.reverse();
-            self.exporters.sort_by_key(|&(id, _)| id);
-            self.exporters.dedup_by_key(|&mut (id, _)| id);
-            self.copied_at = Some(uptime);
-        }
-        let volumes = counters.volumes.load();
-        if !Arc::ptr_eq(&volumes, &self.volumes) {
-            self.volumes = ascending(Arc::clone(&volumes));
-        }
-    }
-}
-
-/// Rows ascend by promise; a walk would loop or skip without it, so the promise is checked once per commit.
-fn ascending(volumes: Arc<Volumes>) -> Arc<Volumes> {
-    let links = volumes.links.is_sorted_by(|a, b| a.id < b.id);
-    if links && volumes.customers.is_sorted_by(|a, b| a.id < b.id) {
-        return volumes;
-    }
-    let mut own = Volumes::clone(&volumes);
-    own.links.sort_by_key(|row| row.id);
-    own.links.dedup_by_key(|row| row.id);
-    own.customers.sort_by_key(|row| row.id);
-    own.customers.dedup_by_key(|row| row.id);
-    Arc::new(own)
-}
-
-fn ledger_id(exporter: &Exporter) -> u32 {
-    exporter.ledger_id.load(core::sync::atomic::Ordering::Relaxed)
-}
 
 /// What the agent itself has to show.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +53,7 @@ pub(super) struct Here<'a> {
 /// What was notified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
+    pub(super) access: &'a Access,
     pub(super) watch: &'a Watch,
     pub(super) sender: &'a Sender,
 }
@@ -116,7 +65,7 @@ pub(super) struct View<'a> {
     here: Here<'a>,
     /// What may be seen.
     pub(super) scope: &'a Scope,
-    lists: &'a Lists,
+    pub(super) lists: &'a Lists,
 }
 
 impl<'a> core::ops::Deref for View<'a> {
@@ -193,69 +142,158 @@ impl<'a> View<'a> {
         processors.filter_map(move |processor| of_processor.map(|table| table(processor))).chain(whole)
     }
 
+    /// The flow table of a router behind a row of the contention table, if it is one.
+    pub(super) fn card(&self, row: usize) -> Option<&CardRow> {
+        row.checked_sub(CONTENTION.len()).map(|card| self.lists.cards.row(card))
+    }
+
+    /// What found no place in the table behind a row of the contention table.
+    pub(super) fn contention_failures(&self, row: usize) -> u64 {
+        use core::sync::atomic::Ordering::Relaxed;
+        match self.card(row) {
+            Some(card) => card.failures,
+            None => self.contended(row).map(|table| table.failures.load(Relaxed)).sum(),
+        }
+    }
+
+    /// Who may see what; nothing where nobody asks.
+    pub(super) fn vacm(&self) -> &vacm::Tables {
+        static NOBODY: LazyLock<vacm::Tables> = LazyLock::new(vacm::Tables::default);
+        self.told.map_or(&NOBODY, |told| &told.access.tables)
+    }
+
     /// How many rows there are.
     pub(super) fn len(&self, rows: Rows) -> usize {
+        let lists = self.lists;
         match rows {
-            Rows::Application | Rows::Scalar => 1,
-            Rows::Contention => CONTENTION.len(),
+            Rows::Allowances => lists.allowances.len(),
+            Rows::Application | Rows::Scalar | Rows::VacmContexts => 1,
+            Rows::Contention => CONTENTION.len() + lists.cards.len(),
             Rows::History => self.history(),
-            Rows::Customers => self.lists.volumes.customers.len(),
-            Rows::Exporters => self.lists.exporters.len(),
-            Rows::Links => self.lists.volumes.links.len(),
+            Rows::Customers => lists.volumes.customers.len(),
+            Rows::Exporters => lists.exporters.len(),
+            Rows::Links => lists.volumes.links.len(),
+            Rows::Periods => lists.periods.len(),
+            Rows::Polled => lists.polled.len(),
             Rows::Processors => self.counters.processors.len(),
+            Rows::Reconciled => lists.reconciled.len(),
             Rows::Resources => system::RESOURCES.len(),
+            Rows::Samplers => lists.samplers.len(),
+            Rows::Tariffs => lists.books.tariffs.len(),
+            Rows::TemplateFields => lists.fields(),
+            Rows::Templates => lists.templates.len(),
+            Rows::Transports => lists.transports.len(),
+            Rows::UsmUsers => self.vacm().users.len(),
+            Rows::VacmAccesses => self.vacm().accesses.len(),
+            Rows::VacmFamilies => self.vacm().families.len(),
+            Rows::VacmGroups => self.vacm().groups.len(),
         }
     }
 
     /// The position of the row with this index.
     pub(super) fn row_at(&self, rows: Rows, index: &[u32]) -> Option<usize> {
-        let volumes = &self.lists.volumes;
+        let lists = self.lists;
+        match rows {
+            Rows::Allowances => return lists.allowances.at(index),
+            Rows::Periods => return lists.periods.at(index),
+            Rows::Polled => return lists.polled.at(index),
+            Rows::Reconciled => return lists.reconciled.at(index),
+            Rows::Samplers => return lists.samplers.at(index),
+            Rows::TemplateFields => return lists.field_at(index),
+            Rows::Templates => return lists.templates.at(index),
+            Rows::Transports => return lists.transports.at(index),
+            Rows::UsmUsers => return self.vacm().users.at(index),
+            Rows::VacmAccesses => return self.vacm().accesses.at(index),
+            Rows::VacmFamilies => return self.vacm().families.at(index),
+            Rows::VacmGroups => return self.vacm().groups.at(index),
+            _ => {}
+        }
+        let volumes = &lists.volumes;
         let &[index] = index else { return None };
         match rows {
-            Rows::Scalar => (index == 0).then_some(0),
-            Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources => {
+            // The index of the one context is the empty name, of length 0.
+            Rows::Scalar | Rows::VacmContexts => (index == 0).then_some(0),
+            Rows::Contention if index >= CARDS_FROM => Some(lists.cards.at(&[index])? + CONTENTION.len()),
+            Rows::Contention => {
+                let row = usize::try_from(index).ok()?.checked_sub(1)?;
+                (row < CONTENTION.len()).then_some(row)
+            }
+            Rows::Customers => volumes.customers.binary_search_by_key(&index, |row| row.id).ok(),
+            Rows::Exporters => lists.exporters.binary_search_by_key(&index, |&(id, _)| id).ok(),
+            Rows::History => self.told?.watch.history.binary_search_by_key(&index, |event| event.number).ok(),
+            Rows::Links => volumes.links.binary_search_by_key(&index, |row| row.id).ok(),
+            _ => {
                 let row = usize::try_from(index).ok()?.checked_sub(1)?;
                 (row < self.len(rows)).then_some(row)
             }
-            Rows::Customers => volumes.customers.binary_search_by_key(&index, |row| row.id).ok(),
-            Rows::Exporters => self.lists.exporters.binary_search_by_key(&index, |&(id, _)| id).ok(),
-            Rows::History => self.told?.watch.history.binary_search_by_key(&index, |event| event.number).ok(),
-            Rows::Links => volumes.links.binary_search_by_key(&index, |row| row.id).ok(),
         }
     }
 
     /// The position of the first row, or of the first with an index greater than `after`.
     pub(super) fn row_after(&self, rows: Rows, after: Option<&[u32]>) -> Option<usize> {
-        let volumes = &self.lists.volumes;
-        // Of names with more sub-identifiers, the first one decides: they come after the row that it names.
-        let after = after.and_then(|index| index.first().copied());
-        let row = match (rows, after) {
-            (_, None) => 0,
-            (Rows::Scalar, Some(_)) => return None,
-            (Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources, Some(index)) => {
-                usize::try_from(index).ok()?
-            }
-            (Rows::Customers, Some(index)) => volumes.customers.partition_point(|row| row.id <= index),
-            (Rows::Exporters, Some(index)) => self.lists.exporters.partition_point(|&(id, _)| id <= index),
-            (Rows::History, Some(index)) => {
-                self.told?.watch.history.partition_point(|event| event.number <= index)
-            }
-            (Rows::Links, Some(index)) => volumes.links.partition_point(|row| row.id <= index),
-        };
+        let row = after.map_or(Some(0), |after| self.first_beyond(rows, after))?;
         (row < self.len(rows)).then_some(row)
+    }
+
+    fn first_beyond(&self, rows: Rows, index: &[u32]) -> Option<usize> {
+        let (lists, volumes) = (self.lists, &self.lists.volumes);
+        // Of names with more sub-identifiers than an index has, those after it come after the row that it names.
+        let Some(&first) = index.first() else { return Some(0) };
+        Some(match rows {
+            Rows::Scalar | Rows::VacmContexts => return None,
+            Rows::Allowances => lists.allowances.beyond(index),
+            Rows::Periods => lists.periods.beyond(index),
+            Rows::Polled => lists.polled.beyond(index),
+            Rows::Reconciled => lists.reconciled.beyond(index),
+            Rows::Samplers => lists.samplers.beyond(index),
+            Rows::TemplateFields => lists.field_beyond(index),
+            Rows::Templates => lists.templates.beyond(index),
+            Rows::Transports => lists.transports.beyond(index),
+            Rows::UsmUsers => self.vacm().users.beyond(index),
+            Rows::VacmAccesses => self.vacm().accesses.beyond(index),
+            Rows::VacmFamilies => self.vacm().families.beyond(index),
+            Rows::VacmGroups => self.vacm().groups.beyond(index),
+            Rows::Contention => {
+                let own = usize::try_from(first).ok()?.min(CONTENTION.len());
+                if own < CONTENTION.len() { own } else { own + lists.cards.beyond(index) }
+            }
+            Rows::Customers => volumes.customers.partition_point(|row| row.id <= first),
+            Rows::Exporters => lists.exporters.partition_point(|&(id, _)| id <= first),
+            Rows::History => self.told?.watch.history.partition_point(|event| event.number <= first),
+            Rows::Links => volumes.links.partition_point(|row| row.id <= first),
+            Rows::Application | Rows::Processors | Rows::Resources | Rows::Tariffs => {
+                usize::try_from(first).ok()?
+            }
+        })
     }
 
     /// Appends the index of a row to the name of a column.
     pub(super) fn push_index(&self, rows: Rows, row: usize, oid: &mut Vec<u32>) {
-        oid.push(match rows {
-            Rows::Scalar => 0,
-            Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources => {
-                u32::try_from(row + 1).expect("these tables have a row for each thread, module or kind")
+        let lists = self.lists;
+        match rows {
+            Rows::Allowances => oid.extend(lists.allowances.key(row)),
+            Rows::Periods => oid.extend(lists.periods.key(row)),
+            Rows::Polled => oid.extend(lists.polled.key(row)),
+            Rows::Reconciled => oid.extend(lists.reconciled.key(row)),
+            Rows::Samplers => oid.extend(lists.samplers.key(row)),
+            Rows::TemplateFields => oid.extend(lists.field_key(row)),
+            Rows::Templates => oid.extend(lists.templates.key(row)),
+            Rows::Transports => oid.extend(lists.transports.key(row)),
+            Rows::UsmUsers => oid.extend(self.vacm().users.key(row)),
+            Rows::VacmAccesses => oid.extend(self.vacm().accesses.key(row)),
+            Rows::VacmFamilies => oid.extend(self.vacm().families.key(row)),
+            Rows::VacmGroups => oid.extend(self.vacm().groups.key(row)),
+            Rows::Scalar | Rows::VacmContexts => oid.push(0),
+            Rows::Contention if row >= CONTENTION.len() => {
+                oid.extend(lists.cards.key(row - CONTENTION.len()))
             }
-            Rows::Customers => self.customer(row).id,
-            Rows::Exporters => self.lists.exporters[row].0,
-            Rows::History => self.event(row).map_or(0, |event| event.number),
-            Rows::Links => self.link(row).id,
-        });
+            Rows::Application | Rows::Contention | Rows::Processors | Rows::Resources | Rows::Tariffs => {
+                oid.push(u32::try_from(row + 1).expect("these tables have a row for each of few things"));
+            }
+            Rows::Customers => oid.push(self.customer(row).id),
+            Rows::Exporters => oid.push(lists.exporters[row].0),
+            Rows::History => oid.push(self.event(row).map_or(0, |event| event.number)),
+            Rows::Links => oid.push(self.link(row).id),
+        }
     }
 }

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use super::objects;
 use super::tree::{Branch, Rows, counter32, gauge32, integer, object_id, octets, text, time_ticks};
 use super::v3;
+use super::{ipfix, objects};
 
 const SYSTEM: &[u32] = &[1, 3, 6, 1, 2, 1, 1];
 const SNMP: &[u32] = &[1, 3, 6, 1, 2, 1, 11];
@@ -19,16 +19,18 @@ const APPLICATION_ENTRY: &[u32] = &[1, 3, 6, 1, 2, 1, 27, 1, 1];
 const USM_STATISTICS: &[u32] = &[1, 3, 6, 1, 6, 3, 15, 1, 1];
 
 /// The rows of `sysORTable`: what this agent implements.
-pub(super) const RESOURCES: [(&[&[u32]], &str); 6] = [
+pub(super) const RESOURCES: [(&[&[u32]], &str); 8] = [
     (&[&[1, 3, 6, 1, 6, 3, 1]], "SNMPv2-MIB (RFC 3418): the system and snmp groups"),
     (&[&[1, 3, 6, 1, 6, 3, 10, 3, 1, 1]], "SNMP-FRAMEWORK-MIB (RFC 3411): the engine"),
     (&[&[1, 3, 6, 1, 6, 3, 15, 2, 1, 1]], "SNMP-USER-BASED-SM-MIB (RFC 3414): statistics"),
+    (&[&[1, 3, 6, 1, 6, 3, 16, 2, 1, 1]], "SNMP-VIEW-BASED-ACM-MIB (RFC 3415): read-only"),
     (&[&[1, 3, 6, 1, 6, 3, 11, 3, 1, 1]], "SNMP-MPD-MIB (RFC 3412): counters of message processing"),
     (&[&[1, 3, 6, 1, 2, 1, 27, 4, 2, 1]], "NETWORK-SERVICES-MIB (RFC 2788): applTable"),
     (
         &[objects::ROOT, &[2, 1, 1]],
-        "FLUXOSCOPE-MIB: stream processors, exporters, links, customers, contention, notifications",
+        "FLUXOSCOPE-MIB: stream processors, exporters, links, customers, contention, books, notifications",
     ),
+    (&[ipfix::ROOT, ipfix::COMPLIANCE], "IPFIX-MIB (RFC 6615): a collector's sessions and templates"),
 ];
 
 /// Branches of the tree, in any order.

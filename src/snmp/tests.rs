@@ -11,7 +11,12 @@ use rasn_snmp::v2::{
 use rasn_snmp::v2c;
 
 use super::*;
-use crate::counters::{CustomerRow, Exporter, LinkRow, Volume, Volumes};
+use crate::counters::{
+    AllowanceRow, Books, CardRow, CustomerRow, Exporter, Field, LinkRow, Managed, Memory, PeriodRow,
+    PolledRow, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, TransportCounts, Volume,
+    Volumes,
+};
+use crate::ids::Session;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +165,42 @@ pub(super) fn counters(customers: u32) -> Counters {
     };
     let links = vec![link(1), link(300)];
     counters.volumes.store(Arc::new(Volumes { links, customers: (0..customers).map(customer).collect() }));
+    others(&counters);
     counters
+}
+
+/// Rows in the other tables: of exporter 4, of link 300 and of customer 1.
+fn others(counters: &Counters) {
+    let field = Field { enterprise: 0, element: 1, length: 8 };
+    let template = |session, id| Template {
+        session,
+        domain: u32::MAX,
+        id,
+        is_options: false,
+        defined_at: 1,
+        records: 1,
+        scopes: 0,
+        fields: vec![field; 3].into(),
+    };
+    let transport = |session| Transport { session, version: 10, counts: TransportCounts::default() };
+    let sampler = |kind, number| Sampler { domain: 1, kind, number, rate: (1000, 1) };
+    let session = Some(Session(u16::MAX));
+    let memory = Memory {
+        samplers: vec![sampler(Sampled::Domain, 0), sampler(Sampled::Other, u64::MAX)],
+        transports: vec![transport(None), transport(session)],
+        templates: vec![template(None, 256), template(None, 65_535), template(session, 256)],
+    };
+    counters.exporters.read().unwrap()[1].memory.store(Arc::new(memory));
+    let card = |card| CardRow { exporter: "router 4".into(), exporter_id: 4, card, ..CardRow::default() };
+    let link = ReconciledRow { link: 300, ..ReconciledRow::default() };
+    let polled = PolledRow { exporter: "router 4".into(), ..PolledRow::default() };
+    let cards = vec![card(1), card(2)];
+    counters.managed.store(Arc::new(Managed { polled: vec![polled], cards, reconciled: vec![link] }));
+    let allowance = AllowanceRow { customer_id: 1, ..AllowanceRow::default() };
+    counters.billing.allowances.store(Arc::new(vec![allowance]));
+    let period = PeriodRow { customer: 1, month: 202_611, ..PeriodRow::default() };
+    let tariffs = vec![TariffRow::default()];
+    counters.books.store(Arc::new(Books { tariffs, periods: vec![period], ..Books::default() }));
 }
 
 impl Statistics {
@@ -253,9 +293,16 @@ fn walks_are_whole_ordered_and_agree() {
     assert_eq!(under("fluxCustomerName"), 5000);
     assert_eq!(under("fluxCustomerMonthOutOctets"), 5000);
     assert_eq!((under("fluxExporterName"), under("fluxLinkKind"), under("fluxProcessorHeld")), (3, 2, 3));
-    assert_eq!((under("fluxContentionWaits"), under("sysUpTime"), under("sysORDescr")), (9, 1, 6));
-    // No leaf without an instance, but for those of what has happened.
-    assert!(tree().leaves().iter().all(|leaf| under(leaf.name) > 0 || leaf.rows == tree::Rows::History));
+    assert_eq!((under("fluxContentionWaits"), under("sysUpTime"), under("sysORDescr")), (11, 1, 8));
+    assert_eq!((under("ipfixTemplateDefinitionIeId"), under("fluxSamplerName")), (9, 2));
+    // No leaf without an instance, but for those of what has happened, and those that the default view hides.
+    let is_hidden = |oid: &[u32]| {
+        oid.starts_with(&[1, 3, 6, 1, 6, 3, 16]) || oid.starts_with(&[1, 3, 6, 1, 6, 3, 15, 1, 2])
+    };
+    for leaf in tree().leaves() {
+        let is_empty = leaf.rows == tree::Rows::History || is_hidden(&leaf.oid);
+        assert_eq!(under(leaf.name) == 0, is_empty, "{}", leaf.name);
+    }
 
     // GETBULK sees the same, in the same order.
     let mut bulk: Vec<VarBind> = Vec::new();

@@ -104,14 +104,28 @@ impl Get {
 pub(super) enum Rows {
     /// One instance, `.0`.
     Scalar,
+    Allowances,
     Application,
     Contention,
     Customers,
     Exporters,
     History,
     Links,
+    Periods,
+    Polled,
     Processors,
+    Reconciled,
     Resources,
+    Samplers,
+    Tariffs,
+    TemplateFields,
+    Templates,
+    Transports,
+    UsmUsers,
+    VacmAccesses,
+    VacmContexts,
+    VacmFamilies,
+    VacmGroups,
 }
 
 /// One object under its parent: the last sub-identifier, the descriptor in the MIB, the getter.

@@ -22,11 +22,13 @@ use super::message::{self, Message, Refused, element_length, integer_length};
 use super::usm::{self, Vector};
 use super::{Statistics, count};
 
+pub(super) mod answer;
+
 /// The engine "here", whatever its identifier (RFC 5343, 3.2).
 pub(super) const LOCAL_ENGINE: [u8; 5] = [0x80, 0, 0, 0, 6];
 
 /// Seconds that a message's time may be off (RFC 3414, 2.2.3).
-const WINDOW_SECONDS: u32 = 150;
+pub(super) const WINDOW_SECONDS: u32 = 150;
 
 /// What we say we can receive: the largest UDP payload over IPv4.
 pub(super) const RECEIVE_OCTETS_MAX: u32 = 65_507;

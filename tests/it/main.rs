@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agentx;
 mod bad_input;
 mod books;
 mod closing;

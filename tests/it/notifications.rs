@@ -7,10 +7,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fluxoscope::counters::{AllowanceRow, Managed, Reconciled, ReconciledRow};
+use fluxoscope::snmp::{Agent, Authentication, Config, InformUser, Passphrase, Privacy, Protocol, Target};
+use fluxoscope::units::UnixMillis;
+
 use crate::live_support::{Site, now_ms, v5};
+use crate::snmp::{counters, output};
 
 /// snmptrapd, which writes what it gets to its log, a line each; it is killed when dropped.
 struct TrapDaemon {
@@ -200,4 +206,86 @@ fn prometheus_reads_metrics() {
     let _mute = TcpStream::connect(&address).unwrap();
     assert!(ask("GET /metrics HTTP/1.1\r\n\r\n").contains("fluxoscope_exporters 1"));
     assert!(daemon.stop().success());
+}
+
+/// Informs of SNMPv3: snmptrapd is the authoritative engine, which has to be discovered; and again when it is another one.
+#[test]
+fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
+    let site = Site::new("");
+    let port = free_port();
+    let user = |name: &str, privacy| InformUser {
+        name: name.into(),
+        authentication: Some((Authentication::Sha256, Passphrase::new("the first passphrase"))),
+        privacy,
+    };
+    let target =
+        |user| Target { address: ([127, 0, 0, 1], port).into(), protocol: Protocol::V3Inform { user } };
+    let private = Some((Privacy::Aes128, Passphrase::new("the second passphrase")));
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        communities: vec!["see".into()],
+        notify: vec![target(user("flux", private)), target(user("signed", None))],
+        ..Config::default()
+    };
+    let settings = "createUser flux SHA-256 \"the first passphrase\" AES \"the second passphrase\"\n\
+        createUser signed SHA-256 \"the first passphrase\"\nauthUser log flux priv\nauthUser log signed auth\n";
+    let traps = TrapDaemon::start(&site, port, settings);
+    traps.wait_for(&["NET-SNMP version"]);
+    let counters = Arc::new(counters(1));
+    // Nothing is out of tolerance and no allowance is reached yet.
+    counters.managed.store(Arc::new(Managed::default()));
+    counters.billing.allowances.store(Arc::new(Vec::new()));
+    let socket = Agent::bind(&config).unwrap();
+    let peer = socket.local_addr().unwrap().to_string();
+    let mut agent = Agent::new(config, Arc::clone(&counters)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let running = std::thread::spawn(move || agent.run(&socket, &stopped, || UnixMillis(now_ms())));
+    let get = |oid: &str| output("snmpget", &["-v2c", "-c", "see", "-Oqvn", &peer, oid]).trim().to_owned();
+    let wait_until = |oid: &str, least: u64| {
+        let begun = now_ms();
+        while get(oid).parse::<u64>().unwrap() < least {
+            assert!(now_ms() - begun < 60_000, "{oid} is {}, not {least}", get(oid));
+        }
+    };
+    let acknowledged = "1.3.6.1.4.1.32473.2055.1.7.6.0";
+    // coldStart, to both users.
+    wait_until(acknowledged, 2);
+
+    let outward = Reconciled {
+        flow_octets: 10,
+        interface_octets: 99,
+        tolerance: 5,
+        coverage: 100,
+        verdict: 2,
+        differences: 1,
+    };
+    let link = ReconciledRow { link: 3, name: "transit-a".into(), outward, ..ReconciledRow::default() };
+    counters.managed.store(Arc::new(Managed { reconciled: vec![link], ..Managed::default() }));
+    for user in ["flux", "signed"] {
+        let line = traps.wait_for(&["32473.2055.0.7", "transit-a out", &format!("user {user}")]);
+        assert!(line.contains("INFORM") && line.contains(".1.20.1.5.3.2 = Counter64: 99"), "{line}");
+    }
+    wait_until(acknowledged, 4);
+
+    // Another receiver stands in its place, which is another engine.
+    drop(traps);
+    let traps = TrapDaemon::start(&site, port, settings);
+    traps.wait_for(&["NET-SNMP version"]);
+    let allowance = AllowanceRow {
+        customer_id: 16,
+        customer: "customer 1".into(),
+        charge: "volume".into(),
+        period: "2026-11".into(),
+        used_percent: 81,
+        projected_percent: None,
+        alert: "80".into(),
+    };
+    counters.billing.allowances.store(Arc::new(vec![allowance]));
+    let line = traps.wait_for(&["32473.2055.0.8", "customer 1: volume", "user flux"]);
+    assert!(line.contains(".1.14.1.4.16.1 = Gauge32: 81") && line.contains("\"80\""), "{line}");
+    wait_until(acknowledged, 6);
+    assert_eq!(get("1.3.6.1.4.1.32473.2055.1.7.7.0"), "0", "none failed");
+    stop.store(true, Relaxed);
+    running.join().unwrap().unwrap();
 }

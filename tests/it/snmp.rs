@@ -7,14 +7,19 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use fluxoscope::counters::{Counters, CustomerRow, Exporter, LinkRow, Volume, Volumes};
+use fluxoscope::counters::{
+    AllowanceRow, Books, CardRow, Counters, CustomerRow, Exporter, Field, InvoiceState, LinkRow, Managed,
+    Memory, PeriodRow, PolledRow, Reconciled, ReconciledRow, Sampled, Sampler, TariffRow, Template,
+    Transport, TransportCounts, Volume, Volumes,
+};
+use fluxoscope::ids::Session;
 use fluxoscope::snmp::{Agent, Config, MIB, mrtg};
 use fluxoscope::units::UnixMillis;
 
 use crate::live_support::now_ms;
 
 /// An agent on a free port of loopback; it stops when dropped.
-struct Running {
+pub(crate) struct Running {
     config: Config,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
@@ -22,7 +27,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(counters: Counters) -> Self {
+    pub(crate) fn start(counters: Counters) -> Self {
+        Self::sharing(Arc::new(counters))
+    }
+
+    pub(crate) fn sharing(counters: Arc<Counters>) -> Self {
         let config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             communities: vec!["see".into()],
@@ -31,7 +40,6 @@ impl Running {
         };
         let socket: UdpSocket = Agent::bind(&config).unwrap();
         let config = Config { listen: socket.local_addr().unwrap(), ..config };
-        let counters = Arc::new(counters);
         let mut agent = Agent::new(config.clone(), Arc::clone(&counters)).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -39,7 +47,7 @@ impl Running {
         Self { config, counters, stop, thread }
     }
 
-    fn peer(&self) -> String {
+    pub(crate) fn peer(&self) -> String {
         self.config.listen.to_string()
     }
 }
@@ -51,7 +59,8 @@ impl Drop for Running {
     }
 }
 
-fn counters(customers: u32) -> Counters {
+/// Something in every table.
+pub(crate) fn counters(customers: u32) -> Counters {
     let counters = Counters::new(2, 1_795_000_000_000);
     counters.processors[0].datagrams.store(30, Relaxed);
     counters.processors[0].records.store(900, Relaxed);
@@ -64,7 +73,9 @@ fn counters(customers: u32) -> Counters {
     exporter.lost_told.store(5, Relaxed);
     exporter.rate_numerator.store(3, Relaxed);
     exporter.rate_denominator.store(2, Relaxed);
+    exporter.memory.store(Arc::new(memory()));
     counters.exporters.write().unwrap().push(Arc::new(exporter));
+    others(&counters);
     let volume = |n: u64| Volume { in_octets: n << 40, out_octets: n, in_packets: n + 1, out_packets: n + 2 };
     let customer = |n: u32| CustomerRow {
         id: 15 + n,
@@ -80,8 +91,114 @@ fn counters(customers: u32) -> Counters {
     counters
 }
 
+/// What is remembered of the exporter.
+fn memory() -> Memory {
+    let sampler = |kind, number| Sampler { domain: 1, kind, number, rate: (1000, 1) };
+    let counts = TransportCounts {
+        messages: 5,
+        octets: 7000,
+        discarded: 1,
+        records: 90,
+        templates: 4,
+        options_templates: 2,
+    };
+    let field = |enterprise, element, length| Field { enterprise, element, length };
+    let template = |session, id, is_options, fields: &[Field]| Template {
+        session,
+        domain: 1,
+        id,
+        is_options,
+        defined_at: 1_795_000_000_000,
+        records: 45,
+        scopes: u16::from(is_options),
+        fields: fields.into(),
+    };
+    Memory {
+        samplers: vec![
+            sampler(Sampled::Domain, 0),
+            sampler(Sampled::Sampler, 3),
+            sampler(Sampled::Ingress, 12),
+        ],
+        transports: vec![
+            Transport { session: None, version: 9, counts },
+            Transport { session: Some(Session(2)), version: 10, counts },
+        ],
+        templates: vec![
+            template(None, 256, false, &[field(0, 1, 8), field(0, 2, 4), field(35_632, 3, 65_535)]),
+            template(None, 257, true, &[field(0, 149, 4), field(0, 34, 4)]),
+            template(Some(Session(2)), 300, false, &[field(0, 1, 8)]),
+        ],
+    }
+}
+
+/// Routers, books and billing.
+fn others(counters: &Counters) {
+    let card = CardRow {
+        exporter: "ce1".into(),
+        exporter_id: 7,
+        card: 5000,
+        name: "flow table of card 5000".into(),
+        utilisation: 97,
+        current: 254_161,
+        limit: -1,
+        high_water: 254_161,
+        failures: 3,
+        read_at: 1_795_000_000_000,
+    };
+    let side = Reconciled {
+        flow_octets: 10,
+        interface_octets: 12,
+        tolerance: 1,
+        coverage: 100,
+        verdict: 2,
+        differences: 1,
+    };
+    let link = ReconciledRow {
+        link: 3,
+        name: "transit-a".into(),
+        bucket: 1_795_000_200,
+        inward: side,
+        outward: side,
+    };
+    let polled = PolledRow { exporter: "ce1".into(), polls: 9, failures: 1, ..PolledRow::default() };
+    counters.managed.store(Arc::new(Managed {
+        polled: vec![polled],
+        cards: vec![card],
+        reconciled: vec![link],
+    }));
+    let allowance = AllowanceRow {
+        customer_id: 16,
+        customer: "customer 1".into(),
+        charge: "volume".into(),
+        period: "2026-11".into(),
+        used_percent: 81,
+        projected_percent: Some(120),
+        alert: "80".into(),
+    };
+    counters.billing.allowances.store(Arc::new(vec![allowance]));
+    let tariff = TariffRow {
+        id: "transit-eu".into(),
+        version: 2,
+        effective: "2026-11-01".into(),
+        ..TariffRow::default()
+    };
+    let period = PeriodRow {
+        customer: 16,
+        month: 202_611,
+        is_closed: true,
+        invoice: InvoiceState::Draft,
+        number: "DRAFT-1".into(),
+        ..PeriodRow::default()
+    };
+    counters.books.store(Arc::new(Books {
+        tariffs: vec![tariff],
+        periods: vec![period],
+        ..Books::default()
+    }));
+}
+
 /// The standard output of a command that must succeed.
-fn output(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .env("LANG", "C")
@@ -206,4 +323,63 @@ fn smilint_is_silent() {
     // And it would complain: an object out of its group, an undeclared import.
     assert!(lint(&MIB.replacen("        fluxVersion,\n", "", 1)).contains("fluxVersion"));
     assert!(lint(&MIB.replacen("Counter32, Counter64", "Counter64", 1)).contains("Counter32"));
+}
+
+/// Every column of IPFIX-MIB that a collector has, and every object of ours, by the names that the modules give them;
+/// net-snmp says where a value is of another type than its module says.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "where the IETF modules are is a matter of the machine")]
+fn values_are_of_the_types_that_the_modules_say() {
+    let Ok(modules) = std::env::var("FLUXOSCOPE_MIBS") else {
+        eprintln!("skipped: FLUXOSCOPE_MIBS is not set");
+        return;
+    };
+    let agent = Running::start(counters(2));
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/mibs");
+    let walk = |module: &str, root: &str| {
+        let path = format!("{modules}:{own}");
+        let peer = agent.peer();
+        output("snmpbulkwalk", &["-v2c", "-c", "see", "-M", &path, "-m", module, "-Os", &peer, root])
+    };
+    let ipfix = walk("IPFIX-MIB", "1.3.6.1.2.1.193");
+    assert!(!ipfix.contains("Wrong Type") && !ipfix.contains("mib-2"), "{ipfix}");
+    for line in [
+        "ipfixTransportSessionProtocol.7 = Gauge32: 17",
+        "ipfixTransportSessionSourceAddressType.7 = INTEGER: ipv4(1)",
+        "ipfixTransportSessionSourceAddress.7 = Hex-STRING: C0 00 02 01 ",
+        "ipfixTransportSessionDestinationAddressType.7 = INTEGER: unknown(0)",
+        "ipfixTransportSessionDeviceMode.7 = INTEGER: collecting(2)",
+        "ipfixTransportSessionStatus.7 = INTEGER: active(2)",
+        "ipfixTransportSessionBytes.7 = Counter64: 7000 bytes",
+        "ipfixTransportSessionDiscardedMessages.7 = Counter64: 1",
+        "ipfixTemplateSetId.7.1.257 = Gauge32: 3",
+        "ipfixTemplateDefinitionEnterpriseNumber.7.1.256.3 = Gauge32: 35632",
+        "ipfixTemplateDefinitionFlags.7.1.257.1 = BITS: 80 scope(0) ",
+        "ipfixTemplateDataRecords.7.1.256 = Counter64: 45",
+        // 2^31 + 7 * 2^16 + 2.
+        "ipfixTransportSessionProtocol.2147942402 = Gauge32: 6",
+    ] {
+        assert!(ipfix.lines().any(|found| found == line), "{line}\n{ipfix}");
+    }
+    // What RFC 6615 has in the groups of a collector, without what is not accessible.
+    let text = std::fs::read_to_string(std::path::Path::new(&modules).join("IPFIX-MIB.txt")).unwrap();
+    let mut expected = 0;
+    for group in ["ipfixCommonGroup OBJECT-GROUP", "ipfixCommonStatsGroup OBJECT-GROUP"] {
+        let body = text.split(group).nth(1).unwrap();
+        for object in body.split(['{', '}']).nth(1).unwrap().split(',').map(str::trim) {
+            assert!(ipfix.contains(&format!("{object}.")), "{object}\n{ipfix}");
+            expected += 1;
+        }
+    }
+    assert_eq!(expected, 32);
+    let flux = walk("FLUXOSCOPE-MIB", "1.3.6.1.4.1.32473.2055");
+    assert!(!flux.contains("Wrong Type") && !flux.contains("enterprises."), "{flux}");
+    for line in [
+        "fluxSamplerName.7.1.sampler.3 = STRING: domain 1, sampler 3",
+        "fluxPeriodInvoice.16.202611 = INTEGER: draft(2)",
+        "fluxReconcileVerdict.3.out = INTEGER: flowsMissing(2)",
+        "fluxAllowancePercent.16.1 = Gauge32: 81 percent",
+    ] {
+        assert!(flux.lines().any(|found| found == line), "{line}\n{flux}");
+    }
 }

@@ -274,3 +274,49 @@ fn the_command_refuses_what_will_not_do() {
     let output = site.command(&["snmp", "user", "add", "flux"]).stdin(std::process::Stdio::null()).output();
     assert_eq!(output.unwrap().status.code(), Some(2));
 }
+
+/// RFC 3415's tables, and the users without their keys, for whom the view has them.
+#[test]
+fn users_and_views_are_shown_where_a_view_has_them() {
+    let text = CONFIGURATION.replace("legacy", "communities = [\"unheard-of\"]\nlegacy");
+    let text = format!(
+        "{text}\n[[snmp.view]]\nname = \"security\"\ninclude = [\"1.3.6.1.6.3\"]\nexclude = [\"1.3.6.1.6.3.11\"]\n\
+         [[snmp.user]]\nname = \"chief\"\nview = \"security\"\n"
+    );
+    let site = Site::new(&text);
+    add(&site, "chief", "SHA-256", Some("AES-128"));
+    add(&site, "narrow", "SHA-512", None);
+    let daemon = site.start();
+    let peer = peer(&daemon);
+    let walk = |user: &[&str], root: &str| {
+        said(&tool(&site, "snmpbulkwalk", &[user, &["-On", &peer, root]].concat()))
+    };
+    let chief = secured("chief", "SHA-256", Some("AES-128"));
+    let vacm = walk(&chief, "1.3.6.1.6.3.16");
+    // Names in an index are their length and their letters: narrow is 6.110.97.114.114.111.119.
+    for line in [
+        ".1.3.6.1.6.3.16.1.1.1.1.0 = \"\"",
+        ".1.3.6.1.6.3.16.1.2.1.3.3.6.110.97.114.114.111.119 = STRING: \"narrow\"",
+        // authNoPriv(2), and the view that it reads.
+        ".1.3.6.1.6.3.16.1.4.1.5.6.110.97.114.114.111.119.0.3.2 = STRING: \"names\"",
+        // noAuthNoPriv(1) for loose.
+        ".1.3.6.1.6.3.16.1.4.1.5.5.108.111.111.115.101.0.3.1 = STRING: \"default\"",
+        // names includes 1.3.6.1.2.1.1.5; security excludes 1.3.6.1.6.3.11.
+        ".1.3.6.1.6.3.16.1.5.2.1.4.5.110.97.109.101.115.8.1.3.6.1.2.1.1.5 = INTEGER: 1",
+        ".1.3.6.1.6.3.16.1.5.2.1.4.8.115.101.99.117.114.105.116.121.7.1.3.6.1.6.3.11 = INTEGER: 2",
+    ] {
+        assert!(vacm.lines().any(|found| found == line), "{line}\n{vacm}");
+    }
+    // Communities are secrets: their places are told, not what they are.
+    assert!(vacm.contains("STRING: \"community 1\"") && !vacm.contains("unheard-of"), "{vacm}");
+    let users = walk(&chief, "1.3.6.1.6.3.15.1.2");
+    let is_there = |end: &str| users.lines().any(|line| line.contains(".15.1.2.2.1.") && line.ends_with(end));
+    assert!(is_there(" = STRING: \"chief\"") && is_there("OID: .1.3.6.1.6.3.10.1.1.7"), "{users}");
+    // Others do not see them, not even that they exist.
+    for user in [&secured("narrow", "SHA-512", None)[..], &["-u", "loose", "-l", "noAuthNoPriv"]] {
+        for root in ["1.3.6.1.6.3.16", "1.3.6.1.6.3.15.1.2"] {
+            assert!(!walk(user, root).contains("INTEGER"), "{root}");
+        }
+    }
+    assert!(daemon.stop().success());
+}

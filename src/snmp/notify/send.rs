@@ -9,23 +9,27 @@ use std::net::UdpSocket;
 use rasn::ber;
 use rasn_smi::v1::TimeTicks;
 use rasn_smi::v2::{ApplicationSyntax, ObjectSyntax, SimpleSyntax};
-use rasn_snmp::v2::{
-    InformRequest, ObjectName, Pdu, Pdus, Response, Trap, VarBind, VarBindList, VarBindValue,
-};
+use rasn_snmp::v2::{InformRequest, ObjectName, Pdu, Pdus, Response, Trap, VarBind, VarBindValue};
 use rasn_snmp::v2c;
 use tracing::{debug, warn};
 
 use super::super::access::Access;
 use super::super::engine::Engine;
+use super::super::message;
+use super::super::tree::Value;
 use super::super::v3::Outgoing;
 use super::PENDING_MAX;
+use super::inform::{InformUser, Outcome, Peer};
 
 /// How long an acknowledgement may take, and how often an inform is sent in all.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: u32 = 3;
+/// An inform is sent again so often, at most, because something was learnt: engine and time, each once more after the
+/// receiver has started anew.
+const LEARNT_MAX: u32 = 4;
 
-const SYS_UP_TIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
-const SNMP_TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
+pub(in super::super) const SYS_UP_TIME: &[u32] = &[1, 3, 6, 1, 2, 1, 1, 3, 0];
+pub(in super::super) const SNMP_TRAP_OID: &[u32] = &[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
 
 /// How a target is spoken to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,6 +46,17 @@ pub enum Protocol {
         /// The user.
         user: String,
     },
+    /// SNMPv3 informs, by a user of the target.
+    V3Inform {
+        /// The user.
+        user: InformUser,
+    },
+}
+
+impl Protocol {
+    fn wants_acknowledgement(&self) -> bool {
+        matches!(self, Self::V2c { inform: true, .. } | Self::V3Inform { .. })
+    }
 }
 
 /// `[[snmp.notify]]`: who is told.
@@ -56,16 +71,26 @@ pub struct Target {
 /// An inform that nobody has acknowledged.
 #[derive(Debug)]
 struct Pending {
-    request_id: i32,
-    message: Vec<u8>,
+    pdu: Pdu,
     tries: u32,
+    /// How often it was sent again because something was learnt of its receiver.
+    learnt: u32,
     again_at: Duration,
+}
+
+/// A target, and what waits for it.
+#[derive(Debug)]
+struct Receiver {
+    target: Target,
+    pending: VecDeque<Pending>,
+    /// What is known of its engine, which only informs of SNMPv3 ask for.
+    peer: Peer,
 }
 
 /// Sends notifications to all targets.
 #[derive(Debug)]
 pub(in super::super) struct Sender {
-    targets: Vec<(Target, VecDeque<Pending>)>,
+    targets: Vec<Receiver>,
     /// For IPv4 and IPv6, where there are such targets.
     sockets: [Option<UdpSocket>; 2],
     last_id: i32,
@@ -93,7 +118,14 @@ impl Sender {
         };
         Self {
             sockets: [socket(false, "0.0.0.0:0"), socket(true, "[::]:0")],
-            targets: targets.iter().map(|target| (target.clone(), VecDeque::new())).collect(),
+            targets: targets
+                .iter()
+                .map(|target| Receiver {
+                    target: target.clone(),
+                    pending: VecDeque::new(),
+                    peer: Peer::new(),
+                })
+                .collect(),
             last_id: 0,
             sent: 0,
             acknowledged: 0,
@@ -102,7 +134,12 @@ impl Sender {
     }
 
     /// Sends a notification to everybody.
-    pub(in super::super) fn send(&mut self, mut origin: Origin<'_>, name: Vec<u32>, objects: VarBindList) {
+    pub(in super::super) fn send(
+        &mut self,
+        mut origin: Origin<'_>,
+        name: Vec<u32>,
+        objects: &[(Vec<u32>, Value)],
+    ) {
         let ticks = u32::try_from(origin.uptime.as_millis() / 10 % (1 << 32)).expect("less than 2^32");
         let mut variable_bindings = vec![
             bound(SYS_UP_TIME.to_vec(), ApplicationSyntax::Ticks(TimeTicks(ticks)).into()),
@@ -111,6 +148,10 @@ impl Sender {
                 SimpleSyntax::ObjectId(ObjectName::new_unchecked(name.into())).into(),
             ),
         ];
+        let objects = objects.iter().map(|(name, value)| VarBind {
+            name: ObjectName::new_unchecked(name.clone().into()),
+            value: message::value(value.clone()),
+        });
         variable_bindings.extend(objects);
         for at in 0..self.targets.len() {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
@@ -121,28 +162,28 @@ impl Sender {
                 error_index: 0,
                 variable_bindings: variable_bindings.clone(),
             };
-            let (target, pending) = &mut self.targets[at];
-            let Some(message) = encode(target, pdu, request_id, &mut origin) else {
+            let Receiver { target, pending, peer } = &mut self.targets[at];
+            let Some(message) = encode(target, peer, &pdu, &mut origin) else {
                 super::super::count(&mut self.failed);
                 debug!(target = %target.address, "A notification has no encoding, or its user is unknown.");
                 continue;
             };
             transmit(&self.sockets, target.address, &message);
             super::super::count(&mut self.sent);
-            if matches!(target.protocol, Protocol::V2c { inform: true, .. }) {
+            if target.protocol.wants_acknowledgement() {
                 if pending.len() == PENDING_MAX {
                     pending.pop_front();
                     super::super::count(&mut self.failed);
                 }
                 let again_at = origin.uptime + PATIENCE;
-                pending.push_back(Pending { request_id, message, tries: 1, again_at });
+                pending.push_back(Pending { pdu, tries: 1, learnt: 0, again_at });
             }
         }
     }
 
     /// Takes acknowledgements, and sends again what waits too long for one.
-    pub(in super::super) fn attend(&mut self, uptime: Duration) {
-        if self.targets.iter().all(|(_, pending)| pending.is_empty()) {
+    pub(in super::super) fn attend(&mut self, mut origin: Origin<'_>) {
+        if self.targets.iter().all(|receiver| receiver.pending.is_empty()) {
             return;
         }
         let mut datagram = [0; 2048];
@@ -154,38 +195,78 @@ impl Sender {
                 else {
                     break;
                 };
-                self.acknowledge(source, &datagram[..length]);
+                self.take(source, &datagram[..length], &mut origin);
             }
         }
-        for (target, pending) in &mut self.targets {
+        let uptime = origin.uptime;
+        for Receiver { target, pending, peer } in &mut self.targets {
             for one in pending.iter_mut().filter(|one| one.again_at <= uptime) {
                 one.tries += 1;
                 one.again_at = uptime + PATIENCE;
-                if one.tries <= TRIES {
-                    transmit(&self.sockets, target.address, &one.message);
+                if one.tries <= TRIES
+                    && let Some(message) = encode(target, peer, &one.pdu, &mut origin)
+                {
+                    transmit(&self.sockets, target.address, &message);
                 }
             }
             let before = pending.len();
             pending.retain(|one| one.tries <= TRIES);
             for _ in pending.len()..before {
                 super::super::count(&mut self.failed);
+                peer.forget();
                 debug!(target = %target.address, "Nobody has acknowledged a notification.");
             }
         }
     }
 
-    fn acknowledge(&mut self, source: SocketAddr, datagram: &[u8]) {
-        let Ok(message) = ber::decode::<v2c::Message<Response>>(datagram) else { return };
-        let asked = |target: &Target| {
-            target.address == source
-                && matches!(&target.protocol, Protocol::V2c { community, .. } if community.as_bytes() == &message.community[..])
-        };
-        for (_, pending) in self.targets.iter_mut().filter(|(target, _)| asked(target)) {
-            if let Some(at) = pending.iter().position(|one| one.request_id == message.data.0.request_id) {
-                pending.remove(at);
-                super::super::count(&mut self.acknowledged);
+    /// Takes what came from somebody.
+    fn take(&mut self, source: SocketAddr, datagram: &[u8], origin: &mut Origin<'_>) {
+        let sockets = &self.sockets;
+        for Receiver { target, pending, peer } in self.targets.iter_mut() {
+            if target.address != source {
+                continue;
+            }
+            let place = |id: i32| pending.iter().position(|one| one.pdu.request_id == id);
+            let may_learn = |id: i32| Some(pending[place(id)?].learnt < LEARNT_MAX);
+            let (id, outcome) = match &target.protocol {
+                Protocol::V2c { community, inform: true } => acknowledged(community, datagram),
+                Protocol::V3Inform { user } => peer.take(user, datagram, may_learn, origin.uptime),
+                Protocol::V2c { .. } | Protocol::V3 { .. } => continue,
+            };
+            let Some(at) = place(id) else { continue };
+            match outcome {
+                Outcome::Acknowledged => {
+                    pending.remove(at);
+                    super::super::count(&mut self.acknowledged);
+                }
+                Outcome::Learnt => {
+                    let one = &mut pending[at];
+                    one.learnt += 1;
+                    one.again_at = origin.uptime + PATIENCE;
+                    if let Some(message) = encode(target, peer, &one.pdu, origin) {
+                        transmit(sockets, target.address, &message);
+                    }
+                    // The others have waited for the same, and it is no try of theirs that failed.
+                    for other in pending.iter_mut().filter(|other| other.pdu.request_id != id) {
+                        if other.again_at > origin.uptime {
+                            other.again_at = origin.uptime;
+                            other.tries = other.tries.saturating_sub(1);
+                        }
+                    }
+                }
+                Outcome::Ignored => {}
             }
         }
+    }
+}
+
+/// The number of the inform of SNMPv2c that this acknowledges.
+fn acknowledged(community: &str, datagram: &[u8]) -> (i32, Outcome) {
+    match ber::decode::<v2c::Message<Response>>(datagram) {
+        Ok(message) if message.community[..] == *community.as_bytes() => {
+            (message.data.0.request_id, Outcome::Acknowledged)
+        }
+        _ => (0, Outcome::Ignored),
     }
 }
 
@@ -207,8 +288,11 @@ fn transmit(sockets: &[Option<UdpSocket>; 2], address: SocketAddr, message: &[u8
     }
 }
 
-fn encode(target: &Target, pdu: Pdu, message_id: i32, origin: &mut Origin<'_>) -> Option<Vec<u8>> {
+fn encode(target: &Target, peer: &Peer, pdu: &Pdu, origin: &mut Origin<'_>) -> Option<Vec<u8>> {
+    let message_id = pdu.request_id;
+    let pdu = pdu.clone();
     match &target.protocol {
+        Protocol::V3Inform { user } => peer.message(user, &pdu, origin.engine, origin.uptime),
         Protocol::V2c { community, inform } => {
             let community = community.clone().into_bytes().into();
             let version = 1.into();

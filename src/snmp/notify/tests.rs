@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::super::access::{Scope, ViewRules};
 use super::super::engine::Engine;
 use super::super::snapshot::{Here, Lists};
-use super::super::{Config, Now, Statistics, tree};
+use super::super::{Config, MIB, Now, Statistics, tree};
 use super::*;
-use crate::counters::{Counters, Exporter};
+use crate::counters::{
+    AllowanceRow, Counters, CustomerRow, Exporter, Managed, Reconciled, ReconciledRow, Volume, Volumes,
+};
 
 const START: i64 = 1_795_000_000_000;
 
@@ -23,7 +25,7 @@ fn look(watch: &mut Watch, counters: &Counters, at_ms: u64) -> Vec<(Kind, u32)> 
     let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
     let now = Now { wall: UnixMillis(START + i64::try_from(at_ms).unwrap()), uptime };
     let view = View::new(now, here, &scope, &lists);
-    watch.look(&view).into_iter().map(|event| (event.kind, event.row)).collect()
+    watch.look(&view).into_iter().map(|event| (event.kind, event.row[0])).collect()
 }
 
 fn counters() -> (Counters, Arc<Exporter>) {
@@ -107,4 +109,130 @@ fn many_at_once_are_held_back_and_the_history_is_bounded() {
     assert_eq!(look(&mut watch, &counters, 300_000).len(), 30);
     assert_eq!((watch.throttled, watch.history.len()), (170, HISTORY_MAX));
     assert!(watch.history.iter().zip(73..).all(|(event, number)| event.number == number && event.throttled));
+
+    // What was held back is told as soon as there is room, one a second, in its order; what ended meanwhile is not.
+    let heard = Arc::clone(&counters.exporters.read().unwrap()[30]);
+    heard.last_seen.store(START + 300_000, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 301_000), [(Kind::ExporterSilent, 32)]);
+    let told: Vec<_> = (302..470).flat_map(|second| look(&mut watch, &counters, second * 1000)).collect();
+    let expected: Vec<_> = (33..=200).map(|row| (Kind::ExporterSilent, row)).collect();
+    assert_eq!(told, expected);
+    assert!(watch.history.iter().all(|event| !event.throttled) && watch.waiting.is_empty());
+    // Nothing was counted or numbered twice.
+    assert_eq!((watch.throttled, watch.number), (170, 200));
+    assert_eq!(look(&mut watch, &counters, 471_000), []);
+}
+
+#[test]
+fn what_must_not_be_repeated_yet_is_told_when_it_may_be() {
+    let (counters, exporter) = counters();
+    // Silent again, less than five minutes after it was told: told when those are over.
+    let mut watch = Watch::new(Alarms { silent_ms: 1_000, ..Alarms::default() });
+    exporter.last_seen.store(START, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 1_000), [(Kind::ExporterSilent, 7)]);
+    exporter.last_seen.store(START + 1_500, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 2_000), []);
+    assert_eq!(look(&mut watch, &counters, 3_000), []);
+    assert_eq!((watch.throttled, watch.history.len()), (1, 1));
+    assert_eq!(look(&mut watch, &counters, 300_999), []);
+    assert_eq!(look(&mut watch, &counters, 301_000), [(Kind::ExporterSilent, 7)]);
+    // And failures, though no more came.
+    counters.commit_failures.store(1, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 302_000), [(Kind::LedgerRefused, 0)]);
+    counters.commit_failures.store(2, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 303_000), []);
+    assert_eq!(look(&mut watch, &counters, 602_000), [(Kind::LedgerRefused, 0)]);
+    assert_eq!(look(&mut watch, &counters, 1_202_000), []);
+}
+
+#[test]
+fn links_out_of_tolerance_and_allowances_that_are_reached() {
+    let counters = Counters::new(1, START);
+    let mut watch = Watch::new(Alarms::default());
+    let reconciled = |differences| {
+        let outward = Reconciled { differences, verdict: 2, ..Reconciled::default() };
+        let row = ReconciledRow { link: 3, name: "transit-a".into(), outward, ..ReconciledRow::default() };
+        counters.managed.store(Arc::new(Managed { reconciled: vec![row], ..Managed::default() }));
+    };
+    let allowance = |period: &str, alert: &str| {
+        let row = AllowanceRow {
+            customer_id: 17,
+            customer: "campus".into(),
+            charge: "volume".into(),
+            period: period.into(),
+            alert: alert.into(),
+            ..AllowanceRow::default()
+        };
+        counters.billing.allowances.store(Arc::new(vec![row]));
+    };
+    assert_eq!(look(&mut watch, &counters, 0), []);
+    // The first comparison that is shown may be one out of tolerance.
+    reconciled(1);
+    allowance("2026-11", "");
+    assert_eq!(look(&mut watch, &counters, 1_000), [(Kind::Reconciliation, 3)]);
+    assert_eq!(watch.history[0].row, [3, 2]);
+    allowance("2026-11", "80");
+    assert_eq!(look(&mut watch, &counters, 2_000), [(Kind::Allowance, 17)]);
+    assert_eq!(look(&mut watch, &counters, 3_000), []);
+    // The next alert of the same allowance is told at once; the next period begins anew.
+    allowance("2026-11", "100");
+    assert_eq!(look(&mut watch, &counters, 4_000), [(Kind::Allowance, 17)]);
+    allowance("2026-12", "");
+    reconciled(2);
+    assert_eq!(look(&mut watch, &counters, 5_000), []);
+    allowance("2026-12", "80");
+    assert_eq!(look(&mut watch, &counters, 301_000), [(Kind::Reconciliation, 3), (Kind::Allowance, 17)]);
+    let subjects: Vec<_> = watch.history.iter().map(|event| event.subject.as_str()).collect();
+    let campus = ["campus: volume 80%", "campus: volume 100%"];
+    assert_eq!(subjects, ["transit-a out", campus[0], campus[1], "transit-a out", campus[0]]);
+}
+
+#[test]
+fn notifications_carry_what_the_module_says() {
+    // Every object of a notification is there, in the module's order.
+    let (counters, _) = counters();
+    counters.processors[0].backlog.store(1, Relaxed);
+    let customer = CustomerRow {
+        id: 17,
+        name: "campus".into(),
+        volume: Volume::default(),
+        month_in_octets: 0,
+        month_out_octets: 0,
+    };
+    counters.volumes.store(Arc::new(Volumes { links: Vec::new(), customers: vec![customer] }));
+    let row = ReconciledRow { link: 3, name: "transit-a".into(), ..ReconciledRow::default() };
+    counters.managed.store(Arc::new(Managed { reconciled: vec![row], ..Managed::default() }));
+    let row = AllowanceRow { customer_id: 17, alert: "80".into(), ..AllowanceRow::default() };
+    counters.billing.allowances.store(Arc::new(vec![row]));
+    let (config, tree, statistics) = (Config::default(), tree(), Statistics::default());
+    let scope = Scope::new(ViewRules::standard(), &tree);
+    let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
+    let mut lists = Lists::default();
+    lists.refresh(&counters, Duration::ZERO);
+    let here =
+        Here { config: &config, counters: &counters, statistics: &statistics, engine: &engine, told: None };
+    let view = View::new(Now { wall: UnixMillis(START), uptime: Duration::ZERO }, here, &scope, &lists);
+    for (kind, row) in [
+        (Kind::ExporterSilent, vec![7]),
+        (Kind::ExporterLoss, vec![7]),
+        (Kind::HoldExpired, vec![1]),
+        (Kind::Backlog, vec![1]),
+        (Kind::Contention, vec![9]),
+        (Kind::LedgerRefused, vec![0]),
+        (Kind::Reconciliation, vec![3, 1]),
+        (Kind::Allowance, vec![17, 1]),
+    ] {
+        let event =
+            Event { number: 1, kind, row, subject: String::new(), at: UnixMillis(0), throttled: false };
+        let (name, objects) = tree.notification(&view, &event);
+        assert_eq!(name.last(), Some(&(kind as u32)));
+        let declared = MIB.split("NOTIFICATION-TYPE").nth(kind as usize + 1).unwrap();
+        let declared = declared.split(['{', '}']).nth(1).unwrap().split([',', '\n', ' ']).map(str::trim);
+        let declared: Vec<_> = declared.filter(|word| !word.is_empty()).collect();
+        let sent: Vec<_> = objects
+            .iter()
+            .map(|bound| tree.leaves().iter().find(|leaf| bound.0.starts_with(&leaf.oid)).unwrap().name)
+            .collect();
+        assert_eq!(sent, declared, "{kind:?}");
+    }
 }

@@ -9,15 +9,17 @@ use super::super::snapshot::{Here, Lists, Now};
 use super::super::tree::Kind;
 use super::super::{Config, MIB, Statistics, tree};
 use super::*;
-use crate::counters::Counters;
+use crate::counters::{
+    AllowanceRow, Books, CardRow, Counters, Exporter, InvoiceState, Managed, Memory, PeriodRow, PolledRow,
+    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow,
+};
 
-/// An OBJECT-TYPE of the module.
+/// An OBJECT-TYPE of a module.
 #[derive(Debug)]
 struct Declared<'a> {
     syntax: String,
     access: &'a str,
     parent: &'a str,
-    number: u32,
 }
 
 type Objects<'a> = BTreeMap<&'a str, Declared<'a>>;
@@ -57,7 +59,7 @@ fn module<'a>(words: &[&'a str]) -> (Objects<'a>, Nodes<'a>) {
                     .unwrap();
                 let (parent, number) = assigned(at);
                 let syntax = words[syntax..syntax + end].join(" ");
-                objects.insert(*name, Declared { syntax, access: words[access], parent, number });
+                objects.insert(*name, Declared { syntax, access: words[access], parent });
                 nodes.insert(*name, (parent, number));
             }
             [name, "MODULE-IDENTITY"] if name.starts_with("flux") => {
@@ -89,6 +91,13 @@ fn the_module_and_the_tree_hold_the_same_objects() {
     assert_eq!(oid(&nodes, "fluxoscopeMIB"), ROOT);
     assert_eq!(oid(&nodes, "fluxoscope"), [ROOT, PRODUCT].concat());
 
+    let indexes: Vec<&str> = words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| **word == "INDEX")
+        .flat_map(|(at, _)| words[at + 2..].iter().take_while(|word| **word != "}"))
+        .map(|word| word.trim_end_matches(','))
+        .collect();
     let tree = tree();
     let served: BTreeMap<_, _> = tree
         .leaves()
@@ -102,9 +111,9 @@ fn the_module_and_the_tree_hold_the_same_objects() {
         if object.access != "read-only" {
             assert_eq!(object.access, "not-accessible", "{name}");
             assert!(!served.contains_key(name), "{name} must not be served");
-            // Tables, rows, and the first column of each.
+            // Tables, rows, and the columns that are part of their index.
             assert!(
-                name.ends_with("Table") || name.ends_with("Entry") || (table && object.number == 1),
+                name.ends_with("Table") || name.ends_with("Entry") || (table && indexes.contains(name)),
                 "{name}"
             );
             continue;
@@ -119,6 +128,7 @@ fn the_module_and_the_tree_hold_the_same_objects() {
             "FluxText" | "DateAndTime" => Kind::Octets,
             "OBJECT IDENTIFIER" => Kind::ObjectId,
             "TruthValue" => Kind::Integer,
+            enumerated if enumerated.starts_with("INTEGER {") => Kind::Integer,
             other => panic!("{name} has the unexpected syntax {other}"),
         };
         assert_eq!(leaf.get.kind(), kind, "{name}");
@@ -146,7 +156,7 @@ fn no_object_lies_under_another_and_none_is_there_twice() {
 }
 
 /// Reads objects of one exporter, one processor and the contention rows at a given time.
-fn read(counters: &Counters, wall: i64, name: &str, index: u32) -> tree::Found {
+fn read(counters: &Counters, wall: i64, name: &str, index: impl Into<Index>) -> tree::Found {
     let mut lists = Lists::default();
     lists.refresh(counters, core::time::Duration::ZERO);
     let now = Now { wall: UnixMillis(wall), uptime: core::time::Duration::ZERO };
@@ -156,13 +166,30 @@ fn read(counters: &Counters, wall: i64, name: &str, index: u32) -> tree::Found {
     let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
     let view = View::new(now, here, &scope, &lists);
     let mut oid = tree.named(name).unwrap().oid.clone();
-    oid.push(index);
+    oid.extend(index.into().0);
     tree.get(&view, &oid)
 }
 
-fn check(counters: &Counters, wall: i64, name: &str, index: u32, expected: tree::Value) {
-    let found = read(counters, wall, name, index);
-    assert_eq!(found, tree::Found::Value(expected), "{name}.{index}");
+fn check(counters: &Counters, wall: i64, name: &str, index: impl Into<Index>, expected: tree::Value) {
+    let index = index.into();
+    let found = read(counters, wall, name, index.clone());
+    assert_eq!(found, tree::Found::Value(expected), "{name}.{index:?}");
+}
+
+/// The index of a row.
+#[derive(Clone, Debug)]
+struct Index(Vec<u32>);
+
+impl From<u32> for Index {
+    fn from(index: u32) -> Self {
+        Self(vec![index])
+    }
+}
+
+impl<const N: usize> From<[u32; N]> for Index {
+    fn from(index: [u32; N]) -> Self {
+        Self(index.to_vec())
+    }
 }
 
 #[test]
@@ -224,4 +251,157 @@ fn derived_values_by_hand() {
     counters.processors[0].running_totals.set_current(6);
     check(&counters, 0, "fluxContentionHighWater", 9, Value::Gauge32(6));
     assert_eq!(read(&counters, 0, "fluxContentionWaits", 10), Found::NoSuchInstance);
+}
+
+fn text(text: &str) -> tree::Value {
+    tree::Value::Octets(text.as_bytes().to_vec())
+}
+
+#[test]
+fn routers_tables_samplers_books_and_journals_by_hand() {
+    use tree::{Found, Value};
+    let counters = Counters::new(1, 0);
+    let exporter = Arc::new(Exporter::new("ce1".into(), "192.0.2.1".parse().unwrap()));
+    exporter.ledger_id.store(9, Relaxed);
+    exporter.restarts.store(2, Relaxed);
+    exporter.shared_domains.store(1, Relaxed);
+    let sampler = |kind, number, rate| Sampler { domain: 5, kind, number, rate };
+    let samplers = vec![
+        sampler(Sampled::Domain, 0, (0, 0)),
+        sampler(Sampled::Sampler, (7 << 32) + 3, (1000, 1)),
+        sampler(Sampled::Egress, 12, (512, 3)),
+    ];
+    exporter.memory.store(Arc::new(Memory { samplers, ..Memory::default() }));
+    counters.exporters.write().unwrap().push(Arc::clone(&exporter));
+    check(&counters, 0, "fluxExporterRestarts", 9, Value::Counter64(2));
+    check(&counters, 0, "fluxExporterSharedDomains", 9, Value::Counter64(1));
+    check(&counters, 0, "fluxSamplerName", [9, 5, 1, 0], text("domain 5"));
+    check(&counters, 0, "fluxSamplerDenominator", [9, 5, 1, 0], Value::Gauge32(0));
+    check(&counters, 0, "fluxSamplerNumerator", [9, 5, 2, 3], Value::Gauge32(1000));
+    check(&counters, 0, "fluxSamplerName", [9, 5, 4, 12], text("domain 5, out by interface 12"));
+    assert_eq!(read(&counters, 0, "fluxSamplerName", [9, 5, 4]), Found::NoSuchInstance);
+    assert_eq!(read(&counters, 0, "fluxSamplerName", [9, 5, 4, 12, 0]), Found::NoSuchInstance);
+
+    let card = |card, utilisation, current, limit| CardRow {
+        exporter: "ce1".into(),
+        exporter_id: 9,
+        card,
+        name: "flow table of card 5000".into(),
+        utilisation,
+        current,
+        limit,
+        high_water: -1,
+        failures: 1 << 40,
+        read_at: 1,
+    };
+    let polled = PolledRow { exporter: "ce1".into(), polls: 8, failures: 3, ..PolledRow::default() };
+    let stranger = PolledRow { exporter: "nobody".into(), ..PolledRow::default() };
+    let inward = Reconciled {
+        flow_octets: 1 << 40,
+        interface_octets: 3,
+        tolerance: 2,
+        coverage: 99,
+        verdict: 3,
+        differences: 4,
+    };
+    let link = ReconciledRow {
+        link: 3,
+        name: "transit-a".into(),
+        bucket: 1_709_251_200,
+        inward,
+        ..ReconciledRow::default()
+    };
+    counters.managed.store(Arc::new(Managed {
+        polled: vec![stranger, polled],
+        cards: vec![card(5000, 97, 254_161, -1), card(6000, -1, 30, 120)],
+        reconciled: vec![link],
+    }));
+    // The number of a card: the upper 31 bits of (9 * 2^32 + 5000) * 0x9e3779b97f4a7c15 mod 2^64, and 2^31.
+    let numbers = [5000_u128, 6000].map(|card| {
+        let mixed = ((9_u128 << 32) + card) * 0x9e37_79b9_7f4a_7c15 % (1 << 64);
+        u32::try_from((mixed >> 33) + (1 << 31)).unwrap()
+    });
+    check(&counters, 0, "fluxContentionName", numbers[0], text("ce1: flow table of card 5000"));
+    check(&counters, 0, "fluxContentionPercent", numbers[0], Value::Gauge32(97));
+    check(&counters, 0, "fluxContentionLimit", numbers[0], Value::Gauge32(0));
+    check(&counters, 0, "fluxContentionCurrent", numbers[0], Value::Gauge32(254_161));
+    check(&counters, 0, "fluxContentionFailures", numbers[0], Value::Counter64(1 << 40));
+    check(&counters, 0, "fluxContentionPercent", numbers[1], Value::Gauge32(25));
+    check(&counters, 0, "fluxContentionExporter", numbers[1], Value::Gauge32(9));
+    check(&counters, 0, "fluxContentionExporter", 1, Value::Gauge32(0));
+    check(&counters, 0, "fluxPolledFailures", 9, Value::Counter64(3));
+    check(&counters, 0, "fluxReconcileName", [3, 1], text("transit-a in"));
+    check(&counters, 0, "fluxReconcileFlowOctets", [3, 1], Value::Counter64(1 << 40));
+    check(&counters, 0, "fluxReconcileVerdict", [3, 1], Value::Integer(3));
+    check(&counters, 0, "fluxReconcileVerdict", [3, 2], Value::Integer(0));
+    // 2024-03-01T00:00:00Z.
+    let date = Value::Octets(vec![0x07, 0xe8, 3, 1, 0, 0, 0, 0, b'+', 0, 0]);
+    check(&counters, 0, "fluxReconcileTime", [3, 2], date);
+
+    let allowance = |customer_id, charge: &str| AllowanceRow {
+        customer_id,
+        customer: "campus".into(),
+        charge: charge.into(),
+        used_percent: 81,
+        alert: "80".into(),
+        ..AllowanceRow::default()
+    };
+    let rows = vec![allowance(17, "z"), allowance(0, "none"), allowance(17, "a")];
+    counters.billing.allowances.store(Arc::new(rows));
+    check(&counters, 0, "fluxAllowanceName", [17, 2], text("campus: z"));
+    check(&counters, 0, "fluxAllowancePercent", [17, 1], Value::Gauge32(81));
+    check(&counters, 0, "fluxAllowanceProjected", [17, 1], Value::Gauge32(0));
+    assert_eq!(read(&counters, 0, "fluxAllowanceName", [0, 1]), Found::NoSuchInstance);
+
+    let tariff = TariffRow { id: "eu".into(), version: 3, ..TariffRow::default() };
+    let period = PeriodRow {
+        customer: 17,
+        month: 202_611,
+        is_closed: true,
+        invoice: InvoiceState::Final,
+        ..PeriodRow::default()
+    };
+    counters.books.store(Arc::new(Books {
+        flushes: 12,
+        tariffs: vec![tariff],
+        periods: vec![period],
+        ..Books::default()
+    }));
+    check(&counters, 0, "fluxTariffVersion", 1, Value::Gauge32(3));
+    check(&counters, 0, "fluxLedgerTariffVersions", 0, Value::Gauge32(1));
+    check(&counters, 0, "fluxLedgerFlushes", 0, Value::Counter64(12));
+    check(&counters, 0, "fluxPeriodName", [17, 202_611], text(" 2026-11"));
+    check(&counters, 0, "fluxPeriodClosed", [17, 202_611], Value::Integer(1));
+    check(&counters, 0, "fluxPeriodInvoice", [17, 202_611], Value::Integer(3));
+    let journal = &counters.processors[0].journal;
+    journal.end.store(7, Relaxed);
+    journal.is_failing.store(true, Relaxed);
+    check(&counters, 0, "fluxJournalEnd", 1, Value::Counter64(7));
+    check(&counters, 0, "fluxJournalFailing", 1, Value::Integer(1));
+}
+
+/// What is shipped for monitoring systems names objects that are served, by number and by name.
+#[test]
+fn pieces_for_monitoring_name_what_is_there() {
+    let (tree, words) = (tree(), words());
+    let (objects, nodes) = module(&words);
+    let prefix = "1.3.6.1.4.1.32473.2055.1.";
+    for text in [
+        include_str!("../../../ops/monitoring/zabbix.yaml"),
+        include_str!("../../../ops/monitoring/librenms/os_discovery/fluxoscope.yaml"),
+        include_str!("../../../ops/monitoring/snmp_exporter.yml"),
+    ] {
+        for (at, _) in text.match_indices(prefix) {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap();
+            let oid: Vec<u32> =
+                rest[..end].trim_end_matches('.').split('.').map(|arc| arc.parse().unwrap()).collect();
+            let is_there = tree.leaves().iter().any(|leaf| oid == leaf.oid || oid.starts_with(&leaf.oid));
+            assert!(is_there, "{oid:?}");
+        }
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.starts_with("flux")) {
+            let is_name = word.chars().nth(4).is_some_and(|c| c.is_ascii_uppercase());
+            assert!(!is_name || objects.contains_key(word) || nodes.contains_key(word), "{word}");
+        }
+    }
 }

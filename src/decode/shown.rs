@@ -1,0 +1,60 @@
+//! What decoding remembers of an exporter, for those who watch: sessions, templates, and what came by each.
+//!
+//! Counts here begin with the process: they are for watching, and no part of a checkpoint.
+
+use super::ExporterDecoder;
+use super::template::Kind;
+use crate::counters::{Template, Transport, TransportCounts};
+
+/// A protocol of templates is one of these versions or above.
+const TEMPLATES_FROM: u16 = 9;
+
+impl ExporterDecoder {
+    /// The sessions that carry templates, and the templates: in the order that [`crate::counters::Memory`] wants.
+    #[must_use]
+    pub fn remembered(&self) -> (Vec<Transport>, Vec<Template>) {
+        let mut transports: Vec<Transport> = Vec::new();
+        let mut templates: Vec<Template> = Vec::new();
+        // They stand in the order of session, version and domain.
+        for domain in self.domains.iter().filter(|domain| domain.version >= TEMPLATES_FROM) {
+            match transports.last_mut().filter(|last| last.session == domain.session) {
+                Some(last) => {
+                    last.version = last.version.max(domain.version);
+                    last.counts.add(&domain.seen);
+                }
+                None => transports.push(Transport {
+                    session: domain.session,
+                    version: domain.version,
+                    counts: domain.seen,
+                }),
+            }
+            let of = domain.templates.all().filter(|(_, template)| template.defined_at().0 != 0);
+            let of = of.map(|(id, template)| Template {
+                session: domain.session,
+                domain: domain.id,
+                id,
+                is_options: template.kind() == Kind::Options,
+                defined_at: template.defined_at().0,
+                records: template.records,
+                scopes: template.scopes(),
+                fields: template.fields(),
+            });
+            templates.extend(of);
+        }
+        if let Some(datagrams) = transports.first_mut().filter(|first| first.session.is_none()) {
+            datagrams.counts.add(&self.gone);
+        }
+        // Two versions in one domain may use the same id; what came last stands for the greater version.
+        templates.sort_by_key(|template| (template.session, template.domain, template.id));
+        templates.reverse();
+        templates.dedup_by_key(|template| (template.session, template.domain, template.id));
+        templates.reverse();
+        (transports, templates)
+    }
+}
+
+/// Counts a message of a session and what became of it.
+pub(super) fn count(seen: &mut TransportCounts, octets: usize) {
+    seen.messages += 1;
+    seen.octets += octets as u64;
+}

@@ -1,0 +1,161 @@
+//! PDUs by hand, in both byte orders; and whatever is cut or changed.
+
+use super::pdu::*;
+use super::*;
+
+/// A PDU of a master, in either byte order.
+struct Maker {
+    octets: Vec<u8>,
+    is_big: bool,
+}
+
+impl Maker {
+    fn new(kind: u8, flags: u8, is_big: bool) -> Self {
+        let flags = flags | if is_big { 0x10 } else { 0 };
+        let mut maker = Self { octets: vec![1, kind, flags, 0], is_big };
+        for word in [7, 8, 9, 0] {
+            maker.word(word);
+        }
+        maker
+    }
+
+    fn word(&mut self, word: u32) -> &mut Self {
+        self.octets.extend(if self.is_big { word.to_be_bytes() } else { word.to_le_bytes() });
+        self
+    }
+
+    fn half(&mut self, half: u16) -> &mut Self {
+        self.octets.extend(if self.is_big { half.to_be_bytes() } else { half.to_le_bytes() });
+        self
+    }
+
+    fn oid(&mut self, prefix: u8, include: u8, arcs: &[u32]) -> &mut Self {
+        self.octets.extend([u8::try_from(arcs.len()).unwrap(), prefix, include, 0]);
+        for &arc in arcs {
+            self.word(arc);
+        }
+        self
+    }
+
+    fn raw(&mut self, octets: &[u8]) -> &mut Self {
+        self.octets.extend(octets);
+        self
+    }
+
+    /// With the length of the payload in the header.
+    fn finish(&self) -> Vec<u8> {
+        let mut octets = self.octets.clone();
+        let length = u32::try_from(octets.len() - HEADER_OCTETS).unwrap();
+        octets[16..20].copy_from_slice(&if self.is_big {
+            length.to_be_bytes()
+        } else {
+            length.to_le_bytes()
+        });
+        octets
+    }
+}
+
+/// One of each, with what it means.
+fn samples(is_big: bool) -> Vec<(Vec<u8>, Body)> {
+    let new = |kind, flags| Maker::new(kind, flags, is_big);
+    let range =
+        |start: &[u32], include, end: &[u32]| Range { start: start.to_vec(), include, end: end.to_vec() };
+    // 1.3.6.1.4.1.32473: prefix 4, then 1.32473.
+    let ranges = |maker: &mut Maker| {
+        maker.oid(4, 1, &[1, 32473]).oid(0, 0, &[1, 3, 7]).oid(0, 0, &[1, 3]).oid(0, 0, &[]).finish()
+    };
+    let meant = vec![range(&[1, 3, 6, 1, 4, 1, 32473], true, &[1, 3, 7]), range(&[1, 3], false, &[])];
+    vec![
+        (ranges(&mut new(GET, 0)), Body::Get(meant.clone())),
+        (ranges(&mut new(GET_NEXT, 0)), Body::GetNext(meant.clone())),
+        (
+            ranges(new(GET_BULK, 0).half(1).half(500)),
+            Body::GetBulk { non_repeaters: 1, max_repetitions: 500, ranges: meant },
+        ),
+        (new(TEST_SET, 0).half(2).half(0).oid(4, 0, &[1, 32473]).word(9).finish(), Body::TestSet),
+        (new(COMMIT_SET, 0).finish(), Body::CommitSet),
+        (new(UNDO_SET, 0).finish(), Body::UndoSet),
+        (new(CLEANUP_SET, 0).finish(), Body::CleanupSet),
+        (new(CLOSE, 0).raw(&[5, 0, 0, 0]).finish(), Body::Close { reason: 5 }),
+        (new(RESPONSE, 0).word(77).half(263).half(0).finish(), Body::Response { error: 263 }),
+        (new(PING, 0).finish(), Body::Ping),
+        (new(PING, 8).word(5).raw(b"other\0\0\0").finish(), Body::OtherContext),
+        (new(99, 0).finish(), Body::Other),
+    ]
+}
+
+#[test]
+fn both_byte_orders_are_read() {
+    for is_big in [true, false] {
+        for (octets, body) in samples(is_big) {
+            let context = Context { session: 7, transaction: 8, packet: 9 };
+            let length = octets.len();
+            assert_eq!(decode(&octets), Ok(Some((Pdu { context, body: body.clone() }, length))));
+            // What follows is the next one's.
+            let twice = [&octets[..], &octets].concat();
+            assert_eq!(decode(&twice), Ok(Some((Pdu { context, body }, length))));
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_or_changed_is_incomplete_malformed_or_something_else() {
+    for is_big in [true, false] {
+        for (octets, _) in samples(is_big) {
+            for cut in 0..octets.len() {
+                assert_eq!(decode(&octets[..cut]), Ok(None), "{octets:?} {cut}");
+                // Cut, with a header that knows it: never more than is there.
+                if cut >= HEADER_OCTETS {
+                    let mut short = octets[..cut].to_vec();
+                    let length = u32::try_from(cut - HEADER_OCTETS).unwrap();
+                    let length = if is_big { length.to_be_bytes() } else { length.to_le_bytes() };
+                    short[16..20].copy_from_slice(&length);
+                    match decode(&short) {
+                        Ok(Some((_, octets))) => assert_eq!(octets, cut),
+                        other => assert_eq!(other, Err(Malformed)),
+                    }
+                }
+                for value in [0, 1, 0x7f, 0x80, 0xff] {
+                    let mut changed = octets.clone();
+                    changed[cut] = value;
+                    if let Ok(Some((_, length))) = decode(&changed) {
+                        assert!(length <= changed.len());
+                    }
+                }
+            }
+        }
+    }
+    // Another version, a length that is no multiple of a word, one that is too large.
+    let ping = Maker::new(PING, 0, true).finish();
+    for (at, octet) in [(0, 2), (19, 2), (16, 1)] {
+        let mut wrong = ping.clone();
+        wrong[at] = octet;
+        assert_eq!(decode(&wrong), Err(Malformed));
+    }
+    // 129 sub-identifiers, and 124 with a prefix.
+    for (prefix, length) in [(0, 129), (4, 124)] {
+        let get = Maker::new(GET, 0, true).oid(prefix, 0, &vec![1; length]).oid(0, 0, &[]).finish();
+        assert_eq!(decode(&get), Err(Malformed));
+    }
+}
+
+#[test]
+fn answers_are_written_as_the_rfc_shows_them() {
+    let context = Context { session: 1, transaction: 2, packet: 3 };
+    let mut writer = Writer::response(context, 0, 0);
+    writer.bind(&[1, 3, 6, 1], &Bound::Value(Value::Octets(b"abcde".to_vec())));
+    writer.bind(&[1, 2], &Bound::Value(Value::Counter64(1 << 32)));
+    writer.bind(&[1, 2], &Bound::Value(Value::Integer(-2)));
+    writer.bind(&[1, 2], &Bound::EndOfMibView);
+    #[rustfmt::skip]
+    let expected = [
+        1, 18, 0x10, 0,  0, 0, 0, 1,  0, 0, 0, 2,  0, 0, 0, 3,  0, 0, 0, 104,
+        0, 0, 0, 0,  0, 0, 0, 0,
+        0, 4, 0, 0,  4, 0, 0, 0,  0, 0, 0, 1,  0, 0, 0, 3,  0, 0, 0, 6,  0, 0, 0, 1,
+        0, 0, 0, 5,  b'a', b'b', b'c', b'd',  b'e', 0, 0, 0,
+        0, 70, 0, 0,  2, 0, 0, 0,  0, 0, 0, 1,  0, 0, 0, 2,  0, 0, 0, 1,  0, 0, 0, 0,
+        0, 2, 0, 0,  2, 0, 0, 0,  0, 0, 0, 1,  0, 0, 0, 2,  0xff, 0xff, 0xff, 0xfe,
+        0, 130, 0, 0,  2, 0, 0, 0,  0, 0, 0, 1,  0, 0, 0, 2,
+    ];
+    assert_eq!(writer.finish(), expected);
+}
