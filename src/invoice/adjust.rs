@@ -9,6 +9,10 @@ use super::issue::Adjustment;
 use super::{Detail, Invoice, Line, State, TaxLine, draft_number};
 use crate::money::{Error, Exact, Money, parse_decimal};
 use crate::period::{Period, Span};
+use crate::rate::saying::{self, Piece, Said};
+
+/// The charge id of the line that says that something came late and changes no charge.
+pub const NOTHING: &str = "late";
 
 /// A draft over nothing, for a customer that has only late usage in a period. Party, currency and tariff are those of
 /// `like`.
@@ -68,25 +72,33 @@ pub fn apply(
         }
     }
     if added.is_empty() {
-        added.push(("late".to_owned(), zero));
+        added.push((NOTHING.to_owned(), zero));
     }
     for (charge, amount) in added {
         let like = || {
-            let lines = with.lines.iter().chain(without.into_iter().flat_map(|invoice| &invoice.lines));
-            lines.into_iter().find(|line| line.charge == charge).map(|line| line.description.clone())
+            let mut lines = with.lines.iter().chain(without.into_iter().flat_map(|invoice| &invoice.lines));
+            let line = lines.find(|line| line.charge == charge)?;
+            let is_own = line.detail.said.is_empty();
+            Some(if is_own { vec![Piece::Own(line.description.clone())] } else { line.detail.said.clone() })
         };
-        let what = name(&charge).or_else(like).unwrap_or_else(|| "nothing to charge".to_owned());
+        let what = name(&charge).map(|own| vec![Piece::Own(own)]).or_else(like);
+        let mut said =
+            vec![Piece::said(Said::Late, [period.to_string()]), Piece::Own(saying::COLON.to_owned())];
+        said.extend(what.unwrap_or_else(|| vec![Piece::said(Said::Nothing, [])]));
         let takes_off = amount.minor() < 0;
+        if takes_off {
+            said.extend([Piece::Own(saying::COMMA.to_owned()), Piece::said(Said::Less, [])]);
+        }
         let price = if takes_off { zero.checked_sub(amount)? } else { amount };
         let line = Line {
-            description: format!("Late usage of {period}: {what}{}", if takes_off { ", less" } else { "" }),
+            description: saying::english(&said),
             charge,
             quantity: if takes_off { "-1" } else { "1" }.to_owned(),
             unit: "period".to_owned(),
             price: price.to_string(),
             amount,
             relative_error: "0.000000".to_owned(),
-            detail: Detail { kind: "late".to_owned(), ..Detail::default() },
+            detail: Detail { kind: "late".to_owned(), said, ..Detail::default() },
         };
         draft.lines.push(line);
         draft.net = draft.net.checked_add(amount)?;
