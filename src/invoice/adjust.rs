@@ -264,4 +264,44 @@ mod tests {
         );
         assert_eq!(json::read(&json::write(&only)).expect("adds up"), only);
     }
+
+    proptest::proptest! {
+        /// Whatever comes late, in whatever parts and order: the adjustments come to what the period costs with all of it less
+        /// what it did cost, and the tax is that of the sum.
+        #[test]
+        fn late_usage_costs_the_same_in_any_parts_and_order(
+            base in 0..60_000_u64,
+            parts in proptest::collection::vec(0..30_000_u64, 1..6),
+            first in 0..6_usize,
+            mode in 0..2_usize,
+        ) {
+            let text = include_str!("../../tariffs/regional-isp.toml");
+            let tariff = parse("t", &text.replace("graduated", ["graduated", "volume"][mode])).expect("good");
+            let march = Period::new(2026, 3).expect("a month");
+            let charged = |parts: &[u64]| {
+                let (mut april, mut so_far) = (invoice_by(&tariff, 4, 100), base);
+                for part in parts {
+                    let (without, with) =
+                        (invoice_by(&tariff, 3, so_far), invoice_by(&tariff, 3, so_far + part));
+                    apply(&mut april, march, Some(&without), &with, "root", named).expect("fits");
+                    so_far += part;
+                }
+                let lines = Money::sum(april.currency, april.lines.iter().map(|line| line.amount)).expect("fits");
+                assert_eq!(lines, april.net, "sum of lines");
+                (april.net, april.gross)
+            };
+            let all: u64 = parts.iter().sum();
+            let mut turned = parts.clone();
+            turned.rotate_left(first % parts.len());
+            let mut reversed = parts.clone();
+            reversed.reverse();
+            let whole = charged(&[all]);
+            let own = invoice_by(&tariff, 4, 100).net.minor();
+            let march = invoice_by(&tariff, 3, base + all).net.minor() - invoice_by(&tariff, 3, base).net.minor();
+            assert_eq!(whole.0.minor(), own + march);
+            for order in [parts, turned, reversed] {
+                assert_eq!(charged(&order), whole);
+            }
+        }
+    }
 }

@@ -159,8 +159,9 @@ fn no_document_is_written_over_another() {
     exported(&[first, second, ("2026-07-a+R-000003", "R-000003")]);
 }
 
-/// A month in which the customer changed from one tariff to another was closed, and has no invoice yet: a version of the
-/// first of the two is refused as one of the second is.
+/// A month in which the customer changed from one tariff to another was closed, and has no invoice yet. 40 GB before the 16th
+/// at 0.40 are 16.00, the port for 15 of 31 days 4.84, and the minimum of 100.00 for 16 of 31 days 51.61. A version of either
+/// tariff is refused, and changes nothing where it is activated all the same; rated again, it is 32.00 for the volume.
 #[test]
 fn a_closed_period_keeps_the_versions_of_all_its_tariffs() {
     let other = COUNTED.replace("\"p\"", "\"u\"").replace("source = \"snmp\"", "source = \"flow\"");
@@ -175,5 +176,13 @@ fn a_closed_period_keeps_the_versions_of_all_its_tariffs() {
         billed.file(text);
         let said = billed.ends(1, &["tariff", "activate", "tariff.toml"]);
         assert!(said.contains("2026-07: `a` (closed)"), "{id}: {said}");
+        billed.activate(text, &["--retroactive"]);
     }
+    billed.bill("2026-07", "2026-08-01");
+    let invoice = billed.invoice("R-000001");
+    assert_eq!(invoice["net"], "72.45", "{invoice:#}");
+    audited(&billed.site);
+    billed.site.ok(&["rerate", "--customer", "a", "--from", "2026-07", "--date", "2026-08-01"]);
+    assert_eq!(billed.invoice("R-000003")["net"], "88.45");
+    audited(&billed.site);
 }
