@@ -11,6 +11,7 @@ use crate::invoice::run::{Inputs, Outcome, Reason, run};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::{digest, push_usage_line};
 use crate::period::{Period, Span};
+use crate::rate::saying;
 use crate::rate::tariff::Tariff;
 use crate::rate::version;
 use crate::usage::{BucketStart, Scaled, UsageRow};
@@ -250,7 +251,7 @@ fn customer(
             .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version);
         let named = |charge: &str| {
             let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
-            Some(rule.description.clone())
+            Some(saying::named(&rule.description, rule.said.as_ref()))
         };
         if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root, named)
         {

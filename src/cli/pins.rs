@@ -21,9 +21,12 @@ pub type Supposed = BTreeMap<Period, Pin>;
 #[derive(Default)]
 pub struct Reader {
     closures: HashMap<Period, HashMap<u32, Pin>>,
-    /// When usage was closed, by customer and bound; and the tariff versions by when they became active.
-    closings: Option<(HashMap<(u32, BucketStart), i64>, Vec<TariffVersion>)>,
+    /// When usage was closed, and the tariff versions by when they became active.
+    closings: Option<(Closings, Vec<TariffVersion>)>,
 }
+
+/// When usage was closed, by customer and the first bucket that was not.
+type Closings = HashMap<(u32, BucketStart), i64>;
 
 /// The newest versions of all tariffs that were active at an instant.
 fn newest_at(versions: &[TariffVersion], at: i64) -> BTreeMap<String, i64> {

@@ -51,7 +51,7 @@ pub fn apply(
     without: Option<&Invoice>,
     with: &Invoice,
     root: &str,
-    name: impl Fn(&str) -> Option<String>,
+    name: impl Fn(&str) -> Option<Piece>,
 ) -> Result<(), Error> {
     let zero = Money::zero(draft.currency);
     let of = |invoice: Option<&Invoice>, charge: &str| -> Result<Money, Error> {
@@ -81,7 +81,7 @@ pub fn apply(
             let is_own = line.detail.said.is_empty();
             Some(if is_own { vec![Piece::Own(line.description.clone())] } else { line.detail.said.clone() })
         };
-        let what = name(&charge).map(|own| vec![Piece::Own(own)]).or_else(like);
+        let what = name(&charge).map(|name| vec![name]).or_else(like);
         let mut said =
             vec![Piece::said(Said::Late, [period.to_string()]), Piece::Own(saying::COLON.to_owned())];
         said.extend(what.unwrap_or_else(|| vec![Piece::said(Said::Nothing, [])]));
@@ -169,8 +169,8 @@ mod tests {
     use crate::usage::UsageSums;
 
     #[expect(clippy::unnecessary_wraps, reason = "as it is asked for")]
-    fn named(charge: &str) -> Option<String> {
-        Some(if charge == "transit" { "Transit, in and out" } else { "other" }.to_owned())
+    fn named(charge: &str) -> Option<Piece> {
+        Some(Piece::Own(if charge == "transit" { "Transit, in and out" } else { "other" }.to_owned()))
     }
 
     /// Usage of so many GB of transit.

@@ -328,6 +328,19 @@ words! {
     said_between: "In a line.", "{0} to {1} {2}", "{0} bis {1} {2}", "de {0} à {1} {2}", "da {0} a {1} {2}";
     said_committed: "In a line.", "{0} {1} committed", "{0} {1} fest zugesagt", "{0} {1} souscrits",
         "{0} {1} impegnati";
+    said_credit: "A credit without a name.", "Credit {0}", "Gutschrift {0}", "Avoir {0}", "Accredito {0}";
+    said_discount: "A discount without a name.", "Discount {0}", "Rabatt {0}", "Remise {0}", "Sconto {0}";
+    said_percentile: "A charge without a name.", "Percentile {0} ({1}), {2}", "Perzentil {0} ({1}), {2}",
+        "Percentile {0} ({1}), {2}", "Percentile {0} ({1}), {2}";
+    said_traffic_in: "A charge without a name.", "Traffic in, {0}", "Verkehr ein, {0}", "Trafic entrant, {0}",
+        "Traffico in entrata, {0}";
+    said_traffic_max: "A charge without a name.", "Traffic in or out, whichever is more, {0}",
+        "Verkehr ein oder aus, der größere, {0}", "Trafic entrant ou sortant, le plus élevé, {0}",
+        "Traffico in entrata o in uscita, il maggiore, {0}";
+    said_traffic_out: "A charge without a name.", "Traffic out, {0}", "Verkehr aus, {0}", "Trafic sortant, {0}",
+        "Traffico in uscita, {0}";
+    said_traffic_sum: "A charge without a name.", "Traffic in and out, {0}", "Verkehr ein und aus, {0}",
+        "Trafic entrant et sortant, {0}", "Traffico in entrata e in uscita, {0}";
     said_fee: "In a line.", "fee", "Grundpreis", "redevance", "canone";
     said_included: "In a line.", "{0} {1} included", "{0} {1} enthalten", "{0} {1} compris", "{0} {1} inclusi";
     said_in_packages: "In a line.", "{0} {1} in packages of {2}", "{0} {1} in Paketen zu {2}",
@@ -362,6 +375,13 @@ impl Words {
             Said::AtMost => self.said_at_most,
             Said::Between => self.said_between,
             Said::Committed => self.said_committed,
+            Said::Credit => self.said_credit,
+            Said::Discount => self.said_discount,
+            Said::Percentile => self.said_percentile,
+            Said::TrafficIn => self.said_traffic_in,
+            Said::TrafficMax => self.said_traffic_max,
+            Said::TrafficOut => self.said_traffic_out,
+            Said::TrafficSum => self.said_traffic_sum,
             Said::Fee => self.said_fee,
             Said::Included => self.said_included,
             Said::InPackages => self.said_in_packages,

@@ -414,6 +414,24 @@ mod tests {
         assert_eq!(line("1", "12.00", 1200, true), of("-1", "12.00"), "a discount, taken back");
     }
 
+    /// What people read of it is in the language of the customer; the line is one unit of its amount.
+    #[test]
+    fn names_and_notes_are_in_the_language_of_the_customer() {
+        let mut invoice = invoice();
+        invoice.presentation.language = Language::German;
+        let line = &mut invoice.lines[1];
+        (line.quantity, line.price, line.amount) =
+            ("1234.5".into(), "0.0430".into(), Money::new(7, invoice.currency));
+        let text = write(&invoice).expect("has the form");
+        for part in [
+            "<cbc:Note>1\u{202f}234,5 GB zu 0,0430</cbc:Note>",
+            "<cbc:Name>Transit, in and out: bis 10\u{202f}000 GB</cbc:Name>",
+            ", Tarif regional-isp Version 1</cbc:Note>",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
     /// The codes are those of Recommendation 20: gigabyte, gibibyte, terabyte, tebibyte, megabit and gigabit a second.
     #[test]
     fn units_have_their_codes() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
-use super::saying::{COMMA, Piece, Said};
+use super::saying::{COMMA, Piece, Said, named};
 use super::tariff::{ChargeRule, Minimum, Off, Proration, When};
 use super::working::{How, Working};
 use super::{Error, MINIMUM, Part};
@@ -60,7 +60,7 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
     for discount in &part.tariff.discounts {
         let wrong = |source| Error::amount(part.tariff, &discount.id, source);
         let mut working = Working::default();
-        let mut said = vec![Piece::Own(discount.description.clone())];
+        let mut said = vec![named(&discount.description, discount.said.as_ref())];
         let amount = match discount.off {
             Off::Percent(percent) => {
                 let sum = sum_of(part, &undiscounted, &discount.on, (&discount.id, &mut working))?;
@@ -98,7 +98,7 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
     for credit in
         part.tariff.credits.iter().filter(|credit| part.term.has_day(credit.date, &part.tariff.zone))
     {
-        let of = (credit.amount, vec![Piece::Own(credit.description.clone())], credit.line);
+        let of = (credit.amount, vec![named(&credit.description, credit.said.as_ref())], credit.line);
         charges.push(taken_off(part, LineKind::Credit, &credit.id, of)?);
     }
     Ok(())

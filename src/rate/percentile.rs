@@ -394,7 +394,7 @@ fn lines(
         let quantity = part.term.shared(&mut working, "quantity", quantity, &share, unit);
         let mut line = Charge::new(part, kind, &rule.id, (quantity, price))?;
         line.working = working;
-        line.says(saying::of_charge(&rule.description, vec![words]));
+        line.says(saying::of_charge(saying::named(&rule.description, rule.said.as_ref()), vec![words]));
         line.unit = unit.to_owned();
         line.clause = rule.line;
         line.classes = percentile.classes.iter().map(|&at| part.tariff.classes[at].name.clone()).collect();

@@ -39,6 +39,8 @@ said! {
     AtMost "at-most" "at most {0} {1}": "A cap.";
     Between "between" "{0} to {1} {2}": "A tier.";
     Committed "committed" "{0} {1} committed": "A rate that is paid in any case.";
+    Credit "credit" "Credit {0}": "A credit that the tariff does not name.";
+    Discount "discount" "Discount {0}": "A discount that the tariff does not name.";
     Fee "fee" "fee": "Of a tier.";
     Included "included" "{0} {1} included": "An allowance.";
     InPackages "in-packages" "{0} {1} in packages of {2}": "What was used, in blocks.";
@@ -49,8 +51,13 @@ said! {
     Minimum "minimum" "Minimum charge of {0} {1}": "What lifts the sum.";
     Nothing "nothing" "nothing to charge": "Late usage that changes no charge.";
     OverCommit "over-commit" "above {0} {1}, of {2} {1}": "What of a rate is beyond the commit.";
+    Percentile "percentile" "Percentile {0} ({1}), {2}": "A charge that the tariff does not name: percent, definition, classes.";
     PercentOf "percent-of" "{0} % of {1} {2}": "A discount.";
     Rate "rate" "{0} {1}": "A percentile.";
+    TrafficIn "traffic-in" "Traffic in, {0}": "A charge that the tariff does not name, of classes.";
+    TrafficMax "traffic-max" "Traffic in or out, whichever is more, {0}": "The same.";
+    TrafficOut "traffic-out" "Traffic out, {0}": "The same.";
+    TrafficSum "traffic-sum" "Traffic in and out, {0}": "The same.";
     UpTo "up-to" "up to {0} {1}": "The first tier.";
 }
 
@@ -103,10 +110,16 @@ impl Piece {
     }
 }
 
-/// The words of the tariff, then those of the program, with what stands between them.
+/// What a charge, a discount or a credit is called: as the tariff says, or in words of the program.
 #[must_use]
-pub fn of_charge(own: &str, words: Vec<Piece>) -> Vec<Piece> {
-    let mut pieces = vec![Piece::Own(own.to_owned())];
+pub fn named(description: &str, said: Option<&Piece>) -> Piece {
+    said.cloned().unwrap_or_else(|| Piece::Own(description.to_owned()))
+}
+
+/// What a charge is called, then words about the line, with what stands between them.
+#[must_use]
+pub fn of_charge(name: Piece, words: Vec<Piece>) -> Vec<Piece> {
+    let mut pieces = vec![name];
     for (at, word) in words.into_iter().enumerate() {
         pieces.push(Piece::Own(if at == 0 { COLON } else { COMMA }.to_owned()));
         pieces.push(word);

@@ -300,7 +300,7 @@ impl Maker<'_> {
     ) -> Result<(), Error> {
         let tariff = self.part.tariff;
         let mut line = Charge::new(self.part, kind, &self.rule.id, of)?;
-        line.says(saying::of_charge(&self.rule.description, words));
+        line.says(saying::of_charge(saying::named(&self.rule.description, self.rule.said.as_ref()), words));
         line.unit = tariff.unit.as_str().to_owned();
         line.relative_error = self.relative_error;
         line.estimate.clone_from(&self.estimate);

@@ -48,15 +48,21 @@ cap = "5.00"
 id = "zqpackages"
 kind = "volume"
 class = ["zqup"]
-direction = "sum"
+direction = "in"
 tiers = { mode = "package", rows = [ { price = "0.40", block = "100" } ] }
 [[charge]]
 id = "zqwhole"
 kind = "volume"
 class = ["zqup"]
-direction = "sum"
+direction = "max"
 sampled = { basis = "lower", confidence = "0.95" }
 tiers = { mode = "graduated", rows = [ { price = { zqday = "0.10", zqnight = "0.05" }, fee = "2.00" } ] }
+[[charge]]
+id = "zqout"
+kind = "volume"
+class = ["zqup"]
+direction = "out"
+price = "0.01"
 [[charge]]
 id = "zqcommitted"
 kind = "percentile"
@@ -181,7 +187,7 @@ fn documents() -> Vec<Invoice> {
         EVERYTHING.replace("cap = \"5.00\"\n", "").replace("[minimum]\namount = \"100000.00\"\n", "");
     let (two, open) = (tariff(&second), tariff(&no_cap));
     let mut whole = invoice(std::slice::from_ref(&one), [1000, 0]);
-    let split = invoice(&[one.clone(), two], [0, 500]);
+    let split = invoice(&[one, two], [0, 500]);
     // Late usage: one charge costs more, the minimum less, and then nothing changes.
     let without = invoice(std::slice::from_ref(&open), [0, 0]);
     let with = invoice(std::slice::from_ref(&open), [1000, 0]);
@@ -267,13 +273,23 @@ fn no_word_of_the_program_s_english_is_in_another_language() {
         match language {
             Language::English => &[],
             Language::German | Language::SwissGerman => {
+                // The definition of a percentile (`in`) is as the tariff has it.
                 &["an", "flow", "in", "rate", "rest", "std", "version"]
             }
-            Language::French | Language::SwissFrench => {
-                &["date", "minimum", "net", "octets", "percentiles", "total", "version", "volume", "volumes"]
-            }
+            Language::French | Language::SwissFrench => &[
+                "date",
+                "in",
+                "minimum",
+                "net",
+                "octets",
+                "percentiles",
+                "total",
+                "version",
+                "volume",
+                "volumes",
+            ],
             Language::Italian | Language::SwissItalian => {
-                &["a", "file", "in", "record", "standard", "std", "volume"]
+                &["a", "file", "in", "percentile", "record", "standard", "std", "volume"]
             }
         }
     };
@@ -310,7 +326,7 @@ fn a_line_is_said_in_the_language_of_the_customer() {
         ..documents()[0].lines[0].clone()
     };
     let volume = rate::saying::of_charge(
-        "Transit",
+        Piece::Own("Transit".into()),
         vec![
             Piece::said(Said::Between, ["10000", "50000.5", "GB"].map(str::to_owned)),
             Piece::said(Said::Fee, []),
@@ -327,7 +343,7 @@ fn a_line_is_said_in_the_language_of_the_customer() {
         assert_eq!(language.says(&line), text);
     }
     // Of a document that was made before its pieces were kept, and of one of a newer program.
-    let old = Line { detail: Detail::default(), ..line.clone() };
+    let old = Line { detail: Detail::default(), ..line };
     assert_eq!(Language::German.says(&old), "Transit: 10000 to 50000.5 GB, fee");
     let newer = pieces(vec![Piece::Words(vec!["unheard-of".into(), "7".into()])]);
     assert_eq!(Language::German.says(&newer), "unheard-of 7");
