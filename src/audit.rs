@@ -8,17 +8,15 @@
 //! Two invariants are not seen in a ledger: that the parts of a flow sum to the flow (the totals of octets and packets
 //! that a flush states are those of its records, so a lost part shows there), and that no input makes a decoder fail.
 
+mod documents;
+mod late;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sha2::{Digest, Sha256};
-
 use crate::ids::CustomerId;
-use crate::invoice::issue::postings;
-use crate::invoice::{Invoice, TariffRef, json};
 use crate::ledger::records::books::{
-    AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Issue, Posting, RAW_OCTETS, digest, hex,
+    AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Posting, RAW_OCTETS, digest,
 };
-use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger, Part};
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
@@ -77,7 +75,7 @@ impl Check {
 /// All checks, in the order of the invariants.
 ///
 /// # Errors
-/// What the ledger says.
+/// What the ledger says. What in it cannot be read because it was changed is a difference.
 pub fn run(ledger: &mut Ledger) -> Result<Vec<Check>, Error> {
     run_told(ledger, &mut |_| {})
 }
@@ -91,33 +89,42 @@ pub const STEPS: [&str; 5] = ["usage", "entries", "octets", "closed periods", "d
 /// As [`run`].
 pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> Result<Vec<Check>, Error> {
     let [usage_step, entries_step, octets_step, closed_step, documents_step] = STEPS;
+    let [mut records, mut used, mut octets, mut balance, mut documents, mut closed, mut carried, mut tariffs] =
+        ["records", "usage", "octets", "balance", "invoices", "closed", "late", "tariffs"].map(Check::new);
+    let [mut configurations, mut numbers, mut chain, mut guards, mut tables] =
+        ["configurations", "numbers", "chain", "guards", "flow_tables"].map(Check::new);
     progress(usage_step);
-    let (records, usage, raw) = usage(ledger)?;
+    let raw = readable(usage(ledger, &mut records, &mut used), &mut used)?;
     progress(entries_step);
-    let (chain, balance, books) = entries(ledger)?;
+    let mut books = Books::default();
+    readable(entries(ledger, &mut books, &mut chain, &mut balance), &mut balance)?;
     progress(octets_step);
-    let conservation = conservation(ledger, &books, raw)?;
+    readable(conservation(ledger, &books, raw, &mut octets), &mut octets)?;
     progress(closed_step);
-    let mut closed = closed(ledger, &books)?;
+    readable(self::closed(ledger, &books, &mut closed), &mut closed)?;
+    readable(bounds(ledger, &mut closed), &mut closed)?;
     progress(documents_step);
-    let invoices = ledger.invoices(None, None)?;
-    let issues = ledger.issues()?;
-    bounds(ledger, &mut closed)?;
-    let mut guards = Check::new("guards");
+    let invoices = readable(ledger.invoices(None, None), &mut documents)?;
+    let issues = readable(ledger.issues(), &mut numbers)?;
+    let read = documents::documents(ledger, (&invoices, &issues), &books, &mut documents, &mut tariffs);
+    let known = readable(read, &mut documents)?;
+    documents::numbers(&invoices, &issues, &books, &mut numbers);
+    readable(late::check(ledger, &known, &mut carried), &mut carried)?;
+    readable(configuration_versions(ledger, &mut configurations), &mut configurations)?;
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
     missing.into_iter().for_each(|what| guards.differs(what));
-    let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
-    let numbers = numbers(&invoices, &issues);
-    let tables = flow_tables(ledger)?;
+    readable(flow_tables(ledger, &mut tables), &mut tables)?;
     Ok(vec![
         records,
-        usage,
-        conservation,
+        used,
+        octets,
         balance,
         documents,
         closed,
+        carried,
         tariffs,
+        configurations,
         numbers,
         chain,
         guards,
@@ -125,15 +132,39 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     ])
 }
 
+/// What was read. Where the ledger holds what no program of this kind writes, a reference to what is not there, say, that is
+/// a difference, and the checks go on with what there is.
+fn readable<T: Default>(read: Result<T, Error>, check: &mut Check) -> Result<T, Error> {
+    match read {
+        Err(error) if error.is_damage() => {
+            let behind = core::iter::successors(core::error::Error::source(&error), |error| error.source());
+            check.differs(behind.fold(error.to_string(), |text, error| format!("{text}: {error}")));
+            Ok(T::default())
+        }
+        read => read,
+    }
+}
+
+/// Each configuration version has its hash: who a customer is and of what kind a link was decides what is billed.
+fn configuration_versions(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let versions = ledger.config_versions()?;
+    check.figure("versions", versions.len() as i128);
+    for (number, version) in (1..).zip(versions) {
+        if digest(&version.text) != version.sha256 {
+            check.differs(format!("configuration version {number} has been changed"));
+        }
+    }
+    Ok(())
+}
+
 /// Flows that found no place in the routers' tables. No invariant of ours is broken by them, but their volume is in no
 /// account.
-fn flow_tables(ledger: &mut Ledger) -> Result<Check, Error> {
-    let mut check = Check::new("flow_tables");
+fn flow_tables(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
     let rows = ledger.card_failures(UnixMillis(i64::MIN + 1), UnixMillis(i64::MAX))?;
     let exporters: BTreeSet<u32> = rows.iter().map(|row| row.exporter).collect();
     check.figure("exporters_without_room", exporters.len() as i128);
     check.figure("flows_without_room", rows.iter().map(|row| i128::from(row.failures)).sum::<i128>());
-    Ok(check)
+    Ok(())
 }
 
 /// Octets and packets, raw.
@@ -143,8 +174,8 @@ struct Metered {
     packets: i128,
 }
 
-/// Records and raw octets by their fate; usage against what flushes said. And all raw octets that were metered.
-fn usage(ledger: &mut Ledger) -> Result<(Check, Check, i128), Error> {
+/// Records and raw octets by their fate; usage against what flushes said. The result is all raw octets that were metered.
+fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<i128, Error> {
     let mut readings = 0;
     loop {
         let before = ledger.data_version()?;
@@ -162,7 +193,6 @@ fn usage(ledger: &mut Ledger) -> Result<(Check, Check, i128), Error> {
         if ledger.data_version()? != before && readings < READINGS {
             continue;
         }
-        let mut records = Check::new("records");
         let (mut decoded, mut waiting) = (0_i128, 0_i128);
         let mut metered = Metered::default();
         for source in &sources {
@@ -196,7 +226,6 @@ fn usage(ledger: &mut Ledger) -> Result<(Check, Check, i128), Error> {
         records.figure("sources", sources.len() as i128);
         records.figure("decoded", decoded);
         records.figure("held", waiting);
-        let mut check = Check::new("usage");
         check.figure("octets", used.octets);
         check.figure("late_octets", late);
         check.figure("octets_of_flushes", metered.octets);
@@ -207,7 +236,7 @@ fn usage(ledger: &mut Ledger) -> Result<(Check, Check, i128), Error> {
             check.same("octets of usage", used.octets, metered.octets);
             check.same("packets of usage", used.packets, metered.packets);
         }
-        return Ok((records, check, metered.octets));
+        return Ok(metered.octets);
     }
 }
 
@@ -221,9 +250,12 @@ struct Books {
 }
 
 /// The chain of hashes, and the balance of each entry and of all.
-fn entries(ledger: &mut Ledger) -> Result<(Check, Check, Books), Error> {
-    let (mut chain, mut balance) = (Check::new("chain"), Check::new("balance"));
-    let mut books = Books::default();
+fn entries(
+    ledger: &mut Ledger,
+    books: &mut Books,
+    chain: &mut Check,
+    balance: &mut Check,
+) -> Result<(), Error> {
     let mut prev = GENESIS.to_owned();
     let mut next = 1;
     let mut legs = 0_i128;
@@ -267,12 +299,11 @@ fn entries(ledger: &mut Ledger) -> Result<(Check, Check, Books), Error> {
     if unsealed > 0 {
         balance.differs(format!("{unsealed} postings belong to no entry"));
     }
-    Ok((chain, balance, books))
+    Ok(())
 }
 
 /// Octets: what exporters reported is what the books have of them, but for days that are not entered yet; and never less.
-fn conservation(ledger: &mut Ledger, books: &Books, metered: i128) -> Result<Check, Error> {
-    let mut check = Check::new("octets");
+fn conservation(ledger: &mut Ledger, books: &Books, metered: i128, check: &mut Check) -> Result<(), Error> {
     let entered: i128 = books.exporters.values().sum();
     check.figure("exporters", books.exporters.len() as i128);
     check.figure("entered", entered);
@@ -306,12 +337,11 @@ fn conservation(ledger: &mut Ledger, books: &Books, metered: i128) -> Result<Che
         }
     }
     check.figure("days", days);
-    Ok(check)
+    Ok(())
 }
 
 /// Closed periods: their usage has the hash that it had; their entry has theirs.
-fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
-    let mut check = Check::new("closed");
+fn closed(ledger: &mut Ledger, books: &Books, check: &mut Check) -> Result<(), Error> {
     let closures = ledger.closures(None)?;
     let mut periods: BTreeMap<&str, Vec<&Closure>> = BTreeMap::new();
     let mut by_entry: BTreeMap<u64, String> = BTreeMap::new();
@@ -346,7 +376,7 @@ fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
     }
     check.figure("periods", periods.len() as i128);
     check.figure("customers_periods", closures.len() as i128);
-    Ok(check)
+    Ok(())
 }
 
 /// Up to where usage is closed is what was decided, and decisions are as they were.
@@ -398,173 +428,4 @@ fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Each document adds up, has its hash, is in the books with what it says, and names a tariff version that is kept.
-fn documents(
-    ledger: &mut Ledger,
-    invoices: &[StoredInvoice],
-    issues: &[Issue],
-    books: &Books,
-) -> Result<(Check, Check), Error> {
-    let (mut check, mut tariffs) = (Check::new("invoices"), Check::new("tariffs"));
-    let versions = ledger.tariff_versions(None)?;
-    for version in &versions {
-        if hex(&Sha256::digest(version.toml.as_bytes())) != version.sha256 {
-            tariffs
-                .differs(format!("version {} of tariff `{}` has been changed", version.version, version.id));
-        }
-    }
-    let issues: HashMap<&str, &Issue> = issues.iter().map(|issue| (issue.number.as_str(), issue)).collect();
-    let (mut lines, mut finals, mut gross) = (0_i128, 0_i128, BTreeMap::<&str, i128>::new());
-    let mut firsts: Firsts<'_> = BTreeMap::new();
-    for stored in invoices {
-        let number = &stored.number;
-        if hex(&Sha256::digest(stored.document.as_bytes())) != stored.sha256 {
-            check.differs(format!("the document of {number} has been changed"));
-            continue;
-        }
-        let invoice = match json::read(&stored.document) {
-            Ok(invoice) => invoice,
-            Err(error) => {
-                check.differs(format!("{number}: {error}"));
-                continue;
-            }
-        };
-        lines += invoice.lines.len() as i128;
-        check.same(&format!("gross of {number}"), invoice.gross.minor().into(), stored.gross_minor.into());
-        let named = (invoice.customer.name.as_str(), invoice.period.to_string(), invoice.currency.code());
-        if named != (stored.customer.as_str(), stored.period.clone(), stored.currency.as_str()) {
-            check.differs(format!(
-                "{number} is kept under another customer, period or currency than it is of"
-            ));
-        }
-        if stored.state == "draft" {
-            if issues.contains_key(number.as_str()) {
-                check.differs(format!("{number} was issued, and is kept as a draft"));
-            }
-            continue;
-        }
-        finals += 1;
-        *gross.entry(invoice.currency.code()).or_default() += i128::from(invoice.gross.minor());
-        posted(&mut check, stored, &invoice, issues.get(number.as_str()).copied(), books);
-        let known = |version: &&crate::ledger::records::TariffVersion| {
-            version.id == invoice.tariff.id
-                && version.version == invoice.tariff.version
-                && version.sha256 == invoice.tariff.sha256
-        };
-        if versions.iter().find(known).is_none() {
-            tariffs.differs(format!("{number} names a tariff version that is not kept"));
-        }
-        if let Some(issue) = issues.get(number.as_str())
-            && !issue.is_credit
-        {
-            let of = (stored.period.clone(), stored.customer.clone());
-            let earliest = firsts.entry(of).or_insert_with(|| (issue.entry, number, invoice.tariff.clone()));
-            if issue.entry < earliest.0 {
-                *earliest = (issue.entry, number, invoice.tariff);
-            }
-        }
-    }
-    as_closed(ledger, &firsts, &mut tariffs)?;
-    check.figure("invoices", invoices.len() as i128);
-    check.figure("lines", lines);
-    check.figure("issued", finals);
-    tariffs.figure("versions", versions.len() as i128);
-    Ok((check, tariffs))
-}
-
-/// The first invoice of each period and customer: its entry, number and tariff version.
-type Firsts<'a> = BTreeMap<(String, String), (u64, &'a str, TariffRef)>;
-
-/// The first invoice of a period was rated by the version that the period was closed with. Those that took its place were
-/// rated again on purpose.
-fn as_closed(ledger: &mut Ledger, firsts: &Firsts<'_>, check: &mut Check) -> Result<(), Error> {
-    let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
-    let mut closed: HashMap<(String, &str), (String, i64)> = HashMap::new();
-    for (_, Closure { period, customer, tariff, tariff_version, .. }) in ledger.closures(None)? {
-        let Some(name) = names.get(&customer) else { continue };
-        closed.insert((period, name), (tariff, tariff_version));
-    }
-    for ((period, customer), (_, number, tariff)) in firsts {
-        match closed.get(&(period.clone(), customer.as_str())) {
-            None => check.differs(format!("{number} is of {period}, which was not closed for its customer")),
-            Some((id, version)) if *version > 0 && (*id != tariff.id || *version != tariff.version) => {
-                check.differs(format!(
-                    "{number} was rated by version {} of tariff `{}`, and {period} was closed with version {version} of \
-                     `{id}`",
-                    tariff.version, tariff.id
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// The entry of an issued document has its hash and its amounts; its state is what the books say.
-fn posted(
-    check: &mut Check,
-    stored: &StoredInvoice,
-    invoice: &Invoice,
-    issue: Option<&Issue>,
-    books: &Books,
-) {
-    let number = &stored.number;
-    let Some(issue) = issue else {
-        return check.differs(format!("{number} is {} and was never issued", stored.state));
-    };
-    let Some(entry) = books.entries.get(&issue.entry) else {
-        return check.differs(format!("{number} is not in the books"));
-    };
-    if entry.entry.digest != stored.sha256 {
-        check.differs(format!("entry {} is of another document than {number}", entry.seq));
-    }
-    let sums = |postings: &[Posting]| {
-        let mut sums = BTreeMap::new();
-        for Posting { account, commodity, amount } in postings {
-            *sums.entry((account.clone(), commodity.clone())).or_insert(0_i128) += i128::from(*amount);
-        }
-        sums
-    };
-    if sums(&entry.entry.postings) != sums(&postings(invoice)) {
-        check.differs(format!("entry {} has other amounts than {number}", entry.seq));
-    }
-    let void = books
-        .entries
-        .values()
-        .any(|entry| entry.entry.kind == EntryKind::Void && entry.entry.reference == *number);
-    if void != (stored.state == "void") {
-        check.differs(format!("{number} is {}, and the books say otherwise", stored.state));
-    }
-}
-
-/// Numbers have no gaps, and what was credited was credited once.
-fn numbers(invoices: &[StoredInvoice], issues: &[Issue]) -> Check {
-    let mut check = Check::new("numbers");
-    let mut next: BTreeMap<&str, u64> = BTreeMap::new();
-    for issue in issues {
-        let expected = next.entry(&issue.series).or_insert(1);
-        if issue.place != *expected {
-            check.differs(format!("{}{expected:06} is missing", issue.series));
-        }
-        *expected = issue.place + 1;
-        if issue.number != format!("{}{:06}", issue.series, issue.place) {
-            check.differs(format!("{} is at place {} of its series", issue.number, issue.place));
-        }
-    }
-    let credited: BTreeSet<&str> =
-        issues.iter().filter(|issue| issue.is_credit).map(|issue| issue.corrects.as_str()).collect();
-    for invoice in invoices {
-        if (invoice.state == "credited") != credited.contains(invoice.number.as_str()) {
-            check.differs(format!(
-                "{} is {}, and its credit note says otherwise",
-                invoice.number, invoice.state
-            ));
-        }
-    }
-    check.figure("series", next.len() as i128);
-    check.figure("numbers", issues.len() as i128);
-    check.figure("credit_notes", credited.len() as i128);
-    check
 }

@@ -39,6 +39,7 @@ use crate::flow::Direction;
 use crate::ledger::records::{Loss, StoredInvoice};
 use crate::money::{Currency, Exact, Money};
 use crate::period::{Period, Span};
+use crate::rate::saying::{Piece, is_own};
 use crate::rate::tariff::Tariff;
 use crate::rate::usage::{PeriodUsage, Volume, scaled};
 use crate::rate::{self, Charge, Part, Term};
@@ -148,6 +149,9 @@ pub struct Detail {
     /// Share of a percentile's samples that were there, six places; empty for others.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub coverage: String,
+    /// The description piece by piece, so that it can be said in another language; empty where all of it is the tariff's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Piece>,
 }
 
 /// How a volume was estimated from samples. Decimal strings, in the unit of the line.
@@ -406,6 +410,7 @@ fn line(charge: Charge) -> Line {
             basis: estimate.basis.as_str().to_owned(),
         }),
         coverage: charge.coverage.map(millionths).unwrap_or_default(),
+        said: if is_own(&charge.said) { Vec::new() } else { charge.said },
     };
     Line {
         quantity: places(&charge.quantity),

@@ -20,6 +20,7 @@ mod fixed;
 pub mod line;
 pub mod parse;
 pub mod percentile;
+pub mod saying;
 pub mod standing;
 pub mod tariff;
 pub mod term;

@@ -436,8 +436,9 @@ pub(super) fn make(
         contacts: contacts(config),
         now,
     };
-    let billing_ledger::Made { outcome, mut failed } =
+    let billing_ledger::Made { outcome, mut failed, uncharged } =
         billing_ledger::invoice_run(ledger, &wanted, dry_run).map_err(failure)?;
+    uncharged.iter().for_each(|what| eprintln!("warning: {what}"));
     for problem in &outcome.problems {
         match problem.reason {
             Reason::NoTariff { .. } => eprintln!("warning: {problem}"),

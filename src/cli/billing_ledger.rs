@@ -92,18 +92,26 @@ pub fn touched(ledger: &mut Ledger, new: &TariffVersion) -> anyhow::Result<Vec<T
     stored.retain(|version| version.version != new.version);
     stored.push(new.clone());
     let versions = tariffs::understand(&stored)?;
-    let holds = |period| {
-        version::parts(&versions, &new.id, period, version::Days::default(), None)
+    let holds_on = |period, days| {
+        version::parts(&versions, &new.id, period, days, None)
             .is_ok_and(|parts| parts.iter().any(|(tariff, _)| tariff.version == new.version))
     };
+    let holds = |period| holds_on(period, version::Days::default());
     let names = names(ledger)?;
+    let kinds = stored_kinds(ledger)?.0;
     let mut found: BTreeMap<(Period, String), Option<String>> = BTreeMap::new();
     let mut periods: BTreeMap<Period, bool> = BTreeMap::new();
     for (_, closure) in ledger.closures(None)? {
         let period: Period = closure.period.parse()?;
         let is_held = *periods.entry(period).or_insert_with(|| holds(period));
-        if is_held && closure.tariff == new.id {
-            let name = names.customers.get(&closure.customer).cloned().unwrap_or_default();
+        if !is_held || closure.tariff.is_empty() {
+            continue;
+        }
+        let name = names.customers.get(&closure.customer).cloned().unwrap_or_default();
+        // A closing names only the last tariff of a period that has several.
+        let assigned = kinds.assignments().of(&name, closure.until.start());
+        let is_assigned = assigned.iter().any(|one| one.tariff == new.id && holds_on(period, one.days));
+        if closure.tariff == new.id || is_assigned {
             found.insert((period, name), None);
         }
     }
@@ -111,7 +119,6 @@ pub fn touched(ledger: &mut Ledger, new: &TariffVersion) -> anyhow::Result<Vec<T
         for stored in ledger.invoices(Some(&period.to_string()), None)? {
             let Some(Pin::Billed(parts)) = pins::standing(&stored)? else { continue };
             let key = (period, stored.customer.clone());
-            // A closing names only the last tariff of a period that has two.
             if found.contains_key(&key) || parts.iter().any(|part| part.tariff.id == new.id) {
                 found.insert(key, Some(stored.number));
             }
@@ -196,6 +203,8 @@ pub struct Made {
     pub outcome: Outcome,
     /// Late usage that could not be charged, in words; its customer has no draft.
     pub failed: Vec<String>,
+    /// Late usage that nobody is charged for, in words.
+    pub uncharged: Vec<String>,
 }
 
 /// The drafts of a period, with what came late and is carried into it. Keeps nothing.
@@ -273,7 +282,7 @@ fn make(
             each(row);
         })
     })?;
-    let failed = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
+    let late::Left { failed, uncharged } = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     for invoice in &mut outcome.invoices {
@@ -292,7 +301,7 @@ fn make(
             invoice.presentation.language = *language;
         }
     }
-    Ok(Made { outcome, failed })
+    Ok(Made { outcome, failed, uncharged })
 }
 
 /// Reads what the interfaces of links counted, where a tariff has a percentile of that.
@@ -392,7 +401,7 @@ pub fn invoice_export(
         return Ok(Vec::new());
     }
     let assets = Assets::of(ledger.assets()?);
-    Ok(documents::export(&invoices, formats, &assets, dir)?)
+    Ok(documents::export(&invoices, &ledger.issues()?, formats, &assets, dir)?)
 }
 
 /// What the configuration versions say of links and of customers' tariffs. A configuration that no daemon has stored yet is the newest of them,
@@ -402,6 +411,17 @@ pub(super) fn link_kinds(
     network: &Network,
     now: UnixMillis,
 ) -> anyhow::Result<LinkKinds> {
+    let (mut kinds, newest) = stored_kinds(ledger)?;
+    match newest {
+        Some((stored, _)) if stored == *network => {}
+        Some((_, valid_from)) => kinds.push(UnixMillis(now.0.max(valid_from)), network),
+        None => kinds.push(now, network),
+    }
+    Ok(kinds)
+}
+
+/// What the stored configuration versions say, and the newest of them with the instant from which it holds.
+fn stored_kinds(ledger: &mut Ledger) -> anyhow::Result<(LinkKinds, Option<(Network, i64)>)> {
     let mut kinds = LinkKinds::default();
     let mut newest = None;
     for version in ledger.config_versions()? {
@@ -411,12 +431,7 @@ pub(super) fn link_kinds(
         kinds.push(UnixMillis(version.valid_from), &stored);
         newest = Some((stored, version.valid_from));
     }
-    match newest {
-        Some((stored, _)) if stored == *network => {}
-        Some((_, valid_from)) => kinds.push(UnixMillis(now.0.max(valid_from)), network),
-        None => kinds.push(now, network),
-    }
-    Ok(kinds)
+    Ok((kinds, newest))
 }
 
 pub(super) fn names(ledger: &mut Ledger) -> Result<Names, ledger::Error> {

@@ -1,12 +1,13 @@
 //! The logic of `fluxoscope invoice ...`, on plain data: rows to print, an invoice as text, exported files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::invoice::presentation::Assets;
 use crate::invoice::{self, Invoice, State, csv, html, json, ubl};
 use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::books::Issue;
 use crate::money::{Currency, Money};
 use crate::rate::parse::sha256_hex;
 
@@ -174,13 +175,16 @@ pub fn render(stored: &StoredInvoice, format: Format, assets: &Assets) -> Result
     })
 }
 
-/// Writes `DIR/YYYY-MM-CUSTOMER.EXT` for each invoice and format (see [`invoice::file_name`]); the files, in order.
-/// A file that is there is replaced whole or not at all. Of void invoices there is no electronic one, which is said.
+/// Writes `DIR/YYYY-MM-CUSTOMER.EXT` for each invoice and format (see [`invoice::file_name`]); the files, in order. Of a
+/// customer's several documents of a period only the first has that name, the others have their numbers in theirs
+/// ([`invoice::file_name_of`]): what was written once is never overwritten by another document, whatever is issued later.
+/// `issues` says in which order they were. A file that is there is replaced whole or not at all. Of void invoices there is no electronic one, which is said.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Write`].
 pub fn export(
     invoices: &[StoredInvoice],
+    issues: &[Issue],
     formats: &[Format],
     assets: &Assets,
     dir: &Path,
@@ -191,7 +195,7 @@ pub fn export(
     };
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
     let mut files = Vec::new();
-    let foremost = foremost(invoices)?;
+    let foremost = foremost(invoices, issues);
     for (at, stored) in invoices.iter().enumerate() {
         for &format in formats {
             let content = match render(stored, format, assets) {
@@ -218,21 +222,24 @@ pub fn export(
     Ok(files)
 }
 
-/// Of each customer's documents of a period, the position of the one whose file has the plain name: the final invoice, else
-/// the draft, else the last one.
-fn foremost(invoices: &[StoredInvoice]) -> Result<BTreeSet<usize>, Error> {
-    let mut best: BTreeMap<(&str, &str), (u8, usize)> = BTreeMap::new();
+/// Of each customer's documents of a period, the position of the one whose file has the plain name: the invoice that was
+/// issued first, whatever became of it since; before there is one, the draft, which that invoice takes the place of. What was
+/// void is passed over, since it has never left the house, and credit notes are.
+fn foremost(invoices: &[StoredInvoice], issues: &[Issue]) -> BTreeSet<usize> {
+    let issued: HashMap<&str, &Issue> = issues.iter().map(|issue| (issue.number.as_str(), issue)).collect();
+    let mut best: BTreeMap<(&str, &str), (u8, u64, usize)> = BTreeMap::new();
     for (at, stored) in invoices.iter().enumerate() {
-        let invoice = open(stored)?;
-        let rank = match invoice.state {
-            State::Final if invoice.issuance.credits.is_none() => 2,
-            State::Draft => 1,
-            _ => 0,
+        let rank = match issued.get(stored.number.as_str()) {
+            Some(issue) if issue.is_credit => (3, issue.entry, at),
+            Some(issue) if stored.state == State::Void.as_str() => (2, issue.entry, at),
+            Some(issue) => (0, issue.entry, at),
+            None => (1, 0, at),
         };
-        let known = best.entry((&stored.period, &stored.customer)).or_insert((rank, at));
-        *known = (*known).max((rank, at));
+        let known = best.entry((&stored.period, &stored.customer)).or_insert(rank);
+        *known = (*known).min(rank);
     }
-    Ok(best.into_values().map(|(_, at)| at).collect())
+    // Where all are void or credit notes, each has its number.
+    best.into_values().filter(|(kind, ..)| *kind < 2).map(|(.., at)| at).collect()
 }
 
 /// `invoice show NUMBER`: the invoice for a terminal.
@@ -309,7 +316,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let out = dir.path().join("new/out");
         let invoices = [sample("campus"), sample("../../evil")];
-        let files = export(&invoices, &Format::ALL, &Assets::default(), &out).expect("exports");
+        let files = export(&invoices, &[], &Format::ALL, &Assets::default(), &out).expect("exports");
         let mut names: Vec<String> = std::fs::read_dir(&out)
             .expect("there")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
@@ -332,7 +339,7 @@ mod tests {
             (document.as_str(), sha256_hex(document.as_bytes())),
             (invoices[0].document.as_str(), invoices[0].sha256.clone())
         );
-        assert_eq!(export(&invoices, &Format::ALL, &Assets::default(), &out).expect("again"), files);
+        assert_eq!(export(&invoices, &[], &Format::ALL, &Assets::default(), &out).expect("again"), files);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::billing_ledger;
 use super::pins::{Reader, Supposed};
+use super::{billing_ledger, seams};
 use crate::invoice::adjust;
 use crate::invoice::kinds::LinkKinds;
 use crate::invoice::pins::Pins;
@@ -11,15 +11,26 @@ use crate::invoice::run::{Inputs, Outcome, Reason, run};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::{digest, push_usage_line};
 use crate::period::{Period, Span};
+use crate::rate::saying;
 use crate::rate::tariff::Tariff;
-use crate::usage::{BucketStart, UsageRow};
+use crate::rate::version;
+use crate::usage::{BucketStart, Scaled, UsageRow};
+
+/// What was not added.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// What keeps a customer from having a draft, in words.
+    pub failed: Vec<String>,
+    /// Late usage that nobody is charged for, since there is no price for its time, in words. It keeps nobody from having a
+    /// draft; the audit counts it (`not_charged`).
+    pub uncharged: Vec<String>,
+}
 
 /// A customer's late rows, with the first bucket of the period that each is carried into.
 type Rows = Vec<(BucketStart, UsageRow)>;
 
 /// Adds to the drafts of `outcome` what came late and is carried into their period, rated as the invoices that stand of
-/// the former periods were (or those that are `supposed` to). What cannot be charged is told in words, and its customer has
-/// no draft then.
+/// the former periods were (or those that are `supposed` to). What cannot be added is the result.
 ///
 /// # Errors
 /// What the ledger says.
@@ -29,15 +40,16 @@ pub fn adjust(
     outcome: &mut Outcome,
     supposed: &Supposed,
     span_of: impl Fn(&str, Period) -> Span,
-) -> anyhow::Result<Vec<String>> {
-    let mut failed = Vec::new();
+) -> anyhow::Result<Left> {
+    let mut left = Left::default();
     let mut past = Past { reader: Reader::default(), supposed, kinds: BTreeMap::new() };
     for (number, rows) in carried(ledger, inputs, &span_of)? {
         let Some(name) = inputs.names.customers.get(&number) else { continue };
         let span = span_of(name, inputs.period);
         let position = outcome.invoices.iter().position(|invoice| invoice.customer.name == *name);
         let draft = position.map(|at| outcome.invoices.remove(at));
-        match customer(ledger, inputs, name, span, draft, &rows, &mut past, &span_of)? {
+        let of = (number, name.as_str(), span);
+        match customer(ledger, inputs, of, draft, &rows, &mut past, &mut left.uncharged, &span_of)? {
             Ok(None) => {}
             Ok(Some(draft)) => {
                 let at = position.unwrap_or_else(|| {
@@ -45,10 +57,10 @@ pub fn adjust(
                 });
                 outcome.invoices.insert(at, draft);
             }
-            Err(why) => failed.push(format!("customer `{name}`: {why}")),
+            Err(why) => left.failed.push(format!("customer `{name}`: {why}")),
         }
     }
-    Ok(failed)
+    Ok(left)
 }
 
 /// The late rows of those customers that have some carried into this period; those of former periods too.
@@ -163,20 +175,34 @@ impl Past<'_> {
 fn customer(
     ledger: &mut Ledger,
     inputs: &Inputs<'_>,
-    name: &str,
-    span: Span,
+    (number, name, span): (u32, &str, Span),
     mut draft: Option<crate::invoice::Invoice>,
     rows: &Rows,
     past: &mut Past<'_>,
+    uncharged: &mut Vec<String>,
     span_of: &impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Result<Option<crate::invoice::Invoice>, String>> {
     let (from, to) = span.buckets();
     let mut periods: BTreeMap<Period, Vec<UsageRow>> = BTreeMap::new();
+    let mut between: Vec<UsageRow> = Vec::new();
     for (_, row) in rows.iter().filter(|(carried, _)| (from..to).contains(carried)) {
-        let Some(period) = period_of(row.key.bucket, |period| span_of(name, period)) else {
-            return Ok(Err("late usage is of no period".to_owned()));
-        };
-        periods.entry(period).or_default().push(*row);
+        match period_of(row.key.bucket, |period| span_of(name, period)) {
+            Some(period) => periods.entry(period).or_default().push(*row),
+            None => between.push(*row),
+        }
+    }
+    if !between.is_empty() {
+        let accepted = seams::accepted(ledger, number)?;
+        let is_accepted =
+            |row: &UsageRow| accepted.iter().any(|(ends, begins)| (*ends..*begins).contains(&row.key.bucket));
+        if let Some(row) = between.iter().find(|row| !is_accepted(row)) {
+            return Ok(Err(format!(
+                "late usage at {} is of no period, and nobody has accepted a seam there",
+                crate::period::rfc3339(row.key.bucket.start())
+            )));
+        }
+        let why = "it lies in a seam that was accepted, between two periods";
+        uncharged.push(not_charged(name, None, &between, why));
     }
     for (period, late) in periods {
         let bounds = span_of(name, period).buckets();
@@ -195,14 +221,20 @@ fn customer(
         let (mut without, mut with) = (rated(before)?, rated(both)?);
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
             // Had it come in time, it would be that period that could not be billed; this one is not held up by it.
-            if matches!(problem.reason, Reason::NoTariff { .. } | Reason::Tariff(_)) {
-                tracing::warn!(customer = name, %period, reason = %problem.reason, "Late usage is not charged.");
+            if matches!(
+                problem.reason,
+                Reason::NoTariff { .. } | Reason::Tariff(version::Error::TooEarly { .. })
+            ) {
+                uncharged.push(not_charged(name, Some(period), &late, &problem.reason.in_full()));
                 continue;
             }
             return Ok(Err(format!("late usage of {period}: {}", problem.reason.in_full())));
         }
-        // Who had no tariff then would have had no invoice, in time or late: nothing is charged.
-        let Some(with) = with.invoices.pop() else { continue };
+        let Some(with) = with.invoices.pop() else {
+            // Who would have had no invoice in time has none late.
+            uncharged.push(not_charged(name, Some(period), &late, "there would be no invoice of it"));
+            continue;
+        };
         let draft = draft.get_or_insert_with(|| adjust::empty(&with, inputs.period, span));
         if with.currency != draft.currency {
             return Ok(Err(format!(
@@ -219,7 +251,7 @@ fn customer(
             .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version);
         let named = |charge: &str| {
             let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
-            Some(rule.description.clone())
+            Some(saying::named(&rule.description, rule.said.as_ref()))
         };
         if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root, named)
         {
@@ -227,6 +259,14 @@ fn customer(
         }
     }
     Ok(Ok(draft))
+}
+
+/// Late usage that nobody is charged for, in words, with its octets as they would be billed.
+fn not_charged(name: &str, period: Option<Period>, rows: &[UsageRow], why: &str) -> String {
+    let mut octets = Scaled::default();
+    rows.iter().for_each(|row| octets.add(row.sums.octets, row.key.rate));
+    let of = period.map_or_else(String::new, |period| format!(" of {period}"));
+    format!("customer `{name}`: late usage{of}, {} octets, is not charged: {why}", octets.rounded())
 }
 
 /// Usage of the ledger, with late rows among it where they belong by bucket.

@@ -129,6 +129,13 @@ fn accept_seam(
         return Err(Failure::Usage(format!("error: there is no customer `{customer}`")));
     }
     let spans = Spans::load(ledger, config, UnixMillis(actor.at))?;
+    let (span, _) = spans.of(customer, *period);
+    if span.to > UnixMillis(actor.at) {
+        return Err(Failure::said(format!(
+            "{period} of `{customer}` lasts until {}: up to then its tariff may become another, which can close the seam",
+            crate::period::rfc3339(span.to)
+        )));
+    }
     let found = seams::of(ledger, (&spans.kinds, &spans.tariffs), customer, *period);
     let Some((number, seam)) = found.map_err(Failure::Failed)? else {
         return Err(Failure::said(format!("{period} of `{customer}` begins where the period before ended")));

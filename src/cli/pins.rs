@@ -2,14 +2,17 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::invoice as documents;
 use crate::invoice::State;
 use crate::invoice::collect::Names;
 use crate::invoice::pins::{Pin, Pins};
 use crate::ledger::Ledger;
-use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::books::DecisionKind;
+use crate::ledger::records::{StoredInvoice, TariffVersion};
 use crate::period::Period;
+use crate::usage::BucketStart;
 
 /// Invoices of one customer that are supposed to stand, by period: for a re-rating that is only tried.
 pub type Supposed = BTreeMap<Period, Pin>;
@@ -18,6 +21,21 @@ pub type Supposed = BTreeMap<Period, Pin>;
 #[derive(Default)]
 pub struct Reader {
     closures: HashMap<Period, HashMap<u32, Pin>>,
+    /// When usage was closed, and the tariff versions by when they became active.
+    closings: Option<(Closings, Vec<TariffVersion>)>,
+}
+
+/// When usage was closed, by customer and the first bucket that was not.
+type Closings = HashMap<(u32, BucketStart), i64>;
+
+/// The newest versions of all tariffs that were active at an instant.
+fn newest_at(versions: &[TariffVersion], at: i64) -> BTreeMap<String, i64> {
+    let mut newest = BTreeMap::new();
+    for one in versions.iter().filter(|one| one.activated_at <= at) {
+        let known = newest.entry(one.id.clone()).or_insert(one.version);
+        *known = one.version.max(*known);
+    }
+    newest
 }
 
 impl Reader {
@@ -27,12 +45,28 @@ impl Reader {
             Entry::Occupied(known) => return Ok(known.into_mut()),
             Entry::Vacant(free) => free,
         };
-        let mut found = HashMap::new();
-        for (_, closure) in ledger.closures(Some(&period.to_string()))? {
-            if closure.tariff_version > 0 {
-                let pin = Pin::Closed { tariff: closure.tariff, version: closure.tariff_version };
-                found.insert(closure.customer, pin);
-            }
+        let closures = ledger.closures(Some(&period.to_string()))?;
+        if self.closings.is_none() && !closures.is_empty() {
+            let (decisions, _) = ledger.decisions()?;
+            let closings = decisions.into_iter().filter(|one| one.kind == DecisionKind::Close);
+            let closings = closings.map(|one| ((one.customer, one.bucket), one.at)).collect();
+            self.closings = Some((closings, ledger.tariff_versions(None)?));
+        }
+        let (mut found, mut known) = (HashMap::new(), HashMap::new());
+        for (_, closure) in closures.into_iter().filter(|(_, closure)| closure.tariff_version > 0) {
+            let of = (closure.customer, closure.until);
+            let closing = self.closings.as_ref().and_then(|(at, versions)| Some((*at.get(&of)?, versions)));
+            let at = closing.map(|(at, _)| at);
+            // Many customers are closed together, with the same tariff.
+            let versions = known.entry((at, closure.tariff, closure.tariff_version)).or_insert_with_key(
+                |(_, tariff, version)| {
+                    // Before decisions were kept, only the last tariff is known.
+                    let mut newest = closing.map_or_else(BTreeMap::new, |(at, all)| newest_at(all, at));
+                    newest.insert(tariff.clone(), *version);
+                    Arc::new(newest)
+                },
+            );
+            found.insert(closure.customer, Pin::Closed(Arc::clone(versions)));
         }
         Ok(free.insert(found))
     }

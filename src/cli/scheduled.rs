@@ -237,6 +237,9 @@ impl Work<'_> {
                     outcome.failed.push((problem.customer, said));
                 }
             }
+            for what in run.uncharged {
+                tracing::warn!(period = %self.period, "{what}");
+            }
             for said in run.failed {
                 let of = |name: &&String| said.starts_with(&format!("customer `{name}`: "));
                 if let Some(name) = self.names.iter().find(of) {

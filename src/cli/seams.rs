@@ -23,12 +23,7 @@ use crate::usage::BucketStart;
 pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -> anyhow::Result<()> {
     let Some(before) = inputs.period.preceding() else { return Ok(()) };
     let sealed = sealed(ledger, before)?;
-    let (decisions, _) = ledger.decisions()?;
-    let accepted: HashSet<(u32, BucketStart, BucketStart)> = decisions
-        .into_iter()
-        .filter(|decision| decision.kind == DecisionKind::Seam)
-        .map(|decision| (decision.customer, decision.earlier, decision.bucket))
-        .collect();
+    let accepted: HashSet<(u32, BucketStart, BucketStart)> = all_accepted(ledger)?.collect();
     let ids: HashMap<&str, u32> =
         inputs.names.customers.iter().map(|(&id, name)| (name.as_str(), id)).collect();
     for rule in
@@ -58,6 +53,27 @@ pub fn refuse(ledger: &mut Ledger, inputs: &Inputs<'_>, outcome: &mut Outcome) -
     }
     outcome.problems.sort_by(|a, b| a.customer.cmp(&b.customer));
     Ok(())
+}
+
+/// All seams that were accepted: the customer, where the period before ended, and where the one after begins.
+fn all_accepted(
+    ledger: &mut Ledger,
+) -> Result<impl Iterator<Item = (u32, BucketStart, BucketStart)>, crate::ledger::Error> {
+    let (decisions, _) = ledger.decisions()?;
+    let seams = decisions.into_iter().filter(|decision| decision.kind == DecisionKind::Seam);
+    Ok(seams.map(|decision| (decision.customer, decision.earlier, decision.bucket)))
+}
+
+/// The seams of a customer that were accepted: from where to where.
+///
+/// # Errors
+/// What the ledger says.
+pub fn accepted(
+    ledger: &mut Ledger,
+    customer: u32,
+) -> Result<Vec<(BucketStart, BucketStart)>, crate::ledger::Error> {
+    let own = all_accepted(ledger)?.filter(|(number, ..)| *number == customer);
+    Ok(own.map(|(_, ends, begins)| (ends, begins)).collect())
 }
 
 /// Up to where a period was sealed, by customer. What was closed without a tariff is the month in UTC, and was billed to

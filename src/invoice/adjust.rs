@@ -9,6 +9,10 @@ use super::issue::Adjustment;
 use super::{Detail, Invoice, Line, State, TaxLine, draft_number};
 use crate::money::{Error, Exact, Money, parse_decimal};
 use crate::period::{Period, Span};
+use crate::rate::saying::{self, Piece, Said};
+
+/// The charge id of the line that says that something came late and changes no charge.
+pub const NOTHING: &str = "late";
 
 /// A draft over nothing, for a customer that has only late usage in a period. Party, currency and tariff are those of
 /// `like`.
@@ -47,7 +51,7 @@ pub fn apply(
     without: Option<&Invoice>,
     with: &Invoice,
     root: &str,
-    name: impl Fn(&str) -> Option<String>,
+    name: impl Fn(&str) -> Option<Piece>,
 ) -> Result<(), Error> {
     let zero = Money::zero(draft.currency);
     let of = |invoice: Option<&Invoice>, charge: &str| -> Result<Money, Error> {
@@ -68,25 +72,33 @@ pub fn apply(
         }
     }
     if added.is_empty() {
-        added.push(("late".to_owned(), zero));
+        added.push((NOTHING.to_owned(), zero));
     }
     for (charge, amount) in added {
         let like = || {
-            let lines = with.lines.iter().chain(without.into_iter().flat_map(|invoice| &invoice.lines));
-            lines.into_iter().find(|line| line.charge == charge).map(|line| line.description.clone())
+            let mut lines = with.lines.iter().chain(without.into_iter().flat_map(|invoice| &invoice.lines));
+            let line = lines.find(|line| line.charge == charge)?;
+            let is_own = line.detail.said.is_empty();
+            Some(if is_own { vec![Piece::Own(line.description.clone())] } else { line.detail.said.clone() })
         };
-        let what = name(&charge).or_else(like).unwrap_or_else(|| "nothing to charge".to_owned());
+        let what = name(&charge).map(|name| vec![name]).or_else(like);
+        let mut said =
+            vec![Piece::said(Said::Late, [period.to_string()]), Piece::Own(saying::COLON.to_owned())];
+        said.extend(what.unwrap_or_else(|| vec![Piece::said(Said::Nothing, [])]));
         let takes_off = amount.minor() < 0;
+        if takes_off {
+            said.extend([Piece::Own(saying::COMMA.to_owned()), Piece::said(Said::Less, [])]);
+        }
         let price = if takes_off { zero.checked_sub(amount)? } else { amount };
         let line = Line {
-            description: format!("Late usage of {period}: {what}{}", if takes_off { ", less" } else { "" }),
+            description: saying::english(&said),
             charge,
             quantity: if takes_off { "-1" } else { "1" }.to_owned(),
             unit: "period".to_owned(),
             price: price.to_string(),
             amount,
             relative_error: "0.000000".to_owned(),
-            detail: Detail { kind: "late".to_owned(), ..Detail::default() },
+            detail: Detail { kind: "late".to_owned(), said, ..Detail::default() },
         };
         draft.lines.push(line);
         draft.net = draft.net.checked_add(amount)?;
@@ -157,8 +169,8 @@ mod tests {
     use crate::usage::UsageSums;
 
     #[expect(clippy::unnecessary_wraps, reason = "as it is asked for")]
-    fn named(charge: &str) -> Option<String> {
-        Some(if charge == "transit" { "Transit, in and out" } else { "other" }.to_owned())
+    fn named(charge: &str) -> Option<Piece> {
+        Some(Piece::Own(if charge == "transit" { "Transit, in and out" } else { "other" }.to_owned()))
     }
 
     /// Usage of so many GB of transit.
@@ -251,5 +263,45 @@ mod tests {
             (1, 0, "DRAFT-2026-04-campus")
         );
         assert_eq!(json::read(&json::write(&only)).expect("adds up"), only);
+    }
+
+    proptest::proptest! {
+        /// Whatever comes late, in whatever parts and order: the adjustments come to what the period costs with all of it less
+        /// what it did cost, and the tax is that of the sum.
+        #[test]
+        fn late_usage_costs_the_same_in_any_parts_and_order(
+            base in 0..60_000_u64,
+            parts in proptest::collection::vec(0..30_000_u64, 1..6),
+            first in 0..6_usize,
+            mode in 0..2_usize,
+        ) {
+            let text = include_str!("../../tariffs/regional-isp.toml");
+            let tariff = parse("t", &text.replace("graduated", ["graduated", "volume"][mode])).expect("good");
+            let march = Period::new(2026, 3).expect("a month");
+            let charged = |parts: &[u64]| {
+                let (mut april, mut so_far) = (invoice_by(&tariff, 4, 100), base);
+                for part in parts {
+                    let (without, with) =
+                        (invoice_by(&tariff, 3, so_far), invoice_by(&tariff, 3, so_far + part));
+                    apply(&mut april, march, Some(&without), &with, "root", named).expect("fits");
+                    so_far += part;
+                }
+                let lines = Money::sum(april.currency, april.lines.iter().map(|line| line.amount)).expect("fits");
+                assert_eq!(lines, april.net, "sum of lines");
+                (april.net, april.gross)
+            };
+            let all: u64 = parts.iter().sum();
+            let mut turned = parts.clone();
+            turned.rotate_left(first % parts.len());
+            let mut reversed = parts.clone();
+            reversed.reverse();
+            let whole = charged(&[all]);
+            let own = invoice_by(&tariff, 4, 100).net.minor();
+            let march = invoice_by(&tariff, 3, base + all).net.minor() - invoice_by(&tariff, 3, base).net.minor();
+            assert_eq!(whole.0.minor(), own + march);
+            for order in [parts, turned, reversed] {
+                assert_eq!(charged(&order), whole);
+            }
+        }
     }
 }

@@ -1,10 +1,16 @@
-//! The language of an invoice for people: its labels, and how numbers and dates are written in it. What the document
-//! itself says (descriptions of charges, names) stays as it is; JSON, CSV and UBL have no language.
+//! The language of an invoice for people: its labels, what the program says in its lines, and how numbers and dates are
+//! written in it. What a tariff calls its charges, classes and bands, and what the configuration calls links, stays as it is.
+//! JSON and CSV have no language; of UBL only what is for people has.
 
 use core::fmt;
 
 use jiff::civil::Date;
 use serde::Serialize;
+
+use super::Line;
+use crate::money::parse_decimal;
+use crate::rate::saying::{self, Piece, Said};
+use crate::units::RateSource;
 
 /// A language, with the country where that decides how numbers are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -106,6 +112,55 @@ impl Language {
             text.push_str(fraction);
         }
         text
+    }
+
+    /// The description of a line. Documents that were made before the pieces were kept have the English one alone.
+    #[must_use]
+    pub fn says(self, line: &Line) -> String {
+        let said = &line.detail.said;
+        if self == Self::English || said.is_empty() {
+            return line.description.clone();
+        }
+        let is_number = |text: &str| parse_decimal(text).is_some();
+        let value = |text: &str| if is_number(text) { self.number(text) } else { text.to_owned() };
+        let piece = |piece: &Piece| match piece {
+            Piece::Own(between) if between == saying::COLON => self.words().colon.to_owned(),
+            piece => piece.text(|said| self.words().said(said), value),
+        };
+        said.iter().map(piece).collect()
+    }
+
+    /// The unit of a line.
+    #[must_use]
+    pub fn unit(self, unit: &str) -> &str {
+        let words = self.words();
+        match unit {
+            "package" => words.unit_package,
+            "period" => words.unit_period,
+            "piece" => words.unit_piece,
+            other => other,
+        }
+    }
+
+    /// Where a sampling rate was learnt from ([`RateSource`]).
+    #[must_use]
+    pub fn rate_source(self, source: &str) -> &str {
+        let words = self.words();
+        let Some(source_of) = RateSource::ALL.into_iter().find(|one| one.as_str() == source) else {
+            return source;
+        };
+        match source_of {
+            RateSource::NotAnnounced => words.rate_not_announced,
+            RateSource::Override => words.rate_override,
+            RateSource::Record => words.rate_record,
+            RateSource::Sampler => words.rate_sampler,
+            RateSource::Domain => words.rate_domain,
+            RateSource::Exporter => words.rate_exporter,
+            RateSource::Default => words.rate_default,
+            RateSource::Header => words.rate_header,
+            RateSource::Pool => words.rate_pool,
+            RateSource::FlowSelection => words.rate_selection,
+        }
     }
 
     /// A day.
@@ -240,6 +295,108 @@ words! {
         "Questa è una bozza e non una richiesta di pagamento.";
     page: "At the foot.", "Page", "Seite", "Page", "Pagina";
     page_of: "At the foot, before the number of pages.", "of", "von", "sur", "di";
+    colon: "Between the tariff's words and the program's.", ":\u{20}", ":\u{20}", "\u{202f}:\u{20}", ":\u{20}";
+    late: "The charge of a line for late usage that costs nothing.", "late", "Nachtrag", "tardif", "tardivo";
+    minimum: "The charge of the line that lifts to the minimum.", "minimum", "Mindestbetrag", "minimum", "minimo";
+    unit_package: "Unit.", "package", "Paket", "lot", "pacchetto";
+    unit_period: "Unit.", "period", "Zeitraum", "période", "periodo";
+    unit_piece: "Unit.", "piece", "Stück", "pièce", "pezzo";
+    made_from: "Root of usage, tariff, version.", "Usage {0}, tariff {1} version {2}",
+        "Nutzung {0}, Tarif {1} Version {2}", "Utilisation {0}, tarif {1} version {2}",
+        "Utilizzo {0}, tariffa {1} versione {2}";
+    at_price: "Quantity, unit, price.", "{0} {1} at {2}", "{0} {1} zu {2}", "{0} {1} à {2}", "{0} {1} a {2}";
+    rate_not_announced: "Source of a rate.", "not-announced", "nicht angekündigt", "non annoncé", "non annunciato";
+    rate_override: "Source of a rate.", "override", "vom Betreiber festgelegt", "imposé par l’opérateur",
+        "imposto dall’operatore";
+    rate_record: "Source of a rate.", "record", "Datensatz", "enregistrement", "singolo record";
+    rate_sampler: "Source of a rate.", "sampler", "Stichprobennehmer", "échantillonneur", "campionatore";
+    rate_domain: "Source of a rate.", "domain", "Beobachtungsbereich", "domaine d’observation", "dominio di osservazione";
+    rate_exporter: "Source of a rate.", "exporter", "Router", "routeur", "instradatore";
+    rate_default: "Source of a rate.", "default", "Vorgabe des Betreibers", "valeur par défaut de l’opérateur",
+        "valore predefinito dell’operatore";
+    rate_header: "Source of a rate.", "header", "Kopf des Datagramms", "en-tête du datagramme",
+        "intestazione del datagramma";
+    rate_pool: "Source of a rate.", "sample-pool", "Stichprobenvorrat", "réservoir d’échantillons",
+        "riserva di campioni";
+    rate_selection: "Source of a rate.", "flow-selection", "Auswahl von Flows", "sélection de flux",
+        "selezione di flussi";
+    said_above: "In a line.", "above {0} {1}", "über {0} {1}", "au-delà de {0} {1}", "oltre {0} {1}";
+    said_all: "In a line.", "all", "alles", "tout", "tutto";
+    said_as_far: "In a line.", "as far as it goes", "soweit es reicht", "dans la limite disponible",
+        "fino a esaurimento";
+    said_at_most: "In a line.", "at most {0} {1}", "höchstens {0} {1}", "au plus {0} {1}", "al massimo {0} {1}";
+    said_between: "In a line.", "{0} to {1} {2}", "{0} bis {1} {2}", "de {0} à {1} {2}", "da {0} a {1} {2}";
+    said_committed: "In a line.", "{0} {1} committed", "{0} {1} fest zugesagt", "{0} {1} souscrits",
+        "{0} {1} impegnati";
+    said_credit: "A credit without a name.", "Credit {0}", "Gutschrift {0}", "Avoir {0}", "Accredito {0}";
+    said_discount: "A discount without a name.", "Discount {0}", "Rabatt {0}", "Remise {0}", "Sconto {0}";
+    said_percentile: "A charge without a name.", "Percentile {0} ({1}), {2}", "Perzentil {0} ({1}), {2}",
+        "Percentile {0} ({1}), {2}", "Percentile {0} ({1}), {2}";
+    said_traffic_in: "A charge without a name.", "Traffic in, {0}", "Verkehr ein, {0}", "Trafic entrant, {0}",
+        "Traffico in entrata, {0}";
+    said_traffic_max: "A charge without a name.", "Traffic in or out, whichever is more, {0}",
+        "Verkehr ein oder aus, der größere, {0}", "Trafic entrant ou sortant, le plus élevé, {0}",
+        "Traffico in entrata o in uscita, il maggiore, {0}";
+    said_traffic_out: "A charge without a name.", "Traffic out, {0}", "Verkehr aus, {0}", "Trafic sortant, {0}",
+        "Traffico in uscita, {0}";
+    said_traffic_sum: "A charge without a name.", "Traffic in and out, {0}", "Verkehr ein und aus, {0}",
+        "Trafic entrant et sortant, {0}", "Traffico in entrata e in uscita, {0}";
+    said_fee: "In a line.", "fee", "Grundpreis", "redevance", "canone";
+    said_included: "In a line.", "{0} {1} included", "{0} {1} enthalten", "{0} {1} compris", "{0} {1} inclusi";
+    said_in_packages: "In a line.", "{0} {1} in packages of {2}", "{0} {1} in Paketen zu {2}",
+        "{0} {1} par lots de {2}", "{0} {1} a pacchetti di {2}";
+    said_late: "In a line.", "Late usage of {0}", "Nachtrag zu {0}", "Utilisation tardive de {0}",
+        "Utilizzo tardivo di {0}";
+    said_left_before: "In a line.", "{0} {1} left from the period before", "{0} {1} übrig aus dem vorigen Zeitraum",
+        "{0} {1} restants de la période précédente", "{0} {1} residui del periodo precedente";
+    said_left_period: "In a line.", "{0} {1} left of the rest of the period",
+        "{0} {1} übrig vom Rest des Zeitraums", "{0} {1} restants du reste de la période",
+        "{0} {1} residui del resto del periodo";
+    said_less: "In a line.", "less", "abzüglich", "en moins", "in meno";
+    said_minimum: "In a line.", "Minimum charge of {0} {1}", "Mindestbetrag von {0} {1}",
+        "Montant minimum de {0} {1}", "Importo minimo di {0} {1}";
+    said_nothing: "In a line.", "nothing to charge", "nichts zu berechnen", "rien à facturer",
+        "niente da addebitare";
+    said_over_commit: "In a line.", "above {0} {1}, of {2} {1}", "über {0} {1}, von {2} {1}",
+        "au-delà de {0} {1}, sur {2} {1}", "oltre {0} {1}, su {2} {1}";
+    said_percent_of: "In a line.", "{0} % of {1} {2}", "{0} % von {1} {2}", "{0} % de {1} {2}", "{0} % di {1} {2}";
+    said_rate: "In a line.", "{0} {1}", "{0} {1}", "{0} {1}", "{0} {1}";
+    said_up_to: "In a line.", "up to {0} {1}", "bis {0} {1}", "jusqu’à {0} {1}", "fino a {0} {1}";
+}
+
+impl Words {
+    /// What the program says in a line.
+    #[must_use]
+    pub const fn said(&self, said: Said) -> &'static str {
+        match said {
+            Said::Above => self.said_above,
+            Said::All => self.said_all,
+            Said::AsFarAsItGoes => self.said_as_far,
+            Said::AtMost => self.said_at_most,
+            Said::Between => self.said_between,
+            Said::Committed => self.said_committed,
+            Said::Credit => self.said_credit,
+            Said::Discount => self.said_discount,
+            Said::Percentile => self.said_percentile,
+            Said::TrafficIn => self.said_traffic_in,
+            Said::TrafficMax => self.said_traffic_max,
+            Said::TrafficOut => self.said_traffic_out,
+            Said::TrafficSum => self.said_traffic_sum,
+            Said::Fee => self.said_fee,
+            Said::Included => self.said_included,
+            Said::InPackages => self.said_in_packages,
+            Said::Late => self.said_late,
+            Said::LeftFromBefore => self.said_left_before,
+            Said::LeftOfPeriod => self.said_left_period,
+            Said::Less => self.said_less,
+            Said::Minimum => self.said_minimum,
+            Said::Nothing => self.said_nothing,
+            Said::OverCommit => self.said_over_commit,
+            Said::PercentOf => self.said_percent_of,
+            Said::Rate => self.said_rate,
+            Said::UpTo => self.said_up_to,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -273,7 +430,8 @@ mod tests {
             let holes =
                 |text: &str| (0..4).filter(|n| text.contains(&format!("{{{n}}}"))).collect::<Vec<_>>();
             for text in texts {
-                assert!(!text.is_empty() && text.trim() == *text, "{name}: {text:?}");
+                let is_mark = *name == "colon";
+                assert!(is_mark || !text.is_empty() && text.trim() == *text, "{name}: {text:?}");
                 assert_eq!(holes(text), holes(texts[0]), "{name}: {text}");
             }
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::language::{Language, Words, filled};
 use super::{Invoice, Line, State};
 use crate::money::{Exact, parse_decimal};
+use crate::rate;
 
 /// The page.
 #[derive(Clone, Debug, Serialize)]
@@ -219,11 +220,11 @@ fn lines(invoice: &Invoice, language: Language) -> Vec<LineView> {
     let quantities = aligned(invoice.lines.iter().map(|line| line.quantity.as_str()), language);
     let prices = aligned(invoice.lines.iter().map(|line| line.price.as_str()), language);
     let line = |(line, (quantity, price)): (&Line, (String, String))| LineView {
-        description: line.description.clone(),
+        description: language.says(line),
         charge: line.charge.clone(),
         notes: notes(invoice, line, language),
         quantity,
-        unit: line.unit.clone(),
+        unit: language.unit(&line.unit).to_owned(),
         price,
         amount: language.number(&line.amount.to_string()),
     };
@@ -234,7 +235,11 @@ fn lines(invoice: &Invoice, language: Language) -> Vec<LineView> {
 fn notes(invoice: &Invoice, line: &Line, language: Language) -> Vec<String> {
     let (words, detail) = (language.words(), &line.detail);
     let n = |text: &str| language.number(text);
-    let mut notes = vec![line.charge.clone()];
+    let mut notes = vec![match line.charge.as_str() {
+        rate::MINIMUM => words.minimum.to_owned(),
+        super::adjust::NOTHING if detail.kind == "late" => words.late.to_owned(),
+        id => id.to_owned(),
+    }];
     if !detail.band.is_empty() {
         notes.push(format!("{} {}", words.band, detail.band));
     }
@@ -333,7 +338,7 @@ fn rates(invoice: &Invoice, language: Language) -> Vec<RateView> {
             "1/1" => words.every_packet.to_owned(),
             rate => format!("{rate} {}", words.of_packets),
         },
-        source: rate.source.clone(),
+        source: language.rate_source(&rate.source).to_owned(),
         octets: language.number(&rate.octets.to_string()),
     });
     view.collect()

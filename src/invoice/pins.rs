@@ -5,7 +5,8 @@
 //! are rated by the parts that it names, versions and bounds. A re-rating makes a new invoice, which stands from then on.
 //! So the invoice and what was added to it later always come to what one invoice over all of the usage would have said.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::{Invoice, PartRef};
 use crate::period::Period;
@@ -16,13 +17,9 @@ use crate::rate::tariff::Tariff;
 pub enum Pin {
     /// The parts of the invoice that stands.
     Billed(Vec<PartRef>),
-    /// It was closed: of this tariff, no version above this one.
-    Closed {
-        /// The tariff's id.
-        tariff: String,
-        /// The version that held at the period's end.
-        version: i64,
-    },
+    /// It was closed: of these tariffs, no version above these. They are the tariff that held at the period's end, with its
+    /// version, and all others with the newest that was active when it was closed.
+    Closed(Arc<BTreeMap<String, i64>>),
 }
 
 impl Pin {
@@ -40,7 +37,7 @@ impl Pin {
     pub fn allows(&self, tariff: &Tariff) -> bool {
         match self {
             Self::Billed(parts) => parts.iter().any(|part| names(part, tariff)),
-            Self::Closed { tariff: id, version } => tariff.id != *id || tariff.version <= *version,
+            Self::Closed(versions) => versions.get(&tariff.id).is_none_or(|newest| tariff.version <= *newest),
         }
     }
 }

@@ -213,6 +213,7 @@ pub fn rated<E: core::error::Error + 'static, T>(
         Some(Ok(())) => {}
     }
     let used = planned.id.and_then(|id| collected.remove(&id)).unwrap_or_else(|| nothing(planned));
+    let used = with_counters(used, planned, inputs.kinds);
     let root = used.root;
     let made = own_usage(planned, used.slots).and_then(|own| each(&planned.rated_parts(&own), &root));
     Ok(made.map(Some).map_err(Reason::from))

@@ -11,6 +11,7 @@
 use core::fmt::Write;
 
 use super::issue::Contact;
+use super::language::{Language, filled};
 use super::{Invoice, Line, Party, Seller, State};
 use crate::money::{Exact, Money, parse_decimal};
 
@@ -154,9 +155,9 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
     }
     xml.put(
         "cbc:Note",
-        &format!(
-            "Usage {}, tariff {} version {}",
-            invoice.usage_root, invoice.tariff.id, invoice.tariff.version
+        &filled(
+            invoice.presentation.language.words().made_from,
+            &[&invoice.usage_root, &invoice.tariff.id, &invoice.tariff.version.to_string()],
         ),
     );
     xml.put("cbc:DocumentCurrencyCode", invoice.currency.code());
@@ -221,7 +222,8 @@ pub fn write(invoice: &Invoice) -> Result<String, Error> {
     for (at, line) in (1_usize..).zip(&invoice.lines) {
         xml.begin(if is_credit { "cac:CreditNoteLine" } else { "cac:InvoiceLine" });
         xml.put("cbc:ID", &at.to_string());
-        put_line(&mut xml, line, sign(line.amount), is_credit, category);
+        let language = invoice.presentation.language;
+        put_line(&mut xml, (line, sign(line.amount)), is_credit, category, language);
         xml.end();
     }
     Ok(format!(
@@ -310,7 +312,13 @@ fn unit_code(unit: &str) -> &'static str {
 }
 
 /// Quantity and price of a line such that their product is its amount.
-fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category: (&str, &str)) {
+fn put_line(
+    xml: &mut Xml,
+    (line, amount): (&Line, Money),
+    is_credit: bool,
+    category: (&str, &str),
+    language: Language,
+) {
     let digits = |text: &str| text.trim_start_matches('-').to_owned();
     let (quantity, price) = (digits(&line.quantity), digits(&line.price));
     let product = parse_decimal(&quantity).zip(parse_decimal(&price)).and_then(|(quantity, price)| {
@@ -320,7 +328,12 @@ fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category
     let (quantity, unit, price, note) = if is_product {
         (quantity, unit_code(&line.unit), price, String::new())
     } else {
-        let note = format!("{} {} at {}", line.quantity, line.unit, line.price);
+        let words = language.words().at_price;
+        let [quantity, price] = [&line.quantity, &line.price].map(|number| match language {
+            Language::English => number.clone(),
+            other => other.number(number),
+        });
+        let note = filled(words, &[&quantity, language.unit(&line.unit), &price]);
         ("1".to_owned(), "C62", digits(&amount.to_string()), note)
     };
     let minus = if amount.minor() < 0 { "-" } else { "" };
@@ -329,7 +342,7 @@ fn put_line(xml: &mut Xml, line: &Line, amount: Money, is_credit: bool, category
     xml.put_with(name, &format!("unitCode=\"{unit}\""), &format!("{minus}{quantity}"));
     xml.amount("cbc:LineExtensionAmount", amount);
     xml.begin("cac:Item");
-    xml.put("cbc:Name", &line.description);
+    xml.put("cbc:Name", &language.says(line));
     xml.begin("cac:SellersItemIdentification");
     xml.put("cbc:ID", &line.charge);
     xml.end();
@@ -399,6 +412,24 @@ mod tests {
         // A credit note has what it takes back in the document as negative.
         assert_eq!(line("-2.5", "0.0430", -11, true), of("2.5", "0.0430"));
         assert_eq!(line("1", "12.00", 1200, true), of("-1", "12.00"), "a discount, taken back");
+    }
+
+    /// What people read of it is in the language of the customer; the line is one unit of its amount.
+    #[test]
+    fn names_and_notes_are_in_the_language_of_the_customer() {
+        let mut invoice = invoice();
+        invoice.presentation.language = Language::German;
+        let line = &mut invoice.lines[1];
+        (line.quantity, line.price, line.amount) =
+            ("1234.5".into(), "0.0430".into(), Money::new(7, invoice.currency));
+        let text = write(&invoice).expect("has the form");
+        for part in [
+            "<cbc:Note>1\u{202f}234,5 GB zu 0,0430</cbc:Note>",
+            "<cbc:Name>Transit, in and out: bis 10\u{202f}000 GB</cbc:Name>",
+            ", Tarif regional-isp Version 1</cbc:Note>",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
     }
 
     /// The codes are those of Recommendation 20: gigabyte, gibibyte, terabyte, tebibyte, megabit and gigabit a second.

@@ -223,6 +223,17 @@ impl Error {
         }
     }
 
+    /// True where the ledger could be read, and holds what no program of this kind writes: a reference to what is not
+    /// there, or a value of another kind.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::Database { source, .. } => source.is_damage(),
+            _ => false,
+        }
+    }
+
     /// True where nothing was wrong but the connection.
     pub(super) fn is_connection_loss(&self) -> bool {
         matches!(self, Self::Database { source, .. } if source.is_connection_loss())
@@ -257,6 +268,10 @@ impl From<DieselError> for Error {
 pub struct DatabaseError(DieselError);
 
 impl DatabaseError {
+    fn is_damage(&self) -> bool {
+        matches!(&self.0, DieselError::DeserializationError(_) | DieselError::NotFound)
+    }
+
     fn is_connection_loss(&self) -> bool {
         matches!(
             &self.0,

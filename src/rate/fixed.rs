@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
+use super::saying::{COMMA, Piece, Said, named};
 use super::tariff::{ChargeRule, Minimum, Off, Proration, When};
 use super::working::{How, Working};
 use super::{Error, MINIMUM, Part};
@@ -26,7 +27,7 @@ pub(super) fn recurring(
     let quantity = part.term.shared(&mut working, "quantity", Exact::from(quantity), &share, "period");
     let mut line = Charge::of_amount(part, LineKind::Recurring, &rule.id, (quantity, amount))?;
     line.working = working;
-    line.description.clone_from(&rule.description);
+    line.says(vec![Piece::Own(rule.description.clone())]);
     line.clause = rule.line;
     Ok(Some(line))
 }
@@ -46,7 +47,7 @@ pub(super) fn one_off(
         return Ok(None);
     }
     let mut line = Charge::of_amount(part, LineKind::OneOff, &rule.id, (Exact::from(quantity), amount))?;
-    line.description.clone_from(&rule.description);
+    line.says(vec![Piece::Own(rule.description.clone())]);
     line.unit = "piece".to_owned();
     line.clause = rule.line;
     Ok(Some(line))
@@ -59,32 +60,32 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
     for discount in &part.tariff.discounts {
         let wrong = |source| Error::amount(part.tariff, &discount.id, source);
         let mut working = Working::default();
-        let (amount, words) = match discount.off {
+        let mut said = vec![named(&discount.description, discount.said.as_ref())];
+        let amount = match discount.off {
             Off::Percent(percent) => {
                 let sum = sum_of(part, &undiscounted, &discount.on, (&discount.id, &mut working))?;
                 let factors = vec![sum.exact(), Exact::from(percent).over(100)];
                 let exact = working.step(format!("{percent} % of it"), How::Times(factors), "");
                 let amount = Money::round(&exact, sum.currency()).map_err(wrong)?;
                 working.money("discount", exact, amount);
-                (amount, format!("{}, {percent} % of {sum} {}", discount.description, sum.currency()))
+                said.push(Piece::Own(COMMA.to_owned()));
+                let with = [percent.to_string(), sum.to_string(), sum.currency().to_string()];
+                said.push(Piece::said(Said::PercentOf, with));
+                amount
             }
             Off::Amount(amount) => {
                 let share = part.term.share(part.tariff.proration);
-                (
-                    prorated(part, &mut working, "discount", (amount, &share)).map_err(wrong)?,
-                    discount.description.clone(),
-                )
+                prorated(part, &mut working, "discount", (amount, &share)).map_err(wrong)?
             }
         };
         let taken = left.take(amount, &discount.on);
         if taken.minor() < amount.minor() {
             let least = How::Least(amount.exact(), taken.exact());
             working.step("as far as the charges go", least, taken.currency().code());
+            said.extend([Piece::Own(COMMA.to_owned()), Piece::said(Said::AsFarAsItGoes, [])]);
         }
-        let words =
-            if taken.minor() < amount.minor() { format!("{words}, as far as it goes") } else { words };
         if taken.minor() > 0 {
-            let mut line = taken_off(part, LineKind::Discount, &discount.id, (taken, words, discount.line))?;
+            let mut line = taken_off(part, LineKind::Discount, &discount.id, (taken, said, discount.line))?;
             line.working = working;
             charges.push(line);
         }
@@ -97,7 +98,7 @@ pub(super) fn finish(part: &Part<'_>, charges: &mut Vec<Charge>) -> Result<(), E
     for credit in
         part.tariff.credits.iter().filter(|credit| part.term.has_day(credit.date, &part.tariff.zone))
     {
-        let of = (credit.amount, credit.description.clone(), credit.line);
+        let of = (credit.amount, vec![named(&credit.description, credit.said.as_ref())], credit.line);
         charges.push(taken_off(part, LineKind::Credit, &credit.id, of)?);
     }
     Ok(())
@@ -139,10 +140,10 @@ fn taken_off(
     part: &Part<'_>,
     kind: LineKind,
     id: &str,
-    (amount, words, clause): (Money, String, usize),
+    (amount, said, clause): (Money, Vec<Piece>, usize),
 ) -> Result<Charge, Error> {
     let mut line = Charge::of_amount(part, kind, id, (Exact::whole(-1), amount))?;
-    line.description = words;
+    line.says(said);
     line.unit = "piece".to_owned();
     line.clause = clause;
     Ok(line)
@@ -161,7 +162,7 @@ fn up_to_minimum(part: &Part<'_>, charges: &[Charge], minimum: &Minimum) -> Resu
     let unit = missing.currency().code();
     working.step("missing to the minimum", How::Minus(least.exact(), sum.exact()), unit);
     let mut line = Charge::of_amount(part, LineKind::Minimum, MINIMUM, (Exact::whole(1), missing))?;
-    line.description = format!("Minimum charge of {least} {}", least.currency());
+    line.says(vec![Piece::money(Said::Minimum, least)]);
     line.clause = minimum.line;
     line.working = working;
     Ok(Some(line))

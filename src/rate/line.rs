@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::saying::{self, Piece};
 use super::working::{How, Working};
 use super::{Error, Part};
 use crate::money::{Exact, Money};
@@ -12,8 +13,10 @@ use crate::period::Span;
 pub struct Charge {
     /// The id of the tariff's charge, discount or credit; [`super::MINIMUM`] for the line that the minimum makes.
     pub charge: String,
-    /// What it is, in words.
+    /// What it is, in words: the English of `said`.
     pub description: String,
+    /// What it says, piece by piece.
+    pub said: Vec<Piece>,
     /// How much, in units; exact. Negative where something is taken off.
     pub quantity: Exact,
     /// The unit.
@@ -151,6 +154,7 @@ impl Charge {
         Ok(Self {
             charge: id.to_owned(),
             description: id.to_owned(),
+            said: vec![Piece::Own(id.to_owned())],
             quantity,
             unit: "period".to_owned(),
             price,
@@ -168,6 +172,12 @@ impl Charge {
             coverage: None,
             working: Working::default(),
         })
+    }
+
+    /// Says what it is.
+    pub(super) fn says(&mut self, said: Vec<Piece>) {
+        self.description = saying::english(&said);
+        self.said = said;
     }
 
     /// All of the working, up to the amount.

@@ -9,6 +9,7 @@
 use rust_decimal::Decimal;
 
 use super::line::{Charge, LineKind};
+use super::saying::{self, Piece, Said};
 use super::tariff::{ChargeRule, PercentileRule};
 use super::working::{How, Working};
 use super::{Error, Part};
@@ -388,12 +389,12 @@ fn lines(
 ) -> Result<Vec<Charge>, Error> {
     let share = part.term.share(part.tariff.proration);
     let unit = percentile.unit.as_str();
-    let shown = format!("{} {unit}", rate.to_decimal_string(3));
-    let line = |kind: LineKind, words: String, (quantity, mut working): (Exact, Working), price: Decimal| {
+    let shown = rate.to_decimal_string(3);
+    let line = |kind: LineKind, words: Piece, (quantity, mut working): (Exact, Working), price: Decimal| {
         let quantity = part.term.shared(&mut working, "quantity", quantity, &share, unit);
         let mut line = Charge::new(part, kind, &rule.id, (quantity, price))?;
         line.working = working;
-        line.description = format!("{}: {words}", rule.description);
+        line.says(saying::of_charge(saying::named(&rule.description, rule.said.as_ref()), vec![words]));
         line.unit = unit.to_owned();
         line.clause = rule.line;
         line.classes = percentile.classes.iter().map(|&at| part.tariff.classes[at].name.clone()).collect();
@@ -404,19 +405,19 @@ fn lines(
     let Some((commit, commit_price)) = percentile.commit else {
         return Ok(vec![line(
             LineKind::Percentile,
-            shown,
+            Piece::said(Said::Rate, [shown, unit.to_owned()]),
             (rate.clone(), working.clone()),
             percentile.price,
         )?]);
     };
     let committed = Exact::from(commit);
-    let words = format!("{commit} {unit} committed");
+    let words = Piece::said(Said::Committed, [commit.to_string(), unit.to_owned()]);
     let mut made =
         vec![line(LineKind::Commit, words, (committed.clone(), Working::default()), commit_price)?];
     let mut working = working.clone();
     let over = working.step("above the commit", How::Minus(rate.clone(), committed), unit);
     if over.is_positive() {
-        let words = format!("above {commit} {unit}, of {shown}");
+        let words = Piece::said(Said::OverCommit, [commit.to_string(), unit.to_owned(), shown]);
         made.push(line(LineKind::Percentile, words, (over, working), percentile.price)?);
     }
     Ok(made)

@@ -11,6 +11,7 @@ use super::band::Bands;
 pub use super::class::{Class, ClassMatch, Exemption, glob};
 use super::error_bound::Confidence;
 use super::percentile::{Combine, Links, Missing, Rank, SampleSource};
+use super::saying::Piece;
 use super::usage::GroupKey;
 use crate::flow::Direction;
 use crate::money::{Currency, Exact, Money};
@@ -216,6 +217,8 @@ pub struct ChargeRule {
     pub id: String,
     /// What the invoice calls it.
     pub description: String,
+    /// The same where the tariff does not say it, and the words are the program's.
+    pub said: Option<Piece>,
     /// Whom it is charged, by patterns of names; empty: everyone.
     pub customers: Vec<String>,
     /// How it is charged.
@@ -527,6 +530,8 @@ pub struct Discount {
     pub id: String,
     /// What the invoice calls it.
     pub description: String,
+    /// The same where the tariff does not say it, and the words are the program's.
+    pub said: Option<Piece>,
     /// How much.
     pub off: Off,
     /// Off which charges, by id; empty: all.
@@ -553,6 +558,8 @@ pub struct Credit {
     pub id: String,
     /// What the invoice calls it.
     pub description: String,
+    /// The same where the tariff does not say it, and the words are the program's.
+    pub said: Option<Piece>,
     /// How much.
     pub amount: Money,
     /// On which local date.

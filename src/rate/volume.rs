@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::error_bound::{is_wider, lower_bound};
 use super::line::{Basis, Charge, Estimate, LineKind};
+use super::saying::{self, Piece, Said};
 use super::tariff::{
     ChargeDirection, ChargeKind, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule,
 };
@@ -293,17 +294,13 @@ impl Maker<'_> {
     fn push(
         &mut self,
         kind: LineKind,
-        words: &str,
+        words: Vec<Piece>,
         of: (Exact, Decimal),
         shape: impl FnOnce(&mut Charge),
     ) -> Result<(), Error> {
         let tariff = self.part.tariff;
         let mut line = Charge::new(self.part, kind, &self.rule.id, of)?;
-        line.description = if words.is_empty() {
-            self.rule.description.clone()
-        } else {
-            format!("{}: {words}", self.rule.description)
-        };
+        line.says(saying::of_charge(saying::named(&self.rule.description, self.rule.said.as_ref()), words));
         line.unit = tariff.unit.as_str().to_owned();
         line.relative_error = self.relative_error;
         line.estimate.clone_from(&self.estimate);
@@ -325,8 +322,9 @@ impl Maker<'_> {
         self.part.tariff.bands.name(band).to_owned()
     }
 
-    fn units(&self, quantity: &Exact) -> String {
-        format!("{} {}", quantity.to_decimal_string(3), self.part.tariff.unit.as_str())
+    /// Words of the program about a quantity.
+    fn units(&self, said: Said, quantity: &Exact) -> Piece {
+        Piece::said(said, [quantity.to_decimal_string(3), self.part.tariff.unit.as_str().to_owned()])
     }
 }
 
@@ -373,15 +371,15 @@ pub(super) fn charge(
         let unit = tariff.unit.as_str();
         let quantity = Exact::from(allowance.quantity);
         let own = part.term.shared(&mut maker.working, "included", quantity, &share, unit);
-        let words = format!("{} included", maker.units(&own));
+        let words = maker.units(Said::Included, &own);
         spend(&mut maker, LineKind::Allowance, &words, &mut left, own)?;
         if let Some(shared) = granted.shared.get(&rule.id) {
-            let words = format!("{} left of the rest of the period", maker.units(shared));
+            let words = maker.units(Said::LeftOfPeriod, shared);
             let shared = maker.step("left of the rest of the period", How::Given(shared.clone()));
             spend(&mut maker, LineKind::Allowance, &words, &mut left, shared)?;
         }
         if let Some(carried) = granted.carried.get(&rule.id) {
-            let words = format!("{} left from the period before", maker.units(carried));
+            let words = maker.units(Said::LeftFromBefore, carried);
             let carried = maker.step("left from the period before", How::Given(carried.clone()));
             spend(&mut maker, LineKind::Rollover, &words, &mut left, carried)?;
         }
@@ -401,7 +399,7 @@ fn cheapest(tariff: &Tariff, rule: &VolumeRule) -> Option<usize> {
 fn spend(
     maker: &mut Maker<'_>,
     kind: LineKind,
-    words: &str,
+    words: &Piece,
     left: &mut [Exact],
     mut free: Exact,
 ) -> Result<(), Error> {
@@ -414,7 +412,7 @@ fn spend(
             left[band] = left[band].minus(&spent);
             free = free.minus(&spent);
         }
-        maker.push(kind, words, (all.clone(), Decimal::ZERO), |_| {})?;
+        maker.push(kind, vec![words.clone()], (all.clone(), Decimal::ZERO), |_| {})?;
         maker.step("beyond", How::Minus(used, all));
         return Ok(());
     }
@@ -424,9 +422,8 @@ fn spend(
         let spent = maker.step(format!("used of it, {name}"), How::Least(before.clone(), free.clone()));
         free = free.minus(&spent);
         if spent.is_positive() {
-            let words = format!("{words}, {name}");
-            maker
-                .push(kind, &words, (spent.clone(), Decimal::ZERO), |line| line.band = Some(name.clone()))?;
+            let words = vec![words.clone(), Piece::Own(name.clone())];
+            maker.push(kind, words, (spent.clone(), Decimal::ZERO), |line| line.band = Some(name.clone()))?;
         }
         left[band] = maker.step(format!("beyond, {name}"), How::Minus(before, spent));
     }
@@ -461,12 +458,12 @@ fn tiers(maker: &mut Maker<'_>, left: &[Exact], share: &Exact) -> Result<(), Err
     }
     for slice in &slices {
         let Some(fee) = rule.tiers[slice.tier].fee else { continue };
-        let words = format!("{}, fee", tier_in_words(maker, slice));
+        let words = vec![tier_in_words(maker, slice), Piece::said(Said::Fee, [])];
         let price = Decimal::from_i128_with_scale(fee.minor().into(), fee.currency().exponent().into());
         let mut working = maker.working.clone();
         let quantity =
             maker.part.term.shared(&mut working, "fee of the tier", Exact::whole(1), share, "period");
-        maker.push(LineKind::Fee, &words, (quantity, price), |line| {
+        maker.push(LineKind::Fee, words, (quantity, price), |line| {
             line.unit = "period".to_owned();
             line.tier = Some(slice.tier);
             line.working = working;
@@ -513,7 +510,7 @@ fn slice_line(
     let (mut quantity, mut working) = in_tier(maker, slice, (total, share), of_band);
     let mut words = Vec::new();
     if let Some(band) = band.filter(|_| maker.part.tariff.bands.are_there()) {
-        words.push(maker.band_name(band));
+        words.push(Piece::Own(maker.band_name(band)));
     }
     if maker.volume.tiers.len() > 1 {
         words.push(tier_in_words(maker, slice));
@@ -524,14 +521,15 @@ fn slice_line(
     };
     let mut unit = maker.part.tariff.unit.as_str();
     if let Some(block) = tier.block.filter(|_| maker.volume.mode == TierMode::Package) {
-        words.push(format!("{} in packages of {block}", maker.units(&quantity)));
+        let with = [quantity.to_decimal_string(3), unit.to_owned(), block.to_string()];
+        words.push(Piece::said(Said::InPackages, with));
         unit = "package";
         let packages =
             working.step(format!("in packages of {block}"), How::Over(quantity, block.into()), unit);
         quantity = working.step("packages that were begun", How::Up(packages), unit);
     }
     let name = band.filter(|_| maker.part.tariff.bands.are_there()).map(|band| maker.band_name(band));
-    maker.push(LineKind::Volume, &words.join(", "), (quantity, price), |line| {
+    maker.push(LineKind::Volume, words, (quantity, price), |line| {
         line.unit = unit.to_owned();
         line.tier = Some(slice.tier);
         line.band = name;
@@ -539,12 +537,15 @@ fn slice_line(
     })
 }
 
-fn tier_in_words(maker: &Maker<'_>, slice: &Slice) -> String {
+fn tier_in_words(maker: &Maker<'_>, slice: &Slice) -> Piece {
     match (slice.from.is_positive(), &slice.up_to) {
-        (false, Some(up_to)) => format!("up to {}", maker.units(up_to)),
-        (true, Some(up_to)) => format!("{} to {}", slice.from.to_decimal_string(3), maker.units(up_to)),
-        (false, None) => "all".to_owned(),
-        (true, None) => format!("above {}", maker.units(&slice.from)),
+        (false, Some(up_to)) => maker.units(Said::UpTo, up_to),
+        (true, Some(up_to)) => {
+            let [from, up_to] = [&slice.from, up_to].map(|units| units.to_decimal_string(3));
+            Piece::said(Said::Between, [from, up_to, maker.part.tariff.unit.as_str().to_owned()])
+        }
+        (false, None) => Piece::said(Said::All, []),
+        (true, None) => maker.units(Said::Above, &slice.from),
     }
 }
 
@@ -565,11 +566,11 @@ fn cap(maker: &mut Maker<'_>) -> Result<(), Error> {
     let over = sum.checked_sub(most).map_err(wrong)?;
     if over.minor() > 0 {
         let price = Decimal::from_i128_with_scale(over.minor().into(), over.currency().exponent().into());
-        let words = format!("at most {most} {}", most.currency());
+        let words = vec![Piece::money(Said::AtMost, most)];
         let lines = maker.lines.iter().map(|line| line.amount.exact()).collect();
         working.step(format!("lines of {id}"), How::Sum(lines), unit);
         working.step("beyond the cap", How::Minus(sum.exact(), most.exact()), unit);
-        maker.push(LineKind::Cap, &words, (Exact::whole(-1), price), |line| {
+        maker.push(LineKind::Cap, words, (Exact::whole(-1), price), |line| {
             line.unit = "period".to_owned();
             line.working = working;
         })?;

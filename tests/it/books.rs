@@ -447,6 +447,33 @@ fn commands_that_run_at_once_share_the_work() {
     }
 }
 
+/// Runs beside each other, and runs that are killed: there is one draft for each customer, and it is the one that a run by
+/// itself makes.
+#[test]
+fn runs_at_once_and_killed_runs_leave_one_draft_each() {
+    const CUSTOMERS: usize = 100;
+    for dialect in dialects() {
+        let site = crowded(dialect, CUSTOMERS);
+        let run = ["invoice", "run", "--period", "2026-07"];
+        let drafts = site.ok(&["invoice", "list", "--format", "csv"]);
+        assert_eq!(rows(&drafts).len(), CUSTOMERS + 2);
+        let mut random = Random(11);
+        let silent = || Running::start(site.command(&run).stdout(Stdio::null()).stderr(Stdio::null()));
+        for _ in 0..4 {
+            let mut killed = silent();
+            let mut beside = [silent(), silent()];
+            std::thread::sleep(Duration::from_millis(random.below(300)));
+            killed.kill();
+            for process in &mut beside {
+                assert!(process.wait().success());
+            }
+            assert_eq!(site.ok(&["invoice", "list", "--format", "csv"]), drafts);
+        }
+        site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
+        audited(&site);
+    }
+}
+
 #[test]
 fn what_was_tampered_with_is_found() {
     let site = metered(Dialect::Sqlite);

@@ -4,6 +4,7 @@
 
 mod agentx;
 mod bad_input;
+mod billed;
 mod books;
 mod closing;
 mod crash;

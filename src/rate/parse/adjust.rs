@@ -8,6 +8,7 @@ use super::charge::{Context, amount_of, check_due, read_amount, read_charge, rea
 use super::read_date;
 use super::section::{Problems, Section, Value, decimal};
 use crate::diagnostic::line_number;
+use crate::rate::saying::{Piece, Said};
 use crate::rate::tariff::{ChargeRule, Credit, Discount, Minimum, Off, Override, Tax};
 
 /// `[minimum]`.
@@ -58,6 +59,7 @@ pub(super) fn read_discounts(
         let line = line_number(context.text, section.span.start);
         let description = section.text("description", problems).map(|(text, _)| text.to_owned());
         let made = id.zip(off).zip(on).map(|((id, off), on)| Discount {
+            said: description.is_none().then(|| Piece::said(Said::Discount, [id.clone()])),
             description: description.unwrap_or_else(|| format!("Discount {id}")),
             id,
             off,
@@ -142,6 +144,7 @@ pub(super) fn read_credits(
         let line = line_number(context.text, section.span.start);
         let description = section.text("description", problems).map(|(text, _)| text.to_owned());
         credits.push(id.zip(amount).zip(date).map(|((id, amount), date)| Credit {
+            said: description.is_none().then(|| Piece::said(Said::Credit, [id.clone()])),
             description: description.unwrap_or_else(|| format!("Credit {id}")),
             id,
             amount,

@@ -11,7 +11,10 @@ use crate::diagnostic::line_number;
 use crate::money::{Currency, Money};
 use crate::rate::MINIMUM;
 use crate::rate::class::Class;
-use crate::rate::tariff::{ChargeKind, ChargeRule, PercentileRule, Proration, VolumeRule, When};
+use crate::rate::saying::{Piece, Said, english};
+use crate::rate::tariff::{
+    ChargeDirection, ChargeKind, ChargeRule, PercentileRule, Proration, VolumeRule, When,
+};
 
 /// What reading a charge needs of the rest of the file.
 pub(super) struct Context<'a> {
@@ -73,16 +76,17 @@ pub(super) fn read_charge(
 ) -> Option<ChargeRule> {
     let kind = read_kind(section, context, problems);
     let customers = read_customers(section, problems);
-    let description = match section.text("description", problems) {
-        Some((text, _)) => Some(text.to_owned()),
-        None => match &kind {
-            Some(ChargeKind::Volume(rule)) => Some(describe_volume(rule, context)),
-            Some(ChargeKind::Percentile(rule)) => Some(describe_percentile(rule, context)),
-            _ => id.clone(),
-        },
+    let own = section.text("description", problems).map(|(text, _)| text.to_owned());
+    let said = match &kind {
+        _ if own.is_some() => None,
+        Some(ChargeKind::Volume(rule)) => Some(describe_volume(rule, context)),
+        Some(ChargeKind::Percentile(rule)) => Some(describe_percentile(rule, context)),
+        _ => None,
     };
+    let english = || said.as_ref().map(|said| english(core::slice::from_ref(said)));
+    let description = own.or_else(english).or_else(|| id.clone());
     let line = line_number(context.text, section.span.start);
-    Some(ChargeRule { id: id?, description: description?, customers, kind: kind?, line })
+    Some(ChargeRule { id: id?, description: description?, said, customers, kind: kind?, line })
 }
 
 /// Patterns of customers' names; empty where there is no such key.
@@ -97,14 +101,20 @@ fn class_names(chosen: &[usize], context: &Context<'_>) -> String {
 }
 
 /// The description of a volume charge that has none of its own.
-fn describe_volume(rule: &VolumeRule, context: &Context<'_>) -> String {
-    format!("Traffic {}, {}", rule.direction.describe(), class_names(&rule.classes, context))
+fn describe_volume(rule: &VolumeRule, context: &Context<'_>) -> Piece {
+    let said = match rule.direction {
+        ChargeDirection::In => Said::TrafficIn,
+        ChargeDirection::Out => Said::TrafficOut,
+        ChargeDirection::Sum => Said::TrafficSum,
+        ChargeDirection::Max => Said::TrafficMax,
+    };
+    Piece::said(said, [class_names(&rule.classes, context)])
 }
 
 /// The description of a percentile charge that has none of its own.
-fn describe_percentile(rule: &PercentileRule, context: &Context<'_>) -> String {
+fn describe_percentile(rule: &PercentileRule, context: &Context<'_>) -> Piece {
     let classes = class_names(&rule.classes, context);
-    format!("Percentile {} ({}), {classes}", rule.percent, rule.combine.as_str())
+    Piece::said(Said::Percentile, [rule.percent.to_string(), rule.combine.as_str().to_owned(), classes])
 }
 
 fn read_kind(section: &Section<'_>, context: &Context<'_>, problems: &mut Problems) -> Option<ChargeKind> {
