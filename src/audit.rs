@@ -103,6 +103,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     let invoices = ledger.invoices(None, None)?;
     let issues = ledger.issues()?;
     bounds(ledger, &mut closed)?;
+    let corrections = corrections(ledger)?;
     let mut guards = Check::new("guards");
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
@@ -117,6 +118,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         balance,
         documents,
         closed,
+        corrections,
         tariffs,
         numbers,
         chain,
@@ -346,6 +348,17 @@ fn closed(ledger: &mut Ledger, books: &Books) -> Result<Check, Error> {
     }
     check.figure("periods", periods.len() as i128);
     check.figure("customers_periods", closures.len() as i128);
+    Ok(check)
+}
+
+/// Corrections of usage: they and their rows have the hashes that they had, none changes what an exporter reported, and
+/// nobody has less than nothing by them.
+fn corrections(ledger: &mut Ledger) -> Result<Check, Error> {
+    let mut check = Check::new("corrections");
+    let (corrections, wrong) = ledger.corrections()?;
+    wrong.into_iter().for_each(|what| check.differs(what));
+    check.figure("corrections", corrections.len() as i128);
+    check.figure("rows", corrections.iter().map(|correction| i128::from(correction.changes)).sum::<i128>());
     Ok(check)
 }
 

@@ -67,6 +67,11 @@ pub enum Error {
         /// The link.
         link: String,
     },
+    /// The configuration is not the one that is in force.
+    #[error(
+        "this configuration is not in force: `fluxoscope ctl reload` puts it there, or a start of the daemon"
+    )]
+    NotInForce,
     /// A version does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -149,6 +154,32 @@ pub fn put_in_force_again(
     }
     put_in_force(config, accept_unknown, ledger, registry, now_ms)?;
     Ok(true)
+}
+
+/// Puts the newest version alone in force, for all time, with what the names of interfaces meant when: to read the past
+/// again by it. Its hash.
+///
+/// # Errors
+/// [`Error::NotInForce`] where `config` is not that version; otherwise see [`Error`].
+pub fn put_alone(
+    config: &Config,
+    accept_unknown: bool,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+    now_ms: i64,
+) -> Result<String, Error> {
+    let (_, sha256) = canonical(&config.network);
+    let newest = ledger.config_versions()?.pop();
+    let version = newest.filter(|newest| newest.sha256 == sha256).ok_or(Error::NotInForce)?;
+    let history = history(ledger)?;
+    let in_force = say_in_force(&version, &history, now_ms, ledger, registry)?;
+    let (classifiers, _) = compile(core::slice::from_ref(&version), &history, ledger, registry)?;
+    let mut exporters = config.exporters.clone();
+    for exporter in &mut exporters {
+        exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+    }
+    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
+    Ok(sha256)
 }
 
 /// The text that a network is stored as, and its hash.

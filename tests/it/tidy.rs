@@ -66,8 +66,8 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ),
     (
         "reclassify",
-        &["config", "journal", "processor", "setup"],
-        "journals through the processor, without a ledger",
+        &["config", "journal", "ledger", "processor", "setup"],
+        "journals through the processor; a ledger only gives the numbers of names",
     ),
     (
         "generate",
