@@ -20,6 +20,7 @@ use crate::ledger::records::books::{
 };
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger, Part};
+use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
@@ -109,6 +110,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     guards.figure("triggers", triggers as i128);
     missing.into_iter().for_each(|what| guards.differs(what));
     let (documents, tariffs) = documents(ledger, &invoices, &issues, &books)?;
+    let quoted = quoted(ledger, &invoices)?;
     let numbers = numbers(&invoices, &issues);
     let tables = flow_tables(ledger)?;
     Ok(vec![
@@ -123,8 +125,47 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         numbers,
         chain,
         guards,
+        quoted,
         tables,
     ])
+}
+
+/// What issued documents quote of interface counters: it is possible, and the counters are still there. (How flows stand
+/// against them may change: with late usage and corrections.)
+fn quoted(ledger: &mut Ledger, invoices: &[StoredInvoice]) -> Result<Check, Error> {
+    let mut check = Check::new("reconciled");
+    let mut spans: BTreeMap<(BucketStart, BucketStart), BTreeMap<String, u64>> = BTreeMap::new();
+    let (mut links, mut compared, mut differing) = (0_i128, 0_i128, 0_i128);
+    for stored in invoices.iter().filter(|stored| stored.state != "draft") {
+        // One that cannot be read is told of by another check.
+        let Ok(invoice) = json::read(&stored.document) else { continue };
+        if invoice.quality.reconciled.is_empty() {
+            continue;
+        }
+        let (from, to) = invoice.span.buckets();
+        if !spans.contains_key(&(from, to)) {
+            match reconcile::covered(ledger, from, to) {
+                Ok(covered) => drop(spans.insert((from, to), covered)),
+                Err(reconcile::Error::Ledger(error)) => return Err(error),
+                Err(error) => check.differs(format!("{}: {error}", stored.number)),
+            }
+        }
+        for quote in &invoice.quality.reconciled {
+            (links, compared) = (links + 1, compared + i128::from(quote.compared));
+            differing += i128::from(quote.differences);
+            if quote.differences > quote.compared || quote.compared > quote.buckets {
+                check.differs(format!("{} quotes more of `{}` than there can be", stored.number, quote.link));
+            }
+            let covered = spans.get(&(from, to)).and_then(|covered| covered.get(&quote.link)).copied();
+            if covered.unwrap_or(0) < quote.compared {
+                check.differs(format!("counters of `{}` that {} quotes are gone", quote.link, stored.number));
+            }
+        }
+    }
+    check.figure("links", links);
+    check.figure("compared", compared);
+    check.figure("out_of_tolerance", differing);
+    Ok(check)
 }
 
 /// Flows that found no place in the routers' tables. No invariant of ours is broken by them, but their volume is in no

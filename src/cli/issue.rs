@@ -391,6 +391,7 @@ fn made_from<'a>(
         customer,
         contacts: billing::contacts(config),
         now,
+        reconcile: Some((&config.reconcile, config.meter.packet_octets_max)),
     }
 }
 

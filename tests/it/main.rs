@@ -5,6 +5,7 @@
 mod bad_input;
 mod books;
 mod closing;
+mod corrections;
 mod crash;
 mod differential;
 mod double_counting;
@@ -23,6 +24,7 @@ mod oldflow;
 mod poll;
 mod rating;
 mod reclassify;
+mod reconciled;
 mod scheduler;
 mod sflow;
 mod snmp;

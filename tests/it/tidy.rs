@@ -26,7 +26,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ("ledger", &[], "commits plain data, whoever made it"),
     ("rate", &[], "pure: usage and a tariff in, charges out"),
     ("invoice", &["rate"], "documents are made of what rating gives"),
-    ("audit", &["invoice", "ledger"], "compares what a ledger holds with itself"),
+    ("audit", &["invoice", "ledger", "reconcile"], "compares what a ledger holds with itself"),
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
     (
         "commit",
