@@ -8,7 +8,7 @@
 //! Two invariants are not seen in a ledger: that the parts of a flow sum to the flow (the totals of octets and packets
 //! that a flush states are those of its records, so a lost part shows there), and that no input makes a decoder fail.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
 use sha2::{Digest, Sha256};
 
@@ -143,9 +143,9 @@ fn quoted(ledger: &mut Ledger, invoices: &[StoredInvoice]) -> Result<Check, Erro
             continue;
         }
         let (from, to) = invoice.span.buckets();
-        if !spans.contains_key(&(from, to)) {
+        if let btree_map::Entry::Vacant(free) = spans.entry((from, to)) {
             match reconcile::covered(ledger, from, to) {
-                Ok(covered) => drop(spans.insert((from, to), covered)),
+                Ok(covered) => _ = free.insert(covered),
                 Err(reconcile::Error::Ledger(error)) => return Err(error),
                 Err(error) => check.differs(format!("{}: {error}", stored.number)),
             }

@@ -279,3 +279,6 @@ fn open(directory: &Path) -> Result<(Vec<Stream>, bool), Error> {
     }
     Ok((streams, is_whole))
 }
+
+#[cfg(test)]
+mod tests;

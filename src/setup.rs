@@ -614,4 +614,31 @@ mod tests {
         // Only the one version was added.
         assert_eq!(ledger.config_versions().expect("reads").len(), 2);
     }
+
+    #[test]
+    fn the_past_is_read_by_the_version_in_force_alone() {
+        use crate::classify::rules::InterfaceRef;
+        use crate::units::IfIndex;
+        let (_directory, mut ledger, registry, mut config) = fresh();
+        at_addresses(&mut config, 0, 1);
+        let on = |ifindex| {
+            vec![LinkPoint::Interface(InterfaceRef { exporter: "e0".to_owned(), ifindex: IfIndex(ifindex) })]
+        };
+        config.network.links.push(LinkRule {
+            name: "up".to_owned(),
+            kind: "upstream".to_owned(),
+            points: on(7),
+        });
+        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
+        let alone = Exporters::new(Arc::new(Counters::new(1, 0)));
+        config.network.links[0].points = on(9);
+        let refused = put_alone(&config, false, &mut ledger, &alone, 2000);
+        assert!(matches!(refused, Err(Error::NotInForce)), "{refused:?}");
+        put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
+        let sha256 = put_alone(&config, false, &mut ledger, &alone, 3000).expect("compiles");
+        assert_eq!(Some(sha256), ledger.config_versions().expect("reads").pop().map(|newest| newest.sha256));
+        // What ended before the newest version is another thing by it.
+        assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "out"]);
+        assert_eq!([500, 1500, 2500].map(|end| seen(&alone, end)), ["out", "out", "out"]);
+    }
 }

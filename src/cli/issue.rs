@@ -502,7 +502,7 @@ impl Again<'_> {
     /// Rates them; a row for each that changed.
     fn run(&self, ledger: &mut Ledger) -> Result<Vec<Vec<Cell>>, Failure> {
         let &Self { concerned, config, date, terms, actor, dry_run } = self;
-        let Concerned { customer, first, last, carried } = concerned;
+        let Concerned { customer, first, last, carried, keeps_price } = concerned;
         let credits: BTreeSet<String> =
             ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
         let mut changed = Vec::new();
@@ -527,7 +527,7 @@ impl Again<'_> {
                 continue;
             }
             let mut supposed = instead.clone();
-            if !is_asked_for {
+            if !is_asked_for || *keeps_price {
                 // Its own usage keeps the price that it had.
                 supposed.insert(of, Pin::billed(&before));
             }

@@ -303,8 +303,11 @@ struct Sums {
     rows: u64,
     hash: Sha256,
     /// What does not come to nothing, by bucket and exporter.
-    reported: BTreeMap<(BucketStart, u16), BTreeMap<(u32, u32, u8), Difference>>,
+    reported: BTreeMap<(BucketStart, u16), ByRate>,
 }
+
+/// Differences by numerator, denominator and source of a rate.
+type ByRate = BTreeMap<(u32, u32, u8), Difference>;
 
 fn take(sums: &mut BTreeMap<u64, Sums>, keys: &SeriesKeys, row: Row) -> Result<(), Error> {
     let (bucket, customer, series, octets, packets, flows, low, high, carried, correction) = row;

@@ -249,6 +249,13 @@ fn a_wrong_prefix_is_corrected_from_the_journal_and_billed_anew() {
         assert_eq!(figure(&audit, "corrections", "corrections"), 1);
         assert_eq!(figure(&audit, "octets", "not_entered_yet"), 0, "the books have it, too");
         assert_eq!(site.usage("exporter,day"), before, "what was reported stays");
+        let kept = site.ok(&["ledger", "corrections", "--format", "csv"]);
+        let row = &rows(&kept)[0];
+        // Four buckets are disputed: four rows for the museum, and five off the campus, of one bucket in time and late.
+        let (from, until) =
+            (format!("{period}-01T00:00:00Z"), format!("{}T00:00:00Z", period_after(&period).1));
+        assert_eq!([row[0], row[2], row[3], row[4], row[6]], ["1", "bea", &from, &until, "9"]);
+        assert_eq!((row[5].len(), row[7]), (64, "20.128/9 is the museum's"), "{kept}");
 
         // As if it had been right from the start, and nothing late.
         let all = [traffic(at), late(at)].concat();

@@ -41,12 +41,14 @@ pub(in crate::cli) struct Concerned {
     pub(in crate::cli) last: Period,
     /// Periods that charge late usage of these, some of which was somebody else's.
     pub(in crate::cli) carried: BTreeSet<Period>,
+    /// Only the usage is another: prices stay those of the invoice that stands.
+    pub(in crate::cli) keeps_price: bool,
 }
 
 impl Concerned {
     /// The periods of a customer from the first to the last.
     pub(in crate::cli) fn plain(customer: &str, (first, last): (Period, Period)) -> Self {
-        Self { customer: customer.to_owned(), first, last, carried: BTreeSet::new() }
+        Self { customer: customer.to_owned(), first, last, carried: BTreeSet::new(), keeps_price: false }
     }
 }
 
@@ -328,7 +330,8 @@ fn concerned(
                 .ok_or_else(|| Failure::said(format!("usage of `{name}` is of no period")))
         };
         let (first, last) = (period_of(corrected.first)?, period_of(corrected.last)?);
-        let own = all.entry(name.clone()).or_insert_with(|| Concerned::plain(name, (first, last)));
+        let other = || Concerned { keeps_price: true, ..Concerned::plain(name, (first, last)) };
+        let own = all.entry(name.clone()).or_insert_with(other);
         for carried in ledger.corrected_late(corrected.customer, (from, to))? {
             own.carried.insert(period_of(carried)?);
         }
