@@ -109,8 +109,10 @@ fn late_usage_is_taken_off_where_it_was_carried_to() {
             rows
         };
         assert_eq!(late(&mut ledger), [(600, 200)]);
-        let off =
-            |octets, flows| Change { carried: Some(BucketStart(600)), ..change(key(1, 16), -octets, -flows) };
+        let off = |octets: i128, flows: i128| Change {
+            carried: Some(BucketStart(600)),
+            ..change(key(1, 16), -octets, -flows)
+        };
         let part = vec![off(50, 0), change(key(1, 17), 50, 0)];
         ledger.correct(&correction(&config, 0, part), ANN).unwrap();
         assert_eq!(late(&mut ledger), [(600, 150)]);
