@@ -10,6 +10,7 @@
 
 mod documents;
 mod late;
+mod reconciled;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -93,6 +94,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         ["records", "usage", "octets", "balance", "invoices", "closed", "late", "tariffs"].map(Check::new);
     let [mut configurations, mut numbers, mut chain, mut guards, mut tables] =
         ["configurations", "numbers", "chain", "guards", "flow_tables"].map(Check::new);
+    let [mut corrections, mut quoted] = ["corrections", "reconciled"].map(Check::new);
     progress(usage_step);
     let raw = readable(usage(ledger, &mut records, &mut used), &mut used)?;
     progress(entries_step);
@@ -110,6 +112,8 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     let known = readable(read, &mut documents)?;
     documents::numbers(&invoices, &issues, &books, &mut numbers);
     readable(late::check(ledger, &known, &mut carried), &mut carried)?;
+    readable(self::corrections(ledger, &mut corrections), &mut corrections)?;
+    readable(reconciled::quoted(ledger, &invoices, &mut quoted), &mut quoted)?;
     readable(configuration_versions(ledger, &mut configurations), &mut configurations)?;
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
@@ -123,11 +127,13 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         documents,
         closed,
         carried,
+        corrections,
         tariffs,
         configurations,
         numbers,
         chain,
         guards,
+        quoted,
         tables,
     ])
 }
@@ -376,6 +382,16 @@ fn closed(ledger: &mut Ledger, books: &Books, check: &mut Check) -> Result<(), E
     }
     check.figure("periods", periods.len() as i128);
     check.figure("customers_periods", closures.len() as i128);
+    Ok(())
+}
+
+/// Corrections of usage: they and their rows have the hashes that they had, none changes what an exporter reported, and
+/// nobody has less than nothing by them.
+fn corrections(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let (corrections, wrong) = ledger.corrections()?;
+    wrong.into_iter().for_each(|what| check.differs(what));
+    check.figure("corrections", corrections.len() as i128);
+    check.figure("rows", corrections.iter().map(|correction| i128::from(correction.changes)).sum::<i128>());
     Ok(())
 }
 

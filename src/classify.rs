@@ -218,8 +218,7 @@ impl AskedOf {
 }
 
 impl Asked {
-    const NOTHING: Self =
-        Self { families: [AskedOf::NOTHING; 2], interfaces: [Holder::NOBODY; CHUNK] };
+    const NOTHING: Self = Self { families: [AskedOf::NOTHING; 2], interfaces: [Holder::NOBODY; CHUNK] };
 
     /// Notes what is asked of record `n`, which has addresses if it is asked for any.
     #[inline(always)]

@@ -256,6 +256,22 @@ pub struct Quality {
     pub coverage: Option<String>,
     /// What was lost of the exporters that saw the usage, by exporter: of all that they sent, whoever it was about.
     pub loss: Vec<LossLine>,
+    /// How far the links that the volumes crossed were held against their interface counters, by name; without those that
+    /// nobody counts.
+    pub reconciled: Vec<ReconciledLine>,
+}
+
+/// A link's flows, of all customers together, against the counters of its interfaces in the period.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReconciledLine {
+    /// The link.
+    pub link: String,
+    /// Buckets of five minutes in which it had flows or counters.
+    pub buckets: u64,
+    /// Of those, buckets that the counters cover whole.
+    pub compared: u64,
+    /// Of those, buckets in which flows and counters contradict each other.
+    pub differences: u64,
 }
 
 /// What was lost of an exporter's records in the days of the period.
@@ -446,6 +462,7 @@ fn quality(volume: &Volume) -> Quality {
         provisional: false,
         coverage: None,
         loss: Vec::new(),
+        reconciled: Vec::new(),
     }
 }
 

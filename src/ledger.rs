@@ -12,6 +12,8 @@
 //! - **What is written once stays.** Names, configuration versions, tariff versions, entries of the books, closed periods
 //!   and invoices that are no drafts are guarded by triggers in the schema, so that another program cannot change them by
 //!   accident either.
+//! - **Usage rows are never edited.** Where somebody else should have had it, a correction says so beside them
+//!   ([`Ledger::correct`]); what is read is both together.
 //! - **A closed bucket takes no more.** A flush puts what comes for it beside it ([`Ledger::for_each_late_usage`]).
 //! - **Integers only.** No number goes through floating point or a decimal type; sums over rows are put together in
 //!   128 bits from two exact halves.
@@ -25,6 +27,7 @@
 mod billing;
 mod books;
 mod connection;
+mod corrections;
 mod decisions;
 mod documents;
 mod error;

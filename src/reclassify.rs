@@ -1,11 +1,12 @@
-//! What usage of some time would be by another configuration: the journals of that time through the stages, without a
-//! ledger.
+//! What usage of some time would be by another configuration: the journals of that time through the stages. Nothing is
+//! committed; a ledger only gives the numbers and the meanings of names, where it is asked at all.
 //!
 //! What is read is all that is retained, so that templates and sampling rates are known by the time that matters. Whether
 //! they were is not taken on trust: whoever uses this compares the raw octets of each bucket and exporter with those that
 //! the ledger has. Classification gives octets to somebody and makes none, so where the two differ, the journal lacks
 //! something (or had not been read to its end), and what was found says nothing.
 
+use core::sync::atomic::Ordering::Relaxed;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use crate::counters::Counters;
 use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId, Position, Session};
 use crate::journal::{self, Reader};
+use crate::ledger::Ledger;
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, Drained, StreamProcessor};
+use crate::processor::{BadCheckpoint, Drained, ExporterNames, StreamProcessor};
 use crate::setup;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, Scaled, UsageRow};
@@ -119,62 +121,140 @@ impl Stream {
     }
 }
 
-/// Usage of the buckets in `[from, to)` by `config`, as it is now, from the journals in `directory`. All are read together,
-/// in the order of reception: an exporter may have changed hands. `progress` is told when what is read was received.
+/// Usage of the buckets in `[from, to)` by `config`, as it is now, from the journals in `directory`. `progress` is told when
+/// what is read was received.
 ///
 /// # Errors
-/// [`Error::NotRetained`] where what came first is gone; otherwise where they cannot be read as a whole.
+/// As [`Stages::read`], and where links are by the names of interfaces.
 pub fn usage(
     config: &Config,
     directory: &Path,
     (from, to): (BucketStart, BucketStart),
     progress: &mut dyn FnMut(UnixMillis),
 ) -> Result<Sums, Error> {
-    let (mut streams, is_whole) = open(directory)?;
-    let oldest = streams.iter().filter_map(|stream| Some(stream.next.as_ref()?.received)).min();
-    if oldest.is_none() || !is_whole && oldest > Some(from.start()) {
-        return Err(Error::NotRetained { has: oldest, needs: from.start() });
-    }
-    let counters = Arc::new(Counters::new(1, 0));
-    let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+    let registry = registry();
     let names = setup::rehearse(config, config.accepts_unknown_exporters(Intake::Network), &registry)?;
+    let stages = Stages { registry };
     let mut customers: BTreeMap<CustomerId, String> =
         names.customers.into_iter().map(|(name, id)| (id, name)).collect();
     customers.extend(CustomerId::RESERVED.iter().map(|(id, name)| (*id, (*name).to_owned())));
-    let mut processor =
-        StreamProcessor::new(0, setup::stages(config), Arc::clone(&registry), Arc::clone(&counters));
     let mut sums = Sums::default();
-    let mut add = |drained: Drained| {
-        let former = drained.former.into_iter();
-        for (exporters, usage) in former.chain(core::iter::once((drained.exporters, drained.usage))) {
-            let exporters: BTreeMap<ExporterId, &str> =
-                exporters.iter().map(|(id, exporter)| (*id, exporter.name.as_str())).collect();
-            for row in usage.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to) {
-                let customer = customers.get(&row.key.customer).map_or("?", String::as_str);
-                sums.add(row, customer, exporters.get(&row.key.exporter).copied().unwrap_or("?"));
+    stages.read(config, directory, (from, None), &mut |part| {
+        let exporters: BTreeMap<ExporterId, &str> =
+            part.exporters.iter().map(|(id, exporter)| (*id, exporter.name.as_str())).collect();
+        for row in part.usage.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to) {
+            let customer = customers.get(&row.key.customer).map_or("?", String::as_str);
+            sums.add(row, customer, exporters.get(&row.key.exporter).copied().unwrap_or("?"));
+        }
+        progress(part.received);
+    })?;
+    Ok(sums)
+}
+
+fn registry() -> Arc<Exporters> {
+    Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))))
+}
+
+/// Stages by one configuration, to read the past by.
+pub struct Stages {
+    registry: Arc<Exporters>,
+}
+
+/// Usage that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadPart<'a> {
+    /// The rows, by the process's numbers of exporters.
+    pub usage: &'a [UsageRow],
+    /// Who the exporters are.
+    pub exporters: &'a ExporterNames,
+    /// When the last datagram before was received.
+    pub received: UnixMillis,
+    /// True for what came out only because time went on, after the last datagram.
+    pub waited: bool,
+}
+
+/// What did not become usage, though it may be volume.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Wanting {
+    /// Records that waited in vain for a template or a sampling rate.
+    pub expired: u64,
+    /// Sets and records that still wait at the end.
+    pub held: u64,
+}
+
+impl Stages {
+    /// By the configuration version in force, in the ledger's numbers, with what the names of interfaces meant when; and the
+    /// version's hash.
+    ///
+    /// # Errors
+    /// When `config` is not the version in force, or does not compile.
+    pub fn in_force(
+        config: &Config,
+        ledger: &mut Ledger,
+        now: UnixMillis,
+    ) -> Result<(Self, String), setup::Error> {
+        let (registry, accepts) = (registry(), config.accepts_unknown_exporters(Intake::Network));
+        let sha256 = setup::put_alone(config, accepts, ledger, &registry, now.0)?;
+        Ok((Self { registry }, sha256))
+    }
+
+    /// Shows `take` all usage that the journals in `directory` come to by these stages. All are read together,
+    /// in the order of reception: an exporter may have changed hands. Where `now` is given, what waits at their end waits up to
+    /// then, and comes out apart: whether a daemon has metered it depends on when that ended.
+    ///
+    /// # Errors
+    /// [`Error::NotRetained`] where what came first is gone, and something of the buckets from `from` on may have been with it;
+    /// otherwise where they cannot be read as a whole.
+    pub fn read(
+        &self,
+        config: &Config,
+        directory: &Path,
+        (from, now): (BucketStart, Option<UnixMillis>),
+        take: &mut dyn FnMut(ReadPart<'_>),
+    ) -> Result<Wanting, Error> {
+        let (mut streams, is_whole) = open(directory)?;
+        let oldest = streams.iter().filter_map(|stream| Some(stream.next.as_ref()?.received)).min();
+        if oldest.is_none() || !is_whole && oldest > Some(from.start()) {
+            return Err(Error::NotRetained { has: oldest, needs: from.start() });
+        }
+        let counters = Arc::new(Counters::new(1, 0));
+        let mut processor =
+            StreamProcessor::new(0, setup::stages(config), Arc::clone(&self.registry), Arc::clone(&counters));
+        let mut wanting = Wanting::default();
+        let mut hand_over = |drained: Drained, received, waited| {
+            wanting.expired += drained.totals.expired_records;
+            wanting.held = drained.exporters.iter().map(|(_, exporter)| exporter.held.load(Relaxed)).sum();
+            let last = (drained.exporters, drained.usage);
+            for (exporters, usage) in drained.former.into_iter().chain(core::iter::once(last)) {
+                take(ReadPart { usage: &usage, exporters: &exporters, received, waited });
+            }
+        };
+        let (mut frames, mut received) = (0_u64, UnixMillis(i64::MIN));
+        while let Some(earliest) = streams
+            .iter_mut()
+            .filter(|stream| stream.next.is_some())
+            .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
+        {
+            let Some(next) = &earliest.next else { break };
+            processor.feed_in(next.session, next.received, next.source, &next.payload)?;
+            frames += 1;
+            received = next.received;
+            let is_time = frames.is_multiple_of(PROGRESS_FRAMES);
+            if is_time {
+                processor.expire(received);
+            }
+            earliest.advance()?;
+            if is_time || processor.usage_rows() > ROWS_MANY || !processor.has_room() {
+                hand_over(processor.drain(), received, false);
             }
         }
-    };
-    let mut frames = 0_u64;
-    while let Some(earliest) = streams
-        .iter_mut()
-        .filter(|stream| stream.next.is_some())
-        .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
-    {
-        let Some(next) = &earliest.next else { break };
-        processor.feed_in(next.session, next.received, next.source, &next.payload)?;
-        frames += 1;
-        if frames.is_multiple_of(PROGRESS_FRAMES) {
-            progress(next.received);
-            processor.expire(next.received);
+        hand_over(processor.drain(), received, false);
+        if let Some(now) = now {
+            processor.expire(now);
+            hand_over(processor.drain(), now, true);
         }
-        earliest.advance()?;
-        if processor.usage_rows() > ROWS_MANY || !processor.has_room() {
-            add(processor.drain());
-        }
+        Ok(wanting)
     }
-    add(processor.drain());
-    Ok(sums)
 }
 
 /// All journals at their oldest frames, and whether they are there from their beginnings on.
@@ -199,3 +279,6 @@ fn open(directory: &Path) -> Result<(Vec<Stream>, bool), Error> {
     }
     Ok((streams, is_whole))
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,7 +225,48 @@ pub fn rows(
     from: BucketStart,
     to: BucketStart,
 ) -> Result<Vec<Row>, Error> {
-    let book = Book::read(ledger, from, to)?;
+    let mut book = Book::counted(ledger, from, to)?;
+    book.read_flows(ledger, from, to)?;
+    Ok(compared(&book, config, packet_max))
+}
+
+/// How the links whose interfaces were counted at all stand in the buckets of `[from, to)`, by name. Where nothing was
+/// counted, no flows are read.
+///
+/// # Errors
+/// [`Error`].
+pub fn quality_of(
+    ledger: &mut Ledger,
+    config: &Config,
+    packet_max: u32,
+    from: BucketStart,
+    to: BucketStart,
+) -> Result<BTreeMap<String, Quality>, Error> {
+    let mut book = Book::counted(ledger, from, to)?;
+    if book.parts.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    book.read_flows(ledger, from, to)?;
+    let found = quality(&compared(&book, config, packet_max)).into_iter();
+    Ok(found.filter(|one| one.compared > 0).map(|one| (one.link.clone(), one)).collect())
+}
+
+/// In how many buckets of `[from, to)` the counters of a link's interfaces cover all of it, by link.
+///
+/// # Errors
+/// [`Error`].
+pub fn covered(
+    ledger: &mut Ledger,
+    from: BucketStart,
+    to: BucketStart,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let book = Book::counted(ledger, from, to)?;
+    let found = quality(&compared(&book, &Config::default(), 1)).into_iter();
+    Ok(found.map(|one| (one.link, one.compared)).collect())
+}
+
+/// A row for each bucket, link and direction, then one for each link and direction over all.
+fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
     let mut buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
     buckets.extend(book.flows.keys().map(|key| key.0));
     let mut rows = Vec::new();
@@ -265,7 +306,7 @@ pub fn rows(
         let row = judge(config, packet_max, book.rate(number), key, &sums, BUCKET_MS);
         rows.push(Row { bucket: None, covered_ms, ..row });
     }
-    Ok(rows)
+    rows
 }
 
 /// Octets toward the customers and from them, by link and bucket.
@@ -277,8 +318,7 @@ pub type LinkOctets = BTreeMap<String, BTreeMap<BucketStart, (u64, u64)>>;
 /// # Errors
 /// [`Error`].
 pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<LinkOctets, Error> {
-    let mut book = Book::without_flows(ledger)?;
-    book.read_octets(ledger, from, to)?;
+    let book = Book::counted(ledger, from, to)?;
     let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
     let mut found = LinkOctets::new();
     for bucket in buckets {
@@ -374,18 +414,23 @@ fn judge(
 }
 
 impl Book {
-    fn read(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Self, Error> {
+    /// With what interfaces counted.
+    fn counted(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Self, Error> {
         let mut book = Self::without_flows(ledger)?;
         book.read_octets(ledger, from, to)?;
+        Ok(book)
+    }
+
+    fn read_flows(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {
         let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
-        ledger.for_each_usage(&filter, &mut |row| book.take(&row))?;
+        ledger.for_each_usage(&filter, &mut |row| self.take(&row))?;
         // What came after its period was closed crossed the link all the same.
         ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
             if from <= row.key.bucket && row.key.bucket < to {
-                book.take(&row);
+                self.take(&row);
             }
         })?;
-        Ok(book)
+        Ok(())
     }
 
     fn read_octets(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {

@@ -67,6 +67,11 @@ pub enum Error {
         /// The link.
         link: String,
     },
+    /// The configuration is not the one that is in force.
+    #[error(
+        "this configuration is not in force: `fluxoscope ctl reload` puts it there, or a start of the daemon"
+    )]
+    NotInForce,
     /// A version does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -149,6 +154,32 @@ pub fn put_in_force_again(
     }
     put_in_force(config, accept_unknown, ledger, registry, now_ms)?;
     Ok(true)
+}
+
+/// Puts the newest version alone in force, for all time, with what the names of interfaces meant when: to read the past
+/// again by it. Its hash.
+///
+/// # Errors
+/// [`Error::NotInForce`] where `config` is not that version; otherwise see [`Error`].
+pub fn put_alone(
+    config: &Config,
+    accept_unknown: bool,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+    now_ms: i64,
+) -> Result<String, Error> {
+    let (_, sha256) = canonical(&config.network);
+    let newest = ledger.config_versions()?.pop();
+    let version = newest.filter(|newest| newest.sha256 == sha256).ok_or(Error::NotInForce)?;
+    let history = history(ledger)?;
+    let in_force = say_in_force(&version, &history, now_ms, ledger, registry)?;
+    let (classifiers, _) = compile(core::slice::from_ref(&version), &history, ledger, registry)?;
+    let mut exporters = config.exporters.clone();
+    for exporter in &mut exporters {
+        exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+    }
+    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
+    Ok(sha256)
 }
 
 /// The text that a network is stored as, and its hash.
@@ -582,5 +613,32 @@ mod tests {
         assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
         // Only the one version was added.
         assert_eq!(ledger.config_versions().expect("reads").len(), 2);
+    }
+
+    #[test]
+    fn the_past_is_read_by_the_version_in_force_alone() {
+        use crate::classify::rules::InterfaceRef;
+        use crate::units::IfIndex;
+        let (_directory, mut ledger, registry, mut config) = fresh();
+        at_addresses(&mut config, 0, 1);
+        let on = |ifindex| {
+            vec![LinkPoint::Interface(InterfaceRef { exporter: "e0".to_owned(), ifindex: IfIndex(ifindex) })]
+        };
+        config.network.links.push(LinkRule {
+            name: "up".to_owned(),
+            kind: "upstream".to_owned(),
+            points: on(7),
+        });
+        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
+        let alone = Exporters::new(Arc::new(Counters::new(1, 0)));
+        config.network.links[0].points = on(9);
+        let refused = put_alone(&config, false, &mut ledger, &alone, 2000);
+        assert!(matches!(refused, Err(Error::NotInForce)), "{refused:?}");
+        put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
+        let sha256 = put_alone(&config, false, &mut ledger, &alone, 3000).expect("compiles");
+        assert_eq!(Some(sha256), ledger.config_versions().expect("reads").pop().map(|newest| newest.sha256));
+        // What ended before the newest version is another thing by it.
+        assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "out"]);
+        assert_eq!([500, 1500, 2500].map(|end| seen(&alone, end)), ["out", "out", "out"]);
     }
 }

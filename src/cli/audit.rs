@@ -13,6 +13,8 @@ use crate::audit::{self, Check};
 use crate::invoice::plaintext_accounting::{Declared, Program};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::Entry;
+use crate::period::rfc3339;
+use crate::units::UnixMillis;
 
 /// `audit`.
 #[derive(Args, Debug)]
@@ -25,6 +27,12 @@ pub struct AuditArgs {
 /// The ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerVerb {
+    /// Corrections of whose usage it was: who made them, when, why, and by which configuration version
+    Corrections {
+        /// How rows are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// The books as text for a program of plain-text accounting
     Export {
         /// For which program; several need --out
@@ -118,8 +126,11 @@ fn json(checks: &[Check]) -> Value {
 /// # Errors
 /// When the ledger cannot be read, or a file not written.
 pub(super) fn ledger(verb: &LedgerVerb, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
-    let LedgerVerb::Export { format, out: directory } = verb;
     let mut ledger = cli.ledger()?;
+    let (format, directory) = match verb {
+        LedgerVerb::Corrections { format } => return corrections(&mut ledger, *format, out),
+        LedgerVerb::Export { format, out } => (format, out),
+    };
     match (directory, &format[..]) {
         (None, [format]) => write(&mut ledger, format.program(), out),
         (None, _) => Err(Failure::Usage("error: several formats need --out DIR".to_owned())),
@@ -140,6 +151,25 @@ pub(super) fn ledger(verb: &LedgerVerb, cli: &Cli, out: &mut dyn Write) -> Resul
             Ok(())
         }
     }
+}
+
+/// `ledger corrections`.
+fn corrections(ledger: &mut Ledger, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let rows = ledger.corrections()?.0.into_iter().map(|one| {
+        let [at, from, until] = [UnixMillis(one.at), one.from.start(), one.until.start()].map(rfc3339);
+        vec![
+            Cell::Integer(one.seq.into()),
+            Cell::Text(at),
+            Cell::Text(one.by),
+            Cell::Text(from),
+            Cell::Text(until),
+            Cell::Text(one.config),
+            Cell::Integer(one.changes.into()),
+            Cell::Text(one.reason),
+        ]
+    });
+    let columns = ["correction", "made", "by", "from", "until", "configuration", "rows", "reason"];
+    Ok(output::rows(out, format, &columns, &rows.collect::<Vec<_>>())?)
 }
 
 /// Writes the books: declarations after a first reading, entries in a second. What is entered between the two is left out.

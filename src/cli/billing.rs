@@ -435,6 +435,7 @@ pub(super) fn make(
         customer,
         contacts: contacts(config),
         now,
+        reconcile: Some((&config.reconcile, config.meter.packet_octets_max)),
     };
     let billing_ledger::Made { outcome, mut failed, uncharged } =
         billing_ledger::invoice_run(ledger, &wanted, dry_run).map_err(failure)?;

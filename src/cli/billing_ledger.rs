@@ -21,13 +21,14 @@ use crate::invoice::pins::{Pin, Pins};
 use crate::invoice::plan::covered;
 use crate::invoice::presentation::{Assets, Presentation};
 use crate::invoice::run::{Inputs, Outcome, run};
-use crate::invoice::{Invoice, Seller, State, stored};
+use crate::invoice::{Invoice, ReconciledLine, Seller, State, stored};
 use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::percentile::{Count, Sample, SampleSource};
 use crate::rate::tariff::{ChargeKind, Tariff};
 use crate::rate::version;
+use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
@@ -179,6 +180,8 @@ pub struct Wanted<'a> {
     pub contacts: Contacts,
     /// The instant of the making.
     pub now: UnixMillis,
+    /// How links are held against their interface counters, and the greatest packet in octets; `None`: they are not.
+    pub reconcile: Option<(&'a reconcile::Config, u32)>,
 }
 
 /// What electronic invoices say of parties.
@@ -246,7 +249,7 @@ fn make(
     supposed: &Supposed,
     progress: &mut dyn FnMut(BucketStart),
 ) -> anyhow::Result<Made> {
-    let Wanted { network, seller, period, customer, contacts, now } = wanted;
+    let Wanted { network, seller, period, customer, contacts, now, reconcile } = wanted;
     let tariffs = tariffs::understand(&ledger.tariff_versions(None)?)?;
     let names = names(ledger)?;
     let mut pins = Pins::default();
@@ -285,6 +288,7 @@ fn make(
     let late::Left { failed, uncharged } = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
+    let mut reconciled = Reconciled { settings: *reconcile, spans: BTreeMap::new() };
     for invoice in &mut outcome.invoices {
         invoice.quality.provisional = invoice.span.to > *now;
         let day = |instant: UnixMillis| instant.0.div_euclid(86_400_000);
@@ -294,6 +298,7 @@ fn make(
             Entry::Vacant(free) => free.insert(ledger.losses(from, to)?),
         };
         invoice.quality.set_loss(outcome.seen_by.get(&invoice.customer.name).unwrap_or(&nobody), lost);
+        reconciled.quote(ledger, invoice)?;
         invoice.issuance.seller = contacts.seller.clone();
         invoice.issuance.buyer = contacts.customers.get(&invoice.customer.name).cloned().unwrap_or_default();
         invoice.presentation.clone_from(&contacts.presentation);
@@ -302,6 +307,31 @@ fn make(
         }
     }
     Ok(Made { outcome, failed, uncharged })
+}
+
+/// How links stand against their interface counters, by first and last bucket: customers of one period have few spans.
+struct Reconciled<'a> {
+    settings: Option<(&'a reconcile::Config, u32)>,
+    spans: BTreeMap<(BucketStart, BucketStart), BTreeMap<String, reconcile::Quality>>,
+}
+
+impl Reconciled<'_> {
+    /// Quotes in an invoice those links that its volumes crossed.
+    fn quote(&mut self, ledger: &mut Ledger, invoice: &mut Invoice) -> anyhow::Result<()> {
+        let Some((config, packet_max)) = self.settings else { return Ok(()) };
+        let (from, to) = invoice.span.buckets();
+        let found = match self.spans.entry((from, to)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(reconcile::quality_of(ledger, config, packet_max, from, to)?),
+        };
+        let links: BTreeSet<&str> = invoice.volumes.iter().map(|volume| volume.link.as_str()).collect();
+        let line = |link: &str| {
+            let reconcile::Quality { link, buckets, compared, differences } = found.get(link)?.clone();
+            Some(ReconciledLine { link, buckets, compared, differences })
+        };
+        invoice.quality.reconciled = links.into_iter().filter_map(line).collect();
+        Ok(())
+    }
 }
 
 /// Reads what the interfaces of links counted, where a tariff has a percentile of that.
@@ -323,7 +353,7 @@ pub(super) fn count_links(
         let at = date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
         Ok(BucketStart::of(UnixMillis(at.as_millisecond())))
     };
-    let counted = crate::reconcile::link_octets(ledger, day(-2)?, day(64)?)?;
+    let counted = reconcile::link_octets(ledger, day(-2)?, day(64)?)?;
     let sample =
         |(inward, outward)| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
     let of_link = |(link, buckets): (String, BTreeMap<BucketStart, (u64, u64)>)| {

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use super::output::{self, Cell, Format};
 use super::period::{self, Planned};
 use super::pins::Supposed;
+use super::reclassify::Concerned;
 use super::{Cli, Failure, billing, billing_ledger, invoice as documents};
 use crate::config::Config;
 use crate::daemon;
@@ -88,9 +89,13 @@ pub struct RerateArgs {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Say whose usage would be another by the configuration of now, from the journal, in octets; with --dry-run only
-    #[arg(long, requires = "dry_run")]
+    /// Read the journal again by the configuration of now: usage that was another customer's is corrected, and the final
+    /// invoices of all customers concerned are rated again; with --dry-run, say whose usage would be another, in octets
+    #[arg(long)]
     reclassify: bool,
+    /// Why usage is corrected; stays in the ledger
+    #[arg(long, value_name = "TEXT", requires = "reclassify")]
+    reason: Option<String>,
     #[command(flatten)]
     doing: Doing,
 }
@@ -386,6 +391,7 @@ fn made_from<'a>(
         customer,
         contacts: billing::contacts(config),
         now,
+        reconcile: Some((&config.reconcile, config.meter.packet_octets_max)),
     }
 }
 
@@ -430,7 +436,8 @@ fn note(of: &StoredInvoice, number: &str, date: Date) -> Result<Ready, String> {
 }
 
 /// `rerate`: rates the final invoices of a customer again, from usage and by what is active and configured now. Where
-/// the amounts differ, a credit note takes the invoice back and another takes its place, in one step.
+/// the amounts differ, a credit note takes the invoice back and another takes its place, in one step. With `--reclassify`
+/// usage is corrected from the journal before, and the invoices of all customers concerned are rated again.
 ///
 /// # Errors
 /// When nobody knows the customer, the last period is before the first, or the date before the series' last one; when an
@@ -449,7 +456,8 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
     if !is_known {
         return Err(Failure::Usage(format!("error: there is no customer `{}`", args.customer)));
     }
-    if args.reclassify {
+    let dry_run = args.dry_run;
+    if args.reclassify && dry_run {
         let periods = (args.from, last);
         return super::reclassify::compare(
             &args.customer,
@@ -461,86 +469,133 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
             out,
         );
     }
-    let credits: BTreeSet<String> =
-        ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
-    let mut changed = Vec::new();
-    // What takes the place of invoices, by period: later ones that charge late usage of it, or what it leaves of an
-    // allowance, have to follow.
-    let mut instead = Supposed::new();
-    let invoices = ledger.invoices(None, Some(&args.customer))?;
-    let bar = period::progress_bar(invoices.len() as u64, "invoices");
-    for old in invoices {
-        bar.inc(1);
-        let of: Period = old.period.parse()?;
-        let is_final = old.state == State::Final.as_str() && !credits.contains(&old.number);
-        let is_asked_for = (args.from..=last).contains(&of);
-        if !is_final || of < args.from || (!is_asked_for && instead.is_empty()) {
-            continue;
-        }
-        let before = documents::open(&old)?;
-        let follows = before.issuance.adjustments.iter().any(|late| instead.contains_key(&late.period))
-            || of.preceding().is_some_and(|period| instead.contains_key(&period));
-        if !is_asked_for && !follows {
-            continue;
-        }
-        let mut supposed = instead.clone();
-        if !is_asked_for {
-            // Its own usage keeps the price that it had.
-            supposed.insert(of, Pin::billed(&before));
-        }
-        let wanted = made_from(&config, of, Some(&args.customer));
-        let made = billing_ledger::invoice_make_supposing(&mut ledger, &wanted, &supposed)
-            .map_err(Failure::Failed)?;
-        if !made.failed.is_empty() || !made.outcome.problems.is_empty() {
-            let problems = made.outcome.problems.iter().map(ToString::to_string);
-            return Err(Failure::said(
-                made.failed.into_iter().chain(problems).collect::<Vec<_>>().join("\n"),
+    let mut all = vec![Concerned::plain(&args.customer, (args.from, last))];
+    if args.reclassify {
+        let Some(reason) = args.reason.as_deref().filter(|reason| !reason.trim().is_empty()) else {
+            return Err(Failure::Usage(
+                "error: --reclassify corrects usage; say why with --reason".to_owned(),
             ));
-        }
-        let after = made.outcome.invoices.into_iter().next();
-        let amounts = |invoice: &Invoice| {
-            let lines = invoice.lines.iter().map(|line| (line.charge.clone(), line.amount));
-            (lines.collect::<Vec<_>>(), invoice.gross, invoice.taxes.clone())
         };
-        // The same amount by another version is another invoice: what comes late follows it.
-        let is_same = |after: &Invoice| {
-            amounts(after) == amounts(&before) && Pin::billed(after) == Pin::billed(&before)
-        };
-        if after.as_ref().is_some_and(is_same) {
-            continue;
-        }
-        if let Some(after) = &after {
-            instead.insert(of, Pin::billed(after));
-        }
-        if !is_asked_for {
-            eprintln!("note: {} of {of} follows from the periods before it", old.number);
-        }
-        let gross = after.as_ref().map(|invoice| invoice.gross.to_string()).unwrap_or_default();
-        let difference = vec![
-            old.number.clone().into(),
-            old.period.clone().into(),
-            Cell::Text(before.gross.to_string()),
-            Cell::Text(gross),
-        ];
-        changed.push(difference);
-        if args.dry_run {
-            continue;
-        }
+        // Before anything is corrected: what it means for invoices could not be done.
         in_order(&mut ledger, terms.series, date)?;
-        ledger.put_assets(&billing::contacts(&config).assets)?;
-        let draft = after.as_ref().map(stored);
-        let mut steps = vec![Step::Credit(&old.number)];
-        steps.extend(draft.as_ref().map(|draft| Step::Instead(draft, &old.number)));
-        ledger.issue(terms.series, &steps, actor, &mut |step, of, number| match step {
-            Step::Credit(_) => note(of, number, date),
-            Step::Final(_) | Step::Instead(..) => {
-                let draft = documents::open(of).map_err(|error| error.to_string())?;
-                Ok(ready_of(&finalized(&draft, number, date, terms.due(date), Some(&old.number))))
-            }
-        })?;
+        all = super::reclassify::apply(&all[0], reason, &config, cli, &mut ledger, actor)?;
     }
-    bar.finish_and_clear();
+    let mut changed = Vec::new();
+    for concerned in &all {
+        let again = Again { concerned, config: &config, date, terms: &terms, actor, dry_run };
+        changed.extend(again.run(&mut ledger)?);
+    }
     Ok(output::rows(out, args.doing.format, &["number", "period", "gross_before", "gross_after"], &changed)?)
+}
+
+/// A customer's invoices that are rated again.
+struct Again<'a> {
+    concerned: &'a Concerned,
+    config: &'a Config,
+    date: Date,
+    terms: &'a Terms<'a>,
+    actor: Actor<'a>,
+    dry_run: bool,
+}
+
+impl Again<'_> {
+    /// Rates them; a row for each that changed.
+    fn run(&self, ledger: &mut Ledger) -> Result<Vec<Vec<Cell>>, Failure> {
+        let &Self { concerned, config, date, terms, actor, dry_run } = self;
+        let Concerned { customer, first, last, carried, keeps_price } = concerned;
+        let credits: BTreeSet<String> =
+            ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
+        let mut changed = Vec::new();
+        // What takes the place of invoices, by period: later ones that charge late usage of it, or what it leaves of an
+        // allowance, have to follow.
+        let mut instead = Supposed::new();
+        let invoices = ledger.invoices(None, Some(customer))?;
+        let bar = period::progress_bar(invoices.len() as u64, "invoices");
+        for old in invoices {
+            bar.inc(1);
+            let of: Period = old.period.parse()?;
+            let is_final = old.state == State::Final.as_str() && !credits.contains(&old.number);
+            let is_asked_for = (*first..=*last).contains(&of);
+            let is_carried_into = carried.contains(&of);
+            if !is_final || of < *first || (!is_asked_for && !is_carried_into && instead.is_empty()) {
+                continue;
+            }
+            let before = documents::open(&old)?;
+            let follows = before.issuance.adjustments.iter().any(|late| instead.contains_key(&late.period))
+                || of.preceding().is_some_and(|period| instead.contains_key(&period));
+            if !is_asked_for && !is_carried_into && !follows {
+                continue;
+            }
+            let mut supposed = instead.clone();
+            if !is_asked_for || *keeps_price {
+                // Its own usage keeps the price that it had.
+                supposed.insert(of, Pin::billed(&before));
+            }
+            let wanted = made_from(config, of, Some(customer));
+            let made = billing_ledger::invoice_make_supposing(ledger, &wanted, &supposed)
+                .map_err(Failure::Failed)?;
+            if !made.failed.is_empty() || !made.outcome.problems.is_empty() {
+                let problems = made.outcome.problems.iter().map(ToString::to_string);
+                return Err(Failure::said(
+                    made.failed.into_iter().chain(problems).collect::<Vec<_>>().join("\n"),
+                ));
+            }
+            let after = made.outcome.invoices.into_iter().next();
+            let amounts = |invoice: &Invoice| {
+                let lines = invoice.lines.iter().map(|line| (line.charge.clone(), line.amount));
+                (lines.collect::<Vec<_>>(), invoice.gross, invoice.taxes.clone())
+            };
+            // The same amount by another version is another invoice: what comes late follows it.
+            let is_same = |after: &Invoice| {
+                amounts(after) == amounts(&before) && Pin::billed(after) == Pin::billed(&before)
+            };
+            if after.as_ref().is_some_and(is_same) {
+                continue;
+            }
+            if let Some(after) = &after {
+                instead.insert(of, Pin::billed(after));
+            }
+            if !is_asked_for {
+                eprintln!("note: {} of {of} follows from the periods before it", old.number);
+            }
+            let gross = after.as_ref().map(|invoice| invoice.gross.to_string()).unwrap_or_default();
+            changed.push(vec![
+                old.number.clone().into(),
+                old.period.clone().into(),
+                Cell::Text(before.gross.to_string()),
+                Cell::Text(gross),
+            ]);
+            if !dry_run {
+                let draft = after.as_ref().map(stored);
+                instead_of(ledger, config, &old.number, draft.as_ref(), (date, terms), actor)?;
+            }
+        }
+        bar.finish_and_clear();
+        Ok(changed)
+    }
+}
+
+/// Takes an invoice back, and puts another in its place where there is one.
+fn instead_of(
+    ledger: &mut Ledger,
+    config: &Config,
+    old: &str,
+    draft: Option<&StoredInvoice>,
+    (date, terms): (Date, &Terms<'_>),
+    actor: Actor<'_>,
+) -> Result<(), Failure> {
+    in_order(ledger, terms.series, date)?;
+    ledger.put_assets(&billing::contacts(config).assets)?;
+    let mut steps = vec![Step::Credit(old)];
+    steps.extend(draft.map(|draft| Step::Instead(draft, old)));
+    ledger.issue(terms.series, &steps, actor, &mut |step, of, number| match step {
+        Step::Credit(_) => note(of, number, date),
+        Step::Final(_) | Step::Instead(..) => {
+            let draft = documents::open(of).map_err(|error| error.to_string())?;
+            Ok(ready_of(&finalized(&draft, number, date, terms.due(date), Some(old))))
+        }
+    })?;
+    Ok(())
 }
 
 /// The rows of what was issued.

@@ -293,7 +293,7 @@ pub fn merged(
 }
 
 /// The period that a bucket belongs to: that of its month, or one beside it.
-fn period_of(bucket: BucketStart, span_of: impl Fn(Period) -> Span) -> Option<Period> {
+pub(super) fn period_of(bucket: BucketStart, span_of: impl Fn(Period) -> Span) -> Option<Period> {
     let date = jiff::Timestamp::from_second(bucket.0).ok()?;
     let date = jiff::tz::Offset::UTC.to_datetime(date).date().first_of_month();
     let months = [-1, 0, 1].map(|n| date.checked_add(jiff::Span::new().months(n)).ok());

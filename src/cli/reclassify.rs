@@ -1,10 +1,12 @@
-//! `rerate --reclassify --dry-run`: who would have had which usage by the configuration of now, from the journal.
-//!
-//! It changes nothing. Usage of the ledger is never taken from one customer and given to another yet; that takes adjusting
-//! rows on both sides, which neither rating nor the books know.
+//! `rerate --reclassify`: who had which usage by the configuration of now, from the journal. With `--dry-run` it says so
+//! ([`compare`]); without, usage is corrected ([`apply`]), and invoices follow by the ordinary way of a re-rating.
+
+mod apply;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+
+pub(super) use apply::{Concerned, apply};
 
 use super::output::{self, Cell, Format};
 use super::period::{self, Spans};

@@ -227,6 +227,7 @@ impl Work<'_> {
                 customer,
                 contacts: billing::contacts(self.config),
                 now: self.now,
+                reconcile: Some((&self.config.reconcile, self.config.meter.packet_octets_max)),
             };
             let run = billing_ledger::invoice_make(ledger, &wanted)?;
             for problem in run.outcome.problems {

@@ -13,6 +13,13 @@
 //! apart by tabs, the bucket in seconds since the epoch, names instead of the ledger's numbers (tab, line feed and
 //! backslash in a name as `\t`, `\n`, `\\`), raw sums as the ledger has them. So two ledgers that numbered their names
 //! differently agree on it, and one can work it out from an export.
+//!
+//! Where a percentile of interface counters is charged, its samples belong to what was billed. The root is then the SHA-256
+//! over the one above, in hex with a line feed, and one line a sample that was there, by part, link and bucket:
+//!
+//! ```text
+//! bucket link in out LF
+//! ```
 
 use core::fmt::Write;
 use std::collections::{BTreeSet, HashMap};
@@ -343,6 +350,32 @@ pub fn counted_series(slot: &Slot<'_>, kinds: &LinkKinds, end: UnixMillis) -> Ve
     }
     made
 }
+
+/// Adds the lines of a series of interface counters whose first bucket is `from`.
+pub(super) fn push_samples(text: &mut String, from: BucketStart, series: &Series) {
+    let link = escaped(&series.link);
+    let buckets = (0..).map(|n| from.0 + n * BUCKET_SECONDS);
+    for (bucket, sample) in buckets.zip(&series.samples) {
+        if let (Some(inward), Some(outward)) = (sample.inward.known(), sample.outward.known()) {
+            writeln!(text, "{bucket}\t{link}\t{inward}\t{outward}")
+                .expect("writing to a string does not fail");
+        }
+    }
+}
+
+/// The root over rows and samples; that over the rows where there are no samples.
+pub(super) fn root_with_samples(rows: String, samples: &str) -> String {
+    if samples.is_empty() {
+        return rows;
+    }
+    hex(&Sha256::new().chain_update(rows).chain_update("\n").chain_update(samples).finalize())
+}
+
+/// A name as it stands in a line.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n")
+}
+
 /// Series whose text is remembered, at most.
 const SERIES_MAX: usize = 1 << 16;
 
@@ -498,14 +531,13 @@ fn named(group: &Group, names: &Names) -> GroupKey {
 /// What stands in the lines of a series between bucket and sums, with the tabs around it.
 fn middle(group: &Group, rate: SamplingRate, names: &Names) -> Box<str> {
     let &(link, direction, class, family, exporter) = group;
-    let escaped = |name: String| name.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n");
     format!(
         "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t",
-        escaped(link_name(names, link)),
+        escaped(&link_name(names, link)),
         direction.as_str(),
-        escaped(class_name(names, class)),
+        escaped(&class_name(names, class)),
         family.as_str(),
-        escaped(name(&names.exporters, exporter.0.into())),
+        escaped(&name(&names.exporters, exporter.0.into())),
         rate.numerator(),
         rate.denominator(),
         rate.source().as_str(),
@@ -542,4 +574,37 @@ fn push_decimal(text: &mut String, mut n: u64) {
         }
     }
     text.push_str(core::str::from_utf8(&digits[first..]).expect("digits are ASCII"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hash is that of `sha256sum`; a bucket without samples has no line.
+    #[test]
+    fn samples_of_counters_are_part_of_the_root() {
+        let sample =
+            |inward, outward| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
+        let series = Series {
+            link: "a	b".to_owned(),
+            class: 0,
+            source: SampleSource::Snmp,
+            is_sampled: false,
+            exempt: Vec::new(),
+            samples: vec![sample(1, 2), Sample::MISSING, sample(3, 4)],
+        };
+        let mut text = String::new();
+        push_samples(&mut text, BucketStart(300), &series);
+        assert_eq!(
+            text,
+            "300	a\tb	1	2
+900	a\tb	3	4
+"
+        );
+        assert_eq!(
+            root_with_samples("ab".to_owned(), &text),
+            "88dd83d1cedfa4e9664653d879cdd1c2015cf565234f9af698878d0dfe6c8655"
+        );
+        assert_eq!(root_with_samples("ab".to_owned(), ""), "ab");
+    }
 }

@@ -5,7 +5,7 @@ use super::{Estimate, Invoice, Line};
 use crate::period::rfc3339;
 
 /// The header's columns. More may come after them; these stay as they are.
-pub const COLUMNS: [&str; 33] = [
+pub const COLUMNS: [&str; 34] = [
     "number",
     "state",
     "customer",
@@ -39,6 +39,7 @@ pub const COLUMNS: [&str; 33] = [
     "least_coverage",
     "lost_records",
     "loss",
+    "reconciled",
 ];
 
 /// The invoice's lines. What is about the invoice as a whole (from `sampled_share` on) is the same in each of them, and
@@ -97,7 +98,7 @@ fn uncertainty(invoice: &Invoice, at: usize, line: &Line) -> [String; 10] {
 }
 
 /// What holds for the whole invoice.
-fn whole(invoice: &Invoice) -> [String; 8] {
+fn whole(invoice: &Invoice) -> [String; 9] {
     let quality = &invoice.quality;
     let tax = match &invoice.taxes[..] {
         [tax] => [tax.category.clone(), tax.percent.clone(), tax.exemption_reason.clone()],
@@ -105,6 +106,11 @@ fn whole(invoice: &Invoice) -> [String; 8] {
     };
     let [category, percent, reason] = tax;
     let loss = quality.loss.iter().map(|loss| format!("{} {}/{}", loss.exporter, loss.lost, loss.records));
+    // Buckets that differ, of those that were compared, of those that there were.
+    let reconciled = quality
+        .reconciled
+        .iter()
+        .map(|one| format!("{} {}/{}/{}", one.link, one.differences, one.compared, one.buckets));
     [
         category,
         percent,
@@ -114,6 +120,7 @@ fn whole(invoice: &Invoice) -> [String; 8] {
         quality.coverage.clone().unwrap_or_default(),
         quality.lost_records.map(|lost| lost.to_string()).unwrap_or_default(),
         loss.collect::<Vec<_>>().join("; "),
+        reconciled.collect::<Vec<_>>().join("; "),
     ]
 }
 

@@ -11,8 +11,8 @@ use super::issue::{Adjustment, Contact, Issuance};
 use super::language::Language;
 use super::presentation::Presentation;
 use super::{
-    Detail, Invoice, Line, LossLine, PartRef, Party, Quality, RateLine, Seller, State, TariffRef, TaxLine,
-    VolumeLine,
+    Detail, Invoice, Line, LossLine, PartRef, Party, Quality, RateLine, ReconciledLine, Seller, State,
+    TariffRef, TaxLine, VolumeLine,
 };
 use crate::money::{Currency, Money};
 use crate::period::{Period, Span, rfc3339};
@@ -165,6 +165,16 @@ struct QualityPart {
     coverage: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     loss: Vec<LossPart>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    reconciled: Vec<ReconciledPart>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ReconciledPart {
+    link: String,
+    buckets: u64,
+    compared: u64,
+    differences: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -349,7 +359,18 @@ fn quality_part(quality: Quality) -> QualityPart {
         provisional: quality.provisional,
         coverage: quality.coverage,
         loss: quality.loss.into_iter().map(loss_part).collect(),
+        reconciled: quality.reconciled.into_iter().map(reconciled_part).collect(),
     }
+}
+
+fn reconciled_part(line: ReconciledLine) -> ReconciledPart {
+    let ReconciledLine { link, buckets, compared, differences } = line;
+    ReconciledPart { link, buckets, compared, differences }
+}
+
+fn reconciled(part: ReconciledPart) -> ReconciledLine {
+    let ReconciledPart { link, buckets, compared, differences } = part;
+    ReconciledLine { link, buckets, compared, differences }
 }
 
 fn loss_part(loss: LossLine) -> LossPart {
@@ -495,6 +516,7 @@ fn quality(part: QualityPart) -> Result<Quality, Error> {
         provisional: part.provisional,
         coverage: part.coverage,
         loss: part.loss.into_iter().map(loss).collect::<Result<_, _>>()?,
+        reconciled: part.reconciled.into_iter().map(reconciled).collect(),
     })
 }
 

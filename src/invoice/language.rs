@@ -275,6 +275,11 @@ words! {
         "{0}: {1} verloren, {2} angekommen, von allen seinen Kunden zusammen.",
         "{0} : {1} perdus, {2} arrivés, de tous ses clients ensemble.",
         "{0}: {1} persi, {2} arrivati, di tutti i suoi clienti insieme.";
+    reconciled: "Link, intervals compared, intervals, intervals that differ.",
+        "{0}: held against its interface counters in {1} of {2} five-minute intervals; {3} of these differ.",
+        "{0}: in {1} von {2} Abschnitten zu fünf Minuten mit den Zählern der Schnittstellen verglichen; {3} davon weichen ab.",
+        "{0} : comparé aux compteurs des interfaces dans {1} intervalles de cinq minutes sur {2} ; {3} d’entre eux diffèrent.",
+        "{0}: confrontato con i contatori delle interfacce in {1} intervalli di cinque minuti su {2}; {3} di essi differiscono.";
     sampling: "Column.", "Sampling", "Stichprobe", "Échantillonnage", "Campionamento";
     rate_source: "Column.", "Rate learnt from", "Rate bekannt aus", "Source du taux", "Fonte del tasso";
     every_packet: "A rate.", "every packet", "jedes Paket", "chaque paquet", "ogni pacchetto";

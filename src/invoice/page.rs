@@ -328,6 +328,11 @@ fn quality(invoice: &Invoice, language: Language) -> Vec<String> {
         let [lost, records] = [loss.lost, loss.records].map(|n| language.number(&n.to_string()));
         sentences.push(filled(words.lost_by, &[&loss.exporter, &lost, &records]));
     }
+    for one in &quality.reconciled {
+        let numbers = [one.compared, one.buckets, one.differences].map(|n| language.number(&n.to_string()));
+        let [compared, buckets, differences] = &numbers;
+        sentences.push(filled(words.reconciled, &[&one.link, compared, buckets, differences]));
+    }
     sentences
 }
 
@@ -385,3 +390,6 @@ fn percent(share: &str, language: Language) -> String {
         None => share.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::collect::{Collected, Collector, Names, OutOfOrder, counted_series};
+use super::collect::{
+    Collected, Collector, Names, OutOfOrder, counted_series, push_samples, root_with_samples,
+};
 use super::kinds::LinkKinds;
 use super::plan::{Planned, Seam, plan};
 use super::{Invoice, Party, Seller, draft_of_parts};
@@ -265,13 +267,17 @@ fn nothing(planned: &Planned<'_>) -> Collected {
     }
 }
 
-/// With what the interfaces of links counted, where a tariff asks for that.
+/// With what the interfaces of links counted, where a tariff asks for that: the samples, and the root over rows and samples.
 fn with_counters(mut used: Collected, planned: &Planned<'_>, kinds: &LinkKinds) -> Collected {
     let slots = planned.slots();
     let end = slots.iter().filter(|slot| !slot.is_before).map(|slot| slot.to.0).max().unwrap_or_default();
+    let mut samples = String::new();
     for (slot, usage) in slots.iter().zip(&mut used.slots) {
-        usage.series.extend(counted_series(slot, kinds, UnixMillis::from_seconds(end)));
+        let counted = counted_series(slot, kinds, UnixMillis::from_seconds(end));
+        counted.iter().for_each(|series| push_samples(&mut samples, slot.from, series));
+        usage.series.extend(counted);
     }
+    used.root = root_with_samples(used.root, &samples);
     used
 }
 

@@ -24,7 +24,7 @@ fn tariff(text: &str) -> Tariff {
 }
 
 /// The HTML page, by the template that is built in; slashes as they are.
-fn page_of(invoice: &Invoice) -> String {
+pub(super) fn page_of(invoice: &Invoice) -> String {
     let page = html::write(invoice, &presentation::Assets::default()).expect("the template is good");
     page.replace("&#x2f;", "/")
 }
@@ -122,7 +122,7 @@ fn march_with(
 }
 
 /// 1234.567890123 GB in at 0.05 and 987.654321 GB out at 0.02, as in the rating tests.
-fn sample() -> Invoice {
+pub(super) fn sample() -> Invoice {
     let rows = [
         row(MARCH.0, 16, 1, Direction::In, 1_000_000_000_000),
         row(MARCH.1 - 300, 16, 1, Direction::In, 234_567_890_123),
@@ -174,6 +174,8 @@ fn documents_are_the_same_bytes_every_time_and_are_read_back() {
     invoice.quality.lost_records = Some(7);
     invoice.quality.coverage = Some("0.980000".into());
     invoice.quality.loss = vec![LossLine { exporter: "ce1".into(), lost: 3, records: 9 }];
+    invoice.quality.reconciled =
+        vec![ReconciledLine { link: "up".into(), buckets: 8928, compared: 8900, differences: 2 }];
     invoice.taxes[0].exemption_reason = "Because".into();
     invoice.presentation = presentation::Presentation {
         language: language::Language::SwissGerman,
@@ -220,9 +222,9 @@ fn csv_has_a_row_a_line_and_quotes_what_it_must() {
     assert_eq!(
         rows,
         [
-            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error,kind,part,band,tier,estimate,standard_error,billed,basis,coverage,late_period,tax_category,tax_percent,tax_exemption_reason,sampled_share,volume_relative_error,least_coverage,lost_records,loss",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,",
+            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error,kind,part,band,tier,estimate,standard_error,billed,basis,coverage,late_period,tax_category,tax_percent,tax_exemption_reason,sampled_share,volume_relative_error,least_coverage,lost_records,loss,reconciled",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,",
         ]
     );
 }

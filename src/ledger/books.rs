@@ -114,6 +114,44 @@ macro_rules! octet_names {
     };
 }
 
+/// Enters the octets of a day, as far as they are not entered yet, with `$digest` as that of the entries; their number.
+macro_rules! enter_day {
+    ($connection:expr, $kind:expr, $day:expr, $actor:expr, $digest:expr) => {{
+        use diesel::prelude::*;
+        let date = $crate::ledger::books::date($day);
+        let (used, entered) = $crate::ledger::books::queries($kind, $day, &date);
+        let used: Vec<$crate::ledger::books::UsedRow> = diesel::sql_query(&used).load($connection)?;
+        let mut made = 0_usize;
+        if !used.is_empty() {
+            let entered: Vec<$crate::ledger::books::EnteredRow> =
+                diesel::sql_query(&entered).load($connection)?;
+            let missing = missing(&used, &octet_names!($connection)?, &entered)?;
+            let mut accounts = accounts!($connection)?;
+            for (exporter, postings) in missing {
+                let before: i64 = schema::entry::table
+                    .filter(schema::entry::kind.eq($kind.as_str()))
+                    .filter(schema::entry::day.eq(&date))
+                    .filter(schema::entry::reference.eq(&exporter))
+                    .count()
+                    .get_result($connection)?;
+                let new = $crate::ledger::records::books::NewEntry {
+                    kind: $kind,
+                    key: format!("{}/{date}/{exporter}/{}", $kind.as_str(), before + 1),
+                    day: date.clone(),
+                    reference: exporter,
+                    digest: $digest.to_owned(),
+                    at: $actor.at,
+                    by: $actor.by.to_owned(),
+                    postings,
+                };
+                enter!($connection, &mut accounts, &new);
+                made += 1;
+            }
+        }
+        made
+    }};
+}
+
 /// The postings of an entry, in their order.
 macro_rules! postings_of {
     ($connection:expr, $entry:expr) => {{
@@ -132,7 +170,7 @@ macro_rules! postings_of {
     }};
 }
 
-pub(super) use {accounts, enter, postings_of};
+pub(super) use {accounts, enter, enter_day, octet_names, postings_of};
 
 /// The accounts by what they are.
 pub(super) fn numbered(rows: Vec<(i64, String, String)>) -> Result<HashMap<Account, i64>, Error> {
@@ -167,8 +205,12 @@ impl Ledger {
     /// # Errors
     /// What the database says.
     pub fn next_bucket(&mut self, kind: EntryKind, from: i64) -> Result<Option<i64>, Error> {
-        let table = if kind == EntryKind::Late { "late_usage_row" } else { "usage_row" };
-        let query = format!("SELECT min(bucket) AS bucket FROM {table} WHERE bucket >= {from}");
+        let (table, which) =
+            if kind == EntryKind::Late { ("late_usage_row", "<>") } else { ("usage_row", "=") };
+        let query = format!(
+            "SELECT min(bucket) AS bucket FROM (SELECT min(bucket) AS bucket FROM {table} WHERE bucket >= {from} \
+             UNION ALL SELECT min(bucket) FROM correction_row WHERE bucket >= {from} AND carried {which} 0) AS first"
+        );
         let First { bucket } = self
             .run("read usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).get_result(c))?))?;
         Ok(bucket)
@@ -180,41 +222,7 @@ impl Ledger {
     /// # Errors
     /// What the database says. All of the day is entered or nothing.
     pub fn enter_octets(&mut self, kind: EntryKind, day: i64, actor: Actor<'_>) -> Result<usize, Error> {
-        let date = date(day);
-        let (used, entered) = queries(kind, day, &date);
-        self.run("enter octets", |db| {
-            write_transaction!(db, c => {
-                let used: Vec<UsedRow> = diesel::sql_query(&used).load(c)?;
-                if used.is_empty() {
-                    return Ok(0);
-                }
-                let entered: Vec<EnteredRow> = diesel::sql_query(&entered).load(c)?;
-                let missing = missing(&used, &octet_names!(c)?, &entered)?;
-                let mut made = 0;
-                let mut accounts = accounts!(c)?;
-                for (exporter, postings) in missing {
-                    let before: i64 = schema::entry::table
-                        .filter(schema::entry::kind.eq(kind.as_str()))
-                        .filter(schema::entry::day.eq(&date))
-                        .filter(schema::entry::reference.eq(&exporter))
-                        .count()
-                        .get_result(c)?;
-                    let new = NewEntry {
-                        kind,
-                        key: format!("{}/{date}/{exporter}/{}", kind.as_str(), before + 1),
-                        day: date.clone(),
-                        reference: exporter,
-                        digest: String::new(),
-                        at: actor.at,
-                        by: actor.by.to_owned(),
-                        postings,
-                    };
-                    enter!(c, &mut accounts, &new);
-                    made += 1;
-                }
-                Ok(made)
-            })
-        })
+        self.run("enter octets", |db| write_transaction!(db, c => Ok(enter_day!(c, kind, day, actor, ""))))
     }
 
     /// What [`Ledger::enter_octets`] would enter of a day: raw octets by exporter. Those of nobody where the books have
@@ -293,15 +301,16 @@ struct Count {
     n: i64,
 }
 
-/// Reads what was used on a day, and what the books have of it.
-fn queries(kind: EntryKind, day: i64, date: &str) -> (String, String) {
-    let table = if kind == EntryKind::Late { "late_usage" } else { "usage" };
+/// Reads what was used on a day, corrections included, and what the books have of it.
+pub(super) fn queries(kind: EntryKind, day: i64, date: &str) -> (String, String) {
+    let (table, which) = if kind == EntryKind::Late { ("late_usage", "<>") } else { ("usage", "=") };
+    let of_day = format!("bucket >= {day} AND bucket < {}", day.saturating_add(DAY_SECONDS));
+    let key = "exporter, customer, rate_numerator, rate_denominator, rate_source";
     let used = format!(
-        "SELECT exporter, customer, rate_numerator, rate_denominator, rate_source, \
-         CAST(sum(octets >> 32) AS BIGINT) AS high, CAST(sum(octets & 4294967295) AS BIGINT) AS low \
-         FROM {table} WHERE bucket >= {day} AND bucket < {} \
-         GROUP BY exporter, customer, rate_numerator, rate_denominator, rate_source",
-        day.saturating_add(DAY_SECONDS)
+        "SELECT {key}, CAST(sum(octets >> 32) AS BIGINT) AS high, CAST(sum(octets & 4294967295) AS BIGINT) AS low \
+         FROM (SELECT {key}, octets FROM {table} WHERE {of_day} \
+         UNION ALL SELECT {key}, octets FROM usage_correction WHERE {of_day} AND carried {which} 0) AS both_kinds \
+         GROUP BY {key}"
     );
     let entered = format!(
         "SELECT entry.reference AS exporter, account.kind AS kind, account.name AS name, \
@@ -317,7 +326,7 @@ fn queries(kind: EntryKind, day: i64, date: &str) -> (String, String) {
 
 /// What was used at an exporter on a day.
 #[derive(QueryableByName)]
-struct UsedRow {
+pub(super) struct UsedRow {
     #[diesel(sql_type = Integer)]
     exporter: i32,
     #[diesel(sql_type = BigInt)]
@@ -336,7 +345,7 @@ struct UsedRow {
 
 /// What the books have of it.
 #[derive(QueryableByName)]
-struct EnteredRow {
+pub(super) struct EnteredRow {
     #[diesel(sql_type = Text)]
     exporter: String,
     #[diesel(sql_type = Text)]
@@ -363,7 +372,7 @@ struct Sums {
 }
 
 /// The postings by exporter that are still missing in the books.
-fn missing(
+pub(super) fn missing(
     used: &[UsedRow],
     names: &[(String, i64, String)],
     entered: &[EnteredRow],

@@ -61,6 +61,9 @@ pub enum Error {
         /// It could be reached before.
         again: bool,
     },
+    /// Usage was corrected since the differences were worked out.
+    #[error("usage was corrected by somebody else meanwhile; try again")]
+    Corrected,
     /// A greater number would have an earlier date.
     #[error("the last of the series, {last}, is of {before}; no later number is of {day}")]
     DateOrder {

@@ -142,6 +142,8 @@ macro_rules! number_series {
     };
 }
 
+pub(super) use number_series;
+
 /// Adds what came and what was lost of exporters to their days.
 macro_rules! put_losses {
     ($connection:expr, $losses:expr) => {

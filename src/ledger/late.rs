@@ -8,15 +8,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use diesel::connection::DefaultLoadingMode;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 use super::Ledger;
-use super::connection::Db;
+use super::connection::{Db, with_connection};
 use super::error::Error;
+use super::records::corrections::Difference;
 use super::schema;
 use super::series::Row;
-use super::usage::StoredUsage;
-use crate::usage::{BucketStart, UsageRow};
+use super::usage::{SeriesKeys, SeriesRow, StoredUsage, series_keys};
+use crate::usage::{BucketStart, UsageKey, UsageRow};
 
 /// The customer that stands for all those that have no row of their own in `closed`.
 pub(super) const EVERYBODY_ELSE: i64 = 0;
@@ -77,8 +80,8 @@ pub(super) fn upserts(late: &[Late]) -> impl Iterator<Item = String> {
 }
 
 impl Ledger {
-    /// Shows `visit` the usage that came late and is carried into a period that begins in `[from, to)`: first bucket of
-    /// that period, and row, in this order.
+    /// Shows `visit` the usage that came late and is carried into a period that begins in `[from, to)`, with its corrections:
+    /// first bucket of that period, and row, in this order.
     ///
     /// # Errors
     /// What the database says; `visit` may have seen rows before.
@@ -89,6 +92,21 @@ impl Ledger {
         visit: &mut dyn FnMut(BucketStart, UsageRow),
     ) -> Result<(), Error> {
         use schema::late_usage::dsl as l;
+        let corrections = self.late_corrections(from, to)?;
+        let mut visit = |carried: BucketStart, row: UsageRow| -> Result<(), Error> {
+            match corrections.get(&(carried, row.key)) {
+                None => visit(carried, row),
+                Some(correction) => {
+                    let mut all = Difference::of(&row.sums);
+                    all.add(correction);
+                    if !all.is_zero() {
+                        let damaged = || Error::Damaged("late usage of less than nothing".to_owned());
+                        visit(carried, UsageRow { sums: all.sums().ok_or_else(damaged)?, ..row });
+                    }
+                }
+            }
+            Ok(())
+        };
         self.run("read late usage", |db| {
             let query = l::late_usage
                 .filter(l::carried.ge(from.0))
@@ -120,17 +138,51 @@ impl Ledger {
                 Db::Postgres(c) => {
                     for row in query.load_iter::<(i64, StoredUsage), diesel::pg::PgRowByRowLoadingMode>(c)? {
                         let (carried, row) = row?;
-                        visit(BucketStart(carried), row.into_row()?);
+                        visit(BucketStart(carried), row.into_row()?)?;
                     }
                 }
                 Db::Sqlite(c) => {
                     for row in query.load_iter::<(i64, StoredUsage), DefaultLoadingMode>(c)? {
                         let (carried, row) = row?;
-                        visit(BucketStart(carried), row.into_row()?);
+                        visit(BucketStart(carried), row.into_row()?)?;
                     }
                 }
             }
             Ok(())
         })
     }
+
+    /// What corrections take off usage that came late. They never add to it.
+    fn late_corrections(
+        &mut self,
+        from: BucketStart,
+        to: BucketStart,
+    ) -> Result<HashMap<(BucketStart, UsageKey), Difference>, Error> {
+        let query = format!(
+            "SELECT carried, bucket, customer, series, octets, packets, flows, squares_low, squares_high \
+             FROM correction_row WHERE carried >= {} AND carried < {} AND carried <> 0",
+            from.0, to.0
+        );
+        let (keys, rows) = self.run("read corrections", |db| {
+            with_connection!(db, c => {
+                let rows = sql::<CorrectionSql>(&query).load::<CorrectionRow>(c)?;
+                // None, nearly always.
+                let keys = if rows.is_empty() { None } else { Some(series_keys!(c)?) };
+                Ok((keys, rows))
+            })
+        })?;
+        let mut found: HashMap<(BucketStart, UsageKey), Difference> = HashMap::new();
+        let Some(keys) = keys else { return Ok(found) };
+        for (carried, bucket, customer, series, octets, packets, flows, low, high) in rows {
+            let key = keys.key((bucket, customer, series))?;
+            let difference = Difference([octets, packets, flows, low, high].map(i128::from));
+            found.entry((BucketStart(carried), key)).or_default().add(&difference);
+        }
+        Ok(found)
+    }
 }
+
+/// A row of `correction_row`: carried, bucket, customer, series, and the sums.
+type CorrectionRow = (i64, i64, i64, i64, i64, i64, i64, i64, i64);
+/// The same in the types of SQL.
+type CorrectionSql = (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);

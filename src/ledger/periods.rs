@@ -252,8 +252,8 @@ pub struct Part {
 }
 
 impl Ledger {
-    /// SHA-256 over the usage of each part, in hex, in one reading of the ledger: a line a row ([`push_usage_line`]), in the
-    /// order of the key. A customer is there once at most. `progress` is told the bucket that is being read.
+    /// SHA-256 over the usage of each part as it was metered, in hex, in one reading of the ledger: a line a row
+    /// ([`push_usage_line`]), in the order of the key. A customer is there once at most. `progress` is told the bucket that is being read.
     ///
     /// # Errors
     /// What the database says.
@@ -274,20 +274,23 @@ impl Ledger {
                 [only] => Some(crate::ids::CustomerId(only.customer)),
                 _ => None,
             };
-            self.for_each_usage(&super::records::UsageFilter { from, to, customer }, &mut |row| {
-                let key = &row.key;
-                let Some(&at) = places.get(&key.customer.0) else { return };
-                if key.bucket < parts[at].from || key.bucket >= parts[at].until {
-                    return;
-                }
-                if bucket != Some(key.bucket) {
-                    bucket = Some(key.bucket);
-                    progress(key.bucket);
-                }
-                line.clear();
-                push_usage_line(&mut line, &row);
-                hashes[at].update(line.as_bytes());
-            })?;
+            self.for_each_usage_as_metered(
+                &super::records::UsageFilter { from, to, customer },
+                &mut |row| {
+                    let key = &row.key;
+                    let Some(&at) = places.get(&key.customer.0) else { return };
+                    if key.bucket < parts[at].from || key.bucket >= parts[at].until {
+                        return;
+                    }
+                    if bucket != Some(key.bucket) {
+                        bucket = Some(key.bucket);
+                        progress(key.bucket);
+                    }
+                    line.clear();
+                    push_usage_line(&mut line, &row);
+                    hashes[at].update(line.as_bytes());
+                },
+            )?;
         }
         Ok(hashes.into_iter().map(|hash| hex(&hash.finalize())).collect())
     }

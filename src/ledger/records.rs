@@ -1,6 +1,7 @@
 //! What goes into the ledger and comes out of it, as plain data without any database type.
 
 pub mod books;
+pub mod corrections;
 pub mod interfaces;
 
 use sha2::{Digest, Sha256};

@@ -319,6 +319,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    correction (seq) {
+        seq -> BigInt,
+        from_bucket -> BigInt,
+        until_bucket -> BigInt,
+        config -> Text,
+        reason -> Text,
+        at -> BigInt,
+        made_by -> Text,
+        changes -> BigInt,
+        root -> Text,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    correction_row (bucket, customer, series, carried, correction) {
+        bucket -> BigInt,
+        customer -> BigInt,
+        series -> BigInt,
+        carried -> BigInt,
+        correction -> BigInt,
+        octets -> BigInt,
+        packets -> BigInt,
+        flows -> BigInt,
+        squares_low -> BigInt,
+        squares_high -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
 diesel::allow_tables_to_appear_in_same_query!(issue, entry);

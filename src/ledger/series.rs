@@ -28,7 +28,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    fn of(key: &UsageKey) -> Self {
+    pub(super) fn of(key: &UsageKey) -> Self {
         Self {
             link: i32::from(key.link.0),
             direction: key.direction as i32,

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod books;
+mod corrections;
 mod documents;
 mod flush;
 mod interfaces;

@@ -3,7 +3,7 @@
 use diesel::connection::DefaultLoadingMode;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer};
+use diesel::sql_types::{BigInt, Bool, Integer};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -11,6 +11,7 @@ use super::Ledger;
 use super::connection::{Db, with_connection};
 use super::error::Error;
 use super::records::UsageFilter;
+use super::records::corrections::Difference;
 use super::registers::stored;
 use super::schema;
 use crate::flow::{Direction, Family};
@@ -115,13 +116,13 @@ const ORDER: &str = "usage_row.bucket, usage_row.customer, usage_row.series";
 
 /// What the rows of each series have in common. Looked up here and not joined: a month of many customers is a hundred million
 /// rows of a few hundred series.
-struct SeriesKeys(HashMap<i64, UsageKey, FixedState>);
+pub(super) struct SeriesKeys(HashMap<i64, UsageKey, FixedState>);
 
 /// A stored series.
-type SeriesRow = (i64, i32, i32, i32, i32, i32, i64, i64, i32);
+pub(super) type SeriesRow = (i64, i32, i32, i32, i32, i32, i64, i64, i32);
 
 impl SeriesKeys {
-    fn new(rows: Vec<SeriesRow>) -> Result<Self, Error> {
+    pub(super) fn new(rows: Vec<SeriesRow>) -> Result<Self, Error> {
         let key =
             |(id, link, towards, class, family, exporter, numerator, denominator, source): SeriesRow| {
                 let key = UsageKey {
@@ -139,19 +140,21 @@ impl SeriesKeys {
         rows.into_iter().map(key).collect::<Result<_, Error>>().map(Self)
     }
 
+    /// The key of a row, by bucket, customer and series.
+    pub(super) fn key(&self, (bucket, customer, series): (i64, i64, i64)) -> Result<UsageKey, Error> {
+        let key =
+            self.0.get(&series).ok_or_else(|| Error::Damaged(format!("there is no series {series}")))?;
+        let customer = CustomerId(stored(customer, "a customer")?);
+        Ok(UsageKey { bucket: BucketStart(bucket), customer, ..*key })
+    }
+
     fn row(
         &self,
         (bucket, customer, series, octets, packets, flows, low, high): Row,
     ) -> Result<UsageRow, Error> {
         let sum = |number| stored::<u64>(number, "a sum of usage");
-        let key =
-            self.0.get(&series).ok_or_else(|| Error::Damaged(format!("there is no series {series}")))?;
         Ok(UsageRow {
-            key: UsageKey {
-                bucket: BucketStart(bucket),
-                customer: CustomerId(stored(customer, "a customer")?),
-                ..*key
-            },
+            key: self.key((bucket, customer, series))?,
             sums: UsageSums {
                 octets: sum(octets)?,
                 packets: sum(packets)?,
@@ -182,18 +185,29 @@ macro_rules! series_keys {
     }};
 }
 
+pub(super) use series_keys;
+
+/// Which rows are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reading {
+    /// Usage as it was metered.
+    Metered,
+    /// Usage as it was metered and its corrections, one beside the other.
+    Corrected,
+}
+
 /// The rows of a filter, by bucket and customer.
 ///
 /// A customer's rows are scattered over all buckets. An index by customer would make every flush slower; instead the
-/// query goes from one bucket that there is to the next and looks the customer up in each.
-fn usage_query(filter: &UsageFilter) -> String {
+/// query goes from one bucket that there is to the next and looks the customer up in each. Corrections come from an index in
+/// the same order, so that the database merges the two and sorts nothing.
+fn usage_query(filter: &UsageFilter, reading: Reading) -> String {
     let UsageFilter { from, to, customer } = *filter;
     let from = from.map_or(i64::MIN + 1, |bucket| bucket.0);
     let to = to.map_or(i64::MAX, |bucket| bucket.0);
-    match customer {
+    let metered = match customer {
         None => format!(
-            "SELECT {COLUMNS} FROM usage_row \
-             WHERE usage_row.bucket >= {from} AND usage_row.bucket < {to} ORDER BY {ORDER}"
+            "SELECT {COLUMNS} FROM usage_row WHERE usage_row.bucket >= {from} AND usage_row.bucket < {to}"
         ),
         Some(customer) => format!(
             "WITH RECURSIVE present(bucket) AS ( \
@@ -204,10 +218,25 @@ fn usage_query(filter: &UsageFilter) -> String {
                          WHERE usage_row.bucket > present.bucket AND usage_row.bucket < {to}) \
                  FROM present WHERE present.bucket IS NOT NULL) \
              SELECT {COLUMNS} FROM present CROSS JOIN usage_row \
-             WHERE usage_row.bucket = present.bucket AND usage_row.customer = {customer} ORDER BY {ORDER}",
+             WHERE usage_row.bucket = present.bucket AND usage_row.customer = {customer}",
             customer = customer.0
         ),
+    };
+    if reading == Reading::Metered {
+        return format!("{metered} ORDER BY {ORDER}");
     }
+    let of = customer.map_or_else(String::new, |customer| format!("AND customer = {} ", customer.0));
+    format!(
+        "{metered} UNION ALL SELECT bucket, customer, series, octets, packets, flows, squares_low, squares_high \
+         FROM correction_row WHERE bucket >= {from} AND bucket < {to} AND carried = 0 {of}ORDER BY 1, 2, 3"
+    )
+}
+
+/// True where something of a filter's buckets was corrected.
+fn is_corrected(filter: &UsageFilter) -> String {
+    let from = filter.from.map_or(i64::MIN + 1, |bucket| bucket.0);
+    let to = filter.to.map_or(i64::MAX, |bucket| bucket.0);
+    format!("EXISTS (SELECT 1 FROM correction_row WHERE bucket >= {from} AND bucket < {to} AND carried = 0)")
 }
 
 /// Puts rows that come by bucket and customer into the order of their keys.
@@ -232,9 +261,69 @@ impl InOrder<'_> {
     }
 }
 
+/// Puts rows and what corrections add to them together, and into the order of their keys. What comes to nothing is left out.
+struct Together<'a> {
+    /// Of one customer in one bucket.
+    waiting: Vec<(UsageKey, Difference)>,
+    visit: &'a mut dyn FnMut(UsageRow),
+}
+
+impl Together<'_> {
+    fn push(&mut self, keys: &SeriesKeys, row: Row) -> Result<(), Error> {
+        let (bucket, customer, series, octets, packets, flows, low, high) = row;
+        let key = keys.key((bucket, customer, series))?;
+        let of = |key: &UsageKey| (key.bucket, key.customer);
+        if self.waiting.last().is_some_and(|(last, _)| of(last) != of(&key)) {
+            self.pass_on()?;
+        }
+        self.waiting.push((key, Difference([octets, packets, flows, low, high].map(i128::from))));
+        Ok(())
+    }
+
+    fn pass_on(&mut self) -> Result<(), Error> {
+        self.waiting.sort_unstable_by_key(|(key, _)| *key);
+        for parts in self.waiting.chunk_by(|(a, _), (b, _)| a == b) {
+            let mut all = Difference::default();
+            parts.iter().for_each(|(_, part)| all.add(part));
+            if !all.is_zero() {
+                let sums =
+                    all.sums().ok_or_else(|| Error::Damaged("usage of less than nothing".to_owned()))?;
+                (self.visit)(UsageRow { key: parts[0].0, sums });
+            }
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+/// Reads usage on a connection.
+macro_rules! read_usage {
+    ($connection:expr, $mode:ty, $filter:expr, $reading:expr, $visit:expr) => {{
+        let series = series_keys!($connection)?;
+        let is_corrected = $reading == Reading::Corrected
+            && diesel::select(sql::<Bool>(&is_corrected($filter))).get_result::<bool>($connection)?;
+        let reading = if is_corrected { Reading::Corrected } else { Reading::Metered };
+        let query = sql::<RowSql>(&usage_query($filter, reading));
+        if is_corrected {
+            let mut rows = Together { waiting: Vec::new(), visit: $visit };
+            for row in query.load_iter::<Row, $mode>($connection)? {
+                rows.push(&series, row?)?;
+            }
+            rows.pass_on()
+        } else {
+            let mut rows = InOrder { waiting: Vec::new(), visit: $visit };
+            for row in query.load_iter::<Row, $mode>($connection)? {
+                rows.push(series.row(row?)?);
+            }
+            rows.pass_on();
+            Ok(())
+        }
+    }};
+}
+
 impl Ledger {
-    /// Shows `visit` every usage row of `filter`, in the order of the key, as of one moment. Rows are read as they are
-    /// visited: memory does not grow with their number. The exporter in a key is the ledger's number.
+    /// Shows `visit` every usage row of `filter`, with its corrections, in the order of the key, as of one moment. Rows are
+    /// read as they are visited: memory does not grow with their number. The exporter in a key is the ledger's number.
     ///
     /// # Errors
     /// What the database says; `visit` may have seen rows before.
@@ -243,32 +332,40 @@ impl Ledger {
         filter: &UsageFilter,
         visit: &mut dyn FnMut(UsageRow),
     ) -> Result<(), Error> {
-        self.run("read usage", |db| {
-            let query = sql::<RowSql>(&usage_query(filter));
-            let mut rows = InOrder { waiting: Vec::new(), visit };
-            match db {
-                #[cfg(feature = "postgres")]
-                Db::Postgres(c) => super::connection::postgres_snapshot(c, |c| {
-                    let series = series_keys!(c)?;
-                    for row in query.load_iter::<Row, diesel::pg::PgRowByRowLoadingMode>(c)? {
-                        rows.push(series.row(row?)?);
-                    }
-                    Ok(())
-                })?,
-                Db::Sqlite(c) => super::connection::sqlite_snapshot(c, |c| {
-                    let series = series_keys!(c)?;
-                    for row in query.load_iter::<Row, DefaultLoadingMode>(c)? {
-                        rows.push(series.row(row?)?);
-                    }
-                    Ok(())
-                })?,
-            }
-            rows.pass_on();
-            Ok(())
+        self.read_usage(filter, Reading::Corrected, visit)
+    }
+
+    /// The same as it was metered: without corrections.
+    ///
+    /// # Errors
+    /// As [`Ledger::for_each_usage`].
+    pub(super) fn for_each_usage_as_metered(
+        &mut self,
+        filter: &UsageFilter,
+        visit: &mut dyn FnMut(UsageRow),
+    ) -> Result<(), Error> {
+        self.read_usage(filter, Reading::Metered, visit)
+    }
+
+    fn read_usage(
+        &mut self,
+        filter: &UsageFilter,
+        reading: Reading,
+        visit: &mut dyn FnMut(UsageRow),
+    ) -> Result<(), Error> {
+        self.run("read usage", |db| match db {
+            #[cfg(feature = "postgres")]
+            Db::Postgres(c) => super::connection::postgres_snapshot(c, |c| {
+                read_usage!(c, diesel::pg::PgRowByRowLoadingMode, filter, reading, visit)
+            }),
+            Db::Sqlite(c) => super::connection::sqlite_snapshot(c, |c| {
+                read_usage!(c, DefaultLoadingMode, filter, reading, visit)
+            }),
         })
     }
 
-    /// Raw sums of the buckets in `[from, to)` (all of them, where left out), of usage in time and late, by customer, link, direction and sampling
+    /// Raw sums of the buckets in `[from, to)` (all of them, where left out), of usage in time and late with its
+    /// corrections, by customer, link, direction and sampling
     /// rate, in that order. Exact also where a sum is beyond 64 bits.
     ///
     /// # Errors
@@ -294,12 +391,13 @@ impl Ledger {
             )
         };
         let query = format!(
-            "SELECT {key}, {}, {}, {} FROM ({} UNION ALL {}) AS both_kinds GROUP BY {key} ORDER BY {key}",
+            "SELECT {key}, {}, {}, {} FROM ({} UNION ALL {} UNION ALL {}) AS all_kinds GROUP BY {key} ORDER BY {key}",
             halves("octets"),
             halves("packets"),
             halves("flows"),
             part("usage"),
             part("late_usage"),
+            part("usage_correction"),
         );
         let rows: Vec<TotalRow> =
             self.run("add up usage", |db| Ok(with_connection!(db, c => diesel::sql_query(query).load(c))?))?;

@@ -233,6 +233,11 @@ fn a_bucket_that_is_not_covered_is_not_compared() {
         differences,
     };
     assert_eq!(found, [named("up", 1, 1), named("down", 0, 0)]);
+    let (from, to) = (BucketStart(T), BucketStart(T + 300));
+    let of_counted = quality_of(&mut case.ledger, &strict(), 1500, from, to).unwrap();
+    assert_eq!(of_counted, [("up".to_owned(), named("up", 1, 1))].into(), "nobody counts the other one");
+    assert_eq!(covered(&mut case.ledger, from, to).unwrap().get("up"), Some(&1));
+    assert_eq!(quality_of(&mut case.ledger, &strict(), 1500, to, BucketStart(T + 600)).unwrap(), [].into());
     let octets = link_octets(&mut case.ledger, BucketStart(T), BucketStart(T + 300)).unwrap();
     // With framing; the sums of the three parts. Of `down` nothing is known.
     assert_eq!(octets, [("up".to_owned(), [(BucketStart(T), (10_000_000, 0))].into())].into());

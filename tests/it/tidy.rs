@@ -26,7 +26,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ("ledger", &[], "commits plain data, whoever made it"),
     ("rate", &[], "pure: usage and a tariff in, charges out"),
     ("invoice", &["rate"], "documents are made of what rating gives"),
-    ("audit", &["invoice", "ledger", "rate::parse"], "compares what a ledger holds with itself"),
+    ("audit", &["invoice", "ledger", "rate::parse", "reconcile"], "compares what a ledger holds with itself"),
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
     (
         "commit",
@@ -66,8 +66,8 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ),
     (
         "reclassify",
-        &["config", "journal", "processor", "setup"],
-        "journals through the processor, without a ledger",
+        &["config", "journal", "ledger", "processor", "setup"],
+        "journals through the processor; a ledger only gives the numbers of names",
     ),
     (
         "generate",

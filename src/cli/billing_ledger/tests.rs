@@ -47,7 +47,7 @@ fn run_of(
     now: UnixMillis,
 ) -> anyhow::Result<Outcome> {
     let contacts = Contacts::default();
-    let wanted = Wanted { network, seller: None, period: march(), customer, contacts, now };
+    let wanted = Wanted { network, seller: None, period: march(), customer, contacts, now, reconcile: None };
     Ok(invoice_run(ledger, &wanted, dry_run)?.outcome)
 }
 
@@ -399,7 +399,15 @@ fn late_usage_takes_from_what_rolls_over() {
     let net = |ledger: &mut Ledger, month: &str| {
         let (contacts, period) = (Contacts::default(), month.parse().expect("a month"));
         let now = UnixMillis(0);
-        let wanted = Wanted { network: &network, seller: None, period, customer: None, contacts, now };
+        let wanted = Wanted {
+            network: &network,
+            seller: None,
+            period,
+            customer: None,
+            contacts,
+            now,
+            reconcile: None,
+        };
         let made = invoice_make(ledger, &wanted).expect("runs");
         assert_eq!((made.outcome.problems, made.failed), (vec![], vec![]));
         made.outcome.invoices[0].net.to_string()

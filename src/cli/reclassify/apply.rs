@@ -1,0 +1,358 @@
+//! Correcting usage from the journal: what is read by the configuration that is in force, less what the ledger has.
+//!
+//! Ledger and journal are read side by side, in the order of time, so that only what differs is kept in memory. What an
+//! exporter reported must be the same in both, in each bucket and sampling rate: octets, packets, flows and the bounds of the
+//! error. Classification gives them to somebody and makes none; where they differ, the journal lacks something, or was read
+//! otherwise than then, and nothing is corrected.
+//!
+//! What differs goes in as one correction, in one transaction. A second run finds nothing more to correct, and goes on with
+//! the invoices of those who were: whose they are is read from the corrections that there are, so that a run which ended
+//! between the two is made good by the next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use foldhash::fast::FixedState;
+
+use crate::cli::period::{Spans, progress_bar};
+use crate::cli::{Cli, Failure, late};
+use crate::config::Config;
+use crate::ids::{CustomerId, ExporterId};
+use crate::ledger::Ledger;
+use crate::ledger::records::books::Actor;
+use crate::ledger::records::corrections::{Change, Difference, NewCorrection};
+use crate::ledger::records::{NameKind, UsageFilter};
+use crate::period::{Period, rfc3339};
+use crate::reclassify::{ReadPart, Stages, Wanting};
+use crate::units::UnixMillis;
+use crate::usage::{BucketStart, UsageKey};
+
+/// Buckets of the last seconds are left as they are: flows of that time may still be on their way. Who they are is decided by
+/// the configuration in force anyway.
+const UNSETTLED_SECONDS: i64 = 7200;
+
+/// A customer whose invoices are to be rated again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::cli) struct Concerned {
+    /// Its name.
+    pub(in crate::cli) customer: String,
+    /// The first period.
+    pub(in crate::cli) first: Period,
+    /// The last one.
+    pub(in crate::cli) last: Period,
+    /// Periods that charge late usage of these, some of which was somebody else's.
+    pub(in crate::cli) carried: BTreeSet<Period>,
+    /// Only the usage is another: prices stay those of the invoice that stands.
+    pub(in crate::cli) keeps_price: bool,
+}
+
+impl Concerned {
+    /// The periods of a customer from the first to the last.
+    pub(in crate::cli) fn plain(customer: &str, (first, last): (Period, Period)) -> Self {
+        Self { customer: customer.to_owned(), first, last, carried: BTreeSet::new(), keeps_price: false }
+    }
+}
+
+/// Differences by key; those that are none are not kept.
+#[derive(Default)]
+struct Differences(hashbrown::HashMap<UsageKey, Difference, FixedState>);
+
+impl Differences {
+    fn add(&mut self, key: UsageKey, difference: &Difference) {
+        if difference.is_zero() {
+            return;
+        }
+        let sum = self.0.entry(key).or_default();
+        sum.add(difference);
+        if sum.is_zero() {
+            self.0.remove(&key);
+        }
+    }
+
+    /// What exporters reported otherwise, by bucket, exporter and rate.
+    fn reported(&self) -> BTreeMap<(BucketStart, ExporterId, [u32; 3]), Difference> {
+        let mut sums: BTreeMap<_, Difference> = BTreeMap::new();
+        for (key, difference) in &self.0 {
+            let rate = [key.rate.numerator(), key.rate.denominator(), u32::from(key.rate.source() as u8)];
+            sums.entry((key.bucket, key.exporter, rate)).or_default().add(difference);
+        }
+        sums.retain(|_, sum| !sum.is_zero());
+        sums
+    }
+}
+
+/// What the ledger has of keys of which something came late.
+#[derive(Default)]
+struct Late {
+    /// By key, the first bucket of the period that it is carried into.
+    of: HashMap<UsageKey, Vec<(BucketStart, Difference)>>,
+    /// What came in time of the same keys.
+    in_time: HashMap<UsageKey, Difference>,
+}
+
+impl Late {
+    /// The changes that make up a difference: what is more is added to usage in time, and what is less is taken off that as
+    /// long as there is some, then off what came late, the latest first.
+    fn changes(&self, key: UsageKey, difference: &Difference) -> Vec<Change> {
+        let Some(late) = self.of.get(&key) else {
+            return vec![Change { key, carried: None, difference: *difference }];
+        };
+        let mut sources: Vec<(Option<BucketStart>, Difference)> =
+            vec![(None, self.in_time.get(&key).copied().unwrap_or_default())];
+        sources.extend(late.iter().rev().map(|(carried, has)| (Some(*carried), *has)));
+        let mut changes: Vec<Change> = sources
+            .iter()
+            .map(|(carried, _)| Change { key, carried: *carried, difference: Difference::default() })
+            .collect();
+        for (sum, &wanted) in difference.0.iter().enumerate() {
+            if wanted > 0 {
+                changes[0].difference.0[sum] = wanted;
+                continue;
+            }
+            let mut left = -wanted;
+            for (change, (_, has)) in changes.iter_mut().zip(&sources) {
+                let part = left.min(has.0[sum]);
+                change.difference.0[sum] = -part;
+                left -= part;
+            }
+        }
+        changes.retain(|change| !change.difference.is_zero());
+        changes
+    }
+}
+
+/// Corrects the usage of a customer's periods, which may mean that of others; whose invoices it concerns, the customer itself
+/// among them.
+///
+/// # Errors
+/// When the configuration is not in force, the journal does not have all that the ledger has of that time, or the ledger
+/// cannot be used. Nothing is corrected then.
+pub(in crate::cli) fn apply(
+    asked: &Concerned,
+    reason: &str,
+    config: &Config,
+    cli: &Cli,
+    ledger: &mut Ledger,
+    actor: Actor<'_>,
+) -> Result<Vec<Concerned>, Failure> {
+    let now = UnixMillis(actor.at);
+    let (stages, sha256) = Stages::in_force(config, ledger, now)?;
+    let spans = Spans::load(ledger, config, now)?;
+    let from = spans.of(&asked.customer, asked.first).0.buckets().0;
+    let end = spans.of(&asked.customer, asked.last).0.buckets().1;
+    let to = end.min(BucketStart::of(UnixMillis::from_seconds(now.seconds() - UNSETTLED_SECONDS)));
+    if to <= from {
+        return Err(Failure::said(format!("{} has only begun; it is too early to correct it", asked.first)));
+    }
+    if to < end {
+        eprintln!(
+            "note: usage is corrected up to {}; what is later goes on as configured",
+            rfc3339(to.start())
+        );
+    }
+    let after = ledger.last_correction()?;
+    let mut comparison = Comparison::begin(ledger, (from, to))?;
+    let wanting = comparison.read(config, cli, ledger, &stages, now)?;
+    let Comparison { differences, late, .. } = comparison;
+    let unlike = differences.reported();
+    if let Some((place, difference)) = unlike.first_key_value() {
+        return Err(Failure::said(unlike_text(ledger, place, difference, &unlike, wanting)?));
+    }
+    let changes: Vec<Change> =
+        differences.0.iter().flat_map(|(key, difference)| late.changes(*key, difference)).collect();
+    if changes.is_empty() {
+        eprintln!("note: nothing is left to correct: the journal says what the ledger says");
+    } else {
+        let rows = changes.len();
+        let new = NewCorrection { from, until: to, config: &sha256, reason, after, changes };
+        let number = ledger.correct(&new, actor)?;
+        eprintln!(
+            "note: correction {number}: {rows} differences of usage, by configuration {}",
+            &sha256[..12]
+        );
+    }
+    concerned(asked, &spans, (from, to), ledger)
+}
+
+/// The ledger and the journal side by side.
+struct Comparison {
+    /// What the journal has more than the ledger has.
+    differences: Differences,
+    /// What came late.
+    late: Late,
+    from: BucketStart,
+    to: BucketStart,
+    /// Up to where usage in time has been read.
+    read: BucketStart,
+}
+
+impl Comparison {
+    /// Begins with what came late.
+    fn begin(ledger: &mut Ledger, (from, to): (BucketStart, BucketStart)) -> Result<Self, Failure> {
+        let mut own =
+            Self { differences: Differences::default(), late: Late::default(), from, to, read: from };
+        ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |carried, row| {
+            if from <= row.key.bucket && row.key.bucket < to {
+                let sums = Difference::of(&row.sums);
+                own.differences.add(row.key, &sums.negated());
+                own.late.of.entry(row.key).or_default().push((carried, sums));
+            }
+        })?;
+        Ok(own)
+    }
+
+    /// Takes off what the ledger has in time up to a bucket.
+    fn read_ledger(&mut self, ledger: &mut Ledger, until: BucketStart) -> Result<(), crate::ledger::Error> {
+        let until = until.min(self.to);
+        if until <= self.read {
+            return Ok(());
+        }
+        let filter = UsageFilter { from: Some(self.read), to: Some(until), customer: None };
+        self.read = until;
+        ledger.for_each_usage(&filter, &mut |row| {
+            let sums = Difference::of(&row.sums);
+            if self.late.of.contains_key(&row.key) {
+                self.late.in_time.insert(row.key, sums);
+            }
+            self.differences.add(row.key, &sums.negated());
+        })
+    }
+
+    /// Reads both to their ends.
+    fn read(
+        &mut self,
+        config: &Config,
+        cli: &Cli,
+        ledger: &mut Ledger,
+        stages: &Stages,
+        now: UnixMillis,
+    ) -> Result<Wanting, Failure> {
+        let numbers: HashMap<String, u16> = ledger
+            .names(NameKind::Exporter)?
+            .into_iter()
+            .filter_map(|(number, name)| Some((name, u16::try_from(number).ok()?)))
+            .collect();
+        let bar = progress_bar(self.to.0.abs_diff(self.from.0), "seconds of the journal");
+        let (mut waited, mut result) = (Differences::default(), Ok(()));
+        let journal = cli.state_dir.join("journal");
+        let wanting = stages.read(config, &journal, (self.from, Some(now)), &mut |part| {
+            let seconds = part.received.seconds().saturating_sub(self.from.0);
+            bar.set_position(seconds.max(0).unsigned_abs());
+            let into = if part.waited { &mut waited } else { &mut self.differences };
+            take(&part, &numbers, (self.from, self.to), into);
+            if result.is_ok() {
+                result = self.read_ledger(ledger, BucketStart::of(part.received));
+            }
+        })?;
+        result?;
+        self.read_ledger(ledger, self.to)?;
+        bar.finish_and_clear();
+        if !self.differences.reported().is_empty() {
+            // Those that a daemon metered after they had waited long enough.
+            waited.0.iter().for_each(|(key, difference)| self.differences.add(*key, difference));
+        }
+        Ok(wanting)
+    }
+}
+
+/// Adds what was read of the buckets in `[from, to)`, under the ledger's numbers of exporters.
+fn take(
+    part: &ReadPart<'_>,
+    numbers: &HashMap<String, u16>,
+    (from, to): (BucketStart, BucketStart),
+    into: &mut Differences,
+) {
+    let number = |name: &str| numbers.get(name).copied().map_or(ExporterId::OTHERS, ExporterId);
+    let exporters: HashMap<ExporterId, ExporterId> =
+        part.exporters.iter().map(|(id, exporter)| (*id, number(&exporter.name))).collect();
+    for row in part.usage.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to) {
+        let exporter = exporters.get(&row.key.exporter).copied().unwrap_or(ExporterId::OTHERS);
+        into.add(UsageKey { exporter, ..row.key }, &Difference::of(&row.sums));
+    }
+}
+
+/// Why nothing can be said by the journal.
+fn unlike_text(
+    ledger: &mut Ledger,
+    (bucket, exporter, _): &(BucketStart, ExporterId, [u32; 3]),
+    difference: &Difference,
+    unlike: &BTreeMap<(BucketStart, ExporterId, [u32; 3]), Difference>,
+    wanting: Wanting,
+) -> Result<String, Failure> {
+    let names = ledger.names(NameKind::Exporter)?;
+    let name = names.into_iter().find(|(number, _)| *number == u32::from(exporter.0));
+    let name = name.map_or_else(|| ExporterId::OTHERS_NAME.to_owned(), |(_, name)| name);
+    let at = rfc3339(bucket.start());
+    let own = unlike.range((*bucket, *exporter, [0; 3])..=(*bucket, *exporter, [u32::MAX; 3]));
+    let octets: i128 = own.map(|(_, difference)| difference.0[0]).sum();
+    if octets == 0 && difference.0[0] != 0 {
+        return Ok(format!(
+            "by the journal, what `{name}` reported at {at} has other sampling rates than the ledger has; nothing is \
+             corrected by rates that are not those of then"
+        ));
+    }
+    if octets == 0 {
+        return Ok(format!(
+            "by the journal, what `{name}` reported at {at} has other packets, flows or packet sizes than the ledger \
+             has; `[meter]` is another than it was"
+        ));
+    }
+    let mut text = format!(
+        "the journal does not have what the ledger has: of `{name}` at {at}, {} octets {}; a part of it is gone or not \
+         committed yet, or something was replayed from captures",
+        octets.abs(),
+        if octets < 0 { "are missing" } else { "are too many" }
+    );
+    let waiting = wanting.held + wanting.expired;
+    if waiting > 0 {
+        text += &format!(
+            "; {waiting} records or sets lack a template or a sampling rate, which may have come before"
+        );
+    }
+    Ok(text)
+}
+
+/// Whose invoices of which periods are to be rated again: those of all whose usage in these buckets was ever corrected.
+fn concerned(
+    asked: &Concerned,
+    spans: &Spans,
+    (from, to): (BucketStart, BucketStart),
+    ledger: &mut Ledger,
+) -> Result<Vec<Concerned>, Failure> {
+    let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
+    let mut all = BTreeMap::from([(asked.customer.clone(), asked.clone())]);
+    for corrected in ledger.corrected(from, to)? {
+        let Some(name) = names.get(&corrected.customer) else { continue };
+        if CustomerId(corrected.customer) < CustomerId::FIRST {
+            continue;
+        }
+        let period_of = |bucket| {
+            late::period_of(bucket, |period| spans.of(name, period).0)
+                .ok_or_else(|| Failure::said(format!("usage of `{name}` is of no period")))
+        };
+        let (first, last) = (period_of(corrected.first)?, period_of(corrected.last)?);
+        let other = || Concerned { keeps_price: true, ..Concerned::plain(name, (first, last)) };
+        let own = all.entry(name.clone()).or_insert_with(other);
+        for carried in ledger.corrected_late(corrected.customer, (from, to))? {
+            own.carried.insert(period_of(carried)?);
+        }
+        if *name != asked.customer {
+            eprintln!("note: usage of `{name}` was corrected, too");
+        }
+        let invoices = ledger.invoices(None, Some(name))?;
+        let has_one = |period: Period| {
+            let period = period.to_string();
+            invoices.iter().any(|stored| stored.period == period && stored.state == "final")
+        };
+        let periods = core::iter::successors(Some(first), |period| Some(period.following()));
+        for period in periods.take_while(|period| *period <= last).filter(|period| !has_one(*period)) {
+            eprintln!(
+                "note: `{name}` has no final invoice of {period}; \
+                 `fluxoscope invoice run --period {period} --customer '{name}'` makes a draft"
+            );
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests;
