@@ -11,8 +11,6 @@ use crate::rate::version;
 use crate::units::{RateSource, SamplingRate, UnixMillis};
 use crate::usage::{BucketStart, UsageKey, UsageRow, UsageSums};
 
-mod languages;
-
 const TRANSIT: &str = include_str!("../../tariffs/transit-per-gb.toml");
 const REGIONAL: &str = include_str!("../../tariffs/regional-isp.toml");
 

@@ -17,6 +17,7 @@ mod fuzz_corpus;
 mod generated;
 mod invoice_run;
 mod journals;
+mod languages;
 mod large_month;
 mod live;
 mod live_support;

@@ -3,13 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::*;
-use crate::invoice::issue::{credit_note, finalized};
-use crate::invoice::language::Language;
-use crate::rate::percentile::{Count, Sample, SampleSource, Series};
-use crate::rate::saying::{Piece, Said};
-use crate::rate::version::{Days, parts};
-use crate::rate::{LineKind, Presence};
+use fluxoscope::flow::{Direction, Family};
+use fluxoscope::invoice::issue::{credit_note, finalized};
+use fluxoscope::invoice::language::Language;
+use fluxoscope::invoice::presentation::Assets;
+use fluxoscope::invoice::{
+    Detail, Invoice, Line, LossLine, Party, Seller, State, adjust, draft_of_parts, html, json,
+};
+use fluxoscope::money::Exact;
+use fluxoscope::period::{Period, Span};
+use fluxoscope::rate::parse::parse;
+use fluxoscope::rate::percentile::{Count, Sample, SampleSource, Series};
+use fluxoscope::rate::saying::{self, Piece, Said};
+use fluxoscope::rate::tariff::Tariff;
+use fluxoscope::rate::usage::{GroupKey, PeriodUsage};
+use fluxoscope::rate::version::{Days, parts};
+use fluxoscope::rate::{LineKind, Part, Presence, Term};
+use fluxoscope::units::{RateSource, SamplingRate};
+use fluxoscope::usage::UsageSums;
 
 const GB: u64 = 1_000_000_000;
 
@@ -90,7 +101,7 @@ amount = "10.00"
 id = "zqsetup"
 kind = "one-off"
 amount = "99.00"
-date = 2026-03-15
+date = 2026-03-20
 [[discount]]
 id = "zqtenth"
 percent = "10"
@@ -104,12 +115,20 @@ amount = "100000.00"
 [[credit]]
 id = "zqoutage"
 amount = "20.00"
-date = 2026-03-15
+date = 2026-03-20
 [tax]
 category = "E"
 percent = "0"
 exemption_reason = "zqexempt"
 "#;
+
+fn tariff(text: &str) -> Tariff {
+    parse("test.toml", text).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn page_of(invoice: &Invoice) -> String {
+    html::write(invoice, &Assets::default()).expect("the template is good").replace("&#x2f;", "/")
+}
 
 fn march() -> Period {
     Period::new(2026, 3).expect("a month")
@@ -120,7 +139,7 @@ fn used(tariff: &Tariff, span: &Span, gigabytes: u64, carried: u64) -> PeriodUsa
     let mut usage = PeriodUsage::default();
     for (n, source) in (2..).zip(RateSource::ALL) {
         for (band, direction) in [(0, Direction::In), (1, Direction::Out)] {
-            let key = rate::usage::GroupKey {
+            let key = GroupKey {
                 band,
                 link: "zqlink".into(),
                 link_kind: "zqkind".into(),
@@ -312,7 +331,7 @@ fn the_english_of_lines_is_that_of_the_documents() {
     }
     for document in documents() {
         for line in document.lines.iter().filter(|line| !line.detail.said.is_empty()) {
-            assert_eq!(rate::saying::english(&line.detail.said), line.description);
+            assert_eq!(saying::english(&line.detail.said), line.description);
         }
     }
 }
@@ -321,11 +340,11 @@ fn the_english_of_lines_is_that_of_the_documents() {
 #[test]
 fn a_line_is_said_in_the_language_of_the_customer() {
     let pieces = |said: Vec<Piece>| Line {
-        description: rate::saying::english(&said),
+        description: saying::english(&said),
         detail: Detail { said, ..Detail::default() },
         ..documents()[0].lines[0].clone()
     };
-    let volume = rate::saying::of_charge(
+    let volume = saying::of_charge(
         Piece::Own("Transit".into()),
         vec![
             Piece::said(Said::Between, ["10000", "50000.5", "GB"].map(str::to_owned)),
