@@ -59,7 +59,7 @@ fn engine_boots_and_time_are_learnt_and_only_from_who_may_tell() {
     };
     let response =
         |level, clock| message(Some(&keys), level, clock, 5, Pdus::Response(Response(pdu(5, None))));
-    let mut take = |peer: &mut Peer, datagram: &[u8], uptime| {
+    let take = |peer: &mut Peer, datagram: &[u8], uptime| {
         peer.take(&user, datagram, |number| (number == 5).then_some(true), uptime).1
     };
     let is_discovery = |message: &[u8]| !message.windows(RECEIVER.len()).any(|window| window == RECEIVER);
