@@ -619,6 +619,23 @@ fn lines_show_how_sure_they_are_in_every_form() {
 }
 
 #[test]
+fn the_page_speaks_the_customer_s_language() {
+    let mut invoice = sample();
+    invoice.presentation.language = language::Language::SwissGerman;
+    let page = page_of(&invoice);
+    for text in [
+        "<html lang=\"de-CH\">",
+        "Rechnungsentwurf",
+        "01.03.2026 bis 31.03.2026",
+        ">1\u{2019}234.567890123<",
+        "Gesamtbetrag EUR",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    assert!(!page.contains("Quantity"));
+}
+
+#[test]
 fn an_operator_s_template_and_logo_make_the_page() {
     use crate::ledger::records::Asset;
     let mut invoice = sample();
