@@ -586,7 +586,7 @@ mod tests {
         let sample =
             |inward, outward| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
         let series = Series {
-            link: "a	b".to_owned(),
+            link: "a\tb".to_owned(),
             class: 0,
             source: SampleSource::Snmp,
             is_sampled: false,
@@ -595,12 +595,7 @@ mod tests {
         };
         let mut text = String::new();
         push_samples(&mut text, BucketStart(300), &series);
-        assert_eq!(
-            text,
-            "300	a\tb	1	2
-900	a\tb	3	4
-"
-        );
+        assert_eq!(text, "300\ta\\tb\t1\t2\n900\ta\\tb\t3\t4\n");
         assert_eq!(
             root_with_samples("ab".to_owned(), &text),
             "88dd83d1cedfa4e9664653d879cdd1c2015cf565234f9af698878d0dfe6c8655"

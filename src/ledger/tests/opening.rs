@@ -392,6 +392,10 @@ fn the_databases_have_the_declared_tables() {
         let mut late = tables.remove("late_usage").unwrap();
         assert_eq!(late.remove(0), "carried");
         assert_eq!(late, tables["usage"]);
+        // That of corrections, too, and which correction it is.
+        let mut corrections = tables.remove("usage_correction").unwrap();
+        assert_eq!(corrections.drain(..2).collect::<Vec<_>>(), ["correction", "carried"]);
+        assert_eq!(corrections, tables["usage"]);
         assert_eq!(tables, declared("sqlite"));
     });
 }
