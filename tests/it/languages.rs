@@ -301,6 +301,7 @@ fn no_word_of_the_program_s_english_is_in_another_language() {
                 "minimum",
                 "net",
                 "octets",
+                "percentile",
                 "percentiles",
                 "total",
                 "version",
