@@ -49,6 +49,7 @@ use crate::snmp;
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
 use identity::Identity;
+pub use identity::committed;
 use manager::Manager;
 
 pub use billing::{Billed, Biller, Standings};
@@ -418,13 +419,16 @@ fn supervise(
             }
             Event::Reload(answer) => {
                 let outcome = load().and_then(|new| {
+                    let keys = gate.map(snmp::Gate::keys).transpose();
+                    let keys =
+                        keys.map_err(|error| format!("the keys of SNMP users cannot be used: {error}"))?;
                     warn_of_restart(running, &new);
                     let agent = new.snmp.clone();
                     let in_force = reload(new.clone(), requests, registry, shared)?;
                     manager.configure(new.clone());
                     shared.config.store(Arc::new(new));
-                    if let (Some(gate), Some(agent)) = (gate, agent) {
-                        gate.reload(&agent);
+                    if let (Some(gate), Some(agent), Some(keys)) = (gate, agent, keys) {
+                        gate.reload(&agent, &keys);
                     }
                     Ok(in_force)
                 });

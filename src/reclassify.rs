@@ -7,7 +7,7 @@
 //! something (or had not been read to its end), and what was found says nothing.
 
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,12 +105,14 @@ struct Next {
 
 struct Stream {
     reader: Reader,
+    /// Where it ends for us.
+    end: Option<Position>,
     next: Option<Next>,
 }
 
 impl Stream {
     fn advance(&mut self) -> Result<(), journal::Error> {
-        let frame = self.reader.next()?;
+        let frame = self.reader.next()?.filter(|frame| self.end.is_none_or(|end| frame.end <= end));
         self.next = frame.map(|frame| Next {
             received: frame.received,
             source: frame.source.ip().to_canonical(),
@@ -139,7 +141,7 @@ pub fn usage(
         names.customers.into_iter().map(|(name, id)| (id, name)).collect();
     customers.extend(CustomerId::RESERVED.iter().map(|(id, name)| (*id, (*name).to_owned())));
     let mut sums = Sums::default();
-    stages.read(config, directory, (from, None), &mut |part| {
+    stages.read(config, directory, &HashMap::new(), (from, None), &mut |part| {
         let exporters: BTreeMap<ExporterId, &str> =
             part.exporters.iter().map(|(id, exporter)| (*id, exporter.name.as_str())).collect();
         for row in part.usage.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to) {
@@ -201,6 +203,7 @@ impl Stages {
     /// Shows `take` all usage that the journals in `directory` come to by these stages. All are read together,
     /// in the order of reception: an exporter may have changed hands. Where `now` is given, what waits at their end waits up to
     /// then, and comes out apart: whether a daemon has metered it depends on when that ended.
+    /// Journals with a number in `ends` are read up to there: a daemon may be adding to them.
     ///
     /// # Errors
     /// [`Error::NotRetained`] where what came first is gone, and something of the buckets from `from` on may have been with it;
@@ -209,10 +212,11 @@ impl Stages {
         &self,
         config: &Config,
         directory: &Path,
+        ends: &HashMap<usize, Position>,
         (from, now): (BucketStart, Option<UnixMillis>),
         take: &mut dyn FnMut(ReadPart<'_>),
     ) -> Result<Wanting, Error> {
-        let (mut streams, is_whole) = open(directory)?;
+        let (mut streams, is_whole) = open(directory, ends)?;
         let oldest = streams.iter().filter_map(|stream| Some(stream.next.as_ref()?.received)).min();
         if oldest.is_none() || !is_whole && oldest > Some(from.start()) {
             return Err(Error::NotRetained { has: oldest, needs: from.start() });
@@ -258,14 +262,14 @@ impl Stages {
 }
 
 /// All journals at their oldest frames, and whether they are there from their beginnings on.
-fn open(directory: &Path) -> Result<(Vec<Stream>, bool), Error> {
+fn open(directory: &Path, ends: &HashMap<usize, Position>) -> Result<(Vec<Stream>, bool), Error> {
     let failed = |source| Error::Directory { path: directory.to_owned(), source };
     let (mut streams, mut is_whole) = (Vec::new(), true);
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_name().to_str().is_none_or(|name| name.parse::<usize>().is_err()) {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok()) else {
             continue;
-        }
+        };
         let reader = match Reader::open(&entry.path(), Position(0)) {
             Err(journal::Error::NotRetained { oldest, .. }) => {
                 is_whole = false;
@@ -273,7 +277,7 @@ fn open(directory: &Path) -> Result<(Vec<Stream>, bool), Error> {
             }
             opened => opened?,
         };
-        let mut stream = Stream { reader, next: None };
+        let mut stream = Stream { reader, end: ends.get(&number).copied(), next: None };
         stream.advance()?;
         streams.push(stream);
     }

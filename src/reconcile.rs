@@ -27,7 +27,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::classify::named::History;
+use crate::classify::named::{History, Resolved};
 use crate::classify::rules::{InterfaceRef, LinkPoint, Network};
 use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId, LinkId};
@@ -200,6 +200,27 @@ struct Sums {
     through: u128,
 }
 
+/// What the names of interfaces meant in a bucket.
+struct Meanings {
+    first: Resolved,
+    later: Vec<Resolved>,
+}
+
+impl Meanings {
+    fn of(book: &Book, network: &Network, bucket: BucketStart) -> Self {
+        let from = bucket.start().0;
+        let mut all =
+            book.history.meanings(network, from, from + BUCKET_MS).into_iter().map(|(_, resolved)| resolved);
+        Self { first: all.next().unwrap_or_default(), later: all.collect() }
+    }
+
+    /// True where a link had other interfaces at the end of the bucket than at its beginning: their counters are then not
+    /// the link's over all of it.
+    fn change(&self, position: usize) -> bool {
+        self.later.iter().any(|later| !later.of(position).eq(self.first.of(position)))
+    }
+}
+
 /// What the ledger has of a span.
 struct Book {
     versions: Vec<(i64, Network)>,
@@ -273,7 +294,8 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
     let mut totals: BTreeMap<(u32, Direction), (String, Sums, i64)> = BTreeMap::new();
     for bucket in buckets {
         let Some(network) = book.network(bucket) else { continue };
-        let resolved = book.history.resolve(network, bucket.start());
+        let meanings = Meanings::of(&book, network, bucket);
+        let resolved = &meanings.first;
         for (position, link) in network.links.iter().enumerate() {
             let Some(&number) = book.links.get(&link.name) else { continue };
             let numbered = link.points.iter().filter_map(|point| match point {
@@ -287,7 +309,10 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
             }
             let overhead = config.overheads.get(&link.name).copied();
             for direction in [Direction::In, Direction::Out] {
-                let (sums, covered_ms) = book.sums(bucket, number, &points, direction, overhead);
+                let (sums, mut covered_ms) = book.sums(bucket, number, &points, direction, overhead);
+                if meanings.change(position) {
+                    covered_ms = 0;
+                }
                 let rate = book.rate(number);
                 let key = (bucket, number, link.name.as_str(), direction);
                 let row = judge(config, packet_max, rate, key, &sums, covered_ms);
@@ -323,7 +348,8 @@ pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> R
     let mut found = LinkOctets::new();
     for bucket in buckets {
         let Some(network) = book.network(bucket) else { continue };
-        let resolved = book.history.resolve(network, bucket.start());
+        let meanings = Meanings::of(&book, network, bucket);
+        let resolved = &meanings.first;
         for (position, link) in network.links.iter().enumerate() {
             let points = link.points.iter().filter_map(|point| match point {
                 LinkPoint::Interface(at) => Some(at),
@@ -335,7 +361,8 @@ pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> R
                 LinkPoint::Named(name) => !resolved.waiting.contains(&name.exporter),
                 LinkPoint::WholeExporter(_) => false,
             });
-            if !is_countable || resolved.unmatched.iter().any(|(at, _)| *at == position) {
+            let is_matched = !resolved.unmatched.iter().any(|(at, _)| *at == position);
+            if !is_countable || !is_matched || meanings.change(position) {
                 continue;
             }
             let mut sum = None;

@@ -183,24 +183,25 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Puts communities, users and views of a configuration in force, with the keys that are on disk now. Where these
-    /// cannot be used, no user with keys may ask, and the log says why.
-    pub fn reload(&self, config: &Config) {
-        let users = match &self.keys {
-            Some((state_dir, engine)) => Users::of_engine(state_dir, engine.clone()),
-            None => return self.put(config, &[]),
-        };
-        if let Err(error) = &users {
-            warn!(%error, "The keys of SNMP users cannot be used: none of them may ask.");
-        }
-        let users = users.as_ref().map_or(&[][..], Users::all);
-        self.put(config, users);
+    /// The keys that are on disk now.
+    ///
+    /// # Errors
+    /// Where they cannot be used.
+    pub fn keys(&self) -> io::Result<Keys> {
+        let keys = self.keys.as_ref();
+        keys.map(|(state_dir, engine)| Users::of_engine(state_dir, engine.clone())).transpose().map(Keys)
     }
 
-    fn put(&self, config: &Config, users: &[users::Credentials]) {
+    /// Puts communities, users and views of a configuration in force, with these keys.
+    pub fn reload(&self, config: &Config, Keys(users): &Keys) {
+        let users = users.as_ref().map_or(&[][..], Users::all);
         self.access.store(Arc::new(Access::new(config, &self.tree, users).shown(config, &self.engine)));
     }
 }
+
+/// Keys of users, where the agent has a place for them.
+#[derive(Debug, Default)]
+pub struct Keys(Option<Users>);
 
 /// The agent.
 #[derive(Debug)]
@@ -254,7 +255,11 @@ impl Agent {
         let own = engine.id().to_vec();
         let gate =
             Gate { access: Arc::clone(&access), tree: Arc::clone(&tree), keys: keys.clone(), engine: own };
-        gate.reload(&config);
+        let on_disk = gate.keys().unwrap_or_else(|error| {
+            warn!(%error, "The keys of SNMP users cannot be used: none of them may ask.");
+            Keys::default()
+        });
+        gate.reload(&config, &on_disk);
         Self {
             watch: notify::Watch::new(config.alarms),
             sender: notify::Sender::new(&config.notify),

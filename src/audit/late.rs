@@ -35,7 +35,11 @@ enum Fate {
     Charged,
 }
 
-/// Each issued document names its late usage by a hash. Raw octets are told by what became of them: `charged` by an invoice
+/// A document that names other late usage than there is, and what it says of it.
+type Unlike<'a> = (&'a Known, &'a Adjustment);
+
+/// Each issued document names its late usage by a hash: as it is, where the document stands, and otherwise as it was before
+/// some correction, which may be why it was credited. Raw octets are told by what became of them: `charged` by an invoice
 /// that stands; `waiting` for the end of the period that they are carried into, or in a draft; `not_charged`, because nobody
 /// had a tariff for them, or they lie in a seam that was accepted, or their period has been closed and its invoice is not
 /// made; `of_nobody`, under one of the reserved names.
@@ -65,8 +69,11 @@ pub(super) fn check(ledger: &mut Ledger, documents: &[Known], check: &mut Check)
         }
     }
     let (mut charged, mut waiting, mut not_charged) = (0_i128, 0_i128, 0_i128);
-    for customer in customers.values() {
-        for ((carried, row), fate) in customer.rows.iter().zip(customer.fates(check)) {
+    let mut unlike: Vec<(u32, Unlike<'_>)> = Vec::new();
+    for (number, customer) in &customers {
+        let (fates, others) = customer.fates();
+        unlike.extend(others.into_iter().map(|other| (*number, other)));
+        for ((carried, row), fate) in customer.rows.iter().zip(fates) {
             let is_closed = customer.sealed.iter().any(|(_, (from, until))| (from..until).contains(&carried));
             let sum = match fate {
                 Fate::Charged => &mut charged,
@@ -80,45 +87,65 @@ pub(super) fn check(ledger: &mut Ledger, documents: &[Known], check: &mut Check)
     check.figure("waiting", waiting);
     check.figure("not_charged", not_charged);
     check.figure("of_nobody", of_nobody);
+    drop_corrected(ledger, &customers, &mut unlike)?;
+    for (_, (known, adjustment)) in unlike {
+        let (name, number) = (adjustment.period, &known.number);
+        check.differs(format!("late usage of {name} is not what {number} charged: it has been changed"));
+    }
     Ok(())
 }
 
+/// Leaves only those that do not stand for what there was before any correction either.
+fn drop_corrected(
+    ledger: &mut Ledger,
+    customers: &BTreeMap<u32, Customer<'_>>,
+    unlike: &mut Vec<(u32, Unlike<'_>)>,
+) -> Result<(), Error> {
+    let all = (BucketStart(i64::MIN), BucketStart(i64::MAX));
+    for last in (0..ledger.last_correction()?).rev() {
+        if unlike.iter().all(|(_, (known, _))| known.stands) {
+            break;
+        }
+        let mut rows: BTreeMap<u32, Vec<(BucketStart, UsageRow)>> =
+            unlike.iter().map(|(number, _)| (*number, Vec::new())).collect();
+        ledger.for_each_late_usage_as_of(last, all, &mut |carried, row| {
+            if let Some(rows) = rows.get_mut(&row.key.customer.0) {
+                rows.push((carried, row));
+            }
+        })?;
+        unlike.retain(|(number, (known, adjustment))| {
+            let was = customers[number].candidates(&rows[number], known, adjustment);
+            known.stands || was.found.is_none()
+        });
+    }
+    Ok(())
+}
+
+/// Which rows an adjustment may be about, and which of these sets has its hash.
+struct Candidates {
+    sets: Vec<Vec<usize>>,
+    found: Option<usize>,
+    is_sure: bool,
+}
+
 impl Customer<'_> {
-    /// What becomes of each row, by the documents that charge late usage; tells of those that name other usage.
-    fn fates(&self, check: &mut Check) -> Vec<Fate> {
-        let mut fates = vec![Fate::Unknown; self.rows.len()];
+    /// What becomes of each row, by the documents that charge late usage; and those that name other usage.
+    fn fates(&self) -> (Vec<Fate>, Vec<Unlike<'_>>) {
+        let (mut fates, mut unlike) = (vec![Fate::Unknown; self.rows.len()], Vec::new());
         for known in &self.documents {
             // Several lines may be about the same usage.
             let mut periods: Vec<&Adjustment> = known.adjustments.iter().collect();
             periods.dedup_by_key(|adjustment| adjustment.period);
             for adjustment in periods {
-                let name = adjustment.period.to_string();
-                let (spans, is_sure) = self.spans(adjustment);
-                let of = |span: &Buckets| -> Vec<usize> {
-                    let is_it = |(carried, row): &(BucketStart, UsageRow)| {
-                        (known.buckets.0..known.buckets.1).contains(carried)
-                            && (span.0..span.1).contains(&row.key.bucket)
-                    };
-                    (0..self.rows.len()).filter(|&at| is_it(&self.rows[at])).collect()
-                };
-                let has_its_hash = |rows: &Vec<usize>| {
-                    let mut lines = String::new();
-                    rows.iter().for_each(|&at| push_usage_line(&mut lines, &self.rows[at].1));
-                    digest(&lines) == adjustment.usage_root
-                };
-                let mut candidates: Vec<Vec<usize>> = spans.iter().map(of).collect();
-                let found = candidates.iter().position(has_its_hash);
+                let Candidates { mut sets, found, is_sure } = self.candidates(&self.rows, known, adjustment);
                 // A draft is made again, with what came meanwhile.
                 if found.is_none() && is_sure && !known.is_draft {
-                    check.differs(format!(
-                        "late usage of {name} is not what {} charged: it has been changed",
-                        known.number
-                    ));
+                    unlike.push((*known, adjustment));
                 }
-                if !known.is_draft && !known.stands || candidates.is_empty() {
+                if !known.is_draft && !known.stands || sets.is_empty() {
                     continue;
                 }
-                for at in candidates.swap_remove(found.unwrap_or(0)) {
+                for at in sets.swap_remove(found.unwrap_or(0)) {
                     match known.is_draft {
                         true if fates[at] == Fate::Unknown => fates[at] = Fate::Drafted,
                         true => {}
@@ -127,7 +154,32 @@ impl Customer<'_> {
                 }
             }
         }
-        fates
+        (fates, unlike)
+    }
+
+    /// The rows that an adjustment may be about, among these.
+    fn candidates(
+        &self,
+        rows: &[(BucketStart, UsageRow)],
+        known: &Known,
+        adjustment: &Adjustment,
+    ) -> Candidates {
+        let (spans, is_sure) = self.spans(adjustment);
+        let of = |span: &Buckets| -> Vec<usize> {
+            let is_it = |(carried, row): &(BucketStart, UsageRow)| {
+                (known.buckets.0..known.buckets.1).contains(carried)
+                    && (span.0..span.1).contains(&row.key.bucket)
+            };
+            (0..rows.len()).filter(|&at| is_it(&rows[at])).collect()
+        };
+        let has_its_hash = |places: &Vec<usize>| {
+            let mut lines = String::new();
+            places.iter().for_each(|&at| push_usage_line(&mut lines, &rows[at].1));
+            digest(&lines) == adjustment.usage_root
+        };
+        let sets: Vec<Vec<usize>> = spans.iter().map(of).collect();
+        let found = sets.iter().position(has_its_hash);
+        Candidates { sets, found, is_sure }
     }
 
     /// What the period of an adjustment covers: as it was sealed, or as documents of it say. Where there is neither, the

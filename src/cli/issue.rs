@@ -485,6 +485,12 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
         let again = Again { concerned, config: &config, date, terms: &terms, actor, dry_run };
         changed.extend(again.run(&mut ledger)?);
     }
+    if args.reclassify {
+        let spans = period::Spans::load(&mut ledger, &config, UnixMillis(now))?;
+        for concerned in &all {
+            super::reclassify::tell_unbilled(concerned, &spans, &mut ledger)?;
+        }
+    }
     Ok(output::rows(out, args.doing.format, &["number", "period", "gross_before", "gross_after"], &changed)?)
 }
 

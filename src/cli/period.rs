@@ -426,7 +426,8 @@ pub(super) fn roots(ledger: &mut Ledger, parts: &[Part]) -> Result<Vec<String>, 
     Ok(roots)
 }
 
-/// Enters the octets of all days up to the end of what is planned; the number of entries.
+/// Enters the octets of all days up to the end of what is planned, and of those before that were corrected; the number of
+/// entries.
 fn enter_octets(
     ledger: &mut Ledger,
     planned: &[Planned],
@@ -434,7 +435,13 @@ fn enter_octets(
     actor: Actor<'_>,
 ) -> Result<usize, Failure> {
     let end = planned.iter().map(|planned| planned.span.to.seconds()).max().unwrap_or(0);
-    let mut entered = 0;
+    let (mut entered, mut from) = (0, 0);
+    // A correction may have added usage in time to a day that had none. What is entered already is not entered again.
+    while let Some(bucket) = ledger.next_corrected(from)?.filter(|bucket| *bucket < settled) {
+        let day = bucket.div_euclid(DAY_SECONDS) * DAY_SECONDS;
+        entered += ledger.enter_octets(EntryKind::Octets, day, actor)?;
+        from = day + DAY_SECONDS;
+    }
     // Late usage may be of any day.
     for (kind, mut from) in [(EntryKind::Octets, settled), (EntryKind::Late, i64::MIN)] {
         let bar = progress_bar(end.abs_diff(from.max(0)), "seconds of usage");

@@ -10,6 +10,7 @@ use crate::invoice::collect::Names;
 use crate::invoice::pins::{Pin, Pins};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::DecisionKind;
+use crate::ledger::records::corrections::Corrected;
 use crate::ledger::records::{StoredInvoice, TariffVersion};
 use crate::period::Period;
 use crate::usage::BucketStart;
@@ -72,10 +73,11 @@ impl Reader {
     }
 
     /// What drafts of a period keep to: one that was closed to the version that it was closed with, unless an invoice of it
-    /// was issued and taken back since, or is to be rated again.
+    /// was issued and taken back since, or is to be rated again; one whose usage was corrected, and whose last invoice was
+    /// credited with nothing in its place, to that invoice.
     ///
     /// # Errors
-    /// What the ledger says.
+    /// A document that was changed, or what the ledger says.
     pub fn of_drafts(
         &mut self,
         ledger: &mut Ledger,
@@ -86,22 +88,26 @@ impl Reader {
         if self.closures(ledger, period)?.is_empty() {
             return Ok(());
         }
-        let issued: HashSet<String> = ledger
-            .invoices(Some(&period.to_string()), customer)?
-            .into_iter()
+        let invoices = ledger.invoices(Some(&period.to_string()), customer)?;
+        let issued: HashSet<&str> = invoices
+            .iter()
             .filter(|stored| stored.state != State::Draft.as_str())
-            .map(|stored| stored.customer)
+            .map(|stored| stored.customer.as_str())
             .collect();
         for (number, pin) in self.closures(ledger, period)? {
             let Some(name) = names.customers.get(number) else { continue };
-            if customer.is_none_or(|only| only == name) && !issued.contains(name) {
+            if customer.is_none_or(|only| only == name) && !issued.contains(name.as_str()) {
                 pins.set(period, name, pin.clone());
             }
+        }
+        for (name, pin) in left_nothing(ledger, names, &invoices)? {
+            pins.set(period, &name, pin);
         }
         Ok(())
     }
 
-    /// What a former period keeps to: to the invoice that stands, else to the version that it was closed with.
+    /// What a former period keeps to: to the invoice that stands, else to the one of which a correction left nothing, else to
+    /// the version that it was closed with.
     ///
     /// # Errors
     /// A document that was changed, or what the ledger says.
@@ -118,13 +124,60 @@ impl Reader {
                 pins.set(period, name, pin.clone());
             }
         }
-        for stored in ledger.invoices(Some(&period.to_string()), customer)? {
+        let invoices = ledger.invoices(Some(&period.to_string()), customer)?;
+        for (name, pin) in left_nothing(ledger, names, &invoices)? {
+            pins.set(period, &name, pin);
+        }
+        for stored in invoices {
             if let Some(pin) = standing(&stored)? {
                 pins.set(period, &stored.customer, pin);
             }
         }
         Ok(())
     }
+}
+
+/// Of the documents of a period, the pins of customers whose last invoice was credited with nothing in its place, and whose
+/// usage of it was corrected: what another correction gives them again has the price that it had.
+///
+/// # Errors
+/// A document that was changed, or what the ledger says.
+fn left_nothing(
+    ledger: &mut Ledger,
+    names: &Names,
+    invoices: &[StoredInvoice],
+) -> anyhow::Result<Vec<(String, Pin)>> {
+    let mut found = Vec::new();
+    if !invoices.iter().any(is_credited) || ledger.last_correction()? == 0 {
+        return Ok(found);
+    }
+    let issues = ledger.issues()?.into_iter().filter(|issue| !issue.is_credit);
+    let entries: HashMap<String, u64> = issues.map(|issue| (issue.number, issue.entry)).collect();
+    let mut last: BTreeMap<&str, (u64, &StoredInvoice)> = BTreeMap::new();
+    for stored in invoices {
+        // Drafts and credit notes are left out.
+        let Some(&entry) = entries.get(&stored.number) else { continue };
+        let known = last.entry(stored.customer.as_str()).or_insert((entry, stored));
+        if known.0 < entry {
+            *known = (entry, stored);
+        }
+    }
+    for (name, (_, stored)) in last {
+        if !is_credited(stored) {
+            continue;
+        }
+        let invoice = documents::open(stored)?;
+        let (from, until) = invoice.span.buckets();
+        let is_own = |one: &Corrected| names.customers.get(&one.customer).is_some_and(|own| own == name);
+        if ledger.corrected(from, until)?.iter().any(is_own) {
+            found.push((name.to_owned(), Pin::billed(&invoice)));
+        }
+    }
+    Ok(found)
+}
+
+fn is_credited(stored: &StoredInvoice) -> bool {
+    stored.state == State::Credited.as_str()
 }
 
 /// The pin of a stored invoice, where it is one that stands.

@@ -13,6 +13,8 @@ use super::period::{self, Spans};
 use super::{Cli, Failure};
 use crate::config::Config;
 use crate::daemon;
+use crate::ids::CustomerId;
+use crate::invoice::State;
 use crate::ledger::Ledger;
 use crate::ledger::records::{NameKind, UsageFilter};
 use crate::period::{Period, rfc3339};
@@ -76,6 +78,57 @@ pub(super) fn compare(
     }
     let columns = ["customer", "octets_before", "octets_after", "difference"];
     Ok(output::rows(out, format, &columns, &rows)?)
+}
+
+/// Says, after the invoices of a customer were rated again, of which periods it has usage and no invoice that stands.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) fn tell_unbilled(
+    concerned: &Concerned,
+    spans: &Spans,
+    ledger: &mut Ledger,
+) -> Result<(), Failure> {
+    let name = &concerned.customer;
+    for period in unbilled(concerned, spans, ledger)? {
+        eprintln!(
+            "note: `{name}` has no final invoice of {period}; \
+             `fluxoscope invoice run --period {period} --customer '{name}'` makes a draft"
+        );
+    }
+    Ok(())
+}
+
+/// The periods concerned of which a customer has usage, corrected as it is, and no invoice stands.
+fn unbilled(concerned: &Concerned, spans: &Spans, ledger: &mut Ledger) -> Result<Vec<Period>, Failure> {
+    let Concerned { customer, first, last, .. } = concerned;
+    let numbers = ledger.names(NameKind::Customer)?;
+    let Some((number, _)) = numbers.into_iter().find(|(_, name)| name == customer) else {
+        return Ok(Vec::new());
+    };
+    let credits: BTreeSet<String> =
+        ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
+    let standing: BTreeSet<String> = ledger
+        .invoices(None, Some(customer.as_str()))?
+        .into_iter()
+        .filter(|stored| stored.state == State::Final.as_str() && !credits.contains(&stored.number))
+        .map(|stored| stored.period)
+        .collect();
+    let mut found = Vec::new();
+    let periods = core::iter::successors(Some(*first), |period| Some(period.following()));
+    for period in periods.take_while(|period| period <= last) {
+        if standing.contains(&period.to_string()) {
+            continue;
+        }
+        let (from, to) = spans.of(customer, period).0.buckets();
+        let filter = UsageFilter { from: Some(from), to: Some(to), customer: Some(CustomerId(number)) };
+        let mut has_used = false;
+        ledger.for_each_usage(&filter, &mut |row| has_used |= row.sums.octets > 0)?;
+        if has_used {
+            found.push(period);
+        }
+    }
+    Ok(found)
 }
 
 /// What the ledger has, in time and late.

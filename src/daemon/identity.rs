@@ -8,13 +8,15 @@
 //! they stand, and only one directory may. Where the ledger knows journals of an identity, journals without one may be
 //! those that lost theirs, and beginning with them anew would count all that they hold a second time: they are refused.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::ledger::Ledger;
+use crate::ids::Position;
 use crate::ledger::records::{Source, SourceKind};
+use crate::ledger::{self, Ledger};
 
 /// The identity of the journals below one directory.
 #[derive(Debug, Eq, PartialEq)]
@@ -77,6 +79,24 @@ impl Identity {
     }
 }
 
+/// Up to where the journals in `directory` are committed, by their numbers; of those that the ledger knows.
+///
+/// # Errors
+/// When the ledger cannot be used.
+pub fn committed(directory: &Path, ledger: &mut Ledger) -> Result<HashMap<usize, Position>, ledger::Error> {
+    let text = fs::read_to_string(directory.join("identity")).unwrap_or_default();
+    let Some(Identity { id, .. }) = Identity::parse(directory, &text) else { return Ok(HashMap::new()) };
+    let journals = ledger.sources()?.into_iter().filter(|source| source.kind == SourceKind::Journal);
+    let own = journals.filter_map(|source| {
+        let index = match (source.key.split_once('@'), source.key.split_once('/')) {
+            (Some((index, of)), _) | (None, Some((of, index))) if of == id => index,
+            _ => return None,
+        };
+        Some((index.parse().ok()?, source.position))
+    });
+    Ok(own.collect())
+}
+
 /// The file is whole or not there, whatever happens.
 fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
@@ -90,7 +110,6 @@ fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Position;
     use crate::ledger::Url;
     use crate::ledger::records::{Advance, FlushTotals};
 
@@ -103,7 +122,7 @@ mod tests {
         let totals = FlushTotals::default();
         let (from, to) = (source.position, Position(to));
         let advances = vec![Advance { source: source.id, from, to, complete: false, totals }];
-        let flush = crate::ledger::records::Flush { advances, ..Default::default() };
+        let flush = ledger::records::Flush { advances, ..Default::default() };
         ledger.commit_flush(&flush).expect("it stands there");
     }
 

@@ -27,6 +27,7 @@ use super::registers::stored;
 use super::schema;
 use super::series::Series;
 use super::usage::{SeriesKeys, SeriesRow, series_keys};
+use crate::ids::CustomerId;
 use crate::usage::{BucketStart, UsageKey};
 
 /// Seconds of a day.
@@ -89,7 +90,8 @@ fn rows(changes: &[Change], series: &Numbered) -> Result<(Vec<Stored>, String), 
 }
 
 impl Ledger {
-    /// Makes a correction: keeps its rows, and enters what it means for days that are in the books already. Its number.
+    /// Makes a correction: keeps its rows, and enters what it means for days that are in the books already, or are
+    /// sealed. Its number.
     ///
     /// # Errors
     /// [`Error::Corrected`] where another one was made since; what the database says: the schema refuses a correction that
@@ -159,15 +161,22 @@ impl Ledger {
                         d::hash.eq(&hash),
                     ))
                     .execute(c)?;
+                let closures: Vec<(i64, i64)> = schema::closure::table
+                    .filter(schema::closure::customer.lt(i64::from(CustomerId::FIRST.0)))
+                    .select((schema::closure::customer, schema::closure::until_bucket))
+                    .load(c)?;
+                let sealed = sealed_until(&closures);
                 for &day in &days {
                     let entered: i64 = schema::entry::table
                         .filter(schema::entry::kind.eq_any([EntryKind::Octets.as_str(), EntryKind::Late.as_str()]))
                         .filter(schema::entry::day.eq(date(day)))
                         .count()
                         .get_result(c)?;
-                    // A day that no closing has entered yet is entered by the one that does, with all corrections.
+                    // A day that no closing has entered yet is entered by the one that does, with all corrections. But
+                    // closings are over with a sealed day, even where nothing was to be entered: all that it had came late.
+                    let is_sealed = day.saturating_add(DAY_SECONDS) <= sealed;
                     for kind in [EntryKind::Octets, EntryKind::Late] {
-                        if entered > 0 {
+                        if entered > 0 || is_sealed {
                             enter_day!(c, kind, day, actor, &hash);
                         }
                     }
@@ -187,6 +196,22 @@ impl Ledger {
             Ok(with_connection!(db, c => d::correction.select(diesel::dsl::max(d::seq)).first(c))?)
         })?;
         Ok(last.unwrap_or(0).unsigned_abs())
+    }
+
+    /// The first bucket from `from` on of which a correction added or took off usage in time.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn next_corrected(&mut self, from: i64) -> Result<Option<i64>, Error> {
+        use schema::correction_row::dsl as r;
+        let first: Option<i64> = self.run("read corrections", |db| {
+            Ok(with_connection!(db, c => r::correction_row
+                .filter(r::bucket.ge(from))
+                .filter(r::carried.eq(0))
+                .select(diesel::dsl::min(r::bucket))
+                .first(c))?)
+        })?;
+        Ok(first)
     }
 
     /// The customers, and reserved names, of which something was corrected in the buckets of `[from, until)`.
@@ -358,6 +383,16 @@ const NEGATIVE: &str = "SELECT count(*) FROM ( \
             AND late.series = own.series \
             WHERE coalesce(late.octets, 0) + own.octets < 0 OR coalesce(late.packets, 0) + own.packets < 0 \
                 OR coalesce(late.flows, 0) + own.flows < 0)";
+
+/// Up to where all reserved names are sealed, by their closures (customer, end): every day before it was entered by a
+/// closing, as far as there was something.
+fn sealed_until(closures: &[(i64, i64)]) -> i64 {
+    let until = |reserved: CustomerId| {
+        let own = closures.iter().filter(|(customer, _)| *customer == i64::from(reserved.0));
+        own.map(|(_, until)| *until).max().unwrap_or(i64::MIN)
+    };
+    CustomerId::RESERVED.into_iter().map(|(reserved, _)| until(reserved)).min().unwrap_or(i64::MIN)
+}
 
 fn day_of(bucket: BucketStart) -> i64 {
     bucket.0.div_euclid(DAY_SECONDS) * DAY_SECONDS

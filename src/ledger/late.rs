@@ -91,8 +91,21 @@ impl Ledger {
         to: BucketStart,
         visit: &mut dyn FnMut(BucketStart, UsageRow),
     ) -> Result<(), Error> {
+        self.for_each_late_usage_as_of(u64::MAX, (from, to), visit)
+    }
+
+    /// The same as it was after the correction with the number `last`; 0: before any.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn for_each_late_usage_as_of(
+        &mut self,
+        last: u64,
+        (from, to): (BucketStart, BucketStart),
+        visit: &mut dyn FnMut(BucketStart, UsageRow),
+    ) -> Result<(), Error> {
         use schema::late_usage::dsl as l;
-        let corrections = self.late_corrections(from, to)?;
+        let corrections = self.late_corrections(last, (from, to))?;
         let mut visit = |carried: BucketStart, row: UsageRow| -> Result<(), Error> {
             match corrections.get(&(carried, row.key)) {
                 None => visit(carried, row),
@@ -152,16 +165,18 @@ impl Ledger {
         })
     }
 
-    /// What corrections take off usage that came late. They never add to it.
+    /// What corrections up to `last` take off usage that came late. They never add to it.
     fn late_corrections(
         &mut self,
-        from: BucketStart,
-        to: BucketStart,
+        last: u64,
+        (from, to): (BucketStart, BucketStart),
     ) -> Result<HashMap<(BucketStart, UsageKey), Difference>, Error> {
         let query = format!(
             "SELECT carried, bucket, customer, series, octets, packets, flows, squares_low, squares_high \
-             FROM correction_row WHERE carried >= {} AND carried < {} AND carried <> 0",
-            from.0, to.0
+             FROM correction_row WHERE carried >= {} AND carried < {} AND carried <> 0 AND correction <= {}",
+            from.0,
+            to.0,
+            i64::try_from(last).unwrap_or(i64::MAX)
         );
         let (keys, rows) = self.run("read corrections", |db| {
             with_connection!(db, c => {

@@ -21,6 +21,11 @@ const BULK_VALUES: usize = 48;
 pub(super) struct Error(String);
 
 impl Error {
+    /// It answers, and not as an agent does.
+    pub(super) fn no_uptime() -> Self {
+        Self("its answer has no sysUpTime, which every agent has".to_owned())
+    }
+
     /// It answers, and shows no interfaces.
     pub(super) fn no_interfaces() -> Self {
         Self("it shows no interfaces (ifTable, ifXTable): look at the view that it gives us".to_owned())

@@ -136,7 +136,7 @@ pub(super) fn counters(interfaces: &[IfIndex], is_low: bool) -> Vec<Oid> {
 /// The answer to a request, by object.
 pub(super) type Answer = BTreeMap<Oid, Value>;
 
-/// The uptime in an answer.
+/// The uptime in an answer. There is no agent without one; what has another type is no answer.
 pub(super) fn uptime(answer: &Answer) -> Option<u32> {
     answer.get(UPTIME).and_then(Value::ticks)
 }

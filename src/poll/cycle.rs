@@ -216,9 +216,10 @@ impl Router {
         let asked = clock();
         let answer = session.get(&[columns::UPTIME.to_vec(), columns::TABLE_LAST_CHANGE.to_vec()]).await?;
         let now = clock();
-        let uptime = columns::uptime(&answer).unwrap_or(0);
+        let Some(uptime) = columns::uptime(&answer) else { return Err(Error::no_uptime()) };
         let changed = columns::table_last_change(&answer);
         let is_stale = self.names_are_stale(asked, uptime, changed, config.names_ms);
+        let holds_from = self.holds_from(asked, uptime);
         (self.uptime, self.table_last_change) = (Some((now, uptime)), changed);
         if is_stale {
             (self.named, self.has_cards) = (None, None);
@@ -235,7 +236,7 @@ impl Router {
             // Where a router has just started they are read again with each poll.
             self.named = (uptime >= SETTLED_TICKS).then_some(now);
             let (exporter, interfaces) = (self.target.exporter.clone(), self.interfaces.clone());
-            sink(Found::Interfaces { exporter, at: clock(), is_whole, interfaces });
+            sink(Found::Interfaces { exporter, at: holds_from.unwrap_or_else(clock), is_whole, interfaces });
         }
         self.read_counters(plan, &session, clock).await?;
         if self.target.tables && self.has_cards != Some(false) {
@@ -256,6 +257,13 @@ impl Router {
         !super::counter::goes_on(ticks, uptime, elapsed)
             || self.table_last_change != changed
             || now.since(named) >= names_ms
+    }
+
+    /// Where the router has started since it was asked last: when, by its uptime, and not before it was asked.
+    fn holds_from(&self, now: UnixMillis, uptime: u32) -> Option<UnixMillis> {
+        let (before, ticks) = self.uptime?;
+        let has_started = !super::counter::goes_on(ticks, uptime, now.since(before));
+        has_started.then(|| now.plus(-10 * i64::from(uptime)).max(before))
     }
 
     /// Takes the interfaces of a walk. What another interface has counted under a number does not go on.

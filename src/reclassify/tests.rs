@@ -31,7 +31,7 @@ fn journal() -> TempDir {
     let (mut writer, syncer, _) = journal::open(&directory.path().join("0"), &config).expect("a journal");
     let thread = std::thread::spawn(move || syncer.run());
     let datagrams =
-        [v9(0, 0, &[&TEMPLATE, &RECORD]), v9(1, 300, &[&RECORD]), v9(2, 600, &[&RECORD])].into_iter();
+        [v9(0, 1, &[&TEMPLATE, &RECORD]), v9(1, 300, &[&RECORD]), v9(2, 600, &[&RECORD])].into_iter();
     for (datagram, n) in datagrams.zip(0..) {
         let source = "127.0.0.1:9".parse().expect("an address");
         // The grace time of ten minutes is not over with the last one.
@@ -51,9 +51,10 @@ fn read(directory: &TempDir, from: i64, later: i64) -> Result<([u64; 2], Wanting
     setup::rehearse(&config, true, &registry)?;
     let mut octets = [0; 2];
     let when = (BucketStart(NOW.seconds() + from), Some(NOW.plus(later)));
-    let wanting = Stages { registry }.read(&config, directory.path(), when, &mut |part| {
-        octets[usize::from(part.waited)] += part.usage.iter().map(|row| row.sums.octets).sum::<u64>();
-    })?;
+    let wanting =
+        Stages { registry }.read(&config, directory.path(), &HashMap::new(), when, &mut |part| {
+            octets[usize::from(part.waited)] += part.usage.iter().map(|row| row.sums.octets).sum::<u64>();
+        })?;
     Ok((octets, wanting))
 }
 

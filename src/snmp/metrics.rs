@@ -4,8 +4,9 @@
 //! `fluxoscope_exporter_lost_total{exporter="ce1",index="7"}`. So nothing is there twice in the program, and what the
 //! agent shows is what Prometheus sees; but for the agent's own counters, which its thread keeps to itself.
 //!
-//! The server answers one connection at a time, reads no more of it than a request's head, and gives nobody more than
-//! two seconds for that. It knows no authentication: it belongs on loopback, or behind something that does.
+//! The server waits for the requests of some connections at a time, reads no more of each than its head, and gives nobody
+//! more than two seconds for that, so that who connects and says nothing keeps nobody waiting. Answers are given one by
+//! one. It knows no authentication: it belongs on loopback, or behind something that does.
 
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,6 +28,12 @@ use crate::units::UnixMillis;
 
 /// Longest head of a request.
 const HEAD_OCTETS_MAX: usize = 8192;
+/// Connections of which the request has not come, at most; then the oldest has to go.
+const CONNECTIONS_MAX: usize = 64;
+/// How often those are looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often it is looked whether to stop.
+const IDLE: Duration = Duration::from_millis(200);
 /// A client has so long to send its request, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a reader may take for all of an answer: others wait meanwhile.
@@ -64,17 +71,33 @@ impl Exposition {
         stop: &AtomicBool,
         clock: impl Fn() -> UnixMillis,
     ) -> io::Result<()> {
-        // On Linux, accepting ends with it, too.
-        socket2::SockRef::from(listener).set_read_timeout(Some(Duration::from_millis(200)))?;
+        let mut waiting: Vec<Request> = Vec::new();
         while !stop.load(Relaxed) {
+            // On Linux, accepting ends with it, too.
+            let wait = if waiting.is_empty() { IDLE } else { LOOK };
+            socket2::SockRef::from(listener).set_read_timeout(Some(wait))?;
             match listener.accept() {
-                Ok((stream, peer)) => {
-                    if let Err(error) = self.serve(&stream, &clock, stop) {
-                        debug!(%peer, %error, "A request for metrics was not answered.");
+                Ok((stream, _)) => {
+                    if waiting.len() == CONNECTIONS_MAX {
+                        waiting.remove(0);
                     }
+                    waiting.extend(Request::new(stream));
                 }
                 Err(error) if is_passing(error.kind()) => {}
                 Err(error) => return Err(error),
+            }
+            for mut request in core::mem::take(&mut waiting) {
+                let served = match request.line() {
+                    Ok(None) => {
+                        waiting.push(request);
+                        continue;
+                    }
+                    Ok(Some(line)) => self.serve(&request.stream, &line, &clock, stop),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
+                    debug!(%error, "A request for metrics was not answered.");
+                }
             }
         }
         Ok(())
@@ -83,11 +106,12 @@ impl Exposition {
     fn serve(
         &mut self,
         stream: &TcpStream,
+        head: &[u8],
         clock: &impl Fn() -> UnixMillis,
         stop: &AtomicBool,
     ) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let head = read_head(stream)?;
         let mut words = head.split(|&octet| octet == b' ');
         let (method, target) = (words.next(), words.next());
         let (status, kind, body) = match (method, target) {
@@ -224,25 +248,37 @@ fn write(mut stream: &TcpStream, mut octets: &[u8], stop: &AtomicBool) -> io::Re
     Ok(())
 }
 
-/// The first line of a request, when all of its head has come.
-fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let begun = Instant::now();
-    let mut head = Vec::new();
-    let mut part = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = PATIENCE.saturating_sub(begun.elapsed());
-        if left.is_zero() || head.len() > HEAD_OCTETS_MAX {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut part)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            octets => head.extend_from_slice(&part[..octets]),
-        }
+/// A connection, and what has come of its request.
+struct Request {
+    stream: TcpStream,
+    head: Vec<u8>,
+    begun: Instant,
+}
+
+impl Request {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, head: Vec::new(), begun: Instant::now() })
     }
-    let end = head.iter().position(|&octet| octet == b'\r').unwrap_or(head.len());
-    head.truncate(end);
-    Ok(head)
+
+    /// The first line of the request, when all of its head has come.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut part = [0; 1024];
+        while !self.head.windows(4).any(|end| end == b"\r\n\r\n") {
+            if self.begun.elapsed() > PATIENCE || self.head.len() > HEAD_OCTETS_MAX {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            match self.stream.read(&mut part) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(octets) => self.head.extend_from_slice(&part[..octets]),
+                Err(error) if is_passing(error.kind()) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let end = self.head.iter().position(|&octet| octet == b'\r').unwrap_or(self.head.len());
+        self.head.truncate(end);
+        Ok(Some(core::mem::take(&mut self.head)))
+    }
 }
 
 /// True for what a later call may not meet again.

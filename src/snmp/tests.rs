@@ -415,7 +415,7 @@ fn what_gets_no_answer_is_counted() {
     check_refused(&mut asker, &echo, |statistics| &mut statistics.unknown_pdu_handlers);
     // Without communities nobody is known.
     let nobody = Config { communities: Vec::new(), ..asker.agent.config.clone() };
-    asker.agent.gate().reload(&nobody);
+    asker.agent.gate().reload(&nobody, &Keys::default());
     check_refused(&mut asker, &good, |statistics| &mut statistics.in_bad_community_names);
 }
 

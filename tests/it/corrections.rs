@@ -1,6 +1,9 @@
 //! A customer's prefix was wrong: usage is corrected from the journal, and a credit note and a new invoice follow. The
 //! documents are compared with those of a site that had it right from the start, and with figures worked out by hand.
 
+mod octets;
+mod standing;
+
 use std::net::UdpSocket;
 use std::process::{Output, Stdio};
 use std::time::Duration;

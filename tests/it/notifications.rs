@@ -9,7 +9,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fluxoscope::counters::{AllowanceRow, Managed, Reconciled, ReconciledRow};
 use fluxoscope::snmp::{Agent, Authentication, Config, InformUser, Passphrase, Privacy, Protocol, Target};
@@ -188,7 +188,12 @@ fn prometheus_reads_metrics() {
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
+    // Who connects and says nothing, each of them for up to two seconds, keeps nobody waiting.
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let begun = Instant::now();
     let answer = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(silent);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(
         head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(&format!("Content-Length: {}", body.len()))

@@ -226,6 +226,15 @@ fn users_come_and_go_with_a_reload_and_the_engine_stays() {
     assert!(reads(&agent, "late", NAME).contains("Unknown user name"));
     site.out(&["ctl", "reload"]);
     assert!(reads(&agent, "late", NAME).contains("flux.example.net"));
+    // Keys that cannot be read are no reason to take away those that work.
+    let keys = site.state().join("snmp/users");
+    let good = fs::read(&keys).unwrap();
+    fs::write(&keys, [&good[..], b"user broken SHA-256 zz\n"].concat()).unwrap();
+    let refused = site.run(&["ctl", "reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("keys of SNMP users"), "{}", said(&refused));
+    assert!(reads(&agent, "late", NAME).contains("flux.example.net"));
+    fs::write(&keys, &good).unwrap();
     site.out(&["snmp", "user", "remove", "early"]);
     daemon.signal("HUP");
     daemon.wait_for("Configuration reloaded.");

@@ -16,6 +16,7 @@ use foldhash::fast::FixedState;
 use crate::cli::period::{Spans, progress_bar};
 use crate::cli::{Cli, Failure, late};
 use crate::config::Config;
+use crate::daemon;
 use crate::ids::{CustomerId, ExporterId};
 use crate::ledger::Ledger;
 use crate::ledger::records::books::Actor;
@@ -29,6 +30,9 @@ use crate::usage::{BucketStart, UsageKey};
 /// Buckets of the last seconds are left as they are: flows of that time may still be on their way. Who they are is decided by
 /// the configuration in force anyway.
 const UNSETTLED_SECONDS: i64 = 7200;
+
+/// How often the two are compared again where a daemon commits meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// A customer whose invoices are to be rated again.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -150,13 +154,18 @@ pub(in crate::cli) fn apply(
         );
     }
     let after = ledger.last_correction()?;
-    let mut comparison = Comparison::begin(ledger, (from, to))?;
-    let wanting = comparison.read(config, cli, ledger, &stages, now)?;
-    let Comparison { differences, late, .. } = comparison;
-    let unlike = differences.reported();
-    if let Some((place, difference)) = unlike.first_key_value() {
-        return Err(Failure::said(unlike_text(ledger, place, difference, &unlike, wanting)?));
-    }
+    let mut attempts = 1..=ATTEMPTS;
+    let Comparison { differences, late, .. } = loop {
+        let version = ledger.data_version()?;
+        let mut comparison = Comparison::begin(ledger, (from, to))?;
+        let wanting = comparison.read(config, cli, ledger, &stages, now)?;
+        let unlike = comparison.differences.reported();
+        let Some((place, difference)) = unlike.first_key_value() else { break comparison };
+        // A flush meanwhile may have added to what was compared already.
+        if attempts.next().is_none() || ledger.data_version()? == version {
+            return Err(Failure::said(unlike_text(ledger, place, difference, &unlike, wanting)?));
+        }
+    };
     let changes: Vec<Change> =
         differences.0.iter().flat_map(|(key, difference)| late.changes(*key, difference)).collect();
     if changes.is_empty() {
@@ -234,7 +243,8 @@ impl Comparison {
         let bar = progress_bar(self.to.0.abs_diff(self.from.0), "seconds of the journal");
         let (mut waited, mut result) = (Differences::default(), Ok(()));
         let journal = cli.state_dir.join("journal");
-        let wanting = stages.read(config, &journal, (self.from, Some(now)), &mut |part| {
+        let ends = daemon::committed(&journal, ledger)?;
+        let wanting = stages.read(config, &journal, &ends, (self.from, Some(now)), &mut |part| {
             let seconds = part.received.seconds().saturating_sub(self.from.0);
             bar.set_position(seconds.max(0).unsigned_abs());
             let into = if part.waited { &mut waited } else { &mut self.differences };

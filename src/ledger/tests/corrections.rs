@@ -128,6 +128,8 @@ fn late_usage_is_taken_off_where_it_was_carried_to() {
         assert_eq!(late(&mut ledger), []);
         let carried = ledger.corrected_late(16, (BucketStart(0), BucketStart(900))).unwrap();
         assert_eq!(carried, [BucketStart(600)]);
+        let next = [0, 300, 301].map(|from| ledger.next_corrected(from).unwrap());
+        assert_eq!(next, [Some(300), Some(300), None]);
         assert_eq!(ledger.corrections().unwrap().1, Vec::<String>::new());
         let octets: i128 = ledger.usage_totals(None, None).unwrap().iter().map(|total| total.octets).sum();
         assert_eq!(octets, 2000, "what was metered");
