@@ -390,6 +390,11 @@ fn closed(ledger: &mut Ledger, books: &Books, check: &mut Check) -> Result<(), E
 fn corrections(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
     let (corrections, wrong) = ledger.corrections()?;
     wrong.into_iter().for_each(|what| check.differs(what));
+    let versions: BTreeSet<String> =
+        ledger.config_versions()?.into_iter().map(|version| version.sha256).collect();
+    for correction in corrections.iter().filter(|correction| !versions.contains(&correction.config)) {
+        check.differs(format!("the configuration version of correction {} is gone", correction.seq));
+    }
     check.figure("corrections", corrections.len() as i128);
     check.figure("rows", corrections.iter().map(|correction| i128::from(correction.changes)).sum::<i128>());
     Ok(())

@@ -66,10 +66,17 @@ pub(super) fn run(
     if behind.amount == shown.amount {
         return Ok(());
     }
-    Err(Failure::Difference(format!(
+    let mut text = format!(
         "{number}, line {line} is {}, and what there is now comes to {}: usage, tariffs or customers have changed",
         shown.amount, behind.amount
-    )))
+    );
+    let (_, until) = invoice.span.buckets();
+    // Late usage is of a time before.
+    for correction in ledger.corrections()?.0.iter().filter(|correction| correction.from < until) {
+        let (seq, at) = (correction.seq, rfc3339(UnixMillis(correction.at)));
+        text += &format!("; usage was corrected at {at} (correction {seq}: {})", correction.reason);
+    }
+    Err(Failure::Difference(text))
 }
 
 /// What is printed.

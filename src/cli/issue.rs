@@ -480,16 +480,16 @@ pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Resul
         in_order(&mut ledger, terms.series, date)?;
         all = super::reclassify::apply(&all[0], reason, &config, cli, &mut ledger, actor)?;
     }
+    let spans =
+        args.reclassify.then(|| period::Spans::load(&mut ledger, &config, UnixMillis(now))).transpose()?;
     let mut changed = Vec::new();
     for concerned in &all {
         let again = Again { concerned, config: &config, date, terms: &terms, actor, dry_run };
-        changed.extend(again.run(&mut ledger)?);
-    }
-    if args.reclassify {
-        let spans = period::Spans::load(&mut ledger, &config, UnixMillis(now))?;
-        for concerned in &all {
-            super::reclassify::tell_unbilled(concerned, &spans, &mut ledger)?;
+        let own = again.run(&mut ledger)?;
+        if let Some(spans) = &spans {
+            super::reclassify::tell(concerned, !own.is_empty(), spans, &mut ledger)?;
         }
+        changed.extend(own);
     }
     Ok(output::rows(out, args.doing.format, &["number", "period", "gross_before", "gross_after"], &changed)?)
 }

@@ -80,17 +80,24 @@ pub(super) fn compare(
     Ok(output::rows(out, format, &columns, &rows)?)
 }
 
-/// Says, after the invoices of a customer were rated again, of which periods it has usage and no invoice that stands.
+/// Says, after the invoices of a customer were rated again (with or without a change), that it was concerned where another was
+/// asked for, and of which periods it has usage and no invoice that stands. Where nothing was to be done, nothing is said.
 ///
 /// # Errors
 /// What the ledger says.
-pub(super) fn tell_unbilled(
+pub(super) fn tell(
     concerned: &Concerned,
+    has_changed: bool,
     spans: &Spans,
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
     let name = &concerned.customer;
-    for period in unbilled(concerned, spans, ledger)? {
+    let unbilled = unbilled(concerned, spans, ledger)?;
+    // Prices that stay are those of customers beside the one that was asked for.
+    if concerned.keeps_price && (concerned.is_corrected || has_changed || !unbilled.is_empty()) {
+        eprintln!("note: usage of `{name}` was corrected, too");
+    }
+    for period in unbilled {
         eprintln!(
             "note: `{name}` has no final invoice of {period}; \
              `fluxoscope invoice run --period {period} --customer '{name}'` makes a draft"

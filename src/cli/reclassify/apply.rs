@@ -47,12 +47,21 @@ pub(in crate::cli) struct Concerned {
     pub(in crate::cli) carried: BTreeSet<Period>,
     /// Only the usage is another: prices stay those of the invoice that stands.
     pub(in crate::cli) keeps_price: bool,
+    /// This very run has corrected its usage.
+    pub(in crate::cli) is_corrected: bool,
 }
 
 impl Concerned {
     /// The periods of a customer from the first to the last.
     pub(in crate::cli) fn plain(customer: &str, (first, last): (Period, Period)) -> Self {
-        Self { customer: customer.to_owned(), first, last, carried: BTreeSet::new(), keeps_price: false }
+        Self {
+            customer: customer.to_owned(),
+            first,
+            last,
+            carried: BTreeSet::new(),
+            keeps_price: false,
+            is_corrected: false,
+        }
     }
 }
 
@@ -168,6 +177,7 @@ pub(in crate::cli) fn apply(
     };
     let changes: Vec<Change> =
         differences.0.iter().flat_map(|(key, difference)| late.changes(*key, difference)).collect();
+    let touched: BTreeSet<u32> = changes.iter().map(|change| change.key.customer.0).collect();
     if changes.is_empty() {
         eprintln!("note: nothing is left to correct: the journal says what the ledger says");
     } else {
@@ -179,7 +189,7 @@ pub(in crate::cli) fn apply(
             &sha256[..12]
         );
     }
-    concerned(asked, &spans, (from, to), ledger)
+    concerned(asked, &spans, (from, to), &touched, ledger)
 }
 
 /// The ledger and the journal side by side.
@@ -326,6 +336,7 @@ fn concerned(
     asked: &Concerned,
     spans: &Spans,
     (from, to): (BucketStart, BucketStart),
+    touched: &BTreeSet<u32>,
     ledger: &mut Ledger,
 ) -> Result<Vec<Concerned>, Failure> {
     let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
@@ -342,23 +353,9 @@ fn concerned(
         let (first, last) = (period_of(corrected.first)?, period_of(corrected.last)?);
         let other = || Concerned { keeps_price: true, ..Concerned::plain(name, (first, last)) };
         let own = all.entry(name.clone()).or_insert_with(other);
+        own.is_corrected = touched.contains(&corrected.customer);
         for carried in ledger.corrected_late(corrected.customer, (from, to))? {
             own.carried.insert(period_of(carried)?);
-        }
-        if *name != asked.customer {
-            eprintln!("note: usage of `{name}` was corrected, too");
-        }
-        let invoices = ledger.invoices(None, Some(name))?;
-        let has_one = |period: Period| {
-            let period = period.to_string();
-            invoices.iter().any(|stored| stored.period == period && stored.state == "final")
-        };
-        let periods = core::iter::successors(Some(first), |period| Some(period.following()));
-        for period in periods.take_while(|period| *period <= last).filter(|period| !has_one(*period)) {
-            eprintln!(
-                "note: `{name}` has no final invoice of {period}; \
-                 `fluxoscope invoice run --period {period} --customer '{name}'` makes a draft"
-            );
         }
     }
     Ok(all.into_values().collect())
