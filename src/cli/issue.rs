@@ -508,7 +508,7 @@ impl Again<'_> {
     /// Rates them; a row for each that changed.
     fn run(&self, ledger: &mut Ledger) -> Result<Vec<Vec<Cell>>, Failure> {
         let &Self { concerned, config, date, terms, actor, dry_run } = self;
-        let Concerned { customer, first, last, carried, keeps_price } = concerned;
+        let Concerned { customer, first, last, carried, keeps_price, .. } = concerned;
         let credits: BTreeSet<String> =
             ledger.issues()?.into_iter().filter(|issue| issue.is_credit).map(|issue| issue.number).collect();
         let mut changed = Vec::new();
