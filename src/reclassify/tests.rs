@@ -70,6 +70,7 @@ fn a_journal_without_the_template_says_what_it_lacks() {
     let mut segments: Vec<_> = fs::read_dir(directory.path().join("0"))
         .expect("the journal")
         .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
         .collect();
     segments.sort();
     assert_eq!(segments.len(), 3, "{segments:?}");
