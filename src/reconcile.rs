@@ -294,7 +294,7 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
     let mut totals: BTreeMap<(u32, Direction), (String, Sums, i64)> = BTreeMap::new();
     for bucket in buckets {
         let Some(network) = book.network(bucket) else { continue };
-        let meanings = Meanings::of(&book, network, bucket);
+        let meanings = Meanings::of(book, network, bucket);
         let resolved = &meanings.first;
         for (position, link) in network.links.iter().enumerate() {
             let Some(&number) = book.links.get(&link.name) else { continue };

@@ -15,11 +15,14 @@ use crate::support::{Running, free_port, until};
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The value of an interface's column, by its name and the octets a second that come in by it.
+type Column = fn(&str, u32) -> String;
+
 /// A router in snmpsim's own format, that was up for so many hundredths of a second when it began to answer: an
 /// interface's number, its name and the octets a second that come in by it.
 fn router(uptime: u32, interfaces: &[(u32, &str, u32)]) -> String {
     let mut text = format!("1.3.6.1.2.1.1.3.0|67:numeric|rate=100,initial={uptime},cumulative=1\n");
-    let columns: [(&str, fn(&str, u32) -> String); 10] = [
+    let columns: [(&str, Column); 10] = [
         ("2.2.1.2", |name, _| format!("4|port {name}")),
         ("2.2.1.3", |_, _| "2|6".to_owned()),
         ("2.2.1.5", |_, _| "66|4294967295".to_owned()),

@@ -335,7 +335,7 @@ fn a_router_that_has_just_started_is_asked_again() {
     let mut again = None;
     for _ in 0..2 {
         poller.wait(|news| {
-            again = again.or(found(news.clone()));
+            again = again.or_else(|| found(news.clone()));
             went_well(news)
         });
     }
