@@ -1,5 +1,5 @@
 //! `rerate --reclassify`: who had which usage by the configuration of now, from the journal. With `--dry-run` it says so
-//! ([`compare`]); without, usage is corrected ([`apply`]), and invoices follow by the ordinary way of a re-rating.
+//! (`compare`); without, usage is corrected (`apply`), and invoices follow by the ordinary way of a re-rating.
 
 mod apply;
 
