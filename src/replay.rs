@@ -9,6 +9,7 @@ use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::commit::{self, Committer};
 use crate::counters::Counters;
@@ -31,7 +32,7 @@ const EXPIRE_DATAGRAMS: u64 = 4096;
 
 /// Usage rows in the table that make a flush worth while: as many as memory bears, since a row that two flushes write
 /// costs more than two rows.
-const FLUSH_ROWS: usize = 3 << 18;
+const FLUSH_ROWS: usize = 1 << 20;
 
 /// How long a ledger that another process writes is waited for.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
@@ -224,19 +225,23 @@ impl Session {
 
         let flush_datagrams = self.flush_datagrams;
         let stop = AtomicBool::new(false);
-        // Without a place to wait in: a flush is large.
-        let (flushes, waiting) = std::sync::mpsc::sync_channel::<(Advance, Drained)>(0);
+        let (flushes, waiting) = sync_channel::<(Advance, Drained)>(0);
+        let (idle, is_idle) = sync_channel::<()>(1);
         let committer = &mut self.committer;
         std::thread::scope(|threads| {
             // The ledger is written while the capture is read on.
-            let writer = threads.spawn(|| -> Result<(), commit::Error> {
-                for (advance, drained) in waiting {
+            let writer = threads.spawn(move || -> Result<(), commit::Error> {
+                // Nobody listens once the capture has been read.
+                while idle.send(()).is_ok()
+                    && let Ok((advance, drained)) = waiting.recv()
+                {
                     committer.commit(scope, vec![advance], drained, now_seconds, &stop)?;
                 }
                 Ok(())
             });
-            let read = read(&mut capture, &mut processor, &source, &flushes, flush_datagrams, progress);
-            drop(flushes);
+            let handover = Handover { flushes, is_idle };
+            let read = read(&mut capture, &mut processor, &source, &handover, flush_datagrams, progress);
+            drop(handover);
             let committed = writer.join().expect("the writer does not panic");
             committed?;
             read
@@ -273,12 +278,19 @@ fn resume(
     Ok(None)
 }
 
+/// The way to the thread that writes the ledger.
+struct Handover {
+    flushes: SyncSender<(Advance, Drained)>,
+    /// One for each flush that it could take.
+    is_idle: Receiver<()>,
+}
+
 /// Reads the capture to its end, handing a flush over now and then.
 fn read(
     capture: &mut Capture,
     processor: &mut StreamProcessor,
     source: &Source,
-    flushes: &std::sync::mpsc::SyncSender<(Advance, Drained)>,
+    handover: &Handover,
     flush_datagrams: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Error> {
@@ -290,6 +302,10 @@ fn read(
     // False: the writer has given up; its error is the one to report.
     let mut flush =
         |capture: &Capture, processor: &mut StreamProcessor, to, complete, report: &mut Report| {
+            // A flush is large: it is not made before the one before it is out of memory.
+            if handover.is_idle.recv().is_err() {
+                return false;
+            }
             let mut drained = processor.drain();
             report.totals.add(&drained.totals);
             for row in &drained.usage {
@@ -301,7 +317,7 @@ fn read(
             drained.checkpoints.push((FRAGMENTS.to_owned(), fragments));
             let advance = Advance { source: source.id, from, to, complete, totals: FlushTotals::default() };
             from = to;
-            flushes.send((advance, drained)).is_ok()
+            handover.flushes.send((advance, drained)).is_ok()
         };
     while let Some(packet) = capture.next()? {
         clock = clock.max(packet.time);
