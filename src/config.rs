@@ -189,9 +189,9 @@ impl Config {
         let main = report.file(name, text);
         let mut config = Self { files: vec![PathBuf::from(name)], ..Self::builtin() };
         config.tariffs = base_dir.join(&config.tariffs);
+        let mut network = network::Builder::default();
         reader::document(&report, main, text, |root| {
             config.read_sections(root, base_dir);
-            let mut network = network::Builder::default();
             config.exporters = network.exporters(root, base_dir);
             network.links(root);
             network.classes(root);
@@ -213,8 +213,9 @@ impl Config {
             config.languages = core::mem::take(&mut network.languages);
             config.targets = core::mem::take(&mut network.targets);
             config.reconcile.overheads = core::mem::take(&mut network.overheads);
-            config.network = network.finish(&report);
         });
+        // With a million prefixes the document is larger than what was read of it, so it is gone by now.
+        config.network = network.finish(&report);
         let problems = report.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
     }

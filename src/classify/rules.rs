@@ -4,16 +4,20 @@
 //! that was in force at its end.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::Family;
 use crate::ledger::records::interfaces::Interface;
 use crate::units::{Asn, IfIndex, UnixMillis};
 
-/// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+/// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed). Stored as people write
+/// it, because a version may have a million.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[serde(from = "StoredPrefix")]
 pub struct Prefix {
     /// The network address.
     pub address: IpAddr,
@@ -40,6 +44,37 @@ impl core::fmt::Display for Prefix {
     }
 }
 
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A prefix as a ledger may hold it: as text, or in its parts, as versions of before were written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredPrefix {
+    Text(#[serde(deserialize_with = "prefix_of_text")] Prefix),
+    Parts { address: IpAddr, length: u8 },
+}
+
+impl From<StoredPrefix> for Prefix {
+    fn from(stored: StoredPrefix) -> Self {
+        match stored {
+            StoredPrefix::Text(prefix) => prefix,
+            StoredPrefix::Parts { address, length } => Self { address, length },
+        }
+    }
+}
+
+fn prefix_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefix, D::Error> {
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    let parts = text.split_once('/').and_then(|(address, length)| {
+        Some(Prefix { address: address.parse().ok()?, length: length.parse().ok()? })
+    });
+    parts.ok_or_else(|| D::Error::custom(format!("`{text}` is no prefix")))
+}
+
 /// A time span, half-open; an open end is `None`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validity {
@@ -50,6 +85,12 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// True where neither end is given.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
     /// True where the span holds `at`.
     #[must_use]
     pub fn holds(&self, at: UnixMillis) -> bool {
@@ -204,6 +245,7 @@ pub struct CustomerPrefix {
     /// The prefix.
     pub prefix: Prefix,
     /// When it is the customer's.
+    #[serde(default, skip_serializing_if = "Validity::is_unbounded")]
     pub validity: Validity,
 }
 

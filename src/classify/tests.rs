@@ -488,3 +488,25 @@ fn contradictions_are_errors() {
 }
 
 mod model;
+
+/// A million prefixes are stored in some thirty octets each; versions that were stored in more are read as before.
+#[test]
+fn prefixes_are_stored_as_text_and_read_in_parts_too() {
+    let read = |text: &str| serde_json::from_str::<CustomerPrefix>(text);
+    let prefix = Prefix { address: "2001:db8::".parse().unwrap(), length: 32 };
+    let always = CustomerPrefix { prefix, validity: Validity::default() };
+    assert_eq!(serde_json::to_string(&always).unwrap(), r#"{"prefix":"2001:db8::/32"}"#);
+    for stored in [
+        r#"{"prefix":"2001:db8::/32"}"#,
+        r#"{"prefix":"2001:db8::/32","validity":{"from":null,"to":null}}"#,
+        r#"{"prefix":{"address":"2001:db8::","length":32},"validity":{"from":null,"to":null}}"#,
+    ] {
+        assert_eq!(read(stored).unwrap(), always, "{stored}");
+    }
+    let dated = CustomerPrefix { validity: Validity { from: Some(UnixMillis(1000)), to: None }, ..always };
+    assert_eq!(read(&serde_json::to_string(&dated).unwrap()).unwrap(), dated);
+    for wrong in [r#"{"prefix":"2001:db8::"}"#, r#"{"prefix":"2001:db8::/x"}"#, r#"{"prefix":{"length":32}}"#]
+    {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
