@@ -94,7 +94,8 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         ["records", "usage", "octets", "balance", "invoices", "closed", "late", "tariffs"].map(Check::new);
     let [mut configurations, mut numbers, mut chain, mut guards, mut tables] =
         ["configurations", "numbers", "chain", "guards", "flow_tables"].map(Check::new);
-    let [mut corrections, mut quoted] = ["corrections", "reconciled"].map(Check::new);
+    let [mut corrections, mut quoted, mut registers] =
+        ["corrections", "reconciled", "registers"].map(Check::new);
     progress(usage_step);
     let raw = readable(usage(ledger, &mut records, &mut used), &mut used)?;
     progress(entries_step);
@@ -115,6 +116,9 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     readable(self::corrections(ledger, &mut corrections), &mut corrections)?;
     readable(reconciled::quoted(ledger, &invoices, &mut quoted), &mut quoted)?;
     readable(configuration_versions(ledger, &mut configurations), &mut configurations)?;
+    let (witnesses, wrong) = readable(ledger.witnessed(), &mut registers)?;
+    registers.figure("witnesses", witnesses as i128);
+    wrong.into_iter().for_each(|what| registers.differs(what));
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
     missing.into_iter().for_each(|what| guards.differs(what));
@@ -130,6 +134,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         corrections,
         tariffs,
         configurations,
+        registers,
         numbers,
         chain,
         guards,
@@ -279,6 +284,10 @@ fn entries(
             chain.differs(format!("entry {seq} has been changed: its hash is another"));
         }
         prev.clone_from(&entry.hash);
+        if entry.legs != entry.entry.postings.len() as u64 {
+            let there = entry.entry.postings.len();
+            chain.differs(format!("entry {seq} has {there} postings, and says that it has {}", entry.legs));
+        }
         let mut own: BTreeMap<&str, i128> = BTreeMap::new();
         for Posting { account, commodity, amount } in &entry.entry.postings {
             *own.entry(commodity).or_default() += i128::from(*amount);
@@ -370,6 +379,10 @@ fn closed(ledger: &mut Ledger, books: &Books, check: &mut Check) -> Result<(), E
             }
         }
     }
+    for anchor in ledger.anchors()? {
+        by_entry.entry(anchor.entry).or_default().push_str(&anchor.line);
+        anchor.gone.into_iter().for_each(|what| check.differs(what));
+    }
     for (seq, lines) in by_entry {
         if books.entries.get(&seq).is_none_or(|entry| entry.entry.digest != digest(&lines)) {
             check.differs(format!("entry {seq} closed other periods than those that name it"));
@@ -422,16 +435,6 @@ fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
     }
     let own = closed.customers().chain(closed.others().map(|until| (0, until)));
     let found: BTreeMap<u32, i64> = own.map(|(customer, until)| (customer, until.0)).collect();
-    if closings == 0 {
-        // Closed before decisions were kept: what was sealed tells.
-        for (_, closure) in ledger.closures(None)? {
-            let until = decided.entry(closure.customer).or_insert(closure.until.0);
-            *until = closure.until.0.max(*until);
-        }
-        if let Some(reserved) = decided.get(&CustomerId::RESERVED[0].0.0).copied() {
-            decided.insert(0, reserved);
-        }
-    }
     check.figure("closings", closings);
     for customer in decided.keys().chain(found.keys()).copied().collect::<BTreeSet<u32>>() {
         let (decided, found) = (decided.get(&customer).copied(), found.get(&customer).copied());

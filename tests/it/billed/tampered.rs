@@ -38,13 +38,21 @@ fn found(billed: &Billed, saved: &PathBuf, check: &str, script: &str) -> String 
     let mut triggers = String::from("PRAGMA foreign_keys = OFF;");
     for (table, what) in [
         ("account", "update delete"),
-        ("config_version", "update"),
+        ("anchor", "update delete"),
+        ("closed", "update delete"),
+        ("config_version", "update delete"),
+        ("decision", "delete"),
+        ("delivery", "insert update delete"),
+        ("entry", "update"),
         ("invoice", "update delete"),
-        ("issue", "delete"),
+        ("issue", "update delete"),
         ("late_usage_row", "update"),
-        ("name", "delete"),
+        ("name", "insert update delete"),
         ("posting", "update"),
+        ("source", "update delete"),
+        ("source_seal", "delete"),
         ("tariff_version", "update"),
+        ("witness", "update delete"),
         ("usage_row", "update"),
         ("usage_series", "update delete"),
     ] {
@@ -146,5 +154,115 @@ fn a_damaged_reference_is_a_difference_and_not_a_failure() {
         ("octets", "DELETE FROM name WHERE kind = 'customer'"),
     ] {
         found(&billed, &saved, check, script);
+    }
+}
+
+/// Registers are witnessed row by row; sources are sealed by each flush; closings cover the ends of both chains.
+#[test]
+fn the_audit_finds_what_was_changed_in_registers() {
+    let billed = billed();
+    billed.site.ok(&["invoice", "export", "--period", "2026-07", "--format", "json", "--out", "out"]);
+    // A closing after all of it.
+    billed.site.ok(&["period", "close", "--period", "2026-09"]);
+    audited(&billed.site);
+    let saved = saved(&billed);
+    for (check, script, what) in [
+        (
+            "registers",
+            "UPDATE name SET name = 'other' WHERE kind = 'link' AND number = 1",
+            "the name of link 1 has been changed",
+        ),
+        (
+            "registers",
+            "UPDATE name SET name = 'other' WHERE kind = 'class'",
+            "the name of class 0 has been changed",
+        ),
+        (
+            "registers",
+            "UPDATE name SET name = 'other' WHERE kind = 'exporter'",
+            "the name of exporter 1 has been changed",
+        ),
+        ("registers", "DELETE FROM name WHERE kind = 'link' AND number = 1", "the name of link 1 is gone"),
+        ("registers", "INSERT INTO name VALUES ('link', 9, 'new')", "the name of link 9 has no witness"),
+        ("registers", "DELETE FROM delivery WHERE number = 'R-000001'", "the delivery of R-000001 is gone"),
+        (
+            "registers",
+            "UPDATE delivery SET at = at - 1 WHERE number = 'R-000001'",
+            "the delivery of R-000001 has been changed",
+        ),
+        (
+            "registers",
+            "INSERT INTO delivery VALUES ('R-000006', 0, 'nobody')",
+            "the delivery of R-000006 has no witness",
+        ),
+        (
+            "registers",
+            "UPDATE tariff_version SET activated_by = 'nobody'",
+            "the activation of version 1 of tariff `t` has been changed",
+        ),
+        (
+            "registers",
+            "UPDATE tariff_version SET activated_at = activated_at - 1",
+            "the activation of version 1 of tariff `t` has been changed",
+        ),
+        ("registers", "DELETE FROM config_version", "configuration version 1 is gone"),
+        (
+            "registers",
+            "UPDATE config_version SET valid_from = valid_from + 1",
+            "configuration version 1 has been changed",
+        ),
+        (
+            "registers",
+            "UPDATE source SET position = position + 1",
+            "source 1 is not as its last flush left it",
+        ),
+        (
+            "registers",
+            "UPDATE source SET complete = 1 - complete",
+            "source 1 is not as its last flush left it",
+        ),
+        ("registers", "UPDATE source_total SET lost = lost + 1", "source 1 is not as its last flush left it"),
+        (
+            "registers",
+            "UPDATE source_total SET records = records + 1, not_volume = not_volume + 1",
+            "source 1 is not as its last flush left it",
+        ),
+        (
+            "registers",
+            "DELETE FROM source_seal WHERE source = 1",
+            "source 1 is not as its last flush left it",
+        ),
+        (
+            "registers",
+            "DELETE FROM source_total WHERE source = 1",
+            "source 1 is not as its last flush left it",
+        ),
+        // Both a row and its witness: the end of the chain is covered by the closing.
+        ("closed", "DELETE FROM delivery; DELETE FROM witness WHERE kind = 'delivery'", ", is gone"),
+        ("registers", "UPDATE witness SET digest = prev WHERE seq = 3", "witness 3 has been changed"),
+        ("registers", "DELETE FROM witness", "has no witness"),
+        ("closed", "DELETE FROM anchor", "closed other periods than those that name it"),
+        (
+            "closed",
+            "UPDATE anchor SET witnesses = witnesses - 1",
+            "closed other periods than those that name it",
+        ),
+        // All decisions, and all bounds with them.
+        ("closed", "DELETE FROM decision", "and what was decided is nothing"),
+        ("closed", "DELETE FROM decision; DELETE FROM closed", ", is gone"),
+        ("chain", "UPDATE entry SET postings = postings + 1 WHERE seq = 1", "and says that it has"),
+        (
+            "invoices",
+            "UPDATE issue SET corrects = 'R-000001' WHERE number = 'R-000005'",
+            "R-000005 is of `R-000001` by its register, and says otherwise",
+        ),
+        (
+            "invoices",
+            "UPDATE issue SET corrects = 'R-000001' WHERE number = 'R-000006'",
+            "R-000006 is of `R-000001` by its register, and says otherwise",
+        ),
+    ] {
+        let differences = found(&billed, &saved, check, script);
+        assert!(differences.contains(what), "{script}: {differences}");
     }
 }
