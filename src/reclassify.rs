@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// A directory of journals cannot be listed.
-    #[error("{path}: {source}")]
+    #[error("cannot look for journals in `{}`", path.display())]
     Directory {
         /// Which.
         path: PathBuf,

@@ -19,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::ledger::records::{NameKind, UsageFilter};
 use crate::period::{Period, rfc3339};
 use crate::reclassify::{self, Sums};
+use crate::setup;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
@@ -39,8 +40,16 @@ pub(super) fn compare(
     let (from, to) = (spans.of(customer, first).0.buckets().0, spans.of(customer, last).0.buckets().1);
     let bar = period::progress_bar(to.0.abs_diff(from.0), "seconds of the journal");
     let journal = cli.state_dir.join("journal");
-    let after = reclassify::usage(config, &journal, (from, to), &mut |received| {
+    let read = reclassify::usage(config, &journal, (from, to), &mut |received| {
         bar.set_position(received.seconds().saturating_sub(from.0).max(0).unsigned_abs());
+    });
+    let after = read.map_err(|error| match error {
+        // Names get their meaning with a version of the ledger, and this configuration may be none yet.
+        reclassify::Error::Setup(setup::Error::ByName { link }) => Failure::said(format!(
+            "link `{link}` has interfaces by name, and what names mean is known of a configuration in force alone: give \
+             `ifindex` to look at it beforehand, or put it in force and leave --dry-run out"
+        )),
+        error => Failure::from(error),
     })?;
     bar.finish_and_clear();
     let before = in_ledger(ledger, from, to)?;

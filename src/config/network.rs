@@ -80,6 +80,8 @@ pub(super) struct Builder {
     links: HashMap<String, Place>,
     classes: HashMap<String, Place>,
     customers: HashMap<String, Place>,
+    /// Their names in small letters: files of invoices are named by them, and some file systems do not tell case apart.
+    customers_folded: HashMap<String, (String, Place)>,
     /// Which link has an interface, and where that is written.
     interfaces: HashMap<InterfaceRef, (String, Place)>,
     /// Which link has a whole exporter.
@@ -523,6 +525,17 @@ impl Builder {
             && let Err(message) = check_customer_name(name)
         {
             table.report().problem(place, message, "");
+        }
+        if let Some((name, place)) = &name {
+            let own = (name.clone(), place.clone());
+            if let Some((other, at)) = self.customers_folded.insert(name.to_ascii_lowercase(), own) {
+                let at = table.report().at(&at);
+                let message = format!(
+                    "customer `{name}` and `{other}`, at {at}, differ in the case of letters alone, so that their invoices \
+                     would be one file on some systems; rename one of them"
+                );
+                table.report().problem(place, message, "");
+            }
         }
         let validity = validity(table);
         let customer = self.network.customers.len();
