@@ -15,6 +15,7 @@ mod reconciled;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::ids::CustomerId;
+use crate::ledger::records::Asset;
 use crate::ledger::records::books::{
     AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Posting, RAW_OCTETS, digest,
 };
@@ -116,9 +117,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     readable(self::corrections(ledger, &mut corrections), &mut corrections)?;
     readable(reconciled::quoted(ledger, &invoices, &mut quoted), &mut quoted)?;
     readable(configuration_versions(ledger, &mut configurations), &mut configurations)?;
-    let (witnesses, wrong) = readable(ledger.witnessed(), &mut registers)?;
-    registers.figure("witnesses", witnesses as i128);
-    wrong.into_iter().for_each(|what| registers.differs(what));
+    readable(self::registers(ledger, &mut registers), &mut registers)?;
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
     missing.into_iter().for_each(|what| guards.differs(what));
@@ -163,6 +162,21 @@ fn configuration_versions(ledger: &mut Ledger, check: &mut Check) -> Result<(), 
     for (number, version) in (1..).zip(versions) {
         if digest(&version.text) != version.sha256 {
             check.differs(format!("configuration version {number} has been changed"));
+        }
+    }
+    Ok(())
+}
+
+/// Rows of registers are what their witnesses say, and the files of documents what their names say.
+fn registers(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let (witnesses, wrong) = ledger.witnessed()?;
+    check.figure("witnesses", witnesses as i128);
+    wrong.into_iter().for_each(|what| check.differs(what));
+    let assets = ledger.assets()?;
+    check.figure("files", assets.len() as i128);
+    for Asset { sha256, media, content } in assets {
+        if Asset::new(&media, content).sha256 != sha256 {
+            check.differs(format!("the file of documents {sha256} has been changed"));
         }
     }
     Ok(())

@@ -695,7 +695,10 @@ fn customers_are_told_apart_by_more_than_case() {
         parse(&customers.concat())
     };
     let shown = of(["Acme", "acme"]).expect_err("one file").render(false);
-    assert!(shown.contains("customer `acme` and `Acme`, at ") && shown.contains("rename one of them"), "{shown}");
+    assert!(
+        shown.contains("customer `acme` and `Acme`, at ") && shown.contains("rename one of them"),
+        "{shown}"
+    );
     let shown = of(["acme", "acme"]).expect_err("one name").render(false);
     assert!(!shown.contains("case of letters"), "{shown}");
 }

@@ -18,12 +18,14 @@ fn months() -> ((String, i64), String) {
     ((format!("{:04}-{:02}", month.year(), month.month()), at.as_millisecond()), last)
 }
 
-/// 10.00 a port, 2.50 a GB beyond 6 GB, of which what is not used rolls over.
-fn rolling() -> String {
+/// From that month on 10.00 a port, 2.50 a GB beyond 6 GB, of which what is not used rolls over.
+fn rolling(first: &str) -> String {
     const FLAT: &str = "tiers = { mode = \"graduated\", rows = [ { price = \"2.50\" } ] }";
     assert!(TARIFF.contains(FLAT));
     let allowance = "allowance = { quantity = \"6\", rollover = \"next-period\" }\n";
-    TARIFF.replace(FLAT, &format!("{allowance}{FLAT}"))
+    TARIFF
+        .replace(FLAT, &format!("{allowance}{FLAT}"))
+        .replace("effective = 2026-01-01", &format!("effective = {first}-01"))
 }
 
 /// What an invoice charges.
@@ -40,7 +42,7 @@ fn late_usage_that_was_charged_goes_with_a_correction_and_comes_back_late() {
     let ((first, at), second) = months();
     for dialect in dialects() {
         let site = Site::on(dialect, WRONG);
-        std::fs::write(site.path("by-volume.toml"), rolling()).unwrap();
+        std::fs::write(site.path("by-volume.toml"), rolling(&first)).unwrap();
         metered(&site, &traffic(at));
         site.ok(&["tariff", "activate", "by-volume.toml", "--by", "ann"]);
         final_invoices(&site, &first);

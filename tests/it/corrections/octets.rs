@@ -116,7 +116,7 @@ fn what_a_correction_has_left_out_of_the_books_is_entered_by_the_next_closing() 
     }
     drop(connection);
     let output = site.run(&["audit"]);
-    refused(&output, 3, "is not what `ce1` reported: 4000000000 octets are missing");
+    refused(&output, 3, "not what `ce1` reported: 4000000000 octets are missing");
     let closed = site.ok(&["period", "close", "--period", &period, "--format", "csv"]);
     assert_eq!(rows(&closed)[0][3], "1");
     let audit = audited(&site);
