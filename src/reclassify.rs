@@ -59,6 +59,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The link that is by the names of interfaces, where that is why.
+    #[must_use]
+    pub fn link_by_name(&self) -> Option<&str> {
+        match self {
+            Self::Setup(setup::Error::ByName { link }) => Some(link),
+            _ => None,
+        }
+    }
+}
+
 fn at(instant: &UnixMillis) -> String {
     crate::period::rfc3339(*instant)
 }

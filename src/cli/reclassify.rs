@@ -19,7 +19,6 @@ use crate::ledger::Ledger;
 use crate::ledger::records::{NameKind, UsageFilter};
 use crate::period::{Period, rfc3339};
 use crate::reclassify::{self, Sums};
-use crate::setup;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
@@ -43,13 +42,13 @@ pub(super) fn compare(
     let read = reclassify::usage(config, &journal, (from, to), &mut |received| {
         bar.set_position(received.seconds().saturating_sub(from.0).max(0).unsigned_abs());
     });
-    let after = read.map_err(|error| match error {
-        // Names get their meaning with a version of the ledger, and this configuration may be none yet.
-        reclassify::Error::Setup(setup::Error::ByName { link }) => Failure::said(format!(
+    // Names get their meaning with a version of the ledger, and this configuration may be none yet.
+    let after = read.map_err(|error| match error.link_by_name() {
+        Some(link) => Failure::said(format!(
             "link `{link}` has interfaces by name, and what names mean is known of a configuration in force alone: give \
              `ifindex` to look at it beforehand, or put it in force and leave --dry-run out"
         )),
-        error => Failure::from(error),
+        None => Failure::from(error),
     })?;
     bar.finish_and_clear();
     let before = in_ledger(ledger, from, to)?;
