@@ -1,6 +1,6 @@
 //! What somebody changes who takes the guards of the database away, and the audit has to find.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ fn billed() -> Billed {
 
 /// Runs the script on a copy of the ledger, without triggers and foreign keys, and audits that: exit code 3, and what
 /// differs of a check.
-pub(crate) fn found(site: &Site, saved: &PathBuf, check: &str, script: &str) -> String {
+pub(crate) fn found(site: &Site, saved: &Path, check: &str, script: &str) -> String {
     let ledger = site.state().join("ledger.sqlite");
     for rest in ["ledger.sqlite-wal", "ledger.sqlite-shm"] {
         let _ = std::fs::remove_file(site.state().join(rest));
