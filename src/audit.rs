@@ -15,6 +15,7 @@ mod reconciled;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::ids::CustomerId;
+use crate::ledger::records::Asset;
 use crate::ledger::records::books::{
     AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Posting, RAW_OCTETS, digest,
 };
@@ -94,7 +95,8 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         ["records", "usage", "octets", "balance", "invoices", "closed", "late", "tariffs"].map(Check::new);
     let [mut configurations, mut numbers, mut chain, mut guards, mut tables] =
         ["configurations", "numbers", "chain", "guards", "flow_tables"].map(Check::new);
-    let [mut corrections, mut quoted] = ["corrections", "reconciled"].map(Check::new);
+    let [mut corrections, mut quoted, mut registers] =
+        ["corrections", "reconciled", "registers"].map(Check::new);
     progress(usage_step);
     let raw = readable(usage(ledger, &mut records, &mut used), &mut used)?;
     progress(entries_step);
@@ -115,6 +117,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
     readable(self::corrections(ledger, &mut corrections), &mut corrections)?;
     readable(reconciled::quoted(ledger, &invoices, &mut quoted), &mut quoted)?;
     readable(configuration_versions(ledger, &mut configurations), &mut configurations)?;
+    readable(self::registers(ledger, &mut registers), &mut registers)?;
     let (triggers, missing) = ledger.guards()?;
     guards.figure("triggers", triggers as i128);
     missing.into_iter().for_each(|what| guards.differs(what));
@@ -130,6 +133,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
         corrections,
         tariffs,
         configurations,
+        registers,
         numbers,
         chain,
         guards,
@@ -158,6 +162,21 @@ fn configuration_versions(ledger: &mut Ledger, check: &mut Check) -> Result<(), 
     for (number, version) in (1..).zip(versions) {
         if digest(&version.text) != version.sha256 {
             check.differs(format!("configuration version {number} has been changed"));
+        }
+    }
+    Ok(())
+}
+
+/// Rows of registers are what their witnesses say, and the files of documents what their names say.
+fn registers(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let (witnesses, wrong) = ledger.witnessed()?;
+    check.figure("witnesses", witnesses as i128);
+    wrong.into_iter().for_each(|what| check.differs(what));
+    let assets = ledger.assets()?;
+    check.figure("files", assets.len() as i128);
+    for Asset { sha256, media, content } in assets {
+        if Asset::new(&media, content).sha256 != sha256 {
+            check.differs(format!("the file of documents {sha256} has been changed"));
         }
     }
     Ok(())
@@ -279,6 +298,10 @@ fn entries(
             chain.differs(format!("entry {seq} has been changed: its hash is another"));
         }
         prev.clone_from(&entry.hash);
+        if entry.legs != entry.entry.postings.len() as u64 {
+            let there = entry.entry.postings.len();
+            chain.differs(format!("entry {seq} has {there} postings, and says that it has {}", entry.legs));
+        }
         let mut own: BTreeMap<&str, i128> = BTreeMap::new();
         for Posting { account, commodity, amount } in &entry.entry.postings {
             *own.entry(commodity).or_default() += i128::from(*amount);
@@ -370,6 +393,10 @@ fn closed(ledger: &mut Ledger, books: &Books, check: &mut Check) -> Result<(), E
             }
         }
     }
+    for anchor in ledger.anchors()? {
+        by_entry.entry(anchor.entry).or_default().push_str(&anchor.line);
+        anchor.gone.into_iter().for_each(|what| check.differs(what));
+    }
     for (seq, lines) in by_entry {
         if books.entries.get(&seq).is_none_or(|entry| entry.entry.digest != digest(&lines)) {
             check.differs(format!("entry {seq} closed other periods than those that name it"));
@@ -422,16 +449,6 @@ fn bounds(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
     }
     let own = closed.customers().chain(closed.others().map(|until| (0, until)));
     let found: BTreeMap<u32, i64> = own.map(|(customer, until)| (customer, until.0)).collect();
-    if closings == 0 {
-        // Closed before decisions were kept: what was sealed tells.
-        for (_, closure) in ledger.closures(None)? {
-            let until = decided.entry(closure.customer).or_insert(closure.until.0);
-            *until = closure.until.0.max(*until);
-        }
-        if let Some(reserved) = decided.get(&CustomerId::RESERVED[0].0.0).copied() {
-            decided.insert(0, reserved);
-        }
-    }
     check.figure("closings", closings);
     for customer in decided.keys().chain(found.keys()).copied().collect::<BTreeSet<u32>>() {
         let (decided, found) = (decided.get(&customer).copied(), found.get(&customer).copied());

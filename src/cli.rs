@@ -160,6 +160,16 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
 }
 
 impl Failure {
+    /// The same; a difference where what the ledger holds was changed, so that it cannot be shown as it was.
+    fn telling_damage(self) -> Self {
+        let Self::Failed(error) = self else { return self };
+        let is_damage = error.chain().any(|cause| {
+            cause.downcast_ref::<ledger::Error>().is_some_and(ledger::Error::is_damage)
+                || cause.downcast_ref::<invoice::Error>().is_some_and(invoice::Error::is_damage)
+        });
+        if is_damage { Self::Difference(format!("error: {error:#}")) } else { Self::Failed(error) }
+    }
+
     /// A failure that is only words.
     #[must_use]
     pub fn said(message: impl Into<String>) -> Self {

@@ -84,14 +84,15 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// 64 MiB segments, a sync each 100 ms or 1 MiB, a queue of 16 MiB, 7 days and 10 GiB.
+    /// 64 MiB segments, a sync each 100 ms or 1 MiB, a queue of 16 MiB, 45 days (a month can be
+    /// corrected when it is over and billed) and 10 GiB.
     fn default() -> Self {
         Self {
             segment_octets: 64 << 20,
             sync_ms: 100,
             sync_octets: 1 << 20,
             queue_octets: 16 << 20,
-            retain_ms: Some(7 * 24 * 3600 * 1000),
+            retain_ms: Some(45 * 24 * 3600 * 1000),
             retain_octets: Some(10 << 30),
         }
     }

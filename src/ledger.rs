@@ -12,6 +12,8 @@
 //! - **What is written once stays.** Names, configuration versions, tariff versions, entries of the books, closed periods
 //!   and invoices that are no drafts are guarded by triggers in the schema, so that another program cannot change them by
 //!   accident either.
+//! - **What is written once is witnessed.** A digest of each name, source, version and delivery goes into a chain of hashes
+//!   with it ([`Ledger::witnessed`]), so that the audit notices who takes the triggers away.
 //! - **Usage rows are never edited.** Where somebody else should have had it, a correction says so beside them
 //!   ([`Ledger::correct`]); what is read is both together.
 //! - **A closed bucket takes no more.** A flush puts what comes for it beside it ([`Ledger::for_each_late_usage`]).
@@ -46,12 +48,14 @@ mod series;
 mod tests;
 mod url;
 mod usage;
+mod witnesses;
 
 pub use error::{Error, UrlError};
 pub use issues::{Ready, Step};
 pub use periods::{Closed, Part};
 pub use url::Url;
 pub use usage::UsageTotal;
+pub use witnesses::Anchor;
 
 use std::path::Path;
 use std::time::Duration;

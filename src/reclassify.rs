@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// A directory of journals cannot be listed.
-    #[error("{path}: {source}")]
+    #[error("cannot look for journals in `{}`", path.display())]
     Directory {
         /// Which.
         path: PathBuf,
@@ -57,6 +57,17 @@ pub enum Error {
         /// From when on they are needed.
         needs: UnixMillis,
     },
+}
+
+impl Error {
+    /// The link that is by the names of interfaces, where that is why.
+    #[must_use]
+    pub fn link_by_name(&self) -> Option<&str> {
+        match self {
+            Self::Setup(setup::Error::ByName { link }) => Some(link),
+            _ => None,
+        }
+    }
 }
 
 fn at(instant: &UnixMillis) -> String {

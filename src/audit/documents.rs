@@ -180,6 +180,10 @@ fn posted(
         }
         sums
     };
+    let says = invoice.issuance.credits.as_ref().or(invoice.issuance.replaces.as_ref());
+    if says.map_or("", String::as_str) != issue.corrects {
+        check.differs(format!("{number} is of `{}` by its register, and says otherwise", issue.corrects));
+    }
     if sums(&entry.entry.postings) != sums(&postings(invoice)) {
         check.differs(format!("entry {} has other amounts than {number}", entry.seq));
     }

@@ -379,11 +379,15 @@ pub(super) fn invoices(verb: &InvoiceVerb, cli: &Cli, out: &mut dyn Write) -> Re
             let listed = billing_ledger::invoice_list(&mut cli.ledger()?, *period, customer.as_deref())?;
             texts(out, *format, &invoice::COLUMNS, invoice::rows(&listed))
         }
-        InvoiceVerb::Explain { number, line, format } => explain::run(number, *line, *format, cli, out),
+        InvoiceVerb::Explain { number, line, format } => {
+            explain::run(number, *line, *format, cli, out).map_err(Failure::telling_damage)
+        }
         InvoiceVerb::Finalize(args) => issue::finalize(args, cli, out),
         InvoiceVerb::Void { number, doing } => issue::void(number, doing, cli, out),
         InvoiceVerb::Credit { number, doing } => issue::credit(number, doing, cli, out),
-        InvoiceVerb::Show { number, format } => print(&mut cli.ledger()?, number, *format, out),
+        InvoiceVerb::Show { number, format } => {
+            print(&mut cli.ledger()?, number, *format, out).map_err(Failure::telling_damage)
+        }
         InvoiceVerb::Export { period, format, out: directory } => {
             let formats: Vec<invoice::Format> = if format.is_empty() {
                 invoice::Format::ALL.to_vec()

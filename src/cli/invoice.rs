@@ -64,6 +64,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// True where a document is not what was stored.
+    pub(super) const fn is_damage(&self) -> bool {
+        matches!(self, Self::Changed(_) | Self::Document { .. })
+    }
+}
+
 /// What an invoice is exported as.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Format {

@@ -93,8 +93,8 @@ pub struct RerateArgs {
     /// invoices of all customers concerned are rated again; with --dry-run, say whose usage would be another, in octets
     #[arg(long)]
     reclassify: bool,
-    /// Why usage is corrected; stays in the ledger
-    #[arg(long, value_name = "TEXT", requires = "reclassify")]
+    /// With --reclassify: why usage is corrected; stays in the ledger
+    #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
     doing: Doing,
@@ -443,6 +443,12 @@ fn note(of: &StoredInvoice, number: &str, date: Date) -> Result<Ready, String> {
 /// When nobody knows the customer, the last period is before the first, or the date before the series' last one; when an
 /// invoice cannot be made, or the ledger cannot be used.
 pub(super) fn rerate(args: &RerateArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    if args.reason.is_some() && !args.reclassify {
+        return Err(Failure::Usage(
+            "error: --reason says why usage is corrected, which only --reclassify does; without it, leave the reason out"
+                .to_owned(),
+        ));
+    }
     let (config, mut ledger) = (cli.config()?, cli.ledger()?);
     let now = daemon::now_ms();
     let (by, date, terms) = (args.doing.by(), args.doing.date(now), Terms::of(&config));

@@ -39,8 +39,16 @@ pub(super) fn compare(
     let (from, to) = (spans.of(customer, first).0.buckets().0, spans.of(customer, last).0.buckets().1);
     let bar = period::progress_bar(to.0.abs_diff(from.0), "seconds of the journal");
     let journal = cli.state_dir.join("journal");
-    let after = reclassify::usage(config, &journal, (from, to), &mut |received| {
+    let read = reclassify::usage(config, &journal, (from, to), &mut |received| {
         bar.set_position(received.seconds().saturating_sub(from.0).max(0).unsigned_abs());
+    });
+    // Names get their meaning with a version of the ledger, and this configuration may be none yet.
+    let after = read.map_err(|error| match error.link_by_name() {
+        Some(link) => Failure::said(format!(
+            "link `{link}` has interfaces by name, and what names mean is known of a configuration in force alone: give \
+             `ifindex` to look at it beforehand, or put it in force and leave --dry-run out"
+        )),
+        None => Failure::from(error),
     })?;
     bar.finish_and_clear();
     let before = in_ledger(ledger, from, to)?;

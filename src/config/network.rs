@@ -80,6 +80,8 @@ pub(super) struct Builder {
     links: HashMap<String, Place>,
     classes: HashMap<String, Place>,
     customers: HashMap<String, Place>,
+    /// By their names in small letters, of which files are named on systems that do not tell case apart.
+    customers_folded: HashMap<String, (String, Place)>,
     /// Which link has an interface, and where that is written.
     interfaces: HashMap<InterfaceRef, (String, Place)>,
     /// Which link has a whole exporter.
@@ -519,10 +521,18 @@ impl Builder {
 
     fn customer(&mut self, table: &Table<'_>) {
         let name = name(table, &mut self.customers, "customer");
-        if let Some((name, place)) = &name
-            && let Err(message) = check_customer_name(name)
-        {
-            table.report().problem(place, message, "");
+        if let Some((name, place)) = &name {
+            if let Err(message) = check_customer_name(name) {
+                table.report().problem(place, message, "");
+            }
+            let own = (name.clone(), place.clone());
+            if let Some((other, at)) = self.customers_folded.insert(name.to_ascii_lowercase(), own) {
+                let at = table.report().at(&at);
+                let text = format!(
+                    "`{name}` and `{other}`, at {at}, are one name for files on some systems; rename one"
+                );
+                table.report().problem(place, text, "");
+            }
         }
         let validity = validity(table);
         let customer = self.network.customers.len();

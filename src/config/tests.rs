@@ -686,3 +686,11 @@ fn a_master_agent_and_the_keys_of_informs() {
     let both = "[snmp]\nlisten = \"127.0.0.1:1161\"\nagentx = \"tcp:localhost:705\"\n";
     check(both, &["exclude each other"]);
 }
+
+/// Files of invoices are named by customers, and some file systems do not tell case apart.
+#[test]
+fn customers_are_told_apart_by_more_than_case() {
+    let of = |names: [&str; 2]| names.map(|name| format!("[[customer]]\nname = \"{name}\"\n")).concat();
+    check(&of(["Acme", "acme"]), &["`acme` and `Acme`, at fluxoscope.toml:2"]);
+    check(&of(["acme", "acme"]), &["there is already customer `acme`"]);
+}

@@ -188,4 +188,26 @@ mod tests {
         assert_eq!(after.source(&mut new, 0).expect("new").position, Position(0));
         assert_eq!(after.source(&mut new, 0).expect("known").position, Position(0));
     }
+
+    /// A directory's own journals and no others, by both forms of their names.
+    #[test]
+    fn up_to_where_the_journals_of_a_directory_are_committed() {
+        let [one, two, place] = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
+        let mut ledger = ledger(place.path());
+        assert_eq!(committed(one.path(), &mut ledger).expect("read"), HashMap::new());
+        let before = ledger.source(SourceKind::Journal, "0").expect("new");
+        advance(&mut ledger, &before, 70);
+        let own = Identity::of(one.path(), &[0]).expect("written");
+        for (index, to) in [(0, 100), (1, 30)] {
+            let source = own.source(&mut ledger, index).expect("it goes on");
+            advance(&mut ledger, &source, to);
+        }
+        let other = Identity::of(two.path(), &[]).expect("written");
+        let source = other.source(&mut ledger, 1).expect("new");
+        advance(&mut ledger, &source, 900);
+        ledger.source(SourceKind::Capture, &format!("{}/2", own.id)).expect("new");
+        let own = HashMap::from([(0, Position(100)), (1, Position(30))]);
+        assert_eq!(committed(one.path(), &mut ledger).expect("read"), own);
+        assert_eq!(committed(two.path(), &mut ledger).expect("read"), HashMap::from([(1, Position(900))]));
+    }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Line;
 use crate::money::parse_decimal;
+use crate::rate::percentile::Combine;
 use crate::rate::saying::{self, Piece, Said};
 use crate::units::RateSource;
 
@@ -125,6 +126,9 @@ impl Language {
         let value = |text: &str| if is_number(text) { self.number(text) } else { text.to_owned() };
         let piece = |piece: &Piece| match piece {
             Piece::Own(between) if between == saying::COLON => self.words().colon.to_owned(),
+            Piece::Words(words) if words.first().is_some_and(|key| key == Said::Percentile.key()) => {
+                piece.text(|said| self.words().said(said), |text| value(self.combine(text)))
+            }
             piece => piece.text(|said| self.words().said(said), value),
         };
         said.iter().map(piece).collect()
@@ -139,6 +143,23 @@ impl Language {
             "period" => words.unit_period,
             "piece" => words.unit_piece,
             other => other,
+        }
+    }
+
+    /// What the two directions come to in a percentile ([`Combine`]).
+    fn combine(self, code: &str) -> &str {
+        let words = self.words();
+        let Some(combine) = Combine::ALL.into_iter().find(|one| one.as_str() == code) else {
+            return code;
+        };
+        match combine {
+            Combine::In => words.combine_in,
+            Combine::Out => words.combine_out,
+            Combine::MaxOfP95 => words.combine_max_of_p95,
+            Combine::P95OfMax => words.combine_p95_of_max,
+            Combine::P95OfSum => words.combine_p95_of_sum,
+            Combine::SumOfP95 => words.combine_sum_of_p95,
+            Combine::Pooled => words.combine_pooled,
         }
     }
 
@@ -310,6 +331,18 @@ words! {
         "Nutzung {0}, Tarif {1} Version {2}", "Utilisation {0}, tarif {1} version {2}",
         "Utilizzo {0}, tariffa {1} versione {2}";
     at_price: "Quantity, unit, price.", "{0} {1} at {2}", "{0} {1} zu {2}", "{0} {1} à {2}", "{0} {1} a {2}";
+    combine_in: "Of a percentile.", "in", "eingehend", "entrant", "in entrata";
+    combine_out: "Of a percentile.", "out", "ausgehend", "sortant", "in uscita";
+    combine_max_of_p95: "Of a percentile.", "max-of-p95", "das größere der Perzentile beider Richtungen",
+        "le plus grand des percentiles des deux sens", "il maggiore dei percentili delle due direzioni";
+    combine_p95_of_max: "Of a percentile.", "p95-of-max", "Perzentil der jeweils größeren Richtung",
+        "percentile du plus grand des deux sens", "percentile della maggiore delle due direzioni";
+    combine_p95_of_sum: "Of a percentile.", "p95-of-sum", "Perzentil der Summe beider Richtungen",
+        "percentile de la somme des deux sens", "percentile della somma delle due direzioni";
+    combine_sum_of_p95: "Of a percentile.", "sum-of-p95", "Summe der Perzentile beider Richtungen",
+        "somme des percentiles des deux sens", "somma dei percentili delle due direzioni";
+    combine_pooled: "Of a percentile.", "pooled", "alle Messwerte beider Richtungen zusammen",
+        "toutes les mesures des deux sens ensemble", "tutte le misure delle due direzioni insieme";
     rate_not_announced: "Source of a rate.", "not-announced", "nicht angekündigt", "non annoncé", "non annunciato";
     rate_override: "Source of a rate.", "override", "vom Betreiber festgelegt", "imposé par l’opérateur",
         "imposto dall’operatore";
@@ -444,5 +477,29 @@ mod tests {
             filled(Language::English.words().lost_by, &["ce1", "3", "9"]),
             "ce1: 3 lost, 9 arrived, of all its customers together."
         );
+    }
+
+    /// The definition of a percentile is a code in documents, and words in the customer's language.
+    #[test]
+    fn the_definition_of_a_percentile_is_in_the_language_of_the_line() {
+        let said = vec![Piece::said(Said::Percentile, ["95", "p95-of-sum", "transit"].map(str::to_owned))];
+        let line = Line {
+            charge: "p95".into(),
+            description: saying::english(&said),
+            quantity: "1".into(),
+            unit: "Mbit/s".into(),
+            price: "1".into(),
+            amount: crate::money::Money::new(100, crate::money::Currency::from_code("EUR").expect("known")),
+            relative_error: "0.000000".into(),
+            detail: crate::invoice::Detail { said, ..Default::default() },
+        };
+        let of = |language: Language| language.says(&line);
+        assert_eq!(of(Language::English), "Percentile 95 (p95-of-sum), transit");
+        assert!(of(Language::German).contains("(Perzentil der Summe beider Richtungen), transit"));
+        for language in Language::ALL.into_iter().filter(|language| *language != Language::English) {
+            for combine in Combine::ALL {
+                assert_ne!(language.combine(combine.as_str()), combine.as_str(), "{language}");
+            }
+        }
     }
 }

@@ -174,7 +174,7 @@ mod tests {
                 leg(AccountKind::Exporter, "ce1", "OCTET", -7),
             ],
         };
-        Entry { seq: 2, entry, prev: GENESIS.into(), hash: "h".into() }
+        Entry { seq: 2, entry, legs: 4, prev: GENESIS.into(), hash: "h".into() }
     }
 
     fn written(program: Program) -> String {

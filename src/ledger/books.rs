@@ -456,7 +456,6 @@ struct EntryRow {
     digest: String,
     at: i64,
     by: String,
-    #[expect(dead_code, reason = "the postings are counted")]
     postings: i64,
     prev: String,
     hash: String,
@@ -472,6 +471,7 @@ impl EntryRow {
         Ok(Entry {
             seq: stored(self.seq, "an entry's number")?,
             entry: NewEntry { kind, key, day, reference, digest, at, by, postings },
+            legs: stored(self.postings, "a count of postings")?,
             prev: self.prev,
             hash: self.hash,
         })

@@ -15,6 +15,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::error::Error;
 use super::url::Url;
+use super::witnesses::adopt;
 
 /// SQLite's schema.
 pub(super) const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("schema/sqlite");
@@ -112,12 +113,22 @@ impl Db {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(connection) => postgres_transaction(connection, |c| {
-                refuse_newer(url, postgres_version(c)?, &known)?;
-                c.run_pending_migrations(POSTGRES_MIGRATIONS).map(drop).map_err(migration_error)
+                let found = postgres_version(c)?;
+                refuse_newer(url, found.clone(), &known)?;
+                c.run_pending_migrations(POSTGRES_MIGRATIONS).map_err(migration_error)?;
+                if is_before_witnesses(found.as_deref()) {
+                    adopt!(c);
+                }
+                Ok(())
             }),
             Self::Sqlite(connection) => sqlite_transaction(connection, |c| {
-                refuse_newer(url, sqlite_version(c)?, &known)?;
-                c.run_pending_migrations(SQLITE_MIGRATIONS).map(drop).map_err(migration_error)
+                let found = sqlite_version(c)?;
+                refuse_newer(url, found.clone(), &known)?;
+                c.run_pending_migrations(SQLITE_MIGRATIONS).map_err(migration_error)?;
+                if is_before_witnesses(found.as_deref()) {
+                    adopt!(c);
+                }
+                Ok(())
             }),
         }
     }
@@ -159,6 +170,11 @@ impl Db {
         with_connection!(self, c => AnsiTransactionManager::is_broken_transaction_manager(c)
             || !matches!(AnsiTransactionManager::transaction_manager_status_mut(c).transaction_depth(), Ok(None)))
     }
+}
+
+/// True where what the registers had is to be witnessed, in the transaction that migrates.
+fn is_before_witnesses(found: Option<&str>) -> bool {
+    found.is_none_or(|found| found < "0018")
 }
 
 /// The versions of embedded migrations.

@@ -10,6 +10,7 @@ use super::connection::{with_connection, write_transaction};
 use super::error::Error;
 use super::records::{Asset, ConfigVersion, Loss, Stage, StoredInvoice, TariffVersion};
 use super::schema;
+use super::witnesses::{Item, witness};
 
 /// The state of an invoice that can still be replaced.
 const DRAFT: &str = "draft";
@@ -60,6 +61,7 @@ impl Ledger {
                         v::valid_from.eq(version.valid_from),
                     ))
                     .execute(c)?;
+                witness!(c, &[Item::configuration(number, &version.sha256, version.valid_from)]);
                 Ok(true)
             })
         })
@@ -182,6 +184,11 @@ impl Ledger {
                                 t::activated_by.eq(&version.activated_by),
                             ))
                             .execute(c)?;
+                        witness!(c, &[Item::tariff(
+                            (&version.id, version.version),
+                            [&version.sha256, &version.effective],
+                            (version.activated_at, &version.activated_by),
+                        )]);
                         Ok(())
                     }
                 }

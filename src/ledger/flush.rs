@@ -13,7 +13,7 @@ use super::Ledger;
 use super::connection::Db;
 use super::error::Error;
 use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, Loss, Remembered};
-use super::registers::{storable, stored};
+use super::registers::{seal_source, storable, stored};
 use super::schema;
 use super::series::{Numbers, Row, Rows};
 use crate::ids::Position;
@@ -101,6 +101,7 @@ macro_rules! advance_sources {
                     t::lost.eq(t::lost + lost),
                 ))
                 .execute($connection)?;
+            seal_source!($connection, id);
         }
     };
 }

@@ -11,6 +11,7 @@ use super::records::StoredInvoice;
 use super::records::books::{Actor, EntryKind, Issue, Posting};
 use super::registers::stored;
 use super::schema;
+use super::witnesses::{Item, witness};
 
 /// What is to be issued.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +197,7 @@ impl Ledger {
         use schema::delivery::dsl as d;
         self.run("keep a delivery", |db| {
             write_transaction!(db, c => {
+                let mut made = Vec::new();
                 for &number in numbers {
                     let before: i64 = d::delivery.filter(d::number.eq(number)).count().get_result(c)?;
                     let issued: i64 = schema::issue::table
@@ -206,8 +208,10 @@ impl Ledger {
                         diesel::insert_into(d::delivery)
                             .values((d::number.eq(number), d::at.eq(actor.at), d::made_by.eq(actor.by)))
                             .execute(c)?;
+                        made.push(Item::delivery(number, actor.at, actor.by));
                     }
                 }
+                witness!(c, &made);
                 Ok(())
             })
         })

@@ -165,7 +165,7 @@ impl Ledger {
         })
     }
 
-    /// What corrections up to `last` take off usage that came late. They never add to it.
+    /// What corrections up to `last` take off usage that came late. They never add to it more than others took off.
     fn late_corrections(
         &mut self,
         last: u64,

@@ -15,10 +15,11 @@ use super::decisions::decide;
 use super::error::Error;
 use super::late::EVERYBODY_ELSE;
 use super::records::books::{
-    Actor, Closure, Decision, DecisionKind, EntryKind, NewEntry, digest, hex, push_usage_line,
+    Actor, Closure, Decision, DecisionKind, EntryKind, GENESIS, NewEntry, digest, hex, push_usage_line,
 };
 use super::registers::stored;
 use super::schema;
+use super::witnesses::heads;
 use crate::usage::BucketStart;
 
 /// Up to which bucket usage is closed.
@@ -161,7 +162,21 @@ impl Ledger {
                     .filter(schema::entry::reference.eq(period))
                     .count()
                     .get_result(c)?;
-                let lines: String = new.iter().map(|closure| closure.line()).collect();
+                let mut lines: String = new.iter().map(|closure| closure.line()).collect();
+                // What was decided and witnessed up to here is covered, too.
+                let witness: Option<(i64, String)> = schema::witness::table
+                    .order(schema::witness::seq.desc())
+                    .select((schema::witness::seq, schema::witness::hash))
+                    .first(c)
+                    .optional()?;
+                let decision: Option<(i64, String)> = schema::decision::table
+                    .order(schema::decision::seq.desc())
+                    .select((schema::decision::seq, schema::decision::hash))
+                    .first(c)
+                    .optional()?;
+                let [witness, decision] =
+                    [witness, decision].map(|last| last.unwrap_or_else(|| (0, GENESIS.to_owned())));
+                lines += &heads((witness.0, &witness.1), (decision.0, &decision.1));
                 let entry = NewEntry {
                     kind: EntryKind::Close,
                     key: format!("close/{period}/{}", before + 1),
@@ -173,6 +188,13 @@ impl Ledger {
                     postings: Vec::new(),
                 };
                 let entry = enter!(c, &mut accounts!(c)?, &entry);
+                diesel::insert_into(schema::anchor::table)
+                    .values((
+                        schema::anchor::entry.eq(i64::try_from(entry).unwrap_or(i64::MAX)),
+                        schema::anchor::witnesses.eq(witness.0),
+                        schema::anchor::decisions.eq(decision.0),
+                    ))
+                    .execute(c)?;
                 for closure in &new {
                     diesel::insert_into(k::closure)
                         .values((

@@ -7,8 +7,10 @@ use diesel::prelude::*;
 use super::Ledger;
 use super::connection::{Db, with_connection, write_transaction};
 use super::error::Error;
+use super::records::books::digest;
 use super::records::{FlushTotals, NameKind, Source, SourceKind};
 use super::schema;
+use super::witnesses::{Item, witness};
 use crate::ids::{CustomerId, Position, SourceId};
 
 macro_rules! load_names {
@@ -31,6 +33,54 @@ macro_rules! find_source {
             .optional()
     };
 }
+
+/// Seals a source as it stands.
+macro_rules! seal_source {
+    ($connection:expr, $id:expr) => {{
+        use diesel::prelude::*;
+        use $crate::ledger::schema::source_seal::dsl as l;
+        use $crate::ledger::schema::{source, source_total};
+        let row: $crate::ledger::registers::WholeSource = source::table
+            .find($id)
+            .inner_join(source_total::table.on(source_total::source.eq(source::id)))
+            .first($connection)?;
+        let hash = $crate::ledger::registers::seal(&row);
+        diesel::insert_into(l::source_seal)
+            .values((l::source.eq($id), l::hash.eq(&hash)))
+            .on_conflict(l::source)
+            .do_update()
+            .set(l::hash.eq(&hash))
+            .execute($connection)?;
+    }};
+}
+
+/// The sources that are not as they were sealed, by number.
+macro_rules! seals {
+    ($connection:expr) => {{
+        use $crate::ledger::schema::{source, source_seal, source_total};
+        let sealed: std::collections::HashMap<i64, String> =
+            source_seal::table.load::<(i64, String)>($connection)?.into_iter().collect();
+        let rows: Vec<$crate::ledger::registers::WholeSource> = source::table
+            .inner_join(source_total::table.on(source_total::source.eq(source::id)))
+            .order(source::id)
+            .load($connection)?;
+        let mut known: std::collections::BTreeSet<i64> = sealed.keys().copied().collect();
+        let mut wrong: Vec<i64> = Vec::new();
+        for row in &rows {
+            known.remove(&$crate::ledger::registers::number_of(row));
+            if sealed.get(&$crate::ledger::registers::number_of(row))
+                != Some(&$crate::ledger::registers::seal(row))
+            {
+                wrong.push($crate::ledger::registers::number_of(row));
+            }
+        }
+        // Its totals are gone, say.
+        wrong.extend(known);
+        wrong
+    }};
+}
+
+pub(super) use {seal_source, seals};
 
 impl NameKind {
     /// As stored.
@@ -117,6 +167,7 @@ impl Ledger {
             write_transaction!(db, c => {
                 let mut known: HashMap<String, i64> = by_name(load_names!(c, kind)?);
                 let mut next = known.values().copied().max().map_or(first, |newest| first.max(newest + 1));
+                let mut made = Vec::new();
                 for &name in names {
                     if known.contains_key(name) {
                         continue;
@@ -134,9 +185,11 @@ impl Ledger {
                             schema::name::text.eq(name),
                         ))
                         .execute(c)?;
+                    made.push(Item::name(kind.as_str(), next, name));
                     known.insert(name.to_owned(), next);
                     next += 1;
                 }
+                witness!(c, &made);
                 look_up(&known, names)
             })
         })
@@ -191,6 +244,8 @@ impl Ledger {
                 let row = (SourceRow::new(id, kind, key, position), TotalsRow { source: id, ..TotalsRow::default() });
                 diesel::insert_into(schema::source::table).values(&row.0).execute(c)?;
                 diesel::insert_into(schema::source_total::table).values(&row.1).execute(c)?;
+                witness!(c, &[Item::source(id, kind.as_str(), key)]);
+                seal_source!(c, id);
                 Ok(row)
             })?;
             into_source(row)
@@ -249,7 +304,7 @@ pub(super) fn storable(number: u64, what: &'static str) -> Result<i64, Error> {
 /// A row of `source`.
 #[derive(Insertable, Queryable)]
 #[diesel(table_name = schema::source)]
-struct SourceRow {
+pub(super) struct SourceRow {
     id: i64,
     kind: String,
     key: String,
@@ -268,7 +323,7 @@ impl SourceRow {
 /// A row of `source_total`.
 #[derive(Default, Insertable, Queryable)]
 #[diesel(table_name = schema::source_total)]
-struct TotalsRow {
+pub(super) struct TotalsRow {
     source: i64,
     datagrams: i64,
     malformed: i64,
@@ -285,6 +340,39 @@ struct TotalsRow {
     duplicate_observations: i64,
     duplicate_observation_octets: i64,
     lost: i64,
+}
+
+/// A source with its totals.
+pub(super) type WholeSource = (SourceRow, TotalsRow);
+
+pub(super) const fn number_of((source, _): &WholeSource) -> i64 {
+    source.id
+}
+
+/// SHA-256 of all that a source says, and of its totals.
+pub(super) fn seal((source, totals): &WholeSource) -> String {
+    let SourceRow { id, kind, key, position, complete, flushes } = source;
+    let t = totals;
+    let sums = [
+        t.source,
+        t.datagrams,
+        t.malformed,
+        t.duplicates,
+        t.records,
+        t.options_records,
+        t.raw_octets,
+        t.metered_records,
+        t.metered_octets,
+        t.metered_packets,
+        t.expired_records,
+        t.expired_octets,
+        t.not_volume,
+        t.duplicate_observations,
+        t.duplicate_observation_octets,
+        t.lost,
+    ];
+    let sums = sums.map(|sum| sum.to_string()).join(" ");
+    digest(&format!("{id} {kind} {position} {complete} {flushes}\n{} {key}\n{sums}\n", key.len()))
 }
 
 fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error> {

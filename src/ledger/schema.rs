@@ -350,6 +350,32 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    witness (seq) {
+        seq -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        digest -> Text,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    source_seal (source) {
+        source -> BigInt,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    anchor (entry) {
+        entry -> BigInt,
+        witnesses -> BigInt,
+        decisions -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(source, source_total);
 diesel::allow_tables_to_appear_in_same_query!(posting, account);
 diesel::allow_tables_to_appear_in_same_query!(issue, entry);

@@ -19,7 +19,7 @@ use crate::support::{Dialect, Site};
 
 mod drafts;
 mod late;
-mod tampered;
+pub(crate) mod tampered;
 
 /// A gigabyte.
 const GB: u64 = 1_000_000_000;

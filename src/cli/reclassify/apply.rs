@@ -96,33 +96,50 @@ impl Differences {
 /// What the ledger has of keys of which something came late.
 #[derive(Default)]
 struct Late {
-    /// By key, the first bucket of the period that it is carried into.
-    of: HashMap<UsageKey, Vec<(BucketStart, Difference)>>,
+    /// By key, in the order of the periods that it is carried into.
+    of: HashMap<UsageKey, Vec<Carried>>,
     /// What came in time of the same keys.
     in_time: HashMap<UsageKey, Difference>,
 }
 
+/// Usage of a key that came late and is carried into one period.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    /// The first bucket of that period.
+    into: BucketStart,
+    /// What there is of it, as corrected.
+    has: Difference,
+    /// What corrections took off it.
+    taken: Difference,
+}
+
 impl Late {
-    /// The changes that make up a difference: what is more is added to usage in time, and what is less is taken off that as
-    /// long as there is some, then off what came late, the latest first.
+    /// The changes that make up a difference: what is less is taken off usage in time as long as there is some, then off what
+    /// came late, the latest first. What is more comes back in the opposite order: what a correction once took off late usage
+    /// is late again, so that a correction there and another one back leave everything as it was; the rest has come in time.
     fn changes(&self, key: UsageKey, difference: &Difference) -> Vec<Change> {
         let Some(late) = self.of.get(&key) else {
             return vec![Change { key, carried: None, difference: *difference }];
         };
-        let mut sources: Vec<(Option<BucketStart>, Difference)> =
-            vec![(None, self.in_time.get(&key).copied().unwrap_or_default())];
-        sources.extend(late.iter().rev().map(|(carried, has)| (Some(*carried), *has)));
-        let mut changes: Vec<Change> = sources
-            .iter()
-            .map(|(carried, _)| Change { key, carried: *carried, difference: Difference::default() })
-            .collect();
+        let none = Difference::default();
+        let in_time = (None, self.in_time.get(&key).copied().unwrap_or_default(), none);
+        let carried = late.iter().rev().map(|carried| (Some(carried.into), carried.has, carried.taken));
+        let sources: Vec<(Option<BucketStart>, Difference, Difference)> =
+            core::iter::once(in_time).chain(carried).collect();
+        let mut changes: Vec<Change> =
+            sources.iter().map(|(carried, ..)| Change { key, carried: *carried, difference: none }).collect();
         for (sum, &wanted) in difference.0.iter().enumerate() {
+            let mut left = wanted.abs();
             if wanted > 0 {
-                changes[0].difference.0[sum] = wanted;
+                for (change, (.., taken)) in changes.iter_mut().zip(&sources).rev() {
+                    let part = left.min(taken.0[sum].max(0));
+                    change.difference.0[sum] = part;
+                    left -= part;
+                }
+                changes[0].difference.0[sum] += left;
                 continue;
             }
-            let mut left = -wanted;
-            for (change, (_, has)) in changes.iter_mut().zip(&sources) {
+            for (change, (_, has, _)) in changes.iter_mut().zip(&sources) {
                 let part = left.min(has.0[sum]);
                 change.difference.0[sum] = -part;
                 left -= part;
@@ -163,18 +180,18 @@ pub(in crate::cli) fn apply(
         );
     }
     let after = ledger.last_correction()?;
-    let mut attempts = 1..=ATTEMPTS;
-    let Comparison { differences, late, .. } = loop {
-        let version = ledger.data_version()?;
+    let compare = |ledger: &mut Ledger| -> Result<(Comparison, Wanting), Failure> {
         let mut comparison = Comparison::begin(ledger, (from, to))?;
         let wanting = comparison.read(config, cli, ledger, &stages, now)?;
-        let unlike = comparison.differences.reported();
-        let Some((place, difference)) = unlike.first_key_value() else { break comparison };
-        // A flush meanwhile may have added to what was compared already.
-        if attempts.next().is_none() || ledger.data_version()? == version {
-            return Err(Failure::said(unlike_text(ledger, place, difference, &unlike, wanting)?));
-        }
+        Ok((comparison, wanting))
     };
+    let is_unlike = |(comparison, _): &(Comparison, Wanting)| !comparison.differences.reported().is_empty();
+    let version = |ledger: &mut Ledger| Ok(ledger.data_version()?);
+    let (Comparison { differences, late, .. }, wanting) = compared(ledger, version, compare, is_unlike)?;
+    let unlike = differences.reported();
+    if let Some((place, difference)) = unlike.first_key_value() {
+        return Err(Failure::said(unlike_text(ledger, place, difference, &unlike, wanting)?));
+    }
     let changes: Vec<Change> =
         differences.0.iter().flat_map(|(key, difference)| late.changes(*key, difference)).collect();
     let touched: BTreeSet<u32> = changes.iter().map(|change| change.key.customer.0).collect();
@@ -190,6 +207,24 @@ pub(in crate::cli) fn apply(
         );
     }
     concerned(asked, &spans, (from, to), &touched, ledger)
+}
+
+/// Compares, and once more where they are unlike and something was committed meanwhile: a flush may have added to what was
+/// read already. After so many attempts it stays at what was found.
+fn compared<L, C>(
+    ledger: &mut L,
+    version: impl Fn(&mut L) -> Result<u64, Failure>,
+    mut compare: impl FnMut(&mut L) -> Result<C, Failure>,
+    is_unlike: impl Fn(&C) -> bool,
+) -> Result<C, Failure> {
+    let mut attempts = 1..ATTEMPTS;
+    loop {
+        let before = version(ledger)?;
+        let comparison = compare(ledger)?;
+        if !is_unlike(&comparison) || version(ledger)? == before || attempts.next().is_none() {
+            return Ok(comparison);
+        }
+    }
 }
 
 /// The ledger and the journal side by side.
@@ -209,13 +244,26 @@ impl Comparison {
     fn begin(ledger: &mut Ledger, (from, to): (BucketStart, BucketStart)) -> Result<Self, Failure> {
         let mut own =
             Self { differences: Differences::default(), late: Late::default(), from, to, read: from };
-        ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |carried, row| {
+        let all = (BucketStart(i64::MIN), BucketStart(i64::MAX));
+        let mut late: BTreeMap<(BucketStart, UsageKey), Carried> = BTreeMap::new();
+        // As it was metered, to begin with: what comes in between is not taken for something that was taken off.
+        ledger.for_each_late_usage_as_of(0, all, &mut |into, row| {
+            if from <= row.key.bucket && row.key.bucket < to {
+                late.entry((into, row.key)).or_insert(Carried { into, ..Carried::default() }).taken =
+                    Difference::of(&row.sums);
+            }
+        })?;
+        ledger.for_each_late_usage(all.0, all.1, &mut |into, row| {
             if from <= row.key.bucket && row.key.bucket < to {
                 let sums = Difference::of(&row.sums);
                 own.differences.add(row.key, &sums.negated());
-                own.late.of.entry(row.key).or_default().push((carried, sums));
+                late.entry((into, row.key)).or_insert(Carried { into, ..Carried::default() }).has = sums;
             }
         })?;
+        for ((_, key), mut carried) in late {
+            carried.taken.add(&carried.has.negated());
+            own.late.of.entry(key).or_default().push(carried);
+        }
         Ok(own)
     }
 

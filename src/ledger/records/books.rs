@@ -239,6 +239,8 @@ pub struct Entry {
     pub seq: u64,
     /// What was entered.
     pub entry: NewEntry,
+    /// The postings that it says it has.
+    pub legs: u64,
     /// The hash of the entry before; [`GENESIS`] of the first.
     pub prev: String,
     /// Its hash.

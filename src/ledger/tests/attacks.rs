@@ -81,7 +81,7 @@ fn full(place: &Place) -> Ledger {
 
 #[test]
 fn the_schema_itself_keeps_the_books() {
-    const BOTH: [(&str, &str); 32] = [
+    const BOTH: [(&str, &str); 38] = [
         ("UPDATE account SET name = 'x'", "never changed"),
         ("DELETE FROM account", "never changed"),
         ("UPDATE posting SET amount = amount * 2 WHERE entry = 2", "never changed"),
@@ -96,6 +96,12 @@ fn the_schema_itself_keeps_the_books() {
         ("UPDATE decision SET bucket = 0", "never changed"),
         ("DELETE FROM decision", "never changed"),
         ("INSERT INTO decision VALUES (9, 'close', 16, 0, 0, '', 0, 'eve', '', '')", "without gaps"),
+        ("UPDATE witness SET digest = hash", "never changed"),
+        ("DELETE FROM witness", "never changed"),
+        ("INSERT INTO witness VALUES (999, 'name', 'link 9', '', '', '')", "without gaps"),
+        ("DELETE FROM source_seal", "never forgotten"),
+        ("UPDATE anchor SET witnesses = 0", "never changed"),
+        ("DELETE FROM anchor", "never changed"),
         ("DELETE FROM closure", "never changed"),
         ("UPDATE closure SET root = ''", "never changed"),
         ("DELETE FROM usage_row WHERE bucket = 0", "never forgotten"),
@@ -116,7 +122,9 @@ fn the_schema_itself_keeps_the_books() {
         ("DELETE FROM invoice WHERE number = 'R-000001'", "never changed"),
     ];
     // REPLACE deletes what is in its way without firing a trigger.
-    const SQLITE: [(&str, &str); 14] = [
+    const SQLITE: [(&str, &str); 16] = [
+        ("REPLACE INTO witness SELECT * FROM witness WHERE seq = 1", "without gaps"),
+        ("REPLACE INTO anchor SELECT entry, 0, 0 FROM anchor", "never changed"),
         ("REPLACE INTO decision SELECT * FROM decision WHERE seq = 1", "without gaps"),
         ("REPLACE INTO account VALUES (1, 'income', 'x')", "never changed"),
         ("REPLACE INTO account SELECT 99, kind, name FROM account WHERE number = 1", "never changed"),
@@ -141,7 +149,10 @@ fn the_schema_itself_keeps_the_books() {
         ),
         ("UPDATE OR REPLACE late_usage_row SET bucket = 300", "only grows"),
     ];
-    const POSTGRES: [(&str, &str); 9] = [
+    const POSTGRES: [(&str, &str); 12] = [
+        ("TRUNCATE witness", "never changed"),
+        ("TRUNCATE source_seal", "never forgotten"),
+        ("TRUNCATE anchor", "never changed"),
         ("TRUNCATE decision", "never changed"),
         ("TRUNCATE account CASCADE", "never changed"),
         ("TRUNCATE posting", "never changed"),

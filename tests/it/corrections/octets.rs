@@ -81,3 +81,54 @@ fn a_day_that_had_only_late_usage_is_in_the_books_once_it_is_corrected() {
         assert_eq!(entries_of_closing(&next), "0");
     }
 }
+
+/// A ledger whose correction entered nothing of such a day, as this program once did: the next closing makes it good.
+#[test]
+fn what_a_correction_has_left_out_of_the_books_is_entered_by_the_next_closing() {
+    use diesel::Connection as _;
+    use diesel::connection::SimpleConnection as _;
+    let (period, at) = last_month();
+    let site = Site::on(Dialect::Sqlite, WRONG);
+    std::fs::write(site.path("by-volume.toml"), TARIFF).unwrap();
+    metered(&site, &[v5(at, 0, &[(CAMPUS, 3_000_000)])]);
+    site.ok(&["tariff", "activate", "by-volume.toml", "--by", "ann"]);
+    site.ok(&["period", "close", "--period", &period]);
+    metered(&site, &[v5(at + 86_400_000, 1, &[(DISPUTED, 4_000_000)])]);
+    site.configure(&right());
+    metered(&site, &[]);
+    site.ok(&correct(&period));
+    audited(&site);
+    // Its entries are the last ones.
+    let path = site.state().join("ledger.sqlite");
+    let mut connection = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    connection
+        .batch_execute(
+            "PRAGMA foreign_keys = OFF;
+             DROP TRIGGER entry_delete; DROP TRIGGER posting_delete;
+             DELETE FROM posting WHERE entry IN
+                 (SELECT seq FROM entry WHERE digest = (SELECT hash FROM correction));
+             DELETE FROM entry WHERE digest = (SELECT hash FROM correction);",
+        )
+        .unwrap();
+    for name in ["entry_delete", "posting_delete"] {
+        let text = schema_text("0010_books", name);
+        connection.batch_execute(&text).unwrap();
+    }
+    drop(connection);
+    let output = site.run(&["audit"]);
+    refused(&output, 3, "not what `ce1` reported: 4000000000 octets are missing");
+    let closed = site.ok(&["period", "close", "--period", &period, "--format", "csv"]);
+    assert_eq!(rows(&closed)[0][3], "1");
+    let audit = audited(&site);
+    assert_eq!(figure(&audit, "octets", "not_entered_yet"), 0);
+    assert_eq!(figure(&audit, "octets", "entered"), 7_000_000_000);
+}
+
+/// A trigger as the schema makes it.
+fn schema_text(migration: &str, trigger: &str) -> String {
+    let path = format!("{}/schema/sqlite/{migration}/up.sql", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let begin = text.find(&format!("CREATE TRIGGER {trigger} ")).unwrap();
+    let end = text[begin..].find("END;").unwrap();
+    text[begin..begin + end + 4].to_owned()
+}
