@@ -55,6 +55,9 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
         let target = format!("fluxoscope-customer-{}", customer.id);
         let objects = ["fluxCustomerInOctets", "fluxCustomerOutOctets"];
         writer.graph(&target, &format!("Customer {}", customer.name), objects, &[customer.id], &VOLUME);
+        let objects = ["fluxCustomerMonthInOctets", "fluxCustomerMonthOutOctets"];
+        let title = format!("Customer {}: the month so far", customer.name);
+        writer.graph(&format!("{target}-month"), &title, objects, &[customer.id], &MONTH);
     }
     for (row, name) in CONTENTION.iter().enumerate() {
         let index = &[number(row + 1)];
@@ -67,6 +70,8 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
     }
     let objects = ["fluxCommits", "fluxCommitFailures"];
     writer.graph("fluxoscope-ledger", "Ledger: commits, and attempts that failed", objects, &[0], &COMMITS);
+    let objects = ["fluxLedgerBillingDrafts", "fluxLedgerBillingFailures"];
+    writer.graph("fluxoscope-billing", "Billing: drafts made, and failures", objects, &[0], &BILLING);
     writer.others(counters);
     writer.out
 }
@@ -113,6 +118,10 @@ const JOURNAL: Style = Style {
     value_max: 1_250_000_000_000,
 };
 const COMMITS: Style = Style { legends: ["commits", "failures"], ..EVENTS };
+const BILLING: Style = Style { legends: ["drafts", "failures"], ..EVENTS };
+/// Octets, up to an exabyte.
+const MONTH: Style =
+    Style { legends: ["in", "out"], unit: "octets", value_max: 1_000_000_000_000_000_000, ..WAITING };
 const POLLS: Style = Style { legends: ["polls", "failures"], ..EVENTS };
 const CARD: Style = Style { legends: ["in use", "limit"], unit: "flows", ..WAITING };
 const CARD_FAILURES: Style = Style { legends: ["failures", "waits"], unit: "flows per minute", ..EVENTS };
@@ -304,7 +313,7 @@ mod tests {
         assert!(lines.contains(&"# MRTG does not make its directory: mkdir -p '/var/www/mrtg'"));
         assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
         assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
-        // One of a link, of the ledger and of a journal, two of the processor and of each of the nine tables.
-        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 3 + 2 + 18);
+        // One of a link, of the ledger, of billing and of a journal, two of the processor and of each of the nine tables.
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 4 + 2 + 18);
     }
 }
