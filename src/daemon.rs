@@ -12,6 +12,7 @@
 mod billing;
 mod books;
 mod catch_up;
+mod checkpoints;
 mod control;
 mod hook;
 mod identity;
@@ -20,7 +21,6 @@ mod manager;
 mod receiver;
 mod writer;
 
-use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::io;
@@ -38,16 +38,16 @@ use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::ids::Position;
 use crate::journal;
-use crate::ledger::records::{CheckpointScope, Source};
+use crate::ledger::records::Source;
 use crate::ledger::{self, Ledger};
 use crate::poll;
 use crate::processor::exporters::Exporters;
-use crate::processor::{BadCheckpoint, StreamProcessor, checkpoint};
+use crate::processor::{BadCheckpoint, StreamProcessor};
 use crate::receive::{socket, tcp};
 use crate::setup;
 use crate::snmp;
 use crate::units::UnixMillis;
-use crate::usage::Remembered;
+pub use checkpoints::remembered;
 use identity::Identity;
 pub use identity::committed;
 use manager::Manager;
@@ -206,19 +206,6 @@ fn accepts_unknown(config: &Config) -> bool {
     config.accepts_unknown_exporters(Intake::Network)
 }
 
-/// What decoding left of the live exporters. All are of a format that can be read: one that is not is better told at
-/// start than with its exporter's first datagram.
-fn live_checkpoints(ledger: &mut Ledger) -> Result<Vec<(IpAddr, Remembered)>, Error> {
-    let all = ledger.checkpoints(CheckpointScope::Live)?;
-    let named = all.into_iter().filter_map(|c| Some((c.exporter.parse().ok()?, c.remembered)));
-    named
-        .map(|(exporter, left): (IpAddr, Remembered)| match checkpoint::check(&left.state) {
-            Ok(_) => Ok((exporter, left)),
-            Err(reason) => Err(BadCheckpoint { exporter, reason }.into()),
-        })
-        .collect()
-}
-
 /// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload, `biller` knows how periods
 /// are billed.
 ///
@@ -338,7 +325,7 @@ pub fn run(
         .map(|j| catch_up::Tail { directory: &j.directory, source: j.source.clone(), end: j.end })
         .collect();
     let caught_up = catch_up::run(tails, setup::stages(config), &registry, &shared, &mut committer)?;
-    registry.leave_states(live_checkpoints(committer.ledger())?);
+    registry.leave_states(checkpoints::live(committer.ledger())?);
     shared.caught_up.store(caught_up, Relaxed);
     retain_former(&journals.all, config, &committer.ledger().sources()?);
 

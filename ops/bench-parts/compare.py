@@ -1,4 +1,4 @@
-"""Compares fluxoscope, nfacctd and nfcapd. Started by ops/bench, which says what the options mean."""
+"""Compares fluxoscope with nfacctd and nfcapd, and its SNMP agent with snmpd. Started by ops/bench, which says what the options mean."""
 
 import argparse
 import os
@@ -9,17 +9,20 @@ import tempfile
 
 import live
 import replay
+import snmp
 from common import Bench, say
 
 
 def main():
     parser = argparse.ArgumentParser(prog="ops/bench")
     parser.add_argument("--fluxoscope", required=True)
-    parser.add_argument("--only", choices=["replay", "live"])
+    parser.add_argument("--only", choices=["replay", "live", "snmp"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--v5", type=int, default=5_000_000)
     parser.add_argument("--v9", type=int, default=3_000_000)
     parser.add_argument("--live-seconds", type=float, default=6.0)
+    parser.add_argument("--snmp-seconds", type=float, default=3.0)
+    parser.add_argument("--snmp-ingest", type=float, nargs="*", default=[1_000_000, 3_000_000])
     options = parser.parse_args()
     if options.runs < 1 or min(options.v5, options.v9) < 1000:
         parser.error("at least one run, and a thousand records")
@@ -30,12 +33,14 @@ def main():
     bench = Bench(directory, os.path.abspath(options.fluxoscope), options.runs)
     try:
         bench.write_configuration()
-        tables = []
-        if options.only != "live":
+        tables, more = [], []
+        if options.only in (None, "replay"):
             tables += replay.compare(bench, "v5", options.v5)
             tables += replay.compare(bench, "v9", options.v9)
-        if options.only != "replay":
+        if options.only in (None, "live"):
             tables += live.compare(bench, options.live_seconds)
+        if options.only in (None, "snmp"):
+            more = snmp.compare(bench, options.snmp_seconds, options.snmp_ingest)
     finally:
         bench.stop_all()
         shutil.rmtree(directory, ignore_errors=True)
@@ -45,10 +50,14 @@ def main():
         "", "program", "records a second, none lost", "records a CPU second", "to nfacctd", "to nfcapd", "seconds",
         "memory", "lost", "totals",
     ]
-    print("| " + " | ".join(columns) + " |")
-    print("| " + " | ".join("---" for _ in columns) + " |")
-    for row in tables:
-        print("| " + " | ".join(row) + " |")
+    if tables:
+        more.insert(0, (columns, tables))
+    print("\n\n".join(table(head, rows) for head, rows in more))
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::Ordering::Relaxed;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::{Cli, Failure};
 use crate::classify::rules::LinkPoint;
 use crate::config::Config;
 use crate::counters::{
-    Counters, CustomerRow, Exporter, LinkRow, Managed, PolledRow, ReconciledRow, Volume, Volumes,
+    CardRow, Counters, CustomerRow, Exporter, LinkRow, Managed, PolledRow, ReconciledRow, Volume, Volumes,
 };
 use crate::daemon;
 use crate::ledger::Ledger;
@@ -103,10 +104,11 @@ pub struct MrtgArgs {
     host: Option<String>,
 }
 
-/// Prints the configuration for the rows that the ledger knows.
+/// Prints the configuration for the rows that the configuration and the ledger know, which has what the daemon remembered
+/// when it flushed last; and says on standard error what only the running daemon knows.
 ///
 /// # Errors
-/// When there is no agent in the configuration.
+/// When there is no agent in the configuration, or the ledger cannot be read.
 pub(super) fn mrtg(
     args: &MrtgArgs,
     config: &Config,
@@ -122,6 +124,10 @@ pub(super) fn mrtg(
     if let Some(ledger) = ledger {
         show_rows(ledger, &counters)?;
         show_others(config, ledger, &counters)?;
+        show_remembered(config, ledger, &counters);
+    }
+    for unknown in unknown(config, &counters) {
+        eprintln!("note: {unknown}");
     }
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
     // MRTG takes a relative one from wherever its file is.
@@ -151,11 +157,92 @@ fn show_others(config: &Config, ledger: &mut Ledger, counters: &Counters) -> Res
         Some(ReconciledRow { link: number(&link.name)?, name: link.name.clone(), ..ReconciledRow::default() })
     });
     let reconciled = reconciled.collect();
-    counters.managed.store(Arc::new(Managed { polled, reconciled, ..Managed::default() }));
+    let cards = known_cards(ledger, counters)?;
+    counters.managed.store(Arc::new(Managed { polled, reconciled, cards }));
     let standings = super::scheduled::allowances(config, ledger, UnixMillis(daemon::now_ms()));
     let standings = standings.map_err(Failure::Failed)?;
     counters.billing.allowances.store(Arc::new(standings.rows));
     Ok(())
+}
+
+/// Flow tables of routers that lacked room at some time: those are in the ledger.
+fn known_cards(ledger: &mut Ledger, counters: &Counters) -> Result<Vec<CardRow>, Failure> {
+    let names: BTreeMap<u32, String> = counters
+        .exporters()
+        .iter()
+        .map(|exporter| (exporter.ledger_id.load(Relaxed), exporter.name.clone()))
+        .collect();
+    let mut cards = BTreeMap::new();
+    for found in ledger.card_failures(UnixMillis(i64::MIN + 1), UnixMillis(i64::MAX))? {
+        let Some(exporter) = names.get(&found.exporter) else { continue };
+        let row = CardRow {
+            exporter: exporter.clone(),
+            exporter_id: found.exporter,
+            card: found.card,
+            name: found.state.name,
+            ..CardRow::default()
+        };
+        // The newest name is the one that the agent shows.
+        cards.insert((found.exporter, found.card), row);
+    }
+    Ok(cards.into_values().collect())
+}
+
+/// Puts samplers and sessions into `counters` as the daemon remembered them. Those over TCP ended with their connections.
+fn show_remembered(config: &Config, ledger: &mut Ledger, counters: &Counters) {
+    let remembered = match daemon::remembered(ledger) {
+        Ok(remembered) => remembered,
+        Err(error) => {
+            eprintln!("note: no samplers and sessions: {error}");
+            return;
+        }
+    };
+    let exporters = counters.exporters();
+    for (address, mut memory) in remembered {
+        let configured = config.network.exporters.iter().find(|exporter| exporter.address == address);
+        // Who is not configured is called by its address.
+        let name = configured.map_or_else(|| address.to_string(), |exporter| exporter.name.clone());
+        memory.transports.retain(|transport| transport.session.is_none());
+        if let Some(exporter) = exporters.iter().find(|exporter| exporter.name == name) {
+            let shown = Exporter::new(name, address);
+            shown.ledger_id.store(exporter.ledger_id.load(Relaxed), Relaxed);
+            shown.memory.store(Arc::new(memory));
+            let mut all = counters.exporters.write().expect("nobody else has these counters");
+            all.push(Arc::new(shown));
+        }
+    }
+}
+
+/// What has no graphs though the running agent may show it.
+fn unknown(config: &Config, counters: &Counters) -> Vec<String> {
+    let (network, exporters, volumes) = (&config.network, counters.exporters(), counters.volumes.load());
+    let missing = |what: &str, all: &mut dyn Iterator<Item = (&str, bool)>| {
+        let names: Vec<&str> = all.filter(|(_, known)| !known).map(|(name, _)| name).take(11).collect();
+        let more = if names.len() > 10 { " and others" } else { "" };
+        let names = names.iter().take(10).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| {
+            format!("no graphs of {what} {names}{more}: the daemon has not run with this configuration yet")
+        })
+    };
+    let known = |name: &str| exporters.iter().any(|one| one.name == name);
+    let of_exporters = &mut network.exporters.iter().map(|one| (one.name.as_str(), known(&one.name)));
+    let known = |name: &str| volumes.links.iter().any(|one| one.name == name);
+    let of_links = &mut network.links.iter().map(|one| (one.name.as_str(), known(&one.name)));
+    let customers: BTreeSet<&str> = volumes.customers.iter().map(|one| one.name.as_str()).collect();
+    let of_customers =
+        &mut network.customers.iter().map(|one| (one.name.as_str(), customers.contains(one.name.as_str())));
+    let mut notes: Vec<String> =
+        [missing("exporters", of_exporters), missing("links", of_links), missing("customers", of_customers)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if !config.receive.tcp.is_empty() {
+        notes.push("no graphs of sessions over TCP: they last as long as their connections".to_owned());
+    }
+    if !config.targets.is_empty() {
+        notes.push("flow tables of routers have graphs once they have lacked room".to_owned());
+    }
+    notes
 }
 
 /// Puts the rows that the ledger knows into `counters`, without their values.

@@ -109,7 +109,7 @@ pub(super) fn run(
     }
     info!(octets = behind, "Reading what the journal holds beyond the last commit.");
     let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
-    registry.leave_states(super::live_checkpoints(committer.ledger())?);
+    registry.leave_states(super::checkpoints::live(committer.ledger())?);
     let mut streams = Vec::new();
     for tail in tails {
         let at = tail.source.position;

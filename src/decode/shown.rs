@@ -5,6 +5,7 @@
 use super::ExporterDecoder;
 use super::template::Kind;
 use crate::counters::{Template, Transport, TransportCounts};
+use crate::units::UnixMillis;
 
 /// A protocol of templates is one of these versions or above.
 const TEMPLATES_FROM: u16 = 9;
@@ -15,18 +16,25 @@ impl ExporterDecoder {
     pub fn remembered(&self) -> (Vec<Transport>, Vec<Template>) {
         let mut transports: Vec<Transport> = Vec::new();
         let mut templates: Vec<Template> = Vec::new();
+        let mut heard = UnixMillis(i64::MIN);
         // They stand in the order of session, version and domain.
         for domain in self.domains.iter().filter(|domain| domain.version >= TEMPLATES_FROM) {
             match transports.last_mut().filter(|last| last.session == domain.session) {
                 Some(last) => {
-                    last.version = last.version.max(domain.version);
+                    // An exporter may be set to another protocol: the one that was heard last is what it speaks.
+                    if domain.last_seen >= heard {
+                        (last.version, heard) = (domain.version, domain.last_seen);
+                    }
                     last.counts.add(&domain.seen);
                 }
-                None => transports.push(Transport {
-                    session: domain.session,
-                    version: domain.version,
-                    counts: domain.seen,
-                }),
+                None => {
+                    heard = domain.last_seen;
+                    transports.push(Transport {
+                        session: domain.session,
+                        version: domain.version,
+                        counts: domain.seen,
+                    });
+                }
             }
             let of = domain.templates.all().filter(|(_, template)| template.defined_at().0 != 0);
             let of = of.map(|(id, template)| Template {

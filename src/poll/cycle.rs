@@ -374,3 +374,33 @@ fn tell(exporter: &str, interface: &Interface, gap: Gap) {
     let (ifindex, name) = (interface.ifindex.0, &interface.name);
     tracing::info!(%exporter, ifindex, %name, ?gap, "Interface counters do not go on from the last reading.");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::{Credentials, Secret};
+
+    /// When names hold from, of a router that told at second 1000 that it was up for 500 s.
+    fn holds_from(second: i64, uptime: u32) -> Option<i64> {
+        let credentials = Credentials::Community(Secret::new("public"));
+        let address = ([127, 0, 0, 1], 161).into();
+        let mut router =
+            Router::new(Target { exporter: "ce1".to_owned(), address, credentials, tables: false });
+        router.uptime = Some((UnixMillis(1_000_000), 50_000));
+        router.holds_from(UnixMillis(second * 1000), uptime).map(|at| at.0)
+    }
+
+    #[test]
+    fn numbers_hold_from_a_start_that_was_seen() {
+        // It went on: nothing is known of an earlier change.
+        assert_eq!(holds_from(1060, 56_000), None);
+        // 20 s up at second 1060: since 1040.
+        assert_eq!(holds_from(1060, 2_000), Some(1_040_000));
+        // It says 70 s, which is before we asked it, when it had been up for longer: its clock runs fast.
+        assert_eq!(holds_from(1060, 7_000), Some(1_000_000));
+        let credentials = Credentials::Community(Secret::new("public"));
+        let address = ([127, 0, 0, 1], 161).into();
+        let unknown = Router::new(Target { exporter: "ce1".to_owned(), address, credentials, tables: false });
+        assert_eq!(unknown.holds_from(UnixMillis(1_000_000), 10), None, "nothing was asked before");
+    }
+}

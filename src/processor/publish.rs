@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use std::sync::Arc;
 
-use super::{Expired, ExporterState, StreamProcessor};
-use crate::usage::FlushTotals;
+use super::checkpoint::{self, Unreadable};
+use super::{Expired, ExporterState, Memory, StreamProcessor};
+use crate::usage::{FlushTotals, Remembered};
 use crate::{counters, decode};
 
 impl StreamProcessor {
@@ -40,6 +41,16 @@ impl StreamProcessor {
         self.publish_weight();
         own.usage.set_current(self.usage_rows() as u64);
     }
+}
+
+/// What a checkpoint remembers of an exporter, for those who watch. Counts begin with a process, so they are 0.
+///
+/// # Errors
+/// See [`Unreadable`].
+pub fn remembered(left: &Remembered) -> Result<counters::Memory, Unreadable> {
+    let memory = checkpoint::read::<Memory>(&left.state)?;
+    let (transports, templates) = memory.decoder.remembered();
+    Ok(counters::Memory { samplers: memory.sampling.announced(), transports, templates })
 }
 
 impl ExporterState {

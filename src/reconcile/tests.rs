@@ -245,6 +245,34 @@ fn a_bucket_that_is_not_covered_is_not_compared() {
     assert_eq!((total.name.as_str(), total.flows, total.verdict), ("up", 50_000, Verdict::FlowsShort));
 }
 
+/// Halfway through the bucket the router gives the link's interface another number. Both numbers are counted over all of
+/// the bucket, but neither belongs to the link over all of it.
+#[test]
+fn a_bucket_in_which_a_links_interface_moves_is_not_compared() {
+    let mut usage =
+        [flows(1, Direction::In, CUSTOMER, 50_000, 1), flows(2, Direction::In, CUSTOMER, 50_000, 1)];
+    let mut case = Case::new(&mut usage);
+    let interface = |ifindex, name: &str| Interface {
+        ifindex: IfIndex(ifindex),
+        name: name.to_owned(),
+        kind: 6,
+        ..Interface::default()
+    };
+    let moved = [interface(6, "xe-0/0/1"), interface(9, "xe-0/0/2")];
+    case.ledger.put_interfaces(1, UnixMillis((T + 150) * 1000), true, &moved).unwrap();
+    let mut case = case
+        .counted(5, 0, 300, (50_900, 0), (50, 0))
+        .counted(6, 0, 300, (50_900, 0), (50, 0))
+        .counted(9, 0, 300, (50_900, 0), (50, 0));
+    let row = case.verdict(&strict(), "up", Direction::In);
+    assert_eq!((row.verdict, row.interface, row.covered_ms), (Verdict::NoCounters, None, 0));
+    // The other link, by number, stays where it was.
+    let row = case.verdict(&strict(), "down", Direction::In);
+    assert_eq!((row.verdict, row.covered_ms), (Verdict::Agrees, 300_000));
+    let octets = link_octets(&mut case.ledger, BucketStart(T), BucketStart(T + 300)).unwrap();
+    assert_eq!(octets, [("down".to_owned(), [(BucketStart(T), (50_900, 0))].into())].into());
+}
+
 #[test]
 fn what_goes_through_leaves_by_another_link() {
     // 30000 octets from `down` to `up` are charged to `down`, toward nobody; `up` sent them beside a customer's 50000.

@@ -4,7 +4,7 @@
 //! groups are the master's. It answers Get, GetNext and GetBulk from the same snapshots as on a port of its own, refuses
 //! every set, and hands its notifications to the master. A connection that is lost, or was never there, is tried again,
 //! after a second at first and after a minute at most; nothing else of the program depends on it. What a master sends
-//! is bounded, and what makes no sense ends the connection.
+//! is bounded, and what is no AgentX ends the connection; requests in another session than ours are told so.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
@@ -71,6 +71,7 @@ const WAITING_MAX: usize = 64;
 const TOO_BIG: u16 = 1;
 const COMMIT_FAILED: u16 = 14;
 const NOT_WRITABLE: u16 = 17;
+const NOT_OPEN: u16 = 257;
 const UNSUPPORTED_CONTEXT: u16 = 262;
 const REQUEST_DENIED: u16 = 267;
 
@@ -360,11 +361,13 @@ impl Session {
         let context = pdu.context;
         let answer = match &pdu.body {
             Body::Response { error } => return self.answered(context, *error),
+            Body::Close { .. } | Body::CleanupSet if self.id.is_some_and(|own| own != context.session) => {
+                return Ok(());
+            }
             Body::Close { reason } => return Err(format!("the master closes it, for reason {reason}")),
             Body::CleanupSet => return Ok(()),
-            _ if self.id != Some(context.session) => {
-                return Err("it asks in a session that is not open".to_owned());
-            }
+            // Of no concern to the session that is open (RFC 2741, 7.2.2).
+            _ if self.id != Some(context.session) => Writer::response(context, NOT_OPEN, 0),
             Body::Get(ranges) => agent.with_view(now, |tree, view| get(tree, view, context, ranges)),
             Body::GetNext(ranges) => agent.with_view(now, |tree, view| get_next(tree, view, context, ranges)),
             Body::GetBulk { non_repeaters, max_repetitions, ranges } => agent.with_view(now, |tree, view| {
@@ -383,6 +386,12 @@ impl Session {
     }
 
     fn answered(&mut self, context: Context, error: u16) -> Result<(), Ended> {
+        // The answer to Open tells the number of the session; others that have another number are somebody else's, and what
+        // is wrong with a response is not told (RFC 2741, 7.2.2).
+        if self.id.is_some_and(|own| own != context.session) {
+            debug!(session = context.session, "A response in a session that is not open.");
+            return Ok(());
+        }
         let Some((asked, _)) = self.asked.remove(&context.packet) else { return Ok(()) };
         match asked {
             Asked::Open if error == 0 => {

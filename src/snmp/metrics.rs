@@ -6,12 +6,13 @@
 //!
 //! The server waits for the requests of some connections at a time, reads no more of each than its head, and gives nobody
 //! more than two seconds for that, so that who connects and says nothing keeps nobody waiting. Answers are given one by
-//! one. It knows no authentication: it belongs on loopback, or behind something that does.
+//! one, and end their connections. What of HTTP it knows is in `http`. It knows no authentication: it belongs on loopback,
+//! or behind something that does.
 
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,20 +26,16 @@ use super::tree::{Found, Kind, Leaf, Rows, Tree, Value};
 use super::{Config, Now, Statistics, objects};
 use crate::counters::Counters;
 use crate::units::UnixMillis;
+use http::{Method, Refused, Request, is_passing};
 
-/// Longest head of a request.
-const HEAD_OCTETS_MAX: usize = 8192;
+mod http;
+
 /// Connections of which the request has not come, at most; then the oldest has to go.
 const CONNECTIONS_MAX: usize = 64;
 /// How often those are looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// How often it is looked whether to stop.
 const IDLE: Duration = Duration::from_millis(200);
-/// A client has so long to send its request, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a reader may take for all of an answer: others wait meanwhile.
-const PATIENCE_WHOLE: Duration = Duration::from_secs(10);
-
 /// Serves the counters as text.
 #[derive(Debug)]
 pub struct Exposition {
@@ -87,12 +84,12 @@ impl Exposition {
                 Err(error) => return Err(error),
             }
             for mut request in core::mem::take(&mut waiting) {
-                let served = match request.line() {
+                let served = match request.head() {
                     Ok(None) => {
                         waiting.push(request);
                         continue;
                     }
-                    Ok(Some(line)) => self.serve(&request.stream, &line, &clock, stop),
+                    Ok(Some(head)) => self.serve(&request.stream, &head, &clock, stop),
                     Err(error) => Err(error),
                 };
                 if let Err(error) = served {
@@ -110,23 +107,24 @@ impl Exposition {
         clock: &impl Fn() -> UnixMillis,
         stop: &AtomicBool,
     ) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut words = head.split(|&octet| octet == b' ');
-        let (method, target) = (words.next(), words.next());
-        let (status, kind, body) = match (method, target) {
-            (Some(b"GET"), Some(b"/metrics")) => {
+        let asked = http::parse(head);
+        let (status, kind, body) = match &asked {
+            Ok((_, "/metrics")) => {
                 let now = Now { wall: clock(), uptime: self.started.elapsed() };
                 ("200 OK", "text/plain; version=0.0.4; charset=utf-8", self.render(now))
             }
-            (Some(b"GET"), Some(_)) => ("404 Not Found", "text/plain", "See /metrics.\n".to_owned()),
-            _ => ("405 Method Not Allowed", "text/plain", "Only GET.\n".to_owned()),
+            Ok(_) => ("404 Not Found", "text/plain", "See /metrics.\n".to_owned()),
+            Err(refused) => (refused.status(), "text/plain", refused.reason().to_owned()),
         };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        let allow = if matches!(asked, Err(Refused::Method)) { "Allow: GET, HEAD\r\n" } else { "" };
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\n{allow}Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        write(stream, &[head.as_bytes(), body.as_bytes()].concat(), stop)
+        if !matches!(asked, Ok((Method::Head, _))) {
+            answer.push_str(&body);
+        }
+        http::answer(stream, answer.as_bytes(), asked.is_ok(), stop)
     }
 
     /// Everything, in Prometheus' text format.
@@ -229,64 +227,6 @@ fn snake(name: &str) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-/// Writes an answer, as long as the reader is not too slow and nobody wants to stop.
-fn write(mut stream: &TcpStream, mut octets: &[u8], stop: &AtomicBool) -> io::Result<()> {
-    let begun = Instant::now();
-    while !octets.is_empty() {
-        if begun.elapsed() > PATIENCE_WHOLE || stop.load(Relaxed) {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        match stream.write(octets) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => octets = &octets[n..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A connection, and what has come of its request.
-struct Request {
-    stream: TcpStream,
-    head: Vec<u8>,
-    begun: Instant,
-}
-
-impl Request {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream, head: Vec::new(), begun: Instant::now() })
-    }
-
-    /// The first line of the request, when all of its head has come.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut part = [0; 1024];
-        while !self.head.windows(4).any(|end| end == b"\r\n\r\n") {
-            if self.begun.elapsed() > PATIENCE || self.head.len() > HEAD_OCTETS_MAX {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            match self.stream.read(&mut part) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(octets) => self.head.extend_from_slice(&part[..octets]),
-                Err(error) if is_passing(error.kind()) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        let end = self.head.iter().position(|&octet| octet == b'\r').unwrap_or(self.head.len());
-        self.head.truncate(end);
-        Ok(Some(core::mem::take(&mut self.head)))
-    }
-}
-
-/// True for what a later call may not meet again.
-fn is_passing(error: ErrorKind) -> bool {
-    matches!(
-        error,
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-    )
 }
 
 #[cfg(test)]

@@ -55,6 +55,9 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
         let target = format!("fluxoscope-customer-{}", customer.id);
         let objects = ["fluxCustomerInOctets", "fluxCustomerOutOctets"];
         writer.graph(&target, &format!("Customer {}", customer.name), objects, &[customer.id], &VOLUME);
+        let objects = ["fluxCustomerMonthInOctets", "fluxCustomerMonthOutOctets"];
+        let title = format!("Customer {}: the month so far", customer.name);
+        writer.graph(&format!("{target}-month"), &title, objects, &[customer.id], &MONTH);
     }
     for (row, name) in CONTENTION.iter().enumerate() {
         let index = &[number(row + 1)];
@@ -67,6 +70,8 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
     }
     let objects = ["fluxCommits", "fluxCommitFailures"];
     writer.graph("fluxoscope-ledger", "Ledger: commits, and attempts that failed", objects, &[0], &COMMITS);
+    let objects = ["fluxLedgerBillingDrafts", "fluxLedgerBillingFailures"];
+    writer.graph("fluxoscope-billing", "Billing: drafts made, and failures", objects, &[0], &BILLING);
     writer.others(counters);
     writer.out
 }
@@ -78,6 +83,7 @@ fn number(row: usize) -> u32 {
 /// How a graph looks.
 struct Style {
     legends: [&'static str; 2],
+    /// At most 16 letters: MRTG leaves out what is longer than its graph is high.
     unit: &'static str,
     options: &'static str,
     /// Greater values are taken for errors by MRTG; per second where the object is a counter.
@@ -86,7 +92,7 @@ struct Style {
 
 const RECORDS: Style = Style {
     legends: ["decoded", "metered"],
-    unit: "records per second",
+    unit: "records/s",
     options: "nopercent,growright",
     value_max: 1_000_000_000,
 };
@@ -94,7 +100,7 @@ const LOSS: Style = Style { legends: ["records", "lost"], ..RECORDS };
 /// Octets, shown as bits; up to 10 Tbit/s, so that a commit after a pause still counts.
 const VOLUME: Style = Style {
     legends: ["in", "out"],
-    unit: "bits per second",
+    unit: "bits/s",
     options: "bits,nopercent,growright",
     value_max: 1_250_000_000_000,
 };
@@ -104,36 +110,40 @@ const WAITING: Style = Style {
     options: "gauge,nopercent,growright",
     value_max: u32::MAX as u64,
 };
-const LEVEL: Style = Style { legends: ["in use", "limit"], unit: "entries or octets", ..WAITING };
+const LEVEL: Style = Style { legends: ["in use", "limit"], unit: "entries, octets", ..WAITING };
 /// Octets that came into the journal, and got from there into the ledger.
 const JOURNAL: Style = Style {
     legends: ["written", "committed"],
-    unit: "octets per second",
+    unit: "octets/s",
     options: "nopercent,growright",
     value_max: 1_250_000_000_000,
 };
 const COMMITS: Style = Style { legends: ["commits", "failures"], ..EVENTS };
+const BILLING: Style = Style { legends: ["drafts", "failures"], ..EVENTS };
+/// Octets, up to an exabyte.
+const MONTH: Style =
+    Style { legends: ["in", "out"], unit: "octets", value_max: 1_000_000_000_000_000_000, ..WAITING };
 const POLLS: Style = Style { legends: ["polls", "failures"], ..EVENTS };
 const CARD: Style = Style { legends: ["in use", "limit"], unit: "flows", ..WAITING };
-const CARD_FAILURES: Style = Style { legends: ["failures", "waits"], unit: "flows per minute", ..EVENTS };
+const CARD_FAILURES: Style = Style { legends: ["failures", "waits"], unit: "flows/min", ..EVENTS };
 const ALLOWANCE: Style = Style { legends: ["used", "projected"], unit: "percent", ..WAITING };
 const SAMPLING: Style = Style { legends: ["packets", "looked at"], unit: "packets", ..WAITING };
 /// Octets of five minutes.
 const RECONCILED: Style = Style {
     legends: ["flows", "interfaces"],
-    unit: "octets in five minutes",
+    unit: "octets in 5 min",
     options: "gauge,nopercent,growright",
     value_max: 375_000_000_000_000,
 };
 const SESSION: Style = Style {
     legends: ["octets", "records"],
-    unit: "octets, records per second",
+    unit: "octets, rec/s",
     options: "nopercent,growright",
     value_max: 1_250_000_000_000,
 };
 const EVENTS: Style = Style {
     legends: ["failures", "waits"],
-    unit: "events per minute",
+    unit: "events/min",
     options: "perminute,nopercent,growright",
     value_max: 1_000_000_000,
 };
@@ -304,7 +314,9 @@ mod tests {
         assert!(lines.contains(&"# MRTG does not make its directory: mkdir -p '/var/www/mrtg'"));
         assert!(lines.contains(&"WorkDir: /var/www/mrtg") && lines.contains(&"EnableIPv6: yes"));
         assert!(lines.contains(&"Options[fluxoscope-table-2]: gauge,nopercent,growright"));
-        // One of a link, of the ledger and of a journal, two of the processor and of each of the nine tables.
-        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 3 + 2 + 18);
+        let units = lines.iter().filter_map(|line| line.strip_prefix("YLegend[")?.split_once("]: "));
+        assert!(units.map(|(_, unit)| unit.len()).max().is_some_and(|longest| longest <= 16), "{text}");
+        // One of a link, of the ledger, of billing and of a journal, two of the processor and of each of the nine tables.
+        assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 4 + 2 + 18);
     }
 }

@@ -211,3 +211,68 @@ fn a_master_that_is_none_does_no_harm() {
     }
     drop(subagent);
 }
+
+/// A PDU of RFC 2741, 6.1, in network byte order: type, session, packet, payload.
+fn pdu(kind: u8, session: u32, packet: u32, payload: &[u8]) -> Vec<u8> {
+    let mut octets = vec![1, kind, 0x10, 0];
+    for word in [session, 1, packet, u32::try_from(payload.len()).unwrap()] {
+        octets.extend(word.to_be_bytes());
+    }
+    octets.extend(payload);
+    octets
+}
+
+/// The next PDU: type, session, packet, payload.
+fn next(stream: &mut std::net::TcpStream) -> (u8, u32, u32, Vec<u8>) {
+    use std::io::Read as _;
+    let mut header = [0; 20];
+    stream.read_exact(&mut header).unwrap();
+    let word = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().unwrap());
+    let mut payload = vec![0; word(16) as usize];
+    stream.read_exact(&mut payload).unwrap();
+    (header[1], word(4), word(12), payload)
+}
+
+/// RFC 2741, 7.2.2: a request in a session that is not open gets `notOpen`, a response in one is dropped, and the session
+/// that is open goes on.
+#[test]
+fn what_comes_in_another_session_is_not_ours() {
+    use std::io::Write as _;
+    const OPEN: u8 = 1;
+    const CLOSE: u8 = 2;
+    const PING: u8 = 13;
+    const RESPONSE: u8 = 18;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let master = Master::Tcp(listener.local_addr().unwrap().to_string());
+    let counters = Arc::new(counters(1));
+    let subagent = Subagent::start(master, &counters);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let (kind, _, packet, _) = next(&mut stream);
+    assert_eq!(kind, OPEN);
+    // sysUpTime, no error, no index.
+    stream.write_all(&pdu(RESPONSE, 77, packet, &[0; 8])).unwrap();
+    // It registers now. What comes in another session neither answers that nor ends anything.
+    let first = next(&mut stream);
+    stream.write_all(&pdu(RESPONSE, 78, first.2, &[0, 0, 0, 0, 1, 1, 0, 0])).unwrap();
+    stream.write_all(&pdu(CLOSE, 78, 1, &[1, 0, 0, 0])).unwrap();
+    stream.write_all(&pdu(PING, 78, 901, &[])).unwrap();
+    stream.write_all(&pdu(PING, 77, 902, &[])).unwrap();
+    let (mut asked, mut answers) = (vec![first], Vec::new());
+    while answers.len() < 2 {
+        // The master is quick to answer, or the subagent would take it for gone.
+        if let Some((_, session, packet, _)) = asked.last() {
+            stream.write_all(&pdu(RESPONSE, *session, *packet, &[0; 8])).unwrap();
+        }
+        let (kind, session, packet, payload) = next(&mut stream);
+        if kind == RESPONSE {
+            answers.push((session, packet, u16::from_be_bytes([payload[4], payload[5]])));
+        } else {
+            asked.push((kind, session, packet, payload));
+        }
+    }
+    // notOpen(257), and no error.
+    assert_eq!(answers, [(78, 901, 257), (77, 902, 0)]);
+    assert!(asked.iter().all(|(kind, session, ..)| *session == 77 && *kind != CLOSE), "{asked:?}");
+    drop(subagent);
+}

@@ -155,7 +155,6 @@ fn table(port: u16, table: u32) -> BTreeMap<String, BTreeMap<u32, String>> {
     rows.into_values().map(|columns| (columns[&2].clone(), columns)).collect()
 }
 
-/// A port that was free a moment ago.
 /// In and out octets, in and out packets, by the first key.
 fn by_direction(rows: &[Value], key: &str) -> BTreeMap<String, [u64; 4]> {
     let mut sums: BTreeMap<String, [u64; 4]> = BTreeMap::new();
@@ -173,7 +172,12 @@ fn the_agent_shows_what_the_ledger_has() {
     let port = free_port();
     let site =
         Site::new(&format!("{NETWORK}\n[snmp]\nlisten = \"127.0.0.1:{port}\"\ncommunities = [\"see\"]\n"));
+    let early = site.run(&["mrtg"]);
+    let notes = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert!(early.status.success() && notes.starts_with("note: no graphs of exporters `edge`: "), "{notes}");
     let daemon = site.start();
+    // Who is configured is shown before anything came.
+    assert_eq!(table(port, 3)["edge"][&4], "0");
     let traffic = Traffic::make(&site, 9, 200, 15_000);
     // One protocol at a time, in its own observation domain: exact and estimated volume add up.
     traffic.export(&site, &daemon.listening, &["-v", "9"], &[]);
@@ -259,6 +263,13 @@ fn graphs(site: &Site, port: u16) {
         site.command(&["mrtg", "--work-dir", "graphs"]).current_dir(site.path("")).output().unwrap();
     let text = site.out(&["mrtg", "--work-dir", directory.to_str().unwrap()]);
     assert_eq!(String::from_utf8_lossy(&relative.stdout), text);
+    assert_eq!(String::from_utf8_lossy(&relative.stderr), "", "the ledger knows all that is configured");
+    // The session of NetFlow v9, as the last flush left it; v5 has none.
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("Target[fluxoscope-session-")).count(),
+        1,
+        "{text}"
+    );
     assert!(text.contains(&format!("see@127.0.0.1:{port}:")), "{text}");
     let file = site.path("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();

@@ -33,6 +33,33 @@ impl Site {
         site
     }
 
+    /// A site whose exporter is at loopback and is polled there, at this port, each second. Its link is the interface that
+    /// has a name like `ifname`.
+    pub(crate) fn polled(port: u16, ifname: &str) -> Self {
+        Self::new(&format!(
+            r#"
+[receive]
+listen = ["127.0.0.1:0"]
+[ledger]
+flush = "300ms"
+[poll]
+interval = "1s"
+timeout = "300ms"
+retries = 0
+[[exporter]]
+name = "edge"
+address = "127.0.0.1"
+snmp = {{ version = "2c", community = "public", port = {port} }}
+[[link]]
+name = "transit"
+interfaces = [{{ exporter = "edge", ifname = "{ifname}" }}]
+[[customer]]
+name = "campus"
+prefixes = ["203.0.113.0/24"]
+"#
+        ))
+    }
+
     /// Replaces the configuration.
     pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.configuration(), text).unwrap();
@@ -363,4 +390,12 @@ pub(crate) fn v5(sequence: u32, destination: [u8; 4], flows: &[(u32, u32)]) -> V
         out.extend([0; 8]);
     }
     out
+}
+
+/// A datagram with one flow of a packet to the customer of [`Site::polled`], that came in by this interface.
+pub(crate) fn v5_by(ifindex: u16, sequence: u32, octets: u32) -> Vec<u8> {
+    let mut datagram = v5(sequence, [203, 0, 113, 9], &[(1, octets)]);
+    // Behind the header, source, destination and next hop.
+    datagram[24 + 12..24 + 14].copy_from_slice(&ifindex.to_be_bytes());
+    datagram
 }

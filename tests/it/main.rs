@@ -22,6 +22,7 @@ mod large_month;
 mod live;
 mod live_support;
 mod message_files;
+mod monitoring;
 mod notifications;
 mod oldflow;
 mod other_snmp;

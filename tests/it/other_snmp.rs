@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_snmp::transport::UdpTransport;
 use async_snmp::{Auth, AuthProtocol, Client, Oid, PrivProtocol, UsmConfig, Value};
 
-use crate::live_support::{Site, output, v5};
+use crate::live_support::{Site, output, v5_by};
 use crate::support::{Running, free_port, until};
 
 /// Longer than anything here takes on a busy machine.
@@ -71,13 +71,6 @@ fn snmpsim(program: &Path, site: &Site, port: u16, router: &str) -> Running {
     running
 }
 
-/// A flow of so many octets to the customer, that came in by this interface.
-fn by(ifindex: u16, sequence: u32, octets: u32) -> Vec<u8> {
-    let mut datagram = v5(sequence, [203, 0, 113, 9], &[(1, octets)]);
-    datagram[24 + 12..24 + 14].copy_from_slice(&ifindex.to_be_bytes());
-    datagram
-}
-
 /// snmpsim comes from PyPI; where `FLUXOSCOPE_TEST_PYTHON` does not name an environment that has it there is no such
 /// router, and net-snmp's agent and our own have to do (`poll.rs`, and the tests of `src/poll`).
 #[test]
@@ -85,28 +78,7 @@ fn interfaces_that_a_reboot_renumbers_are_followed() {
     let program: Option<PathBuf> = crate::books::python("snmpsim-command-responder");
     let Some(program) = program.filter(|program| program.exists()) else { return };
     let port = free_port();
-    let site = Site::new(&format!(
-        r#"
-[receive]
-listen = ["127.0.0.1:0"]
-[ledger]
-flush = "300ms"
-[poll]
-interval = "1s"
-timeout = "300ms"
-retries = 0
-[[exporter]]
-name = "edge"
-address = "127.0.0.1"
-snmp = {{ version = "2c", community = "public", port = {port} }}
-[[link]]
-name = "transit"
-interfaces = [{{ exporter = "edge", ifname = "xe-0/0/1" }}]
-[[customer]]
-name = "campus"
-prefixes = ["203.0.113.0/24"]
-"#
-    ));
+    let site = Site::polled(port, "xe-0/0/1");
     let metered = |daemon: &crate::live_support::Daemon, octets: u64| {
         let begun = Instant::now();
         while site.raw_volume().1 != octets {
@@ -118,7 +90,7 @@ prefixes = ["203.0.113.0/24"]
     let mut simulator = snmpsim(&program, &site, port, &before);
     let daemon = site.start();
     daemon.wait_for("The router has this interface");
-    daemon.send("127.0.0.1", &[by(7, 0, 1000), by(8, 1, 20)]);
+    daemon.send("127.0.0.1", &[v5_by(7, 0, 1000), v5_by(8, 1, 20)]);
     metered(&daemon, 1020);
 
     let listed = |more: &[&str]| site.out(&[&["link", "list", "--format", "csv"], more].concat());
@@ -134,7 +106,7 @@ prefixes = ["203.0.113.0/24"]
     daemon.wait_for("ifindex=9");
     // The writer puts in force what the name means now before it flushes again.
     daemon.flush();
-    daemon.send("127.0.0.1", &[by(9, 2, 300), by(7, 3, 4000)]);
+    daemon.send("127.0.0.1", &[v5_by(9, 2, 300), v5_by(7, 3, 4000)]);
     metered(&daemon, 5320);
     let by_link: Vec<(String, u64)> = site
         .usage("link")
@@ -217,7 +189,7 @@ fn async_snmp_sees_the_tree_that_net_snmp_sees() {
         secrets,
     ]);
     let daemon = site.start();
-    daemon.send("127.0.0.1", &[by(7, 0, 1000)]);
+    daemon.send("127.0.0.1", &[v5_by(7, 0, 1000)]);
     daemon.flush();
     let agent = daemon.status()["snmp"].as_str().unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -2,12 +2,12 @@
 //! and the commands about counters and flow tables.
 
 use std::io::Write;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::live_support::{Site, v5};
+use crate::live_support::{Site, v5_by};
+use crate::support::free_port;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,51 +38,16 @@ impl Drop for Snmpd {
     }
 }
 
-fn site(port: u16) -> Site {
-    Site::new(&format!(
-        r#"
-[receive]
-listen = ["127.0.0.1:0"]
-[ledger]
-flush = "300ms"
-[poll]
-interval = "1s"
-timeout = "300ms"
-retries = 0
-[[exporter]]
-name = "edge"
-address = "127.0.0.1"
-snmp = {{ version = "2c", community = "public", port = {port} }}
-[[link]]
-name = "transit"
-interfaces = [{{ exporter = "edge", ifname = "l?" }}]
-[[customer]]
-name = "campus"
-prefixes = ["203.0.113.0/24"]
-"#
-    ))
-}
-
-/// A flow that came in by the loopback interface, whose number is 1 in every network of Linux.
-fn by_loopback(sequence: u32, octets: u32) -> Vec<u8> {
-    let mut datagram = v5(sequence, [203, 0, 113, 9], &[(1, octets)]);
-    // Behind the header, source, destination and next hop.
-    datagram[24 + 12..24 + 14].copy_from_slice(&1_u16.to_be_bytes());
-    datagram
-}
-
-/// A port where nobody listens.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+/// The loopback interface has the number 1 in every network of Linux.
+const LOOPBACK: u16 = 1;
 
 #[test]
 fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
     let port = free_port();
-    let site = site(port);
+    let site = Site::polled(port, "l?");
     let daemon = site.start();
     daemon.wait_for("The router does not answer over SNMP");
-    daemon.send("127.0.0.1", &[by_loopback(0, 1000)]);
+    daemon.send("127.0.0.1", &[v5_by(LOOPBACK, 0, 1000)]);
     let begun = Instant::now();
     while daemon.status()["processors"][0]["held"] != 1 {
         assert!(begun.elapsed() < PATIENCE, "{}", daemon.status());
@@ -98,7 +63,7 @@ fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
     let daemon = site.start();
     let snmpd = Snmpd::start(&site, port);
     daemon.wait_for("The router has this interface");
-    daemon.send("127.0.0.1", &[by_loopback(1, 234)]);
+    daemon.send("127.0.0.1", &[v5_by(LOOPBACK, 1, 234)]);
     let begun = Instant::now();
     while site.raw_volume() != (2, 1234) {
         assert!(begun.elapsed() < PATIENCE, "{:?}\n{}", site.raw_volume(), daemon.log());
@@ -119,7 +84,7 @@ fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
 
     // Another start needs no router: the ledger knows what the names mean.
     let daemon = site.start();
-    daemon.send("127.0.0.1", &[by_loopback(2, 66)]);
+    daemon.send("127.0.0.1", &[v5_by(LOOPBACK, 2, 66)]);
     let begun = Instant::now();
     while site.raw_volume() != (3, 1300) {
         assert!(begun.elapsed() < PATIENCE, "{:?}\n{}", site.raw_volume(), daemon.log());
@@ -135,7 +100,7 @@ fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
 
 #[test]
 fn what_a_router_printed_about_its_flow_table_is_kept() {
-    let site = site(free_port());
+    let site = Site::polled(free_port(), "l?");
     let import = |text: &str| {
         let mut child = site
             .command(&["contention", "import", "edge", "--at", "2026-11-01T00:00:00Z", "--format", "csv"])

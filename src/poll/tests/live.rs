@@ -34,6 +34,7 @@ struct State {
     /// When it started, and the uptime that it had then, in hundredths of a second.
     started: Mutex<(Instant, u32)>,
     silent: AtomicBool,
+    hides_uptime: AtomicBool,
     asked: AtomicU64,
     over: AtomicBool,
 }
@@ -52,6 +53,7 @@ impl Agent {
             objects: Mutex::default(),
             started: Mutex::new((Instant::now(), 100_000)),
             silent: AtomicBool::new(false),
+            hides_uptime: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
@@ -129,6 +131,9 @@ fn answer(request: Pdus, state: &State) -> Pdu {
     let (started, before) = *state.started.lock().unwrap();
     let ticks = u32::try_from(started.elapsed().as_millis() / 10).unwrap().wrapping_add(before);
     objects.insert(columns::UPTIME.to_vec(), Value::Number(ticks.into()));
+    if state.hides_uptime.load(Relaxed) {
+        objects.remove(columns::UPTIME);
+    }
     let oids = |asked: &[VarBind]| asked.iter().map(|bound| bound.name.to_vec()).collect::<Vec<Oid>>();
     let (request_id, bound) = match request {
         Pdus::GetRequest(get) => {
@@ -312,6 +317,49 @@ fn a_router_that_starts_anew_is_followed_and_one_that_is_silent_is_told() {
     let parts = octets(poller.stop());
     let sum: u64 = parts.iter().filter(|(at, _)| *at == IfIndex(2)).map(|(_, part)| part.in_octets).sum();
     assert!(sum == 500 || sum == 0, "{sum}: {parts:?}");
+}
+
+/// What a restart has changed holds from the restart on, which is before anybody asked.
+#[test]
+fn numbers_hold_from_when_the_router_started() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.interface(1, "xe-0/0/1", 0);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    poller.wait(went_well);
+    poller.wait(went_well);
+    // The next poll is nearly a second away.
+    let restarted = now();
+    agent.restart();
+    agent.clear();
+    agent.interface(2, "xe-0/0/1", 0);
+    let at = poller.wait(|found| match found {
+        Found::Interfaces { at, interfaces, .. } if interfaces[0].ifindex == IfIndex(2) => Some(at),
+        _ => None,
+    });
+    // Uptimes are whole hundredths of a second, and were read after the question.
+    assert!(at.since(restarted) <= 30, "{} ms after it", at.since(restarted));
+}
+
+/// Without its uptime nobody knows whether a router has started anew: such an answer is as good as none.
+#[test]
+fn an_answer_without_an_uptime_is_a_failed_poll() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.interface(1, "xe-0/0/1", 1_000);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    poller.wait(went_well);
+    agent.state.hides_uptime.store(true, Relaxed);
+    agent.interface(1, "xe-0/0/1", 1_700);
+    // A poll that had its answer before is let through.
+    let failure = poller.wait(|found| match found {
+        Found::Polled { failure: Some(failure), .. } => Some(failure),
+        _ => None,
+    });
+    assert!(failure.contains("sysUpTime"), "{failure}");
+    // Nothing was counted meanwhile, and nothing is lost: the counter went on.
+    agent.state.hides_uptime.store(false, Relaxed);
+    poller.wait(went_well);
+    let sum: u64 = octets(poller.stop()).iter().map(|(_, part)| part.in_octets).sum();
+    assert!(sum == 700 || sum == 0, "{sum}");
 }
 
 /// For the time after a start a router's interfaces are read with each poll, and are not taken for all.

@@ -150,3 +150,28 @@ fn sessions_templates_and_their_statistics() {
         assert_eq!(lists.field_beyond(&asked), expected, "{asked:?}");
     }
 }
+
+/// An exporter that is set from IPFIX to NetFlow v9 and back: its session has the version that was heard last.
+#[test]
+fn a_session_has_the_version_that_it_speaks_now() {
+    let mut decoder = ExporterDecoder::new();
+    let (limits, mut out) = (Limits::default(), Decoded::default());
+    let mut versions = Vec::new();
+    let mut take = |after: i64, message: &[u8]| {
+        let at = UnixMillis(TIME + after);
+        decoder.datagram(ExporterId(0), &limits, at, message, &mut out).unwrap();
+        let (transports, _) = decoder.remembered();
+        assert_eq!(transports.len(), 1);
+        versions.push(transports[0].version);
+    };
+    take(0, &ipfix(0, &[TEMPLATE, RECORDS]));
+    // NetFlow v9 (RFC 3954, 5): a template set with element 1 in 4 octets; count, uptime, seconds, number and source.
+    let mut netflow9 = vec![0, 9, 0, 1, 0, 0, 0, 100];
+    for word in [u32::try_from(TIME / 1000).unwrap(), 0, 5] {
+        netflow9.extend(word.to_be_bytes());
+    }
+    netflow9.extend([0, 0, 0, 12, 1, 0, 0, 1, 0, 1, 0, 4]);
+    take(1000, &netflow9);
+    take(2000, &ipfix(2, &[RECORDS]));
+    assert_eq!(versions, [10, 9, 10]);
+}
