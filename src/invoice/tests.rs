@@ -115,7 +115,7 @@ fn march_with(
 ) -> Outcome {
     let names = names(0);
     let period = Period::new(2026, 3).expect("a month");
-    let inputs = Inputs { network, kinds, tariffs, names: &names, seller: None, period, customer: only };
+    let inputs = Inputs { network, kinds, tariffs, names: &names, seller: None, period, customer: only, late: &[] };
     run(&inputs, reader(rows)).expect("runs")
 }
 
@@ -500,6 +500,7 @@ fn an_unknown_customer_is_an_error() {
             seller: None,
             period,
             customer: Some(name),
+            late: &[],
         };
         assert!(matches!(run(&inputs, reader(&[])), Err(run::Error::UnknownCustomer(_))), "{name}");
     }

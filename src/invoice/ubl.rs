@@ -12,6 +12,7 @@ use core::fmt::Write;
 
 use super::issue::Contact;
 use super::language::{Language, filled};
+use super::page;
 use super::{Invoice, Line, Party, Seller, State};
 use crate::money::{Exact, Money, parse_decimal};
 
@@ -337,7 +338,10 @@ fn put_line(
         ("1".to_owned(), "C62", digits(&amount.to_string()), note)
     };
     let minus = if amount.minor() < 0 { "-" } else { "" };
-    xml.put("cbc:Note", &note);
+    // The norm has one note a line.
+    let calibrated = line.detail.calibration.as_ref().map(|of| page::calibrated(of, language));
+    let notes: Vec<String> = [note].into_iter().filter(|note| !note.is_empty()).chain(calibrated).collect();
+    xml.put("cbc:Note", &notes.join("; "));
     let name = if is_credit { "cbc:CreditedQuantity" } else { "cbc:InvoicedQuantity" };
     xml.put_with(name, &format!("unitCode=\"{unit}\""), &format!("{minus}{quantity}"));
     xml.amount("cbc:LineExtensionAmount", amount);
