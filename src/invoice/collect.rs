@@ -469,12 +469,23 @@ impl<'a> Collector<'a> {
         Some((from, to))
     }
 
-    /// Takes a row; those that nobody wants are passed over. A customer's rows come by bucket. `is_late`: it came after its
-    /// period was closed.
+    /// Takes a row; those that nobody wants are passed over. A customer's rows come by bucket.
     ///
     /// # Errors
     /// [`OutOfOrder`].
-    pub fn add(&mut self, row: &UsageRow, is_late: bool, names: &Names) -> Result<(), OutOfOrder> {
+    pub fn add(&mut self, row: &UsageRow, names: &Names) -> Result<(), OutOfOrder> {
+        self.take(row, false, names)
+    }
+
+    /// Takes a row that came after its period was closed, in its own time.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`].
+    pub fn add_late(&mut self, row: &UsageRow, names: &Names) -> Result<(), OutOfOrder> {
+        self.take(row, true, names)
+    }
+
+    fn take(&mut self, row: &UsageRow, is_late: bool, names: &Names) -> Result<(), OutOfOrder> {
         let key = &row.key;
         let Some(customer) = self.customers.get_mut(&key.customer) else { return Ok(()) };
         let holds = |kept: &Kept<'_>| kept.slot.from <= key.bucket && key.bucket < kept.slot.to;

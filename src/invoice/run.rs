@@ -193,15 +193,15 @@ fn gather<'a, E: core::error::Error + 'static>(
         let mut order = Ok(());
         read(&filter, &mut |row| {
             while let Some(earlier) = late.next_if(|late| late.key.bucket < row.key.bucket) {
-                order = order.and_then(|()| collector.add(earlier, true, inputs.names));
+                order = order.and_then(|()| collector.add_late(earlier, inputs.names));
             }
             if order.is_ok() {
-                order = collector.add(&row, false, inputs.names);
+                order = collector.add(&row, inputs.names);
             }
         })
         .map_err(Error::Usage)?;
         for row in late {
-            order = order.and_then(|()| collector.add(row, true, inputs.names));
+            order = order.and_then(|()| collector.add_late(row, inputs.names));
         }
         order?;
     }

@@ -184,3 +184,6 @@ impl Charged<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
