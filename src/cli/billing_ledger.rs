@@ -289,7 +289,8 @@ fn make(
             each(row);
         })
     })?;
-    let late::Left { failed, uncharged } = late::adjust(ledger, &inputs, &mut outcome, supposed, counting, span_of)?;
+    let late::Left { failed, uncharged } =
+        late::adjust(ledger, &inputs, &mut outcome, supposed, counting, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     let mut reconciled = Reconciled { settings: *reconcile, spans: BTreeMap::new() };

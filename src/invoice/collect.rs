@@ -544,7 +544,15 @@ impl<'a> Collector<'a> {
                 usage.calibrated = kept.sharing.map(|sharing| sharing.finish()).unwrap_or_default();
                 slots.push(usage);
             }
-            (id, Collected { slots, root: hex(&customer.hash.finalize()), intervals: customer.intervals.map(|hash| hex(&hash.finalize())), unknown_links })
+            (
+                id,
+                Collected {
+                    slots,
+                    root: hex(&customer.hash.finalize()),
+                    intervals: customer.intervals.map(|hash| hex(&hash.finalize())),
+                    unknown_links,
+                },
+            )
         };
         self.customers.into_iter().map(finish).collect()
     }

@@ -54,7 +54,11 @@ pub fn write(invoice: &Invoice) -> String {
     row(&mut text, COLUMNS.into_iter());
     for (at, line) in invoice.lines.iter().enumerate() {
         let own = own(invoice, at, line);
-        let all = own.into_iter().chain(uncertainty(invoice, at, line)).chain(whole(invoice)).chain(calibration(line));
+        let all = own
+            .into_iter()
+            .chain(uncertainty(invoice, at, line))
+            .chain(whole(invoice))
+            .chain(calibration(line));
         row(&mut text, all);
     }
     text

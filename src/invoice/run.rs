@@ -17,7 +17,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::collect::{
-    Collected, Collector, Names, OutOfOrder, counted_series, push_samples, root_with_intervals, root_with_samples,
+    Collected, Collector, Names, OutOfOrder, counted_series, push_samples, root_with_intervals,
+    root_with_samples,
 };
 use super::kinds::LinkKinds;
 use super::plan::{Planned, Seam, plan};

@@ -134,7 +134,8 @@ impl Tariff {
     #[must_use]
     pub fn calibrates(&self) -> bool {
         let own = self.charges.iter().chain(self.overrides.iter().filter_map(|own| own.charge.as_ref()));
-        own.map(|rule| &rule.kind).any(|kind| matches!(kind, ChargeKind::Volume(rule) if rule.calibrate.is_some()))
+        own.map(|rule| &rule.kind)
+            .any(|kind| matches!(kind, ChargeKind::Volume(rule) if rule.calibrate.is_some()))
     }
 
     /// True where a charge rolls what is left of its allowance over, so that the period before counts too.

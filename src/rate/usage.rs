@@ -59,7 +59,8 @@ impl Volume {
         self.octets.add_sum(octets, SamplingRate::NOT_ANNOUNCED);
         self.variance.merge(variance);
         if is_sampled {
-            self.sampled_shares = self.sampled_shares.checked_add(octets).expect("2^64 shares of 2^63 octets fit");
+            self.sampled_shares =
+                self.sampled_shares.checked_add(octets).expect("2^64 shares of 2^63 octets fit");
         }
     }
 

@@ -84,7 +84,8 @@ pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &
 fn write_measured(tariff: &Tariff, rule: &VolumeRule, measured: &Measured, working: &mut Working) {
     let total = measured.total.exact_octets();
     if let Some(calibrated) = &measured.calibrated {
-        let direction = measured.greater.as_ref().map_or(rule.direction.describe(), |(only, _)| only.as_str());
+        let direction =
+            measured.greater.as_ref().map_or(rule.direction.describe(), |(only, _)| only.as_str());
         let [flows, replaced] = [&calibrated.flows, &calibrated.replaced].map(exact);
         working.step(format!("measured by flows, {direction}"), How::Given(flows.clone()), "octets");
         let what = "of it where totals of interfaces are shared out";

@@ -135,8 +135,12 @@ impl Sharing<'_> {
         let mut found = BTreeMap::new();
         let Some(network) = self.book.network(self.bucket) else { return found };
         let meanings = Meanings::of(&self.book, network, self.bucket);
-        let numbers: BTreeMap<LinkId, usize> =
-            network.links.iter().enumerate().filter_map(|(at, link)| Some((self.number(link)?, at))).collect();
+        let numbers: BTreeMap<LinkId, usize> = network
+            .links
+            .iter()
+            .enumerate()
+            .filter_map(|(at, link)| Some((self.number(link)?, at)))
+            .collect();
         let is_through = |row: &&UsageRow| row.key.customer == CustomerId::THROUGH && row.sums.octets > 0;
         let through: Vec<&UsageRow> = rows.iter().filter(is_through).collect();
         let has_passed = |link: &LinkRule| through.iter().any(|row| self.is_at(link, row));
@@ -182,8 +186,10 @@ impl Sharing<'_> {
         }
         // Flows of the rest of the bucket were given to a link by another configuration.
         let begins = self.bucket.start().0;
-        let mut later = self.book.versions.iter().filter(|(from, _)| begins < *from && *from < begins + BUCKET_MS);
-        let is_same = |network: &Network| network.links.iter().find(|other| other.name == link.name) == Some(link);
+        let mut later =
+            self.book.versions.iter().filter(|(from, _)| begins < *from && *from < begins + BUCKET_MS);
+        let is_same =
+            |network: &Network| network.links.iter().find(|other| other.name == link.name) == Some(link);
         if meanings.change(at) || later.any(|(_, network)| !is_same(network)) {
             return Countable::Moves;
         }

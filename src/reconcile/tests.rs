@@ -20,7 +20,13 @@ pub(super) struct Case {
     pub(super) ledger: Ledger,
 }
 
-pub(super) fn flows(link: u16, direction: Direction, customer: CustomerId, octets: u64, rate: u64) -> UsageRow {
+pub(super) fn flows(
+    link: u16,
+    direction: Direction,
+    customer: CustomerId,
+    octets: u64,
+    rate: u64,
+) -> UsageRow {
     // Packets of 1000 octets.
     let packets = octets / 1000;
     let squares = packets * 1_000_000;
@@ -105,7 +111,14 @@ impl Case {
     }
 
     /// Counters of interface 5 from one second of the bucket to another.
-    pub(super) fn counted(mut self, ifindex: u32, from: i64, to: i64, octets: (u64, u64), packets: (u64, u64)) -> Self {
+    pub(super) fn counted(
+        mut self,
+        ifindex: u32,
+        from: i64,
+        to: i64,
+        octets: (u64, u64),
+        packets: (u64, u64),
+    ) -> Self {
         let part = InterfacePart {
             bucket: BucketStart(T),
             from: UnixMillis((T + from) * 1000),

@@ -66,7 +66,9 @@ impl Intervals {
             let (total, why) = match interval {
                 None => (None, "no-counters"),
                 Some(Interval::Unknown(why)) => (None, why.as_str()),
-                Some(Interval::Total(total)) if !total.is_within(calibrate.max_difference) => (Some(total), "too-far-apart"),
+                Some(Interval::Total(total)) if !total.is_within(calibrate.max_difference) => {
+                    (Some(total), "too-far-apart")
+                }
                 Some(Interval::Total(total)) if own.is_late => (Some(total), "shared-before"),
                 Some(Interval::Total(total)) => (Some(total), "shared"),
             };
@@ -92,8 +94,10 @@ impl Intervals {
 
 /// What they come to, in words.
 pub(super) fn summary(rows: &[Vec<Cell>]) -> String {
-    let shared: Vec<i128> =
-        rows.iter().filter_map(|row| if let Cell::Integer(share) = row[6] { Some(share) } else { None }).collect();
+    let shared: Vec<i128> = rows
+        .iter()
+        .filter_map(|row| if let Cell::Integer(share) = row[6] { Some(share) } else { None })
+        .collect();
     format!(
         "{} octets of interfaces in {} of {} intervals",
         output::grouped(shared.iter().sum()),

@@ -61,8 +61,7 @@ impl<'a> Sharing<'a> {
             _ => None,
         };
         let charges: Vec<Charged<'a>> = tariff.charges.iter().filter_map(charged).collect();
-        let sharing =
-            Self { tariff, charges, takers: Quick::default(), waiting: Vec::new(), band: 0 };
+        let sharing = Self { tariff, charges, takers: Quick::default(), waiting: Vec::new(), band: 0 };
         (!sharing.charges.is_empty()).then_some(sharing)
     }
 
@@ -115,7 +114,11 @@ impl<'a> Sharing<'a> {
             }
             for (at, charged) in charges.iter_mut().enumerate() {
                 if charged.volume.has_band(*band) {
-                    charged.add((key.direction, *band), own.iter().filter(|own| own.taken_by.contains(&at)), total);
+                    charged.add(
+                        (key.direction, *band),
+                        own.iter().filter(|own| own.taken_by.contains(&at)),
+                        total,
+                    );
                 }
             }
         }
@@ -141,7 +144,8 @@ fn own<'w>(
 ) -> Own<'w> {
     let Waiting { row, group, is_late } = one;
     let weight = weight(row.sums.octets, row.key.rate).filter(|_| !is_late);
-    let share = total.zip(weight).map(|(total, weight)| (weight, total.share(weight, || totals.order(&row.key))));
+    let share =
+        total.zip(weight).map(|(total, weight)| (weight, total.share(weight, || totals.order(&row.key))));
     Own { row, taken_by: takers.get(group).map_or(&[], |at| at), is_late: *is_late, share }
 }
 

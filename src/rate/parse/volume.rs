@@ -9,7 +9,9 @@ use super::charge::{Context, amount_of, read_band_list, read_class_list};
 use super::section::{Problems, Section, Value, decimal, expected, one_of};
 use crate::money::Money;
 use crate::rate::error_bound::Confidence;
-use crate::rate::tariff::{Allowance, Calibrate, ChargeDirection, Price, SampledRule, Tier, TierMode, VolumeRule};
+use crate::rate::tariff::{
+    Allowance, Calibrate, ChargeDirection, Price, SampledRule, Tier, TierMode, VolumeRule,
+};
 
 /// Keys of a charge by volume.
 pub(super) const KEYS: [&str; 14] = [
@@ -385,7 +387,11 @@ fn read_calibrate(value: &Value<'_>, problems: &mut Problems) -> Option<Option<C
     let Some(max_difference) = found.filter(|found| (1..=Calibrate::MOST).contains(found)) else {
         let message = "`max_difference` is a share of what interfaces counted: above 0, at most 0.5, with at most 6 digits \
                        after the point";
-        problems.add(value.span(), message, "beyond half of it, flows and interfaces are not about the same traffic");
+        problems.add(
+            value.span(),
+            message,
+            "beyond half of it, flows and interfaces are not about the same traffic",
+        );
         return None;
     };
     Some(Some(Calibrate { max_difference }))
@@ -396,7 +402,9 @@ fn check_links(section: &Section<'_>, context: &Context<'_>, problems: &mut Prob
     for (name, span) in section.texts("class", problems) {
         let class = context.classes.iter().flatten().find(|class| class.name == name);
         if class.is_some_and(|class| class.matches.link.is_empty() && class.matches.link_kind.is_empty()) {
-            let message = format!("class `{name}` is not about links, so that there are no interfaces to calibrate it by");
+            let message = format!(
+                "class `{name}` is not about links, so that there are no interfaces to calibrate it by"
+            );
             problems.add(span, message, "let it ask for `link` or `link_kind`, or leave `calibrate` out");
         }
     }

@@ -121,10 +121,15 @@ fn late_usage_is_not_charged_beyond_a_total() {
         assert_eq!(billed.late("R-000004"), amounts(&[("late", "0.00")]));
         let explained = billed.explained("R-000003");
         let late = explained.last().unwrap()["calibration"].clone();
-        assert_eq!((&late[0]["calibration"], &late[0]["share"]), (&json!("shared-before"), &json!(0)), "{late:#}");
+        assert_eq!(
+            (&late[0]["calibration"], &late[0]["share"]),
+            (&json!("shared-before"), &json!(0)),
+            "{late:#}"
+        );
         assert_eq!(late[1]["calibration"], "no-counters");
         for customer in ["a", "b"] {
-            let rerate = ["rerate", "--customer", customer, "--from", "2026-07", "--to", "2026-08", "--dry-run"];
+            let rerate =
+                ["rerate", "--customer", customer, "--from", "2026-07", "--to", "2026-08", "--dry-run"];
             let text = billed.site.ok(&[&rerate[..], &["--format", "csv"]].concat());
             assert_eq!(rows(&text).len(), 0, "{customer}: {text}");
         }
@@ -146,7 +151,8 @@ fn a_supposition_reads_the_samples_of_counters() {
     let billed = Billed::new(dialects()[0], &CUSTOMERS[..1], &[PLAIN]);
     billed.used(&[("2026-07-10T10:00:00Z", 1, 40 * GB)]);
     billed.file(COUNTED);
-    let simulate = ["tariff", "simulate", "tariff.toml", "--period", "2026-07", "--customer", "a", "--format", "csv"];
+    let simulate =
+        ["tariff", "simulate", "tariff.toml", "--period", "2026-07", "--customer", "a", "--format", "csv"];
     assert!(billed.ends(1, &simulate).contains("there are no samples of interface counters"));
     // 16 of 31 days.
     billed.counted("2026-07-01T00:00:00Z", "2026-07-17T00:00:00Z", (750_000_000, 1000));

@@ -173,7 +173,10 @@ fn four_intervals_by_hand() {
     assert_eq!((of.intervals, of.shared, of.share.as_str()), (4, 2, "0.735294"));
     assert_eq!((of.flows.as_str(), of.unit.as_str(), of.max_difference.as_str()), ("3.4", "GB", "0.1"));
     let estimate = lines[0].detail.estimate.as_ref().expect("sampled");
-    assert_eq!((estimate.estimate.as_str(), estimate.standard_error.as_str()), ("3.373333333", "0.038710463"));
+    assert_eq!(
+        (estimate.estimate.as_str(), estimate.standard_error.as_str()),
+        ("3.373333333", "0.038710463")
+    );
     // 38710463 / 3373333333
     assert_eq!(lines[0].relative_error, "0.011475");
     // The flows themselves are told beside it.
