@@ -566,7 +566,7 @@ fn loss_is_printed_of_the_exporters_that_saw_the_usage() {
     );
     assert_eq!(json::read(&text).expect("reads"), invoice);
     assert!(page_of(&invoice).contains("ce1: 10 lost, 90 arrived"), "{}", page_of(&invoice));
-    assert!(csv::write(&invoice).contains(",10,ce1 10/90,\r\n"));
+    assert!(csv::write(&invoice).contains(",10,ce1 10/90,,,,,\r\n"));
     let mut invoice = sample();
     invoice.quality.set_loss(&seen_by, &[loss("ce1", 90, -3)]);
     assert_eq!(invoice.quality.lost_records, Some(0));

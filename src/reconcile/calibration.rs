@@ -162,10 +162,8 @@ impl Sharing<'_> {
                 Countable::Yes => {
                     let total = self.total((network, &meanings, at), (link, direction), &all);
                     // Of what the counters do not cover, nothing else needs to be said.
-                    total.map(|total| match is_elsewhere {
-                        true => Interval::Unknown(Unknown::Through),
-                        false => Interval::Total(total),
-                    })
+                    let through = is_elsewhere.then_some(Interval::Unknown(Unknown::Through));
+                    total.map(|total| through.unwrap_or(Interval::Total(total)))
                 }
             };
             found.extend(interval.map(|interval| ((link, direction), interval)));
