@@ -1,7 +1,7 @@
 //! What a page says, in all languages.
 
 use super::super::tests::{page_of, sample};
-use super::super::{ReconciledLine, csv};
+use super::super::{ReconciledLine, csv, json};
 use super::*;
 
 #[test]
