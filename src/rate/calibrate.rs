@@ -85,7 +85,7 @@ impl Ranks {
             family: key.family as u8,
             rate: (key.rate.numerator(), key.rate.denominator(), key.rate.source() as u8),
             direction: key.direction as u8,
-            numbers: (key.customer.0, key.class.0.into(), key.exporter.0),
+            numbers: (key.customer.0, key.class.0, key.exporter.0),
         }
     }
 }

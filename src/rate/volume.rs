@@ -85,7 +85,7 @@ fn write_measured(tariff: &Tariff, rule: &VolumeRule, measured: &Measured, worki
     let total = measured.total.exact_octets();
     if let Some(calibrated) = &measured.calibrated {
         let direction =
-            measured.greater.as_ref().map_or(rule.direction.describe(), |(only, _)| only.as_str());
+            measured.greater.as_ref().map_or_else(|| rule.direction.describe(), |(only, _)| only.as_str());
         let [flows, replaced] = [&calibrated.flows, &calibrated.replaced].map(exact);
         working.step(format!("measured by flows, {direction}"), How::Given(flows.clone()), "octets");
         let what = "of it where totals of interfaces are shared out";
