@@ -146,6 +146,9 @@ pub struct Detail {
     /// How the volume of the charge was estimated; `None` where nothing was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// How the volume of the charge was calibrated by interface counters; `None` where the tariff does not ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Share of a percentile's samples that were there, six places; empty for others.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub coverage: String,
@@ -165,6 +168,23 @@ pub struct Estimate {
     pub billed: String,
     /// `estimate`, `lower-bound` or `insensitive`.
     pub basis: String,
+}
+
+/// How a volume was calibrated: totals of interfaces shared out by flows. Decimal strings, volumes in the unit of the tariff.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Calibration {
+    /// How far flows and interfaces may be apart in an interval, as a share of what the interfaces counted.
+    pub max_difference: String,
+    /// Intervals (five minutes of a link in a direction) in which the charge had usage.
+    pub intervals: u64,
+    /// Of those, intervals whose total was shared out; in the others flows count as they are.
+    pub shared: u64,
+    /// The volume by flows alone.
+    pub flows: String,
+    /// Its unit.
+    pub unit: String,
+    /// Part of it in intervals that were shared out, six places.
+    pub share: String,
 }
 
 /// A part of the period, and the tariff version that it was rated by.
@@ -424,6 +444,14 @@ fn line(charge: Charge) -> Line {
             standard_error: places(&estimate.standard_error),
             billed: places(&estimate.billed),
             basis: estimate.basis.as_str().to_owned(),
+        }),
+        calibration: charge.calibration.map(|of| Calibration {
+            max_difference: of.max_difference.to_string(),
+            intervals: of.intervals,
+            shared: of.shared,
+            flows: places(&of.flows),
+            unit: of.unit.to_owned(),
+            share: millionths(of.share),
         }),
         coverage: charge.coverage.map(millionths).unwrap_or_default(),
         said: if is_own(&charge.said) { Vec::new() } else { charge.said },

@@ -14,6 +14,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod band;
+pub mod calibrate;
 pub mod class;
 pub mod error_bound;
 mod fixed;
@@ -38,7 +39,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-pub use self::line::{Basis, Charge, Estimate, LineKind};
+pub use self::line::{Basis, Calibration, Charge, Estimate, LineKind};
 use self::tariff::{ChargeKind, Tariff};
 pub use self::term::{Presence, Term};
 use self::usage::PeriodUsage;

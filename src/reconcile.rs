@@ -25,6 +25,8 @@
 //!
 //! A bucket that the counters do not cover whole is not compared: half a bucket of flows cannot be cut out.
 
+pub mod calibration;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::classify::named::{History, Resolved};
@@ -510,6 +512,20 @@ impl Book {
         flows.octets.add(row.sums.octets, key.rate);
         flows.packets.add(row.sums.packets, key.rate);
         flows.variance.add(row.sums.squares_high, key.rate);
+    }
+
+    /// Adds a row of another link that left by this one.
+    fn leaves(&mut self, row: &UsageRow, link: LinkId) {
+        let flows = self.flows.entry((row.key.bucket, link, Direction::Out)).or_default();
+        flows.octets.add(row.sums.octets, row.key.rate);
+        flows.packets.add(row.sums.packets, row.key.rate);
+        flows.variance.add(row.sums.squares_high, row.key.rate);
+    }
+
+    /// As if no flows had been read.
+    fn forget_flows(&mut self) {
+        self.flows.clear();
+        self.through.clear();
     }
 
     /// The configuration in force at the beginning of a bucket.

@@ -337,6 +337,12 @@ impl Variance {
         self.octets_squared = self.octets_squared.saturating_add(term);
     }
 
+    /// A variance that was worked out elsewhere, in octets squared.
+    #[must_use]
+    pub const fn of(octets_squared: u128) -> Self {
+        Self { octets_squared }
+    }
+
     /// Adds another variance.
     pub fn merge(&mut self, other: Self) {
         self.octets_squared = self.octets_squared.saturating_add(other.octets_squared);

@@ -4,7 +4,6 @@
 use std::sync::mpsc;
 use std::thread;
 
-use super::late;
 use crate::ledger::records::UsageFilter;
 use crate::ledger::{self, Ledger};
 use crate::usage::UsageRow;
@@ -14,14 +13,13 @@ const BATCH: usize = 4096;
 /// Batches that wait, at most: with those in hand, some two megabytes.
 const WAITING: usize = 4;
 
-/// As [`late::merged`], with `each` on this thread and the reading on another.
+/// As [`Ledger::for_each_usage`], with `each` on this thread and the reading on another.
 ///
 /// # Errors
 /// What the ledger says; `each` may have seen rows before.
-pub fn merged(
+pub fn for_each_usage(
     ledger: &mut Ledger,
     filter: &UsageFilter,
-    rows: Vec<UsageRow>,
     each: &mut dyn FnMut(UsageRow),
 ) -> Result<(), ledger::Error> {
     let (batches, read) = mpsc::sync_channel::<Vec<UsageRow>>(WAITING);
@@ -29,7 +27,7 @@ pub fn merged(
         let reader = scope.spawn(move || {
             let mut batch = Vec::with_capacity(BATCH);
             // Where nobody takes them, the other thread has panicked, and its scope tells.
-            let result = late::merged(ledger, filter, rows, &mut |row| {
+            let result = ledger.for_each_usage(filter, &mut |row| {
                 batch.push(row);
                 if batch.len() == BATCH {
                     let _ = batches.send(core::mem::replace(&mut batch, Vec::with_capacity(BATCH)));

@@ -262,7 +262,9 @@ fn make(
         pins.set(*period, customer.unwrap_or_default(), pin.clone());
     }
     let mut kinds = link_kinds(ledger, network, *now)?.keeping(pins);
-    count_links(ledger, &mut kinds, &tariffs, *period)?;
+    let default = reconcile::Config::default();
+    let counting = reconcile.map_or(&default, |(config, _)| config);
+    count_links(ledger, &mut kinds, &tariffs, *period, counting)?;
     let seller = seller.as_ref();
     let inputs = Inputs {
         network,
@@ -272,12 +274,14 @@ fn make(
         seller,
         period: *period,
         customer: *customer,
+        late: &[],
     };
     let span_of = |name: &str, period| covered(&kinds, &tariffs, name, period).0;
     let before = late::before(ledger, &inputs, span_of)?;
+    let inputs = Inputs { late: &before, ..inputs };
     let mut bucket = BucketStart(i64::MIN);
     let mut outcome = run(&inputs, |filter, each| {
-        ahead::merged(ledger, filter, before, &mut |row| {
+        ahead::for_each_usage(ledger, filter, &mut |row| {
             if row.key.bucket != bucket {
                 bucket = row.key.bucket;
                 progress(bucket);
@@ -285,7 +289,8 @@ fn make(
             each(row);
         })
     })?;
-    let late::Left { failed, uncharged } = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
+    let late::Left { failed, uncharged } =
+        late::adjust(ledger, &inputs, &mut outcome, supposed, counting, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     let mut reconciled = Reconciled { settings: *reconcile, spans: BTreeMap::new() };
@@ -334,26 +339,34 @@ impl Reconciled<'_> {
     }
 }
 
-/// Reads what the interfaces of links counted, where a tariff has a percentile of that.
+/// Reads what the interfaces of links counted, where a tariff has a percentile of that, and how it is shared out, where a
+/// volume is calibrated. `config` says what of it is no packet.
 pub(super) fn count_links(
     ledger: &mut Ledger,
     kinds: &mut LinkKinds,
     tariffs: &[Tariff],
     period: Period,
+    config: &reconcile::Config,
 ) -> anyhow::Result<()> {
+    // A period begins in its local month, whatever the zone, and is no longer than a month.
+    let day = |period: Period, days: i64| -> anyhow::Result<BucketStart> {
+        let month = jiff::civil::date(period.year(), period.month(), 1);
+        let date = month.checked_add(jiff::Span::new().days(days))?;
+        let at = date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
+        Ok(BucketStart::of(UnixMillis(at.as_millisecond())))
+    };
+    if tariffs.iter().any(Tariff::calibrates) {
+        // What is left of an allowance is what was not used of it in the period before, calibrated as it was.
+        let rolls_over = tariffs.iter().any(|tariff| tariff.calibrates() && tariff.rolls_over());
+        let first = period.preceding().filter(|_| rolls_over).unwrap_or(period);
+        kinds.share_out(reconcile::calibration::totals(ledger, config, day(first, -2)?, day(period, 64)?)?);
+    }
     let of_counters =
         |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
     if !tariffs.iter().flat_map(|tariff| &tariff.charges).any(|rule| of_counters(&rule.kind)) {
         return Ok(());
     }
-    // A period begins in its local month, whatever the zone, and is no longer than a month.
-    let month = jiff::civil::date(period.year(), period.month(), 1);
-    let day = |days: i64| -> anyhow::Result<BucketStart> {
-        let date = month.checked_add(jiff::Span::new().days(days))?;
-        let at = date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
-        Ok(BucketStart::of(UnixMillis(at.as_millisecond())))
-    };
-    let counted = reconcile::link_octets(ledger, day(-2)?, day(64)?)?;
+    let counted = reconcile::link_octets(ledger, day(period, -2)?, day(period, 64)?)?;
     let sample =
         |(inward, outward)| Sample { inward: Count::octets(inward), outward: Count::octets(outward) };
     let of_link = |(link, buckets): (String, BTreeMap<BucketStart, (u64, u64)>)| {

@@ -5,6 +5,7 @@
 //! of that rating: it ends in the line's amount, or the command says that it does not any more and exits with 3.
 
 mod behind;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,6 +13,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use self::behind::{Behind, Looking, Scope};
+use self::shared::Intervals;
 use super::output::{self, Cell, Format};
 use super::{Cli, Failure, billing_ledger};
 use crate::daemon;
@@ -26,6 +28,9 @@ use crate::rate::usage::GroupKey;
 use crate::rate::working::Step;
 use crate::units::UnixMillis;
 use crate::usage::{BUCKET_SECONDS, BucketStart, Scaled, UsageRow};
+
+/// Rows that are printed.
+type Rows = Vec<Vec<Cell>>;
 
 /// Columns of the usage behind a line.
 const COLUMNS: [&str; 9] =
@@ -49,15 +54,15 @@ pub(super) fn run(
         return Err(Failure::said(format!("{number} has lines 1 to {}", invoice.lines.len())));
     };
     let now = UnixMillis(daemon::now_ms());
-    let mut looking = Looking { ledger: &mut ledger, network: &config.network, now };
+    let mut looking =
+        Looking { ledger: &mut ledger, network: &config.network, reconcile: &config.reconcile, now };
     let behind = looking.behind(&invoice, line).map_err(Failure::Failed)?;
     let clauses = clauses(&mut ledger, &behind, &shown.charge)?;
-    let kinds = billing_ledger::link_kinds(&mut ledger, &config.network, now).map_err(Failure::Failed)?;
-    let rows = match &behind.scope {
-        Some(scope) => usage(&mut ledger, &invoice, &kinds, scope)?,
-        None => Vec::new(),
+    let (rows, intervals) = match &behind.scope {
+        Some(scope) => usage(&mut ledger, &invoice, scope)?,
+        None => Default::default(),
     };
-    let explained = Explained { number, line, invoice: &invoice, behind: &behind, clauses, rows };
+    let explained = Explained { number, line, invoice: &invoice, behind: &behind, clauses, rows, intervals };
     match format {
         Format::Csv => output::rows(out, format, &COLUMNS, &explained.rows)?,
         Format::Json => writeln!(out, "{:#}", explained.json()?)?,
@@ -87,6 +92,8 @@ struct Explained<'a> {
     behind: &'a Behind,
     clauses: String,
     rows: Vec<Vec<Cell>>,
+    /// How the volume was calibrated.
+    intervals: Vec<Vec<Cell>>,
 }
 
 impl Explained<'_> {
@@ -94,6 +101,9 @@ impl Explained<'_> {
         let mut usage = Vec::new();
         output::rows(&mut usage, Format::Json, &COLUMNS, &self.rows)?;
         let usage: Value = serde_json::from_slice(&usage)?;
+        let mut intervals = Vec::new();
+        output::rows(&mut intervals, Format::Json, &shared::COLUMNS, &self.intervals)?;
+        let intervals: Value = serde_json::from_slice(&intervals)?;
         let shown = &self.invoice.lines[self.line - 1];
         let adjustment = self.invoice.issuance.adjustments.iter().find(|one| one.line == self.line);
         let step = |step: &Step| {
@@ -113,6 +123,7 @@ impl Explained<'_> {
             "usage_root": adjustment.map_or(&self.invoice.usage_root, |adjustment| &adjustment.usage_root),
             "usage_root_now": self.behind.root,
             "usage": usage,
+            "calibration": intervals,
         }))
     }
 
@@ -139,7 +150,13 @@ impl Explained<'_> {
         output::rows(out, Format::Table, &COLUMNS, &self.rows)?;
         let octets = |row: &Vec<Cell>| if let Some(Cell::Integer(n)) = row.last() { *n } else { 0 };
         let total: i128 = self.rows.iter().map(octets).sum();
-        Ok(writeln!(out, "{} octets in {} rows", output::grouped(total), self.rows.len())?)
+        writeln!(out, "{} octets in {} rows", output::grouped(total), self.rows.len())?;
+        if !self.intervals.is_empty() {
+            writeln!(out)?;
+            output::rows(out, Format::Table, &shared::COLUMNS, &self.intervals)?;
+            writeln!(out, "{}", shared::summary(&self.intervals))?;
+        }
+        Ok(())
     }
 }
 
@@ -212,25 +229,23 @@ fn blocks(toml: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The usage that the line is about, a row for each bucket, link, direction, class, exporter and rate.
-fn usage(
-    ledger: &mut Ledger,
-    invoice: &Invoice,
-    kinds: &LinkKinds,
-    scope: &Scope,
-) -> Result<Vec<Vec<Cell>>, Failure> {
+/// The usage that the line is about, a row for each bucket, link, direction, class, exporter and rate, and how it was
+/// calibrated.
+fn usage(ledger: &mut Ledger, invoice: &Invoice, scope: &Scope) -> Result<(Rows, Rows), Failure> {
     let tariff = &scope.tariff;
     let names = billing_ledger::names(ledger)?;
-    let Some(customer) = names.customer(&invoice.customer.name) else { return Ok(Vec::new()) };
+    let Some(customer) = names.customer(&invoice.customer.name) else { return Ok(Default::default()) };
+    let mut intervals = Intervals::of(scope);
     let mut sums: BTreeMap<[String; 7], (i128, Scaled)> = BTreeMap::new();
     let mut add = |row: UsageRow| {
         let start = row.key.bucket;
         let band = tariff.bands.of_buckets(&tariff.zone, start, BucketStart(start.0 + BUCKET_SECONDS));
         let band = usize::from(band.first().copied().unwrap_or(0));
-        let key = GroupKey { band, ..key(&row, &names, kinds, scope.end) };
+        let key = GroupKey { band, ..key(&row, &names, &scope.kinds, scope.end) };
         if !scope.takes(&key) {
             return;
         }
+        intervals.add(scope, &row, &key.link);
         let class = tariff.classes.get(tariff.class_of(&key)).map_or("", |class| class.name.as_str());
         let rate = format!("{} ({})", row.key.rate, row.key.rate.source().as_str());
         let (direction, band) = (key.direction.as_str().to_owned(), tariff.bands.name(band).to_owned());
@@ -264,7 +279,7 @@ fn usage(
             Cell::Integer(scaled.rounded()),
         ]
     };
-    Ok(sums.into_iter().map(cells).collect())
+    Ok((sums.into_iter().map(cells).collect(), intervals.rows(scope)))
 }
 
 /// The row's key by names, as tariffs see it.

@@ -14,6 +14,7 @@ use crate::period::{Period, Span};
 use crate::rate::saying;
 use crate::rate::tariff::Tariff;
 use crate::rate::version;
+use crate::reconcile;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
 /// What was not added.
@@ -39,10 +40,11 @@ pub fn adjust(
     inputs: &Inputs<'_>,
     outcome: &mut Outcome,
     supposed: &Supposed,
+    config: &reconcile::Config,
     span_of: impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Left> {
     let mut left = Left::default();
-    let mut past = Past { reader: Reader::default(), supposed, kinds: BTreeMap::new() };
+    let mut past = Past { reader: Reader::default(), supposed, config, kinds: BTreeMap::new() };
     for (number, rows) in carried(ledger, inputs, &span_of)? {
         let Some(name) = inputs.names.customers.get(&number) else { continue };
         let span = span_of(name, inputs.period);
@@ -129,6 +131,7 @@ pub fn before(
 struct Past<'a> {
     reader: Reader,
     supposed: &'a Supposed,
+    config: &'a reconcile::Config,
     /// With what the interfaces of links counted then.
     kinds: BTreeMap<Period, LinkKinds>,
 }
@@ -145,7 +148,7 @@ impl Past<'_> {
             return Ok(known.clone());
         }
         let mut kinds = inputs.kinds.clone();
-        billing_ledger::count_links(ledger, &mut kinds, inputs.tariffs, period)?;
+        billing_ledger::count_links(ledger, &mut kinds, inputs.tariffs, period, self.config)?;
         self.kinds.insert(period, kinds.clone());
         Ok(kinds)
     }
@@ -214,11 +217,11 @@ fn customer(
         let before: Vec<UsageRow> = rolled.map(|(_, row)| *row).chain(before).collect();
         let both: Vec<UsageRow> = before.iter().chain(&late).copied().collect();
         let kinds = past.kinds(ledger, inputs, period)?.keeping(past.pins(ledger, inputs, name, period)?);
-        let mut rated = |late: Vec<UsageRow>| {
-            let inputs = Inputs { period, customer: Some(name), kinds: &kinds, ..*inputs };
-            run(&inputs, |filter, each| merged(ledger, filter, late, each))
+        let mut rated = |late: &[UsageRow]| {
+            let inputs = Inputs { period, customer: Some(name), kinds: &kinds, late, ..*inputs };
+            run(&inputs, |filter, each| ledger.for_each_usage(filter, each))
         };
-        let (mut without, mut with) = (rated(before)?, rated(both)?);
+        let (mut without, mut with) = (rated(&before)?, rated(&both)?);
         if let Some(problem) = with.problems.first().or_else(|| without.problems.first()) {
             // Had it come in time, it would be that period that could not be billed; this one is not held up by it.
             if matches!(
@@ -267,29 +270,6 @@ fn not_charged(name: &str, period: Option<Period>, rows: &[UsageRow], why: &str)
     rows.iter().for_each(|row| octets.add(row.sums.octets, row.key.rate));
     let of = period.map_or_else(String::new, |period| format!(" of {period}"));
     format!("customer `{name}`: late usage{of}, {} octets, is not charged: {why}", octets.rounded())
-}
-
-/// Usage of the ledger, with late rows among it where they belong by bucket.
-pub fn merged(
-    ledger: &mut Ledger,
-    filter: &crate::ledger::records::UsageFilter,
-    mut late: Vec<UsageRow>,
-    each: &mut dyn FnMut(UsageRow),
-) -> Result<(), crate::ledger::Error> {
-    late.retain(|row| {
-        filter.from.is_none_or(|from| row.key.bucket >= from)
-            && filter.to.is_none_or(|to| row.key.bucket < to)
-    });
-    late.sort_by_key(|row| row.key);
-    let mut late = late.into_iter().peekable();
-    ledger.for_each_usage(filter, &mut |row| {
-        while let Some(earlier) = late.next_if(|late| late.key.bucket < row.key.bucket) {
-            each(earlier);
-        }
-        each(row);
-    })?;
-    late.for_each(each);
-    Ok(())
 }
 
 /// The period that a bucket belongs to: that of its month, or one beside it.

@@ -309,6 +309,7 @@ pub(super) fn allowances(config: &Config, ledger: &mut Ledger, now: UnixMillis) 
                 seller: None,
                 period,
                 customer,
+                late: &[],
             };
             for (name, one) in standings(&inputs, now, |filter, each| ledger.for_each_usage(filter, each))? {
                 if !customers.contains(&name) {

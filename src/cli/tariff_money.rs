@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::billing_ledger::{count_links, link_kinds, names};
-use super::late::merged;
 use super::tariff::{self, find, understand};
 use crate::classify::rules::Network;
 use crate::invoice::run::{Inputs, Outcome, Reason, run, standings};
@@ -17,6 +16,7 @@ use crate::money::Money;
 use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::standing::Standing;
 use crate::rate::tariff::Tariff;
+use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, UsageRow};
 
@@ -116,6 +116,8 @@ pub struct Ground<'a> {
     pub customer: Option<&'a str>,
     /// The time, for a configuration that no daemon has stored yet.
     pub now: UnixMillis,
+    /// What of the octets of interfaces is no packet.
+    pub reconcile: &'a reconcile::Config,
 }
 
 impl Ground<'_> {
@@ -149,7 +151,8 @@ impl Ground<'_> {
     pub fn standings(&mut self) -> anyhow::Result<Vec<(String, Standing)>> {
         let active = understand(&self.ledger.tariff_versions(None)?)?;
         let (names, mut kinds) = (names(self.ledger)?, link_kinds(self.ledger, self.network, self.now)?);
-        count_links(self.ledger, &mut kinds, &active, self.period)?;
+        count_links(self.ledger, &mut kinds, &active, self.period, self.reconcile)?;
+        let late = self.late()?;
         let inputs = Inputs {
             network: self.network,
             kinds: &kinds,
@@ -158,9 +161,9 @@ impl Ground<'_> {
             seller: None,
             period: self.period,
             customer: self.customer,
+            late: &late,
         };
-        let late = self.late()?;
-        Ok(standings(&inputs, self.now, |filter, each| merged(self.ledger, filter, late, each))?)
+        Ok(standings(&inputs, self.now, |filter, each| self.ledger.for_each_usage(filter, each))?)
     }
 
     /// The customers that have one of these tariffs in the period; the one that was asked for, whatever it has.
@@ -196,7 +199,8 @@ impl Ground<'_> {
         if let Some(network) = supposed {
             kinds = kinds.supposing(network);
         }
-        count_links(self.ledger, &mut kinds, tariffs, self.period)?;
+        count_links(self.ledger, &mut kinds, tariffs, self.period, self.reconcile)?;
+        let late = self.late()?;
         let inputs = Inputs {
             network: supposed.unwrap_or(self.network),
             kinds: &kinds,
@@ -205,9 +209,9 @@ impl Ground<'_> {
             seller: None,
             period: self.period,
             customer: self.customer,
+            late: &late,
         };
-        let late = self.late()?;
-        Ok(run(&inputs, |filter, each| merged(self.ledger, filter, late, each))?)
+        Ok(run(&inputs, |filter, each| self.ledger.for_each_usage(filter, each))?)
     }
 
     /// All that came late: it counts where it belongs in time, so that a closed month is supposed with all that was used in

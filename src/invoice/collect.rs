@@ -20,6 +20,16 @@
 //! ```text
 //! bucket link in out LF
 //! ```
+//!
+//! Where a charge is calibrated, so do the totals of the intervals in which the customer used something, what all flows of
+//! each sum to, their variance, and the customer's share. The root is then the SHA-256 over the one above and that over
+//! lines like these, each in hex with a line feed, sorted as above:
+//!
+//! ```text
+//! bucket link direction interface flows variance share LF
+//! ```
+
+mod shared;
 
 use core::fmt::Write;
 use std::collections::{BTreeSet, HashMap};
@@ -28,9 +38,11 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use sha2::{Digest, Sha256};
 
+use self::shared::Sharing;
 use super::kinds::LinkKinds;
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
+use crate::rate::calibrate::Totals;
 use crate::rate::percentile::{Count, Links, Sample, SampleSource, Series};
 use crate::rate::tariff::{ChargeKind, PercentileRule, Tariff};
 use crate::rate::usage::{GroupKey, PeriodUsage, Volume};
@@ -90,6 +102,8 @@ pub struct Collected {
     pub slots: Vec<PeriodUsage>,
     /// SHA-256 over the rows, in hex.
     pub root: String,
+    /// SHA-256 over the intervals, in hex; `None` where nothing is calibrated.
+    pub intervals: Option<String>,
     /// Links in it of which nobody knows the kind; their traffic cannot be priced.
     pub unknown_links: BTreeSet<String>,
 }
@@ -147,7 +161,7 @@ impl Sum {
         octets.add_sum(self.octets, self.rate);
         packets.add_sum(self.packets, self.rate);
         let raw_by_rate = [(self.rate, self.octets)].into();
-        Volume { octets, packets, variance: self.variance, raw_by_rate }
+        Volume { octets, packets, variance: self.variance, raw_by_rate, sampled_shares: 0 }
     }
 }
 
@@ -165,6 +179,8 @@ struct Kept<'a> {
     /// For each group that was seen, the position of its series, if it has one.
     series_of: Quick<Group, Option<usize>>,
     series: Vec<Series>,
+    /// The charges of the tariff that are calibrated, if there are any.
+    sharing: Option<Box<Sharing<'a>>>,
 }
 
 impl<'a> Kept<'a> {
@@ -177,6 +193,7 @@ impl<'a> Kept<'a> {
         let percentiles =
             tariff.map(|tariff| tariff.charges.iter().filter_map(|rule| of_flows(&rule.kind)).collect());
         Self {
+            sharing: slot.tariff.and_then(Sharing::of).map(Box::new),
             slot,
             end,
             sums: Vec::new(),
@@ -192,10 +209,13 @@ impl<'a> Kept<'a> {
         usize::try_from((bucket.0 - self.slot.from.0) / BUCKET_SECONDS).unwrap_or(0)
     }
 
-    fn add(&mut self, row: &UsageRow, group: Group, key_of: impl FnOnce() -> GroupKey) {
+    fn add(&mut self, row: &UsageRow, group: Group, is_late: bool, key_of: impl Fn() -> GroupKey) {
         let at = self.position(row.key.bucket);
         let band = self.slot.bands.get(at).copied().unwrap_or(0);
         self.sum_of(band, group, row.key.rate).add(&row.sums);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.add(row, group, (band, is_late), &key_of);
+        }
         if self.percentiles.is_empty() {
             return;
         }
@@ -278,10 +298,25 @@ struct Customer<'a> {
     /// Where each ends.
     ends: Vec<usize>,
     hash: Sha256,
+    /// Over the intervals, where something is calibrated.
+    intervals: Option<Sha256>,
 }
 
 impl Customer<'_> {
-    fn end_bucket(&mut self) {
+    fn end_bucket(&mut self, totals: &Totals, names: &Names) {
+        let mut lines = String::new();
+        for kept in &mut self.slots {
+            let text = (!kept.slot.is_before).then_some(&mut lines);
+            if let Some(sharing) = &mut kept.sharing {
+                sharing.end_bucket(totals, names, text);
+            }
+        }
+        if !lines.is_empty() {
+            let mut sorted: Vec<&str> = lines.split_inclusive('\n').collect();
+            sorted.sort_unstable();
+            let hash = self.intervals.get_or_insert_default();
+            sorted.iter().for_each(|line| hash.update(line));
+        }
         if self.ends.len() > 1 {
             let starts = core::iter::once(0).chain(self.ends.iter().copied());
             let mut lines: Vec<&str> =
@@ -363,6 +398,12 @@ pub(super) fn push_samples(text: &mut String, from: BucketStart, series: &Series
     }
 }
 
+/// The root over all that is above and the intervals.
+pub(super) fn root_with_intervals(root: String, intervals: Option<&String>) -> String {
+    let Some(intervals) = intervals else { return root };
+    hex(&Sha256::digest(format!("{root}\n{intervals}\n")))
+}
+
 /// The root over rows and samples; that over the rows where there are no samples.
 pub(super) fn root_with_samples(rows: String, samples: &str) -> String {
     if samples.is_empty() {
@@ -386,13 +427,15 @@ pub struct Collector<'a> {
     kinds: Option<&'a LinkKinds>,
     /// What the lines of a series have in common, between bucket and sums.
     middles: Quick<(Group, SamplingRate), Box<str>>,
+    /// The totals where there are no kinds.
+    nothing: Totals,
 }
 
 impl<'a> Collector<'a> {
     /// Collects what classes of links of these kinds need.
     #[must_use]
     pub fn new(kinds: &'a LinkKinds) -> Self {
-        Self { customers: Quick::default(), kinds: Some(kinds), middles: Quick::default() }
+        Self { kinds: Some(kinds), ..Self::default() }
     }
 
     /// Collects `customer`'s usage of the buckets in `[from, to)`.
@@ -431,6 +474,18 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// [`OutOfOrder`].
     pub fn add(&mut self, row: &UsageRow, names: &Names) -> Result<(), OutOfOrder> {
+        self.take(row, false, names)
+    }
+
+    /// Takes a row that came after its period was closed, in its own time.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`].
+    pub fn add_late(&mut self, row: &UsageRow, names: &Names) -> Result<(), OutOfOrder> {
+        self.take(row, true, names)
+    }
+
+    fn take(&mut self, row: &UsageRow, is_late: bool, names: &Names) -> Result<(), OutOfOrder> {
         let key = &row.key;
         let Some(customer) = self.customers.get_mut(&key.customer) else { return Ok(()) };
         let holds = |kept: &Kept<'_>| kept.slot.from <= key.bucket && key.bucket < kept.slot.to;
@@ -439,7 +494,7 @@ impl<'a> Collector<'a> {
             return Err(OutOfOrder { earlier: customer.bucket, later: key.bucket });
         }
         if key.bucket > customer.bucket {
-            customer.end_bucket();
+            customer.end_bucket(self.kinds.map_or(&self.nothing, LinkKinds::totals), names);
             customer.bucket = key.bucket;
         }
         let kept = &mut customer.slots[position];
@@ -454,7 +509,7 @@ impl<'a> Collector<'a> {
             customer.ends.push(customer.text.len());
         }
         let (kinds, end) = (self.kinds, kept.end);
-        kept.add(row, group, || {
+        kept.add(row, group, is_late, || {
             let mut key = named(&group, names);
             if let Some(kind) = kinds.and_then(|kinds| kinds.kind(&key.link, end)) {
                 kind.clone_into(&mut key.link_kind);
@@ -468,7 +523,7 @@ impl<'a> Collector<'a> {
     #[must_use]
     pub fn finish(self, names: &Names, kinds: &LinkKinds) -> HashMap<CustomerId, Collected> {
         let finish = |(id, mut customer): (CustomerId, Customer<'a>)| {
-            customer.end_bucket();
+            customer.end_bucket(kinds.totals(), names);
             let mut unknown_links = BTreeSet::new();
             let mut slots = Vec::new();
             for kept in customer.slots {
@@ -486,9 +541,18 @@ impl<'a> Collector<'a> {
                     }
                     usage.groups.entry(key).or_default().merge(&sum.volume());
                 }
+                usage.calibrated = kept.sharing.map(|sharing| sharing.finish()).unwrap_or_default();
                 slots.push(usage);
             }
-            (id, Collected { slots, root: hex(&customer.hash.finalize()), unknown_links })
+            (
+                id,
+                Collected {
+                    slots,
+                    root: hex(&customer.hash.finalize()),
+                    intervals: customer.intervals.map(|hash| hex(&hash.finalize())),
+                    unknown_links,
+                },
+            )
         };
         self.customers.into_iter().map(finish).collect()
     }

@@ -5,7 +5,7 @@ use super::{Estimate, Invoice, Line};
 use crate::period::rfc3339;
 
 /// The header's columns. More may come after them; these stay as they are.
-pub const COLUMNS: [&str; 34] = [
+pub const COLUMNS: [&str; 38] = [
     "number",
     "state",
     "customer",
@@ -40,9 +40,13 @@ pub const COLUMNS: [&str; 34] = [
     "lost_records",
     "loss",
     "reconciled",
+    "calibration_intervals",
+    "calibrated_intervals",
+    "calibrated_share",
+    "volume_by_flows",
 ];
 
-/// The invoice's lines. What is about the invoice as a whole (from `sampled_share` on) is the same in each of them, and
+/// The invoice's lines. What is about the invoice as a whole (from `sampled_share` to `reconciled`) is the same in each of them, and
 /// its tax too; where there are several taxes, their cells are empty.
 #[must_use]
 pub fn write(invoice: &Invoice) -> String {
@@ -50,7 +54,11 @@ pub fn write(invoice: &Invoice) -> String {
     row(&mut text, COLUMNS.into_iter());
     for (at, line) in invoice.lines.iter().enumerate() {
         let own = own(invoice, at, line);
-        let all = own.into_iter().chain(uncertainty(invoice, at, line)).chain(whole(invoice));
+        let all = own
+            .into_iter()
+            .chain(uncertainty(invoice, at, line))
+            .chain(whole(invoice))
+            .chain(calibration(line));
         row(&mut text, all);
     }
     text
@@ -95,6 +103,12 @@ fn uncertainty(invoice: &Invoice, at: usize, line: &Line) -> [String; 10] {
         detail.coverage.clone(),
         late.map(|late| late.period.to_string()).unwrap_or_default(),
     ]
+}
+
+/// How its volume was calibrated.
+fn calibration(line: &Line) -> [String; 4] {
+    let Some(of) = &line.detail.calibration else { return Default::default() };
+    [of.intervals.to_string(), of.shared.to_string(), of.share.clone(), of.flows.clone()]
 }
 
 /// What holds for the whole invoice.

@@ -11,7 +11,8 @@
 //!
 //! A removed or renamed link therefore keeps its kind under its old name.
 //!
-//! Beside that, what the interfaces of links counted, for charges by a percentile of interface counters.
+//! Beside that, what the interfaces of links counted: for charges by a percentile of interface counters, and for those by
+//! volume that are calibrated.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use super::assign::Assignments;
 use super::pins::Pins;
 use crate::classify::rules::Network;
+use crate::rate::calibrate::Totals;
 use crate::rate::percentile::Sample;
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
@@ -32,6 +34,8 @@ pub struct LinkKinds {
     pins: Arc<Pins>,
     /// What the interfaces of links counted, by link and bucket.
     counted: Arc<BTreeMap<String, BTreeMap<BucketStart, Sample>>>,
+    /// The totals of interfaces, for charges that are calibrated.
+    totals: Arc<Totals>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +85,17 @@ impl LinkKinds {
     /// Says what the interfaces of links counted in buckets that the counters cover whole.
     pub fn count(&mut self, counted: BTreeMap<String, BTreeMap<BucketStart, Sample>>) {
         self.counted = Arc::new(counted);
+    }
+
+    /// Says what the totals of interfaces were.
+    pub fn share_out(&mut self, totals: Totals) {
+        self.totals = Arc::new(totals);
+    }
+
+    /// The totals of interfaces.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// The links of the newest version in force before `end`, and what was counted of each.

@@ -265,6 +265,11 @@ words! {
         "selon le volume minimal", "secondo il volume minimo";
     samples: "Of a line, coverage.", "of the samples are there", "der Messwerte liegen vor",
         "des mesures sont disponibles", "delle misure sono disponibili";
+    calibrated: "Of a line: intervals, of how many, percentage, volume by flows, unit.",
+        "calibrated by interface counters in {0} of {1} five-minute intervals ({2} % of the volume; by flows alone {3} {4})",
+        "nach Schnittstellenzählern kalibriert in {0} von {1} Abschnitten zu fünf Minuten ({2} % der Menge; nach Flows allein {3} {4})",
+        "calibré d’après les compteurs des interfaces dans {0} intervalles de cinq minutes sur {1} ({2} % du volume ; selon les seuls flux {3} {4})",
+        "calibrato secondo i contatori delle interfacce in {0} intervalli di cinque minuti su {1} ({2} % del volume; secondo i soli flussi {3} {4})";
     net: "Before tax.", "Net", "Netto", "Net", "Netto";
     tax: "Before its percentage.", "Tax", "Steuer", "Taxe", "Imposta";
     of: "Tax of a base.", "of", "von", "sur", "su";
@@ -466,7 +471,7 @@ mod tests {
     fn every_language_says_everything_with_the_same_numbers() {
         for (name, texts) in TABLE {
             let holes =
-                |text: &str| (0..4).filter(|n| text.contains(&format!("{{{n}}}"))).collect::<Vec<_>>();
+                |text: &str| (0..5).filter(|n| text.contains(&format!("{{{n}}}"))).collect::<Vec<_>>();
             for text in texts {
                 let is_mark = *name == "colon";
                 assert!(is_mark || !text.is_empty() && text.trim() == *text, "{name}: {text:?}");

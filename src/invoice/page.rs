@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::language::{Language, Words, filled};
-use super::{Invoice, Line, State};
+use super::{Calibration, Invoice, Line, State};
 use crate::money::{Exact, parse_decimal};
 use crate::rate;
 
@@ -264,10 +264,19 @@ fn notes(invoice: &Invoice, line: &Line, language: Language) -> Vec<String> {
         None if !error.is_empty() => notes.push(format!("{} {error}", words.standard_error)),
         None => {}
     }
+    notes.extend(detail.calibration.as_ref().map(|of| calibrated(of, language)));
     if !detail.coverage.is_empty() {
         notes.push(format!("{}\u{202f}% {}", percent(&detail.coverage, language), words.samples));
     }
     notes
+}
+
+/// How a volume was calibrated, in words.
+pub(super) fn calibrated(of: &Calibration, language: Language) -> String {
+    let n = |text: &str| language.number(text);
+    let [shared, intervals] = [of.shared, of.intervals].map(|count| n(&count.to_string()));
+    let with = [&shared, &intervals, &percent(&of.share, language), &n(&of.flows), &of.unit];
+    filled(language.words().calibrated, &with.map(String::as_str)).replace(" %", "\u{202f}%")
 }
 
 fn taxes(invoice: &Invoice, language: Language) -> Vec<TaxView> {

@@ -17,7 +17,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::collect::{
-    Collected, Collector, Names, OutOfOrder, counted_series, push_samples, root_with_samples,
+    Collected, Collector, Names, OutOfOrder, counted_series, push_samples, root_with_intervals,
+    root_with_samples,
 };
 use super::kinds::LinkKinds;
 use super::plan::{Planned, Seam, plan};
@@ -51,6 +52,8 @@ pub struct Inputs<'a> {
     pub period: Period,
     /// Only this customer.
     pub customer: Option<&'a str>,
+    /// Usage that came late and is to count in its own time, in any order; whoever's it is.
+    pub late: &'a [UsageRow],
 }
 
 /// What came of it; both by customer's name.
@@ -184,13 +187,23 @@ fn gather<'a, E: core::error::Error + 'static>(
     if let Some((from, to)) = collector.range() {
         let customer = inputs.customer.and_then(|name| plan.get(name)?.id);
         let filter = UsageFilter { from: Some(from), to: Some(to), customer };
+        let mut late: Vec<&UsageRow> =
+            inputs.late.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to).collect();
+        late.sort_by_key(|row| row.key);
+        let mut late = late.into_iter().peekable();
         let mut order = Ok(());
         read(&filter, &mut |row| {
+            while let Some(earlier) = late.next_if(|late| late.key.bucket < row.key.bucket) {
+                order = order.and_then(|()| collector.add_late(earlier, inputs.names));
+            }
             if order.is_ok() {
                 order = collector.add(&row, inputs.names);
             }
         })
         .map_err(Error::Usage)?;
+        for row in late {
+            order = order.and_then(|()| collector.add_late(row, inputs.names));
+        }
         order?;
     }
     let collected = collector.finish(inputs.names, inputs.kinds);
@@ -263,6 +276,7 @@ fn nothing(planned: &Planned<'_>) -> Collected {
     Collected {
         slots: planned.slots().iter().map(|_| PeriodUsage::default()).collect(),
         root: rate::parse::sha256_hex(b""),
+        intervals: None,
         unknown_links: BTreeSet::new(),
     }
 }
@@ -277,7 +291,7 @@ fn with_counters(mut used: Collected, planned: &Planned<'_>, kinds: &LinkKinds) 
         counted.iter().for_each(|series| push_samples(&mut samples, slot.from, series));
         usage.series.extend(counted);
     }
-    used.root = root_with_samples(used.root, &samples);
+    used.root = root_with_intervals(root_with_samples(used.root, &samples), used.intervals.as_ref());
     used
 }
 

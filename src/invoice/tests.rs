@@ -113,9 +113,9 @@ fn march_with(
     only: Option<&str>,
     rows: &[UsageRow],
 ) -> Outcome {
-    let names = names(0);
-    let period = Period::new(2026, 3).expect("a month");
-    let inputs = Inputs { network, kinds, tariffs, names: &names, seller: None, period, customer: only };
+    let (names, period) = (names(0), Period::new(2026, 3).expect("a month"));
+    let (seller, customer, late) = (None, only, &[]);
+    let inputs = Inputs { network, kinds, tariffs, names: &names, seller, period, customer, late };
     run(&inputs, reader(rows)).expect("runs")
 }
 
@@ -220,9 +220,9 @@ fn csv_has_a_row_a_line_and_quotes_what_it_must() {
     assert_eq!(
         rows,
         [
-            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error,kind,part,band,tier,estimate,standard_error,billed,basis,coverage,late_period,tax_category,tax_percent,tax_exemption_reason,sampled_share,volume_relative_error,least_coverage,lost_records,loss,reconciled",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,",
-            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,",
+            "number,state,customer,period,from,to,currency,line,charge,description,quantity,unit,price,amount,relative_error,kind,part,band,tier,estimate,standard_error,billed,basis,coverage,late_period,tax_category,tax_percent,tax_exemption_reason,sampled_share,volume_relative_error,least_coverage,lost_records,loss,reconciled,calibration_intervals,calibrated_intervals,calibrated_share,volume_by_flows",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,1,in,Traffic to the customer,1234.567890123,GB,0.05,61.73,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,,,,,",
+            "DRAFT-2026-03-campus,draft,\"Camp, \"\"us\"\"\",2026-03,2026-02-28T23:00:00Z,2026-03-31T22:00:00Z,EUR,2,out,Traffic from the customer,987.654321,GB,0.02,19.75,0.000000,volume,1,,1,,,,,,,S,21,,0.000000,0.000000,,,,,,,,",
         ]
     );
 }
@@ -489,8 +489,7 @@ fn editing_links_does_not_price_anew_what_was_metered() {
 
 #[test]
 fn an_unknown_customer_is_an_error() {
-    let (names, network) = (names(0), network(vec![]));
-    let period = Period::new(2026, 3).expect("a month");
+    let (names, network, period) = (names(0), network(vec![]), Period::new(2026, 3).expect("a month"));
     for name in ["nobody", "local"] {
         let inputs = Inputs {
             network: &network,
@@ -500,6 +499,7 @@ fn an_unknown_customer_is_an_error() {
             seller: None,
             period,
             customer: Some(name),
+            late: &[],
         };
         assert!(matches!(run(&inputs, reader(&[])), Err(run::Error::UnknownCustomer(_))), "{name}");
     }
@@ -566,7 +566,7 @@ fn loss_is_printed_of_the_exporters_that_saw_the_usage() {
     );
     assert_eq!(json::read(&text).expect("reads"), invoice);
     assert!(page_of(&invoice).contains("ce1: 10 lost, 90 arrived"), "{}", page_of(&invoice));
-    assert!(csv::write(&invoice).contains(",10,ce1 10/90,\r\n"));
+    assert!(csv::write(&invoice).contains(",10,ce1 10/90,,,,,\r\n"));
     let mut invoice = sample();
     invoice.quality.set_loss(&seen_by, &[loss("ce1", 90, -3)]);
     assert_eq!(invoice.quality.lost_records, Some(0));

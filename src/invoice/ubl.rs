@@ -12,6 +12,7 @@ use core::fmt::Write;
 
 use super::issue::Contact;
 use super::language::{Language, filled};
+use super::page;
 use super::{Invoice, Line, Party, Seller, State};
 use crate::money::{Exact, Money, parse_decimal};
 
@@ -337,7 +338,10 @@ fn put_line(
         ("1".to_owned(), "C62", digits(&amount.to_string()), note)
     };
     let minus = if amount.minor() < 0 { "-" } else { "" };
-    xml.put("cbc:Note", &note);
+    // The norm has one note a line.
+    let calibrated = line.detail.calibration.as_ref().map(|of| page::calibrated(of, language));
+    let notes: Vec<String> = [note].into_iter().filter(|note| !note.is_empty()).chain(calibrated).collect();
+    xml.put("cbc:Note", &notes.join("; "));
     let name = if is_credit { "cbc:CreditedQuantity" } else { "cbc:InvoicedQuantity" };
     xml.put_with(name, &format!("unitCode=\"{unit}\""), &format!("{minus}{quantity}"));
     xml.amount("cbc:LineExtensionAmount", amount);
@@ -422,9 +426,17 @@ mod tests {
         let line = &mut invoice.lines[1];
         (line.quantity, line.price, line.amount) =
             ("1234.5".into(), "0.0430".into(), Money::new(7, invoice.currency));
+        line.detail.calibration = Some(crate::invoice::Calibration {
+            max_difference: "0.1".into(),
+            intervals: 9,
+            shared: 7,
+            flows: "1200".into(),
+            unit: "GB".into(),
+            share: "0.500000".into(),
+        });
         let text = write(&invoice).expect("has the form");
         for part in [
-            "<cbc:Note>1\u{202f}234,5 GB zu 0,0430</cbc:Note>",
+            "<cbc:Note>1\u{202f}234,5 GB zu 0,0430; nach Schnittstellenzählern kalibriert in 7 von 9 Abschnitten",
             "<cbc:Name>Transit, in and out: bis 10\u{202f}000 GB</cbc:Name>",
             ", Tarif regional-isp Version 1</cbc:Note>",
         ] {

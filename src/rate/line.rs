@@ -32,6 +32,8 @@ pub struct Charge {
     pub kind: LineKind,
     /// How the whole volume of the charge was estimated; `None` where nothing was sampled.
     pub estimate: Option<Estimate>,
+    /// How the whole volume of the charge was calibrated; `None` where the tariff does not ask for it.
+    pub calibration: Option<Calibration>,
     /// The band, where the price is by band.
     pub band: Option<String>,
     /// The position of the tier, from 0.
@@ -115,6 +117,23 @@ pub struct Estimate {
     pub basis: Basis,
 }
 
+/// How a volume was calibrated by interface counters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// How far flows and interfaces may be apart, as a share.
+    pub max_difference: Decimal,
+    /// Intervals (five minutes of a link in a direction) in which the charge had usage.
+    pub intervals: u64,
+    /// Of those, intervals whose interface total was shared out.
+    pub shared: u64,
+    /// The volume by flows alone, in units ...
+    pub flows: Exact,
+    /// ... which are these.
+    pub unit: &'static str,
+    /// Part of it in intervals that were shared out, in millionths, rounded down.
+    pub share: u128,
+}
+
 /// What of an estimate is billed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Basis {
@@ -162,6 +181,7 @@ impl Charge {
             relative_error: 0,
             kind,
             estimate: None,
+            calibration: None,
             band: None,
             tier: None,
             part: part.term.number,

@@ -130,6 +130,14 @@ impl Tariff {
         })
     }
 
+    /// True where the volume of a charge is calibrated by interface counters.
+    #[must_use]
+    pub fn calibrates(&self) -> bool {
+        let own = self.charges.iter().chain(self.overrides.iter().filter_map(|own| own.charge.as_ref()));
+        own.map(|rule| &rule.kind)
+            .any(|kind| matches!(kind, ChargeKind::Volume(rule) if rule.calibrate.is_some()))
+    }
+
     /// True where a charge rolls what is left of its allowance over, so that the period before counts too.
     #[must_use]
     pub fn rolls_over(&self) -> bool {
@@ -292,6 +300,8 @@ pub struct VolumeRule {
     pub tiers: Vec<Tier>,
     /// What holds for volume that was estimated from samples.
     pub sampled: SampledRule,
+    /// Where the totals of interfaces are shared out instead; `None`: flows alone count.
+    pub calibrate: Option<Calibrate>,
     /// What it comes to at most.
     pub cap: Option<Money>,
     /// Percentages of the allowance at which somebody wants to know, ascending.
@@ -396,6 +406,31 @@ pub struct SampledRule {
     pub insensitive_below: Option<Decimal>,
     /// A volume whose interval is wider than this share of it to either side is not billed at all: a person decides.
     pub max_half_width: Option<Decimal>,
+}
+
+/// Where the totals of a link's interfaces are shared out by what flows say of them ([`super::calibrate`]).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Calibrate {
+    /// How far flows and interfaces may be apart in five minutes, as a share of what the interfaces counted, in millionths.
+    /// Beyond it nobody knows what is wrong, and the flows count as they are.
+    pub max_difference: u32,
+}
+
+impl Calibrate {
+    /// The greatest that a tariff may ask for: nothing is ever more than doubled.
+    pub const MOST: u32 = 500_000;
+
+    /// The difference as a share.
+    #[must_use]
+    pub fn share(self) -> Decimal {
+        Decimal::new(self.max_difference.into(), 6).normalize()
+    }
+}
+
+impl Default for Calibrate {
+    fn default() -> Self {
+        Self { max_difference: 100_000 }
+    }
 }
 
 /// A charge by a percentile of five-minute rates.

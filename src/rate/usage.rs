@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::calibrate::Calibrated;
 use super::percentile::Series;
 use crate::flow::{Direction, Family};
 use crate::money::Exact;
@@ -37,8 +38,10 @@ pub struct Volume {
     pub packets: Scaled,
     /// Upper bound of the variance of `octets`.
     pub variance: Variance,
-    /// Raw octets by sampling rate and the rate's source; unsampled ones too.
+    /// Raw octets by sampling rate and the rate's source; unsampled ones too. Shares of interface totals are not among them.
     pub raw_by_rate: BTreeMap<SamplingRate, u128>,
+    /// Octets that are shares of interface totals by flows that were sampled.
+    pub sampled_shares: u128,
 }
 
 impl Volume {
@@ -51,8 +54,20 @@ impl Volume {
         *raw = raw.checked_add(sums.octets.into()).expect("2^64 rows of 2^64 octets fit");
     }
 
+    /// Adds a share of an interface total: octets, their variance, and whether flows that were sampled say whose they are.
+    pub fn add_share(&mut self, octets: u128, variance: Variance, is_sampled: bool) {
+        self.octets.add_sum(octets, SamplingRate::NOT_ANNOUNCED);
+        self.variance.merge(variance);
+        if is_sampled {
+            self.sampled_shares =
+                self.sampled_shares.checked_add(octets).expect("2^64 shares of 2^63 octets fit");
+        }
+    }
+
     /// Adds another volume.
     pub fn merge(&mut self, other: &Self) {
+        self.sampled_shares =
+            self.sampled_shares.checked_add(other.sampled_shares).expect("2^64 shares of 2^63 octets fit");
         self.octets.merge(&other.octets);
         self.packets.merge(&other.packets);
         self.variance.merge(other.variance);
@@ -74,7 +89,7 @@ impl Volume {
         self.raw_by_rate
             .iter()
             .filter(|(rate, _)| rate.is_sampled())
-            .fold(Exact::zero(), |sum, (&rate, &raw)| sum.plus(&scaled(raw, rate)))
+            .fold(Exact::whole(self.sampled_shares), |sum, (&rate, &raw)| sum.plus(&scaled(raw, rate)))
     }
 
     /// Standard error over estimate in millionths, by the upper bound of the variance.
@@ -91,7 +106,8 @@ pub fn scaled(raw: u128, rate: SamplingRate) -> Exact {
 }
 
 /// A scaled sum as an exact number.
-fn exact(sum: &Scaled) -> Exact {
+#[must_use]
+pub fn exact(sum: &Scaled) -> Exact {
     sum.parts().fold(Exact::zero(), |total, (denominator, numerator)| {
         total.plus(&Exact::whole(numerator).over(denominator))
     })
@@ -108,6 +124,8 @@ pub struct PeriodUsage {
     pub band_of_bucket: Arc<[u8]>,
     /// Units that are left of the allowances of the period before, by charge.
     pub carried: BTreeMap<String, Exact>,
+    /// What the volume of charges that are calibrated comes to, by charge, direction and band.
+    pub calibrated: BTreeMap<(String, Direction, usize), Calibrated>,
 }
 
 impl PeriodUsage {

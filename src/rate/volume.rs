@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::calibrate::Calibrated;
 use super::error_bound::{is_wider, lower_bound};
-use super::line::{Basis, Charge, Estimate, LineKind};
+use super::line::{Basis, Calibration, Charge, Estimate, LineKind};
 use super::saying::{self, Piece, Said};
 use super::tariff::{
     ChargeDirection, ChargeKind, ChargeRule, Price, SampledRule, Tariff, Tier, TierMode, VolumeRule,
 };
 use super::tier::{Slice, slices};
-use super::usage::{GroupKey, PeriodUsage, Volume};
+use super::usage::{GroupKey, PeriodUsage, Volume, exact};
 use super::working::{How, Working};
 use super::{Error, Part};
 use crate::flow::Direction;
@@ -37,21 +38,35 @@ pub struct Measured {
     pub total: Volume,
     /// Where the direction with more volume counts: which that is, and the octets of the other.
     pub greater: Option<(Direction, Exact)>,
+    /// How it came about where it is calibrated.
+    pub calibrated: Option<Calibrated>,
 }
 
 /// The volume that a charge is about.
 #[must_use]
 pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &PeriodUsage) -> Measured {
+    let is_own = |(charge, _, _): &(String, Direction, usize)| *charge == rule.id;
+    let is_calibrated = volume.calibrate.is_some() && usage.calibrated.keys().any(is_own);
     let of = |direction: Option<Direction>| {
         let mut bands = vec![Volume::default(); tariff.bands.count()];
         let mut total = Volume::default();
+        if is_calibrated {
+            let mut all = Calibrated::default();
+            for (key, own) in usage.calibrated.iter().filter(|(key, _)| is_own(key)) {
+                if direction.is_none_or(|only| only == key.1) {
+                    bands[key.2].merge(&own.volume);
+                    all.merge(own);
+                }
+            }
+            return Measured { bands, total: all.volume.clone(), greater: None, calibrated: Some(all) };
+        }
         for (key, group) in &usage.groups {
             if direction.is_none_or(|only| only == key.direction) && takes(tariff, &rule.id, volume, key) {
                 bands[key.band].merge(group);
                 total.merge(group);
             }
         }
-        Measured { bands, total, greater: None }
+        Measured { bands, total, greater: None, calibrated: None }
     };
     if volume.direction != ChargeDirection::Max {
         return of(None);
@@ -68,11 +83,24 @@ pub fn measure(tariff: &Tariff, rule: &ChargeRule, volume: &VolumeRule, usage: &
 /// Writes down what was measured: by band where there are several, and which direction counts.
 fn write_measured(tariff: &Tariff, rule: &VolumeRule, measured: &Measured, working: &mut Working) {
     let total = measured.total.exact_octets();
+    if let Some(calibrated) = &measured.calibrated {
+        let direction =
+            measured.greater.as_ref().map_or_else(|| rule.direction.describe(), |(only, _)| only.as_str());
+        let [flows, replaced] = [&calibrated.flows, &calibrated.replaced].map(exact);
+        working.step(format!("measured by flows, {direction}"), How::Given(flows.clone()), "octets");
+        let what = "of it where totals of interfaces are shared out";
+        working.step(what, How::Given(replaced.clone()), "octets");
+        let rest = working.step("left as measured", How::Minus(flows, replaced), "octets");
+        let shares = Exact::whole(calibrated.shared);
+        working.step("shares of the totals", How::Given(shares.clone()), "octets");
+        working.step("calibrated", How::Sum(vec![rest, shares]), "octets");
+    }
     match &measured.greater {
         Some((direction, other)) => {
             let what = format!("in or out, whichever is more: {}", direction.as_str());
             working.step(what, How::Greatest(total, other.clone()), "octets");
         }
+        None if measured.calibrated.is_some() => {}
         None => {
             let what = format!("measured, {}", rule.direction.describe());
             working.step(what, How::Given(total), "octets");
@@ -278,6 +306,23 @@ fn billed(
     Ok(Billed { octets, fill, estimate: made })
 }
 
+/// How a volume was calibrated, where the charge asks for it. What was not used was calibrated in no interval.
+fn calibration(part: &Part<'_>, rule: &VolumeRule, of: Option<&Calibrated>) -> Option<Calibration> {
+    let max_difference = rule.calibrate?.share();
+    let nothing = Calibrated::default();
+    let of = of.unwrap_or(&nothing);
+    let [flows, replaced] = [&of.flows, &of.replaced].map(exact);
+    let share = replaced.times(&Exact::whole(1_000_000)).divided_by(&flows).map(|share| share.rounded_down());
+    Some(Calibration {
+        max_difference,
+        intervals: of.intervals,
+        shared: of.shared_intervals,
+        flows: part.tariff.unit.of_octets(&flows),
+        unit: part.tariff.unit.as_str(),
+        share: share.and_then(|share| u128::try_from(share).ok()).unwrap_or_default(),
+    })
+}
+
 /// Everything about a charge that its lines share.
 struct Maker<'a> {
     part: &'a Part<'a>,
@@ -285,6 +330,7 @@ struct Maker<'a> {
     volume: &'a VolumeRule,
     relative_error: u128,
     estimate: Option<Estimate>,
+    calibration: Option<Calibration>,
     /// What all lines from here on have in common.
     working: Working,
     lines: Vec<Charge>,
@@ -304,6 +350,7 @@ impl Maker<'_> {
         line.unit = tariff.unit.as_str().to_owned();
         line.relative_error = self.relative_error;
         line.estimate.clone_from(&self.estimate);
+        line.calibration.clone_from(&self.calibration);
         line.clause = self.rule.line;
         line.classes = self.volume.classes.iter().map(|&at| tariff.classes[at].name.clone()).collect();
         line.direction = self.volume.direction.as_str();
@@ -348,7 +395,9 @@ pub(super) fn charge(
     let factor = octets.divided_by(&all).filter(|_| octets != all);
     let filled = cheapest(tariff, volume).filter(|_| fill.is_positive());
     let relative_error = measured.total.relative_error_millionths();
-    let mut maker = Maker { part, rule, volume, relative_error, estimate, working, lines: Vec::new() };
+    let calibration = calibration(part, volume, measured.calibrated.as_ref());
+    let lines = Vec::new();
+    let mut maker = Maker { part, rule, volume, relative_error, estimate, calibration, working, lines };
     let mut left = Vec::new();
     let unit = Exact::whole(tariff.unit.octets());
     maker.step("billed", How::Over(octets.plus(&fill), unit.clone()));

@@ -222,6 +222,9 @@ fn of_volume(tariff: &Tariff, rule: &VolumeRule) -> String {
     if let Some(allowance) = &rule.allowance {
         words += &of_allowance(tariff, rule, allowance);
     }
+    if let Some(calibrate) = rule.calibrate {
+        words += &format!(", calibrated by interface counters up to {} apart", calibrate.share());
+    }
     if let Some(cap) = rule.cap {
         words += &format!(", at most {cap}");
     }

@@ -12,15 +12,21 @@ use crate::units::{RateSource, SamplingRate};
 use crate::usage::{UsageKey, UsageSums};
 
 /// A bucket in 2026.
-const T: i64 = 1_793_491_200;
+pub(super) const T: i64 = 1_793_491_200;
 
 /// A ledger with one exporter, link `up` at its interface `xe-0/0/1` by name, link `down` at interface 9, and flows.
-struct Case {
+pub(super) struct Case {
     _directory: tempfile::TempDir,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
-fn flows(link: u16, direction: Direction, customer: CustomerId, octets: u64, rate: u64) -> UsageRow {
+pub(super) fn flows(
+    link: u16,
+    direction: Direction,
+    customer: CustomerId,
+    octets: u64,
+    rate: u64,
+) -> UsageRow {
     // Packets of 1000 octets.
     let packets = octets / 1000;
     let squares = packets * 1_000_000;
@@ -40,7 +46,12 @@ fn flows(link: u16, direction: Direction, customer: CustomerId, octets: u64, rat
 }
 
 impl Case {
-    fn new(usage: &mut [UsageRow]) -> Self {
+    pub(super) fn new(usage: &mut [UsageRow]) -> Self {
+        Self::of(usage, &["up", "down"])
+    }
+
+    /// With these of the links alone.
+    pub(super) fn of(usage: &mut [UsageRow], links: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
         let mut ledger = Ledger::open(&url).unwrap();
@@ -59,7 +70,10 @@ impl Case {
                 observes: Observes::Ingress,
                 output_zero: OutputZero::Unknown,
             }],
-            links: vec![rule("up", LinkPoint::Named(name)), rule("down", LinkPoint::Interface(at))],
+            links: [rule("up", LinkPoint::Named(name)), rule("down", LinkPoint::Interface(at))]
+                .into_iter()
+                .filter(|rule| links.contains(&rule.name.as_str()))
+                .collect(),
             ..Network::default()
         };
         let text = serde_json::to_string(&network).unwrap();
@@ -97,7 +111,14 @@ impl Case {
     }
 
     /// Counters of interface 5 from one second of the bucket to another.
-    fn counted(mut self, ifindex: u32, from: i64, to: i64, octets: (u64, u64), packets: (u64, u64)) -> Self {
+    pub(super) fn counted(
+        mut self,
+        ifindex: u32,
+        from: i64,
+        to: i64,
+        octets: (u64, u64),
+        packets: (u64, u64),
+    ) -> Self {
         let part = InterfacePart {
             bucket: BucketStart(T),
             from: UnixMillis((T + from) * 1000),
@@ -130,7 +151,7 @@ fn strict() -> Config {
     Config { tolerance_millionths: 0, floor_octets: 0, ..Config::default() }
 }
 
-const CUSTOMER: CustomerId = CustomerId(16);
+pub(super) const CUSTOMER: CustomerId = CustomerId(16);
 
 #[test]
 fn unsampled_flows_are_the_octets_without_framing() {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::support::{Dialect, Site};
 
+mod calibrated;
 mod drafts;
 mod late;
 pub(crate) mod tampered;

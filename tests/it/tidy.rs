@@ -50,7 +50,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ("poll", &[], "asks routers; knows nobody"),
     (
         "reconcile",
-        &["classify::named", "ledger"],
+        &["classify::named", "ledger", "rate::calibrate"],
         "flows against counters, both as the ledger has them, by what names meant then",
     ),
     ("setup", &["classify", "config", "ledger", "processor"], "puts a configuration in force"),

@@ -155,6 +155,7 @@ fn what_other_tariffs_would_cost_on_real_usage() {
         period: march(),
         customer: None,
         now: UnixMillis(0),
+        reconcile: &reconcile::Config::default(),
     };
     let row = |before: &str, after: &str, difference: &str| {
         vec![["campus", "EUR", before, after, difference].map(str::to_owned)]
@@ -180,6 +181,7 @@ fn what_other_tariffs_would_cost_on_real_usage() {
         period: march(),
         customer: None,
         now: UnixMillis(0),
+        reconcile: &reconcile::Config::default(),
     };
     let simulated = ground.simulate(&next).expect("runs");
     assert_eq!(rows(&simulated.priced), row("673.00", "743.00", "70.00"));

@@ -13,6 +13,7 @@ use super::super::{billing_ledger, late, tariff};
 use crate::classify::rules::Network;
 use crate::flow::Direction;
 use crate::invoice::issue::Adjustment;
+use crate::invoice::kinds::LinkKinds;
 use crate::invoice::plan::covered;
 use crate::invoice::run::{Inputs, rated};
 use crate::invoice::{Invoice, TariffRef};
@@ -25,6 +26,7 @@ use crate::rate::usage::GroupKey;
 use crate::rate::volume::{measure, takes};
 use crate::rate::working::{How, Working};
 use crate::rate::{Charge, Part, rate_period};
+use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, UsageRow};
 
@@ -42,6 +44,8 @@ pub(super) struct Scope {
     pub(super) end: UnixMillis,
     /// The rows, where it is only about those that came late.
     pub(super) late: Option<Vec<UsageRow>>,
+    /// Of what kind links were, and what their interfaces counted.
+    pub(super) kinds: LinkKinds,
 }
 
 impl Scope {
@@ -86,6 +90,8 @@ pub(super) struct Looking<'a> {
     pub(super) ledger: &'a mut Ledger,
     /// Today's configuration.
     pub(super) network: &'a Network,
+    /// What of the octets of interfaces is no packet.
+    pub(super) reconcile: &'a reconcile::Config,
     /// The time, for a configuration that no daemon has stored yet.
     pub(super) now: UnixMillis,
 }
@@ -137,7 +143,7 @@ impl Looking<'_> {
         let adjustment = invoice.issuance.adjustments.iter().find(|adjustment| adjustment.line == line);
         let mut kinds = billing_ledger::link_kinds(self.ledger, self.network, self.now)?;
         let rated = adjustment.map_or(invoice.period, |adjustment| adjustment.period);
-        billing_ledger::count_links(self.ledger, &mut kinds, &tariffs, rated)?;
+        billing_ledger::count_links(self.ledger, &mut kinds, &tariffs, rated, self.reconcile)?;
         match adjustment {
             Some(adjustment) => keep_up_to(&mut tariffs, core::iter::once(&adjustment.tariff)),
             None => {
@@ -153,11 +159,16 @@ impl Looking<'_> {
             seller: None,
             period: invoice.period,
             customer: Some(&invoice.customer.name),
+            late: &[],
         };
-        match adjustment {
-            Some(adjustment) => self.late(&inputs, invoice, adjustment),
-            None => self.in_time(&inputs, line),
+        let mut behind = match adjustment {
+            Some(adjustment) => self.late(&inputs, invoice, adjustment)?,
+            None => self.in_time(&inputs, line)?,
+        };
+        if let Some(scope) = &mut behind.scope {
+            scope.kinds = kinds;
         }
+        Ok(behind)
     }
 
     /// A line of the period itself.
@@ -249,7 +260,8 @@ impl Looking<'_> {
         more: Vec<UsageRow>,
         each: impl FnOnce(&[Part<'_>], &str) -> Result<T, crate::rate::Error>,
     ) -> anyhow::Result<T> {
-        let made = rated(inputs, |filter, row| late::merged(self.ledger, filter, more, row), each)?;
+        let inputs = Inputs { late: &more, ..*inputs };
+        let made = rated(&inputs, |filter, row| self.ledger.for_each_usage(filter, row), each)?;
         Ok(made?.unwrap_or_default())
     }
 }
@@ -304,5 +316,6 @@ fn scope(part: &Part<'_>, id: &str, end: UnixMillis) -> Option<Scope> {
         ChargeKind::Recurring { .. } | ChargeKind::OneOff { .. } => return None,
     };
     let (tariff, rule) = (part.tariff.clone(), rule.clone());
-    Some(Scope { tariff, rule, direction, span: part.term.span, end, late: None })
+    let (span, kinds) = (part.term.span, LinkKinds::default());
+    Some(Scope { tariff, rule, direction, span, end, late: None, kinds })
 }

@@ -76,8 +76,16 @@ fn made(versions: &[(&str, &Network)], tariffs: &[Tariff], month: &str, rows: &[
     }
     let network = versions.last().expect("a configuration").1;
     let period = month.parse().expect("a month");
-    let inputs =
-        Inputs { network, kinds: &kinds, tariffs, names: &names, seller: None, period, customer: None };
+    let inputs = Inputs {
+        network,
+        kinds: &kinds,
+        tariffs,
+        names: &names,
+        seller: None,
+        period,
+        customer: None,
+        late: &[],
+    };
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| row.key);
     run(&inputs, |filter, each| -> Result<(), std::io::Error> {

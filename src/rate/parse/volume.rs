@@ -3,15 +3,18 @@
 use core::ops::Range;
 
 use rust_decimal::Decimal;
+use toml::de::DeValue;
 
 use super::charge::{Context, amount_of, read_band_list, read_class_list};
 use super::section::{Problems, Section, Value, decimal, expected, one_of};
 use crate::money::Money;
 use crate::rate::error_bound::Confidence;
-use crate::rate::tariff::{Allowance, ChargeDirection, Price, SampledRule, Tier, TierMode, VolumeRule};
+use crate::rate::tariff::{
+    Allowance, Calibrate, ChargeDirection, Price, SampledRule, Tier, TierMode, VolumeRule,
+};
 
 /// Keys of a charge by volume.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "id",
     "kind",
     "description",
@@ -23,6 +26,7 @@ pub(super) const KEYS: [&str; 13] = [
     "tiers",
     "allowance",
     "sampled",
+    "calibrate",
     "cap",
     "alerts",
 ];
@@ -49,6 +53,13 @@ pub(super) fn read_volume(
         Some(value) => read_sampled(value, problems),
         None => Some(SampledRule::default()),
     };
+    let calibrate = match section.get("calibrate") {
+        None => Some(None),
+        Some(value) => read_calibrate(value, problems),
+    };
+    if calibrate.flatten().is_some() {
+        check_links(section, context, problems);
+    }
     let cap: Option<Option<Money>> =
         section.get("cap").map(|value| amount_of(value, "cap", context.currency, problems));
     let alerts = read_alerts(section, problems);
@@ -64,6 +75,7 @@ pub(super) fn read_volume(
         mode,
         tiers,
         sampled: sampled?,
+        calibrate: calibrate?,
         cap: match cap {
             Some(cap) => Some(cap?),
             None => None,
@@ -353,4 +365,47 @@ fn read_sampled(value: &Value<'_>, problems: &mut Problems) -> Option<SampledRul
         insensitive_below,
         max_half_width,
     })
+}
+
+/// `true`, `false`, or a table of how.
+fn read_calibrate(value: &Value<'_>, problems: &mut Problems) -> Option<Option<Calibrate>> {
+    match value.get_ref() {
+        DeValue::Boolean(false) => return Some(None),
+        DeValue::Boolean(true) => return Some(Some(Calibrate::default())),
+        DeValue::Table(_) => {}
+        other => {
+            expected("calibrate", "true, false or a table", other, value.span(), problems);
+            return None;
+        }
+    }
+    let section = Section::of(value, "`calibrate`", problems)?;
+    section.only(&["max_difference"], problems);
+    let Some(value) = section.get("max_difference") else { return Some(Some(Calibrate::default())) };
+    let share = decimal(value, "max_difference", problems)?;
+    let millionths = share.checked_mul(Decimal::from(1_000_000)).filter(Decimal::is_integer);
+    let found = millionths.and_then(|millionths| u32::try_from(millionths).ok());
+    let Some(max_difference) = found.filter(|found| (1..=Calibrate::MOST).contains(found)) else {
+        let message = "`max_difference` is a share of what interfaces counted: above 0, at most 0.5, with at most 6 digits \
+                       after the point";
+        problems.add(
+            value.span(),
+            message,
+            "beyond half of it, flows and interfaces are not about the same traffic",
+        );
+        return None;
+    };
+    Some(Some(Calibrate { max_difference }))
+}
+
+/// Only links have interfaces: every class of a charge that is calibrated asks for them.
+fn check_links(section: &Section<'_>, context: &Context<'_>, problems: &mut Problems) {
+    for (name, span) in section.texts("class", problems) {
+        let class = context.classes.iter().flatten().find(|class| class.name == name);
+        if class.is_some_and(|class| class.matches.link.is_empty() && class.matches.link_kind.is_empty()) {
+            let message = format!(
+                "class `{name}` is not about links, so that there are no interfaces to calibrate it by"
+            );
+            problems.add(span, message, "let it ask for `link` or `link_kind`, or leave `calibrate` out");
+        }
+    }
 }

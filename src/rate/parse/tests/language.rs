@@ -267,3 +267,57 @@ fn an_override_is_checked_as_the_charge_it_makes() {
         "30: \"1\": category E has no rate: percent must be \"0\"",
     );
 }
+
+/// The caret is under the value, or under the class that has no interfaces.
+#[test]
+fn calibration_is_of_links_and_has_a_bound() {
+    let with = |calibrate: &str| format!("direction = \"sum\"\ncalibrate = {calibrate}\n");
+    let millionths = |calibrate: &str| {
+        let tariff = parse("t", &GOOD.replace("direction = \"sum\"\n", &with(calibrate))).expect("good");
+        assert_eq!(tariff.calibrates(), calibrate != "false");
+        let ChargeKind::Volume(rule) = &tariff.charges[0].kind else { panic!("volume") };
+        rule.calibrate.map(|calibrate| (calibrate.max_difference, calibrate.share().to_string()))
+    };
+    assert_eq!(millionths("true"), Some((100_000, "0.1".to_owned())));
+    assert_eq!(millionths("{}"), millionths("true"));
+    assert_eq!(millionths("{ max_difference = \"0.5\" }"), Some((500_000, "0.5".to_owned())));
+    assert_eq!(millionths("{ max_difference = \"0.000001\" }"), Some((1, "0.000001".to_owned())));
+    assert_eq!(millionths("false"), None);
+    for share in ["0", "0.500001", "1", "0.0000001"] {
+        refused(
+            "direction = \"sum\"\n",
+            &with(&format!("{{ max_difference = \"{share}\" }}")),
+            &format!(
+                "19: \"{share}\": `max_difference` is a share of what interfaces counted: above 0, at most 0.5, with at \
+                 most 6 digits after the point"
+            ),
+        );
+    }
+    refused(
+        "direction = \"sum\"\n",
+        &with("\"yes\""),
+        "19: \"yes\": `calibrate` must be true, false or a table, not a string",
+    );
+    refused(
+        "direction = \"sum\"\n",
+        &with("{ most = \"1\" }"),
+        "19: most: unknown key `most` in `calibrate`",
+    );
+    refused(
+        "class = [\"up\"]\n",
+        "class = [\"up\", \"rest\"]\ncalibrate = true\n",
+        "17: \"rest\": class `rest` is not about links, so that there are no interfaces to calibrate it by",
+    );
+    refused(
+        "amount = ",
+        "calibrate = true\namount = ",
+        "24: calibrate: unknown key `calibrate` in [[charge]]",
+    );
+    let own = "[[override]]\ncustomer = [\"a\"]\ncharge = \"vol\"\ncalibrate = true\n";
+    let tariff = parse("t", &format!("{GOOD}{own}")).expect("good");
+    assert!(
+        tariff.calibrates()
+            && tariff.for_customer("a").calibrates()
+            && !tariff.for_customer("b").calibrates()
+    );
+}

@@ -1,0 +1,245 @@
+//! The totals of links that are shared out by flows, for charges that are calibrated.
+//!
+//! A link has a total in a direction and bucket where the counters of all its interfaces cover the bucket whole, and these
+//! are the same interfaces over all of it. It is what the interfaces counted without framing; of the range that padding
+//! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict.
+//!
+//! What is shared out is in proportion to all usage of the link and direction, whoever it belongs to. Toward the customer
+//! that is all that the interfaces received. From the customer the interfaces also sent what passed from link to link
+//! (`through`), which the ledger keeps with the link that it came in by. Where no exporter of the link has another one, it
+//! left where it came in and takes its part; nobody is charged for it. Elsewhere nobody knows where it left, and a bucket
+//! with any of it has no total in that direction.
+//!
+//! Usage that came after its period was closed has no part, here as in what is shared out: a total is charged once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Book, Config, Error, Meanings};
+use crate::classify::rules::{LinkPoint, LinkRule, Network};
+use crate::flow::Direction;
+use crate::ids::{CustomerId, LinkId};
+use crate::ledger::Ledger;
+use crate::ledger::records::interfaces::BUCKET_MS;
+use crate::ledger::records::{NameKind, UsageFilter};
+use crate::rate::calibrate::{Interval, Order, Ranks, Total, Totals, Unknown, weight};
+use crate::usage::{BucketStart, UsageRow};
+
+/// The totals of all links in the buckets of `[from, to)`.
+///
+/// Usage is read once; what is kept is a total for each bucket, link and direction, and the rows of one bucket.
+///
+/// # Errors
+/// [`Error`].
+pub fn totals(
+    ledger: &mut Ledger,
+    config: &Config,
+    from: BucketStart,
+    to: BucketStart,
+) -> Result<Totals, Error> {
+    let book = Book::counted(ledger, from, to)?;
+    if book.parts.is_empty() {
+        return Ok(Totals::default());
+    }
+    let [customers, classes, exporters] = [
+        ledger.names(NameKind::Customer)?,
+        ledger.names(NameKind::Class)?,
+        ledger.names(NameKind::Exporter)?,
+    ];
+    let totals = Totals::new(Ranks::new(&customers, &classes, &exporters));
+    let counted = book.parts.keys().map(|key| key.0).collect();
+    let mut sharing = Sharing { book, config, totals, counted, bucket: from, rows: Vec::new() };
+    let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
+    ledger.for_each_usage(&filter, &mut |row| sharing.take(row))?;
+    sharing.end_bucket();
+    Ok(sharing.totals)
+}
+
+/// The rows of a bucket, and the totals so far.
+struct Sharing<'a> {
+    book: Book,
+    config: &'a Config,
+    totals: Totals,
+    /// Buckets of which anything was counted.
+    counted: BTreeSet<BucketStart>,
+    bucket: BucketStart,
+    rows: Vec<UsageRow>,
+}
+
+impl Sharing<'_> {
+    fn take(&mut self, row: UsageRow) {
+        if row.key.bucket != self.bucket {
+            self.end_bucket();
+            self.bucket = row.key.bucket;
+        }
+        if row.key.link != LinkId::NONE && self.counted.contains(&self.bucket) {
+            self.rows.push(row);
+        }
+    }
+
+    fn end_bucket(&mut self) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut rows = core::mem::take(&mut self.rows);
+        rows.sort_unstable_by_key(|row| (row.key.link, row.key.direction));
+        self.book.forget_flows();
+        rows.iter().for_each(|row| self.book.take(row));
+        let leaving = self.leaving(&rows);
+        leaving.iter().for_each(|(row, link)| self.book.leaves(row, *link));
+        let found = self.intervals(&rows, &leaving);
+        for ((link, direction), interval) in found {
+            self.totals.put(self.bucket, link, direction, interval);
+        }
+        rows.clear();
+        self.rows = rows;
+    }
+
+    /// What passed from link to link where it is known where it left: at exporters whose only link is this one.
+    fn leaving(&self, rows: &[UsageRow]) -> Vec<(UsageRow, LinkId)> {
+        let Some(network) = self.book.network(self.bucket) else { return Vec::new() };
+        let mut found = Vec::new();
+        let through = rows.iter().filter(|row| row.key.customer == CustomerId::THROUGH);
+        for row in through.filter(|row| row.sums.octets > 0) {
+            let mut links = network.links.iter().filter(|link| self.is_at(link, row));
+            if let (Some(only), None) = (links.next(), links.next())
+                && self.is_alone(network, only)
+                && let Some(link) = self.number(only)
+            {
+                found.push((*row, link));
+            }
+        }
+        found
+    }
+
+    /// True where the row was seen by an exporter of the link.
+    fn is_at(&self, link: &LinkRule, row: &UsageRow) -> bool {
+        exporters(link).any(|name| self.book.exporters.get(name) == Some(&row.key.exporter.0.into()))
+    }
+
+    /// True where no exporter of the link has another one.
+    fn is_alone(&self, network: &Network, link: &LinkRule) -> bool {
+        let shares = |other: &LinkRule| exporters(other).any(|name| exporters(link).any(|own| own == name));
+        !network.links.iter().any(|other| other.name != link.name && shares(other))
+    }
+
+    fn number(&self, link: &LinkRule) -> Option<LinkId> {
+        u16::try_from(*self.book.links.get(&link.name)?).ok().map(LinkId)
+    }
+
+    /// What is known of the links of the bucket. Rows come by link and direction.
+    fn intervals(
+        &self,
+        rows: &[UsageRow],
+        leaving: &[(UsageRow, LinkId)],
+    ) -> BTreeMap<(LinkId, Direction), Interval> {
+        let mut found = BTreeMap::new();
+        let Some(network) = self.book.network(self.bucket) else { return found };
+        let meanings = Meanings::of(&self.book, network, self.bucket);
+        let numbers: BTreeMap<LinkId, usize> = network
+            .links
+            .iter()
+            .enumerate()
+            .filter_map(|(at, link)| Some((self.number(link)?, at)))
+            .collect();
+        let is_through = |row: &&UsageRow| row.key.customer == CustomerId::THROUGH && row.sums.octets > 0;
+        let through: Vec<&UsageRow> = rows.iter().filter(is_through).collect();
+        let has_passed = |link: &LinkRule| through.iter().any(|row| self.is_at(link, row));
+        for own in rows.chunk_by(|a, b| (a.key.link, a.key.direction) == (b.key.link, b.key.direction)) {
+            let (link, direction) = (own[0].key.link, own[0].key.direction);
+            let Some(&at) = numbers.get(&link) else { continue };
+            let rule = &network.links[at];
+            let mut all: Vec<&UsageRow> = own.iter().collect();
+            let mut is_elsewhere = false;
+            if direction == Direction::Out {
+                // What was discarded on its way out never left.
+                all.retain(|row| row.key.customer != CustomerId::DISCARDED);
+                all.extend(leaving.iter().filter(|(_, of)| *of == link).map(|(row, _)| row));
+                is_elsewhere = !self.is_alone(network, rule) && has_passed(rule);
+            }
+            let interval = match self.countable(network, &meanings, at) {
+                Countable::No => None,
+                Countable::Moves => Some(Interval::Unknown(Unknown::Interfaces)),
+                Countable::Yes => {
+                    let total = self.total((network, &meanings, at), (link, direction), &all);
+                    // Of what the counters do not cover, nothing else needs to be said.
+                    let through = is_elsewhere.then_some(Interval::Unknown(Unknown::Through));
+                    total.map(|total| through.unwrap_or(Interval::Total(total)))
+                }
+            };
+            found.extend(interval.map(|interval| ((link, direction), interval)));
+        }
+        found
+    }
+
+    /// True where counters can be those of all of the link over all of the bucket.
+    fn countable(&self, network: &Network, meanings: &Meanings, at: usize) -> Countable {
+        let (link, resolved) = (&network.links[at], &meanings.first);
+        let is_known = link.points.iter().all(|point| match point {
+            LinkPoint::Interface(_) => true,
+            LinkPoint::Named(name) => !resolved.waiting.contains(&name.exporter),
+            LinkPoint::WholeExporter(_) => false,
+        });
+        if !is_known || resolved.unmatched.iter().any(|(of, _)| *of == at) {
+            return Countable::No;
+        }
+        // Flows of the rest of the bucket were given to a link by another configuration.
+        let begins = self.bucket.start().0;
+        let mut later =
+            self.book.versions.iter().filter(|(from, _)| begins < *from && *from < begins + BUCKET_MS);
+        let is_same =
+            |network: &Network| network.links.iter().find(|other| other.name == link.name) == Some(link);
+        if meanings.change(at) || later.any(|(_, network)| !is_same(network)) {
+            return Countable::Moves;
+        }
+        Countable::Yes
+    }
+
+    /// The total of an interval in which these rows crossed the link; `None` where the counters do not cover it.
+    fn total(
+        &self,
+        (network, meanings, at): (&Network, &Meanings, usize),
+        (number, direction): (LinkId, Direction),
+        rows: &[&UsageRow],
+    ) -> Option<Total> {
+        let link = &network.links[at];
+        let numbered = link.points.iter().filter_map(|point| match point {
+            LinkPoint::Interface(at) => Some(at),
+            LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+        });
+        let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
+        let overhead = self.config.overheads.get(&link.name).copied();
+        let (sums, covered_ms) = self.book.sums(self.bucket, number.0.into(), &points, direction, overhead);
+        if covered_ms < BUCKET_MS {
+            return None;
+        }
+        let weighed: Vec<(Order, u64)> = rows
+            .iter()
+            .map(|row| Some((self.totals.order(&row.key), weight(row.sums.octets, row.key.rate)?)))
+            .collect::<Option<_>>()?;
+        let flows: u128 = weighed.iter().map(|(_, weight)| u128::from(*weight)).sum();
+        let is_sampled = rows.iter().any(|row| row.key.rate.is_sampled());
+        let interface = flows.clamp(sums.least, sums.most);
+        Total::shared_out(interface, &weighed, (sums.variance, is_sampled))
+    }
+}
+
+/// Whether counters can be a link's.
+enum Countable {
+    Yes,
+    /// Not of all of it.
+    No,
+    /// Its interfaces were others at the end of the bucket.
+    Moves,
+}
+
+/// The exporters of a link, with repetitions.
+fn exporters(link: &LinkRule) -> impl Iterator<Item = &str> {
+    link.points.iter().map(|point| match point {
+        LinkPoint::Interface(at) => at.exporter.as_str(),
+        LinkPoint::Named(name) => name.exporter.as_str(),
+        LinkPoint::WholeExporter(name) => name.as_str(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
