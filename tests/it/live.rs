@@ -11,7 +11,7 @@ use fluxoscope::units::UnixMillis;
 use serde_json::Value;
 
 use crate::live_support::{Daemon, NETWORK, Site, Traffic, now_ms, number, output, said, v5};
-use crate::support::free_port;
+use crate::support::{free_port, until};
 
 /// What softflowd exports of one capture, in one protocol, unsampled, is in the ledger to the octet.
 fn unsampled(options: &[&str], filter: &[&str], families: &[&str]) {
@@ -206,6 +206,13 @@ fn the_agent_shows_what_the_ledger_has() {
     assert_eq!(exporters["edge"][&6], "10", "the rate of the newest records");
 
     contention(&table(port, 6));
+    // The agent looks once a second what is remembered of exporters.
+    until("the session to be shown", || {
+        walk("snmpbulkwalk", "-v2c", port, ".1.3.6.1.2.1.193")
+            .iter()
+            .any(|(oid, _)| oid.contains(".193."))
+            .then_some(())
+    });
     whole_walks(port);
     graphs(&site, port);
 }

@@ -256,7 +256,7 @@ mod tests {
         assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
         assert!(body.contains("\nfluxoscope_processors 1\n"), "{body}");
-        let same = (head.clone(), body.clone());
+        let same = (head.clone(), body);
         assert_eq!(ask("GET /metrics HTTP/1.0\r\n\r\n"), same);
         assert_eq!(ask("GET /metrics HTTP/1.0\n\n"), same);
         assert_eq!(ask("GET http://b:9655/metrics?name=x HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n"), same);
