@@ -343,7 +343,11 @@ fn a_period_is_sealed_once_and_after_it_was_closed() {
         assert_eq!(ledger.closures(Some("2026-07")).unwrap(), [(1, closure(16, 600)), (2, closure(17, 600))]);
         assert_eq!(ledger.closures(Some("2026-08")).unwrap(), []);
         let all = entries(&mut ledger);
-        assert_eq!(all[1].entry.digest, digest(&closure(17, 600).line()));
+        // What was decided and witnessed is covered, too: two bounds, and the names of an empty ledger.
+        let anchor = ledger.anchors().unwrap().remove(1);
+        assert_eq!((anchor.entry, anchor.gone.len()), (2, 0));
+        assert!(anchor.line.starts_with("witnesses\t5\t") && anchor.line.contains("\ndecisions\t2\t"));
+        assert_eq!(all[1].entry.digest, digest(&(closure(17, 600).line() + &anchor.line)));
         assert_eq!(all[1].entry.key, "close/2026-07/2");
     });
 }
