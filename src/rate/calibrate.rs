@@ -46,27 +46,21 @@ pub type Numbered<'a> = &'a [(u32, String)];
 /// The ranks of names by number.
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
-    customers: Vec<u32>,
-    classes: Vec<u32>,
-    exporters: Vec<u32>,
+    customers: Ranked,
+    classes: Ranked,
+    exporters: Ranked,
 }
+
+type Ranked = HashMap<u32, u32, FixedState>;
 
 impl Ranks {
     /// The ranks of these names.
     #[must_use]
     pub fn new(customers: Numbered<'_>, classes: Numbered<'_>, exporters: Numbered<'_>) -> Self {
-        let ranks = |names: Numbered<'_>| {
+        let ranks = |names: Numbered<'_>| -> Ranked {
             let mut sorted: Vec<&(u32, String)> = names.iter().collect();
             sorted.sort_by(|a, b| a.1.cmp(&b.1));
-            let mut ranks = Vec::new();
-            for (rank, (number, _)) in (1..).zip(sorted) {
-                let at = usize::try_from(*number).unwrap_or(usize::MAX);
-                if ranks.len() <= at {
-                    ranks.resize(at + 1, 0);
-                }
-                ranks[at] = rank;
-            }
-            ranks
+            sorted.into_iter().zip(1..).map(|((number, _), rank)| (*number, rank)).collect()
         };
         Self { customers: ranks(customers), classes: ranks(classes), exporters: ranks(exporters) }
     }
@@ -74,9 +68,7 @@ impl Ranks {
     /// Where a row of this key stands. Reserved customers are before all others.
     #[must_use]
     pub fn order(&self, key: &UsageKey) -> Order {
-        let rank = |ranks: &[u32], number: u32| {
-            usize::try_from(number).ok().and_then(|at| ranks.get(at)).copied().unwrap_or(0)
-        };
+        let rank = |ranks: &Ranked, number: u32| ranks.get(&number).copied().unwrap_or(0);
         let is_reserved = key.customer < CustomerId::FIRST;
         Order {
             customer: if is_reserved { 0 } else { rank(&self.customers, key.customer.0) },
