@@ -14,6 +14,7 @@ mod reconciled;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::diagnostic;
 use crate::ids::CustomerId;
 use crate::ledger::records::Asset;
 use crate::ledger::records::books::{
@@ -147,8 +148,7 @@ pub fn run_told(ledger: &mut Ledger, progress: &mut dyn FnMut(&'static str)) -> 
 fn readable<T: Default>(read: Result<T, Error>, check: &mut Check) -> Result<T, Error> {
     match read {
         Err(error) if error.is_damage() => {
-            let behind = core::iter::successors(core::error::Error::source(&error), |error| error.source());
-            check.differs(behind.fold(error.to_string(), |text, error| format!("{text}: {error}")));
+            check.differs(diagnostic::with_causes(&error));
             Ok(T::default())
         }
         read => read,

@@ -14,6 +14,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use crate::counters::{Counters, CustomerRow, LinkRow, Volume, Volumes};
+use crate::diagnostic;
 use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId};
 use crate::ledger::records::{Advance, Checkpoint, CheckpointScope, Flush, NameKind};
@@ -174,7 +175,7 @@ impl Committer {
                 {
                     self.counters.commit_failures.fetch_add(1, Relaxed);
                     self.counters.ledger_writer.failures.fetch_add(1, Relaxed);
-                    warn!(%error, "The ledger is busy; usage waits.");
+                    warn!(error = diagnostic::with_causes(&error), "The ledger is busy; usage waits.");
                     if stop.load(Relaxed) && started.elapsed() > STOP_PATIENCE {
                         return Err(Error::Stopped);
                     }
@@ -200,7 +201,7 @@ impl Committer {
         }
         if let Err(error) = self.publish() {
             // The flush is committed; the agent shows it after the next one.
-            warn!(%error, "The committed volumes could not be published.");
+            warn!(error = diagnostic::with_causes(&error), "The committed volumes could not be published.");
         }
         Ok(())
     }

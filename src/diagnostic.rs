@@ -10,6 +10,13 @@ use core::ops::Range;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+/// An error and all that is behind it, in one line: what failed says little without why.
+#[must_use]
+pub fn with_causes(error: &dyn core::error::Error) -> String {
+    let behind = core::iter::successors(error.source(), |error| error.source());
+    behind.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// One thing that is wrong in a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {

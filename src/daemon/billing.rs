@@ -17,6 +17,7 @@ use super::hook::{self, Command};
 use super::{Shared, books, now_ms};
 use crate::config::Config;
 use crate::counters::AllowanceRow;
+use crate::diagnostic;
 use crate::ledger::records::Alert;
 use crate::ledger::{self, Ledger};
 use crate::units::UnixMillis;
@@ -103,7 +104,7 @@ pub(super) fn run(mut biller: Box<dyn Biller>, url: &ledger::Url, shared: &Arc<S
             None => match Ledger::open_existing(url) {
                 Ok(opened) => ledger.insert(opened),
                 Err(error) => {
-                    warn!(%error, "The ledger cannot be used for billing.");
+                    warn!(error = diagnostic::with_causes(&error), "The ledger cannot be used for billing.");
                     thread::sleep(Duration::from_secs(1));
                     continue;
                 }
@@ -181,7 +182,7 @@ fn look(biller: &mut dyn Biller, config: &Config, ledger: &mut Ledger, shared: &
                 warn!(%customer, %charge, %period, percent = %level, "An allowance is used.");
             }
         }
-        Err(error) => warn!(%error, "Alerts could not be kept."),
+        Err(error) => warn!(error = diagnostic::with_causes(&error), "Alerts could not be kept."),
     }
 }
 
@@ -213,11 +214,14 @@ fn raise(ledger: &mut Ledger, reached: Vec<Alert>) -> Result<Vec<Alert>, ledger:
 fn tell(config: &Config, ledger: &mut Ledger, shared: &Shared) {
     let alerts = match ledger.untold_alerts() {
         Ok(alerts) => alerts,
-        Err(error) => return warn!(%error, "Alerts could not be read."),
+        Err(error) => return warn!(error = diagnostic::with_causes(&error), "Alerts could not be read."),
     };
     let told = |ledger: &mut Ledger, alert: &Alert| match ledger.alert_told(alert, now_ms()) {
         Ok(()) => _ = shared.counters.billing.alerts_told.fetch_add(1, Relaxed),
-        Err(error) => warn!(%error, "That an alert was told could not be kept; it will be told again."),
+        Err(error) => warn!(
+            error = diagnostic::with_causes(&error),
+            "That an alert was told could not be kept; it will be told again."
+        ),
     };
     let section = &config.billing;
     let Some((program, arguments)) = section.alert_command.split_first() else {

@@ -10,6 +10,7 @@ use jiff::tz::Offset;
 use tracing::warn;
 
 use crate::counters::{Books, Counters, InvoiceState, PeriodRow, TariffRow};
+use crate::diagnostic;
 use crate::ledger::{self, Ledger};
 use crate::units::UnixMillis;
 
@@ -23,7 +24,10 @@ const MONTHS: i32 = 3;
 pub(super) fn show(ledger: &mut Ledger, counters: &Counters, now: UnixMillis) {
     match read(ledger, counters, now) {
         Ok(books) => counters.books.store(Arc::new(books)),
-        Err(error) => warn!(%error, "Tariffs and periods could not be read to be shown."),
+        Err(error) => warn!(
+            error = diagnostic::with_causes(&error),
+            "Tariffs and periods could not be read to be shown."
+        ),
     }
 }
 

@@ -18,6 +18,7 @@ use super::writer::Request;
 use crate::commit::Committer;
 use crate::config::Config;
 use crate::counters::{CardRow, Counters, Managed, PolledRow, Reconciled, ReconciledRow};
+use crate::diagnostic;
 use crate::flow::Direction;
 use crate::ledger::records::NameKind;
 use crate::ledger::records::interfaces::{
@@ -227,7 +228,7 @@ impl Manager {
                 inbox.failures.append(&mut now.failures);
                 now.failures = inbox.failures;
             } else {
-                error!(%error, "What routers said could not be kept.");
+                error!(error = diagnostic::with_causes(&error), "What routers said could not be kept.");
             }
         }
         if !config.targets.is_empty() {
@@ -300,7 +301,10 @@ impl Manager {
             self.unforced.store(false, Relaxed);
         }
         if let Err(error) = put {
-            error!(%error, "What the interfaces are called now could not be put in force; links go by what was known before.");
+            error!(
+                error = diagnostic::with_causes(&error),
+                "What the interfaces are called now could not be put in force; links go by what was known before."
+            );
         }
     }
 
@@ -355,7 +359,10 @@ impl Manager {
         let rows = match reconcile::rows(ledger, &config.reconcile, packet_max, from, to) {
             Ok(rows) => rows,
             Err(error) => {
-                warn!(%error, "Flows could not be compared with interface counters.");
+                warn!(
+                    error = diagnostic::with_causes(&error),
+                    "Flows could not be compared with interface counters."
+                );
                 return;
             }
         };
@@ -427,7 +434,12 @@ fn enter_octets(rows: &[InterfaceOctets], ledger: &mut Ledger) -> Result<(), led
             // Those before are kept by now, and are refused when all come again.
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => {
-                warn!(%error, ifindex = row.ifindex.0, exporter = row.exporter, "Octets of an interface were not kept; their bucket is not covered.");
+                warn!(
+                    error = diagnostic::with_causes(&error),
+                    ifindex = row.ifindex.0,
+                    exporter = row.exporter,
+                    "Octets of an interface were not kept; their bucket is not covered."
+                );
             }
             Ok(()) => {}
         }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{Event, Shared};
 use crate::commit::{self, Committer};
+use crate::diagnostic;
 use crate::ids::Position;
 use crate::journal::{self, Durable};
 use crate::ledger::records::{Advance, CheckpointScope};
@@ -71,7 +72,7 @@ pub(super) fn run(
                     commit(&mut committer, &journals[index], index, advance, drained, drained_at, shared)
                 {
                     // Going on would need the same flush again; a restart reads it from the journal.
-                    let _ = events.send(Event::Fatal(error.to_string()));
+                    let _ = events.send(Event::Fatal(diagnostic::with_causes(&error)));
                     return;
                 }
                 retain(&journals[index], journal_config, shared, index);

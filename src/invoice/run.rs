@@ -24,6 +24,7 @@ use super::kinds::LinkKinds;
 use super::plan::{Planned, Seam, plan};
 use super::{Invoice, Party, Seller, draft_of_parts};
 use crate::classify::rules::Network;
+use crate::diagnostic;
 use crate::ids::CustomerId;
 use crate::ledger::records::UsageFilter;
 use crate::money::Exact;
@@ -113,8 +114,7 @@ impl Reason {
     /// The reason, and the errors behind it.
     #[must_use]
     pub fn in_full(&self) -> String {
-        let behind = core::iter::successors(core::error::Error::source(self), |error| error.source());
-        behind.fold(self.to_string(), |text, error| format!("{text}: {error}"))
+        diagnostic::with_causes(self)
     }
 }
 

@@ -261,7 +261,7 @@ fn a_locked_ledger_makes_usage_wait_and_loses_none() {
 }
 
 /// The octets that a file of the daemon may have, until it may have more: as on a full disk, writing fails beyond.
-const FILE_KIB: u32 = 900;
+const FILE_KIB: u32 = 1250;
 
 fn processor(daemon: &Daemon) -> Value {
     daemon.status()["processors"][0].clone()

@@ -206,10 +206,10 @@ fn prometheus_reads_metrics() {
         assert!(body.lines().any(|found| found == line), "{line}\n{body}");
     }
     assert!(ask("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404 "));
-    assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    assert!(ask("POST /metrics HTTP/1.1\r\nHost: here\r\n\r\n").starts_with("HTTP/1.1 405 "));
     // One who says nothing does not keep others out for long.
     let _mute = TcpStream::connect(&address).unwrap();
-    assert!(ask("GET /metrics HTTP/1.1\r\n\r\n").contains("fluxoscope_exporters 1"));
+    assert!(ask("GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").contains("fluxoscope_exporters 1"));
     assert!(daemon.stop().success());
 }
 
