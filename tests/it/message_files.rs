@@ -212,7 +212,7 @@ fn what_is_no_message_file_is_a_clear_error() {
 }
 
 /// An IPFIX message of domain 7: its sets, each with its id.
-fn message(export: u32, sequence: u32, sets: &[(u16, Vec<u8>)]) -> Vec<u8> {
+fn message_of(export: u32, sequence: u32, sets: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let body: Vec<u8> = sets
         .iter()
         .flat_map(|(id, set)| {
@@ -242,9 +242,9 @@ fn the_grace_time_lasts_to_the_end_of_a_file() {
     let options = (3, words(&[301, 2, 1, 149, 4, 34, 4]));
     let rate = (301, [7_u32, 1000].map(u32::to_be_bytes).concat());
     let parts = [
-        message(T0, 0, &[(2, template), (300, data(100, T0 - 1))]),
-        message(T0 + 660, 1, &[(300, data(200, T0 + 659))]),
-        message(T0 + 720, 2, &[options, rate]),
+        message_of(T0, 0, &[(2, template), (300, data(100, T0 - 1))]),
+        message_of(T0 + 660, 1, &[(300, data(200, T0 + 659))]),
+        message_of(T0 + 720, 2, &[options, rate]),
     ];
     let site = Site::new("[ledger]\nurl = \"LEDGER\"\n");
     std::fs::write(site.path("whole.ipfix"), parts.concat()).unwrap();
