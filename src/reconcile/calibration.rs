@@ -2,7 +2,8 @@
 //!
 //! A link has a total in a direction and bucket where the counters of all its interfaces cover the bucket whole, and these
 //! are the same interfaces over all of it. It is what the interfaces counted without framing; of the range that padding
-//! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict.
+//! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict. What framing is
+//! is said by the configuration version that was in force, as what a link is: a later one changes nothing that is closed.
 //!
 //! What is shared out is in proportion to all usage of the link and direction, whoever it belongs to. Toward the customer
 //! that is all that the interfaces received. From the customer the interfaces also sent what passed from link to link
@@ -14,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Book, Config, Error, Meanings};
+use super::{Book, Error, Meanings};
 use crate::classify::rules::{LinkPoint, LinkRule, Network};
 use crate::flow::Direction;
 use crate::ids::{CustomerId, LinkId};
@@ -30,12 +31,7 @@ use crate::usage::{BucketStart, UsageRow};
 ///
 /// # Errors
 /// [`Error`].
-pub fn totals(
-    ledger: &mut Ledger,
-    config: &Config,
-    from: BucketStart,
-    to: BucketStart,
-) -> Result<Totals, Error> {
+pub fn totals(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Totals, Error> {
     let book = Book::counted(ledger, from, to)?;
     if book.parts.is_empty() {
         return Ok(Totals::default());
@@ -47,7 +43,7 @@ pub fn totals(
     ];
     let totals = Totals::new(Ranks::new(&customers, &classes, &exporters));
     let counted = book.parts.keys().map(|key| key.0).collect();
-    let mut sharing = Sharing { book, config, totals, counted, bucket: from, rows: Vec::new() };
+    let mut sharing = Sharing { book, totals, counted, bucket: from, rows: Vec::new() };
     let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
     ledger.for_each_usage(&filter, &mut |row| sharing.take(row))?;
     sharing.end_bucket();
@@ -55,9 +51,8 @@ pub fn totals(
 }
 
 /// The rows of a bucket, and the totals so far.
-struct Sharing<'a> {
+struct Sharing {
     book: Book,
-    config: &'a Config,
     totals: Totals,
     /// Buckets of which anything was counted.
     counted: BTreeSet<BucketStart>,
@@ -65,7 +60,7 @@ struct Sharing<'a> {
     rows: Vec<UsageRow>,
 }
 
-impl Sharing<'_> {
+impl Sharing {
     fn take(&mut self, row: UsageRow) {
         if row.key.bucket != self.bucket {
             self.end_bucket();
@@ -207,8 +202,8 @@ impl Sharing<'_> {
             LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
         });
         let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
-        let overhead = self.config.overheads.get(&link.name).copied();
-        let (sums, covered_ms) = self.book.sums(self.bucket, number.0.into(), &points, direction, overhead);
+        let (sums, covered_ms) =
+            self.book.sums(self.bucket, number.0.into(), &points, direction, link.overhead);
         if covered_ms < BUCKET_MS {
             return None;
         }

@@ -124,7 +124,8 @@ impl Case {
             tariff: Some("t".to_owned()),
             address: vec![],
         };
-        let link = LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![] };
+        let link =
+            LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![], overhead: None };
         let customers = vec![customer("a"), customer("b")];
         let network = Network { links: vec![link], customers, ..Network::default() };
         let names = Names {
