@@ -1,5 +1,7 @@
 //! `invoice finalize`, `void`, `credit`, and `rerate`: what makes an invoice final, and what takes it back.
 
+mod shares;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -18,7 +20,7 @@ use crate::invoice::pins::Pin;
 use crate::invoice::{Invoice, State, stored};
 use crate::ledger::records::books::{Actor, Issue};
 use crate::ledger::records::{NameKind, StoredInvoice};
-use crate::ledger::{self, Closed, Ledger, Ready, Step};
+use crate::ledger::{self, Ledger, Ready, Step};
 use crate::period::Period;
 use crate::rate::tariff::may_close_from;
 use crate::units::UnixMillis;
@@ -174,10 +176,11 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
             drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
         let bounds = ledger.closed()?;
         let names = ledger.names(NameKind::Customer)?;
-        let (ready, shared): (Vec<_>, Vec<_>) =
-            ready.into_iter().partition(|(_, invoice)| open_beside(invoice, &bounds, &names).is_none());
+        let (ready, shared): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|(_, invoice)| shares::open_beside(invoice, &bounds, &names).is_none());
         failed.extend(shared.iter().filter_map(|(draft, invoice)| {
-            Some(format!("{}: {}", draft.number, open_beside(invoice, &bounds, &names)?))
+            Some(format!("{}: {}", draft.number, shares::open_beside(invoice, &bounds, &names)?))
         }));
         failed.extend(stale.iter().map(|(draft, invoice)| {
             let why = if invoice.quality.provisional {
@@ -226,7 +229,7 @@ pub(super) fn make_final(
     let names = ledger.names(NameKind::Customer).map_err(|error| error.to_string())?;
     let (mut steps, mut left) = (Vec::new(), Vec::new());
     for (draft, invoice) in drafts {
-        match open_beside(invoice, &bounds, &names) {
+        match shares::open_beside(invoice, &bounds, &names) {
             None => steps.push(Step::Final(draft)),
             Some(why) => left.push((invoice.customer.name.clone(), format!("{}: {why}", draft.number))),
         }
@@ -294,37 +297,6 @@ fn issue(
         }
     }
     Ok(issued)
-}
-
-/// Why an invoice cannot be final yet though its own usage is closed: a charge of it is calibrated, and what others still
-/// use of the same links would move its shares.
-fn open_beside(invoice: &Invoice, closed: &Closed, names: &[(u32, String)]) -> Option<String> {
-    /// Names that are told; of more only the number.
-    const NAMES_MAX: usize = 10;
-    let end = invoice.span.buckets().1;
-    let is_calibrated = invoice.lines.iter().any(|line| line.detail.calibration.is_some());
-    if !is_calibrated || closed.everybody().is_some_and(|until| until >= end) {
-        return None;
-    }
-    let is_open = |number: u32| closed.until(number).is_none_or(|until| until < end);
-    let mut open: Vec<&str> =
-        names.iter().filter(|(number, _)| is_open(*number)).map(|(_, name)| name.as_str()).collect();
-    open.sort_unstable();
-    let more = open.len().saturating_sub(NAMES_MAX);
-    let mut told: Vec<String> = open.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
-    if more > 0 {
-        told.push(format!("{more} more"));
-    }
-    if told.is_empty() {
-        told.push("those that nobody has seen yet".to_owned());
-    }
-    Some(format!(
-        "it has shares of the totals of links, which move with the usage of others up to {}, and that is still open, of \
-         {}; close it first with `fluxoscope period close --period {}`, when everybody's has ended",
-        crate::period::rfc3339(end.start()),
-        told.join(", "),
-        invoice.period
-    ))
 }
 
 /// The drafts that are meant, and whether there are invoices beyond drafts among what was named.
@@ -629,7 +601,7 @@ impl Again<'_> {
             if !dry_run {
                 if let Some(after) = &after {
                     let (bounds, names) = (ledger.closed()?, ledger.names(NameKind::Customer)?);
-                    if let Some(why) = open_beside(after, &bounds, &names) {
+                    if let Some(why) = shares::open_beside(after, &bounds, &names) {
                         return Err(Failure::said(format!("{} of {of}: {why}", old.number)));
                     }
                 }

@@ -265,7 +265,7 @@ impl Spans {
     }
 
     /// True where totals of links are shared out by any tariff.
-    fn calibrates(&self) -> bool {
+    pub(super) fn calibrates(&self) -> bool {
         self.tariffs.iter().any(Tariff::calibrates)
     }
 

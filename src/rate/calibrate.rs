@@ -191,6 +191,8 @@ pub enum Unknown {
     Interfaces,
     /// What passed from link to link may have left here or elsewhere.
     Through,
+    /// No flow of it came in time: there is nothing to share it out by.
+    Late,
 }
 
 impl Unknown {
@@ -200,6 +202,7 @@ impl Unknown {
         match self {
             Self::Interfaces => "interfaces-changed",
             Self::Through => "through",
+            Self::Late => "nothing-in-time",
         }
     }
 }
@@ -213,7 +216,7 @@ pub enum Interval {
     Unknown(Unknown),
 }
 
-/// The intervals of some time that the counters cover whole and in which flows were seen.
+/// The intervals of some time that the counters cover whole and in which flows were seen, in time or late.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     ranks: Ranks,

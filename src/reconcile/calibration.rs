@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Book, Error, Meanings};
+use super::{Book, Error, Meanings, Sums};
 use crate::classify::rules::{LinkPoint, LinkRule, Network};
 use crate::flow::Direction;
 use crate::ids::{CustomerId, LinkId};
@@ -47,6 +47,14 @@ pub fn totals(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result
     let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
     ledger.for_each_usage(&filter, &mut |row| sharing.take(row))?;
     sharing.end_bucket();
+    let mut late = BTreeSet::new();
+    ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+        let key = &row.key;
+        if from <= key.bucket && key.bucket < to && key.link != LinkId::NONE {
+            late.insert((key.bucket, key.link, key.direction));
+        }
+    })?;
+    sharing.late_alone(&late);
     Ok(sharing.totals)
 }
 
@@ -87,6 +95,31 @@ impl Sharing {
         }
         rows.clear();
         self.rows = rows;
+    }
+
+    /// Of intervals with late usage that the counters cover, those that nothing came for in time are told apart from gaps.
+    fn late_alone(&mut self, late: &BTreeSet<(BucketStart, LinkId, Direction)>) {
+        self.book.forget_flows();
+        for &(bucket, link, direction) in late {
+            if !self.counted.contains(&bucket) || self.totals.get(bucket, link, direction).is_some() {
+                continue;
+            }
+            self.bucket = bucket;
+            if self.is_covered(link, direction) {
+                self.totals.put(bucket, link, direction, Interval::Unknown(Unknown::Late));
+            }
+        }
+    }
+
+    /// True where the counters cover the link in the bucket.
+    fn is_covered(&self, link: LinkId, direction: Direction) -> bool {
+        let Some(network) = self.book.network(self.bucket) else { return false };
+        let Some(at) = network.links.iter().position(|rule| self.number(rule) == Some(link)) else {
+            return false;
+        };
+        let meanings = Meanings::of(&self.book, network, self.bucket);
+        matches!(self.countable(network, &meanings, at), Countable::Yes)
+            && self.counted((network, &meanings, at), (link, direction)).is_some()
     }
 
     /// What passed from link to link where it is known where it left: at exporters whose only link is this one.
@@ -196,17 +229,7 @@ impl Sharing {
         (number, direction): (LinkId, Direction),
         rows: &[&UsageRow],
     ) -> Option<Total> {
-        let link = &network.links[at];
-        let numbered = link.points.iter().filter_map(|point| match point {
-            LinkPoint::Interface(at) => Some(at),
-            LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
-        });
-        let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
-        let (sums, covered_ms) =
-            self.book.sums(self.bucket, number.0.into(), &points, direction, link.overhead);
-        if covered_ms < BUCKET_MS {
-            return None;
-        }
+        let sums = self.counted((network, meanings, at), (number, direction))?;
         let weighed: Vec<(Order, u64)> = rows
             .iter()
             .map(|row| Some((self.totals.order(&row.key), weight(row.sums.octets, row.key.rate)?)))
@@ -215,6 +238,23 @@ impl Sharing {
         let is_sampled = rows.iter().any(|row| row.key.rate.is_sampled());
         let interface = flows.clamp(sums.least, sums.most);
         Total::shared_out(interface, &weighed, (sums.variance, is_sampled))
+    }
+
+    /// The sums of a link whose interfaces' counters cover all of the bucket; `None` where they do not.
+    fn counted(
+        &self,
+        (network, meanings, at): (&Network, &Meanings, usize),
+        (number, direction): (LinkId, Direction),
+    ) -> Option<Sums> {
+        let link = &network.links[at];
+        let numbered = link.points.iter().filter_map(|point| match point {
+            LinkPoint::Interface(at) => Some(at),
+            LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+        });
+        let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
+        let (sums, covered_ms) =
+            self.book.sums(self.bucket, number.0.into(), &points, direction, link.overhead);
+        (covered_ms >= BUCKET_MS).then_some(sums)
     }
 }
 

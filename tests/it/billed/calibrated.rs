@@ -79,8 +79,9 @@ fn who_has_no_tariff_is_closed_as_long_as_shares_go_by_it() {
         let billed = Billed::new(dialects()[0], &CUSTOMERS, &[&there]);
         used(&billed);
         closed_and_billed(&billed, "2026-07", "2026-08-01");
-        let listed = rows(&billed.site.ok(&["period", "list", "--format", "csv"]));
-        let bound = |name: &str| listed.iter().find(|row| row[0] == name).unwrap()[1].clone();
+        let text = billed.site.ok(&["period", "list", "--format", "csv"]);
+        let listed = rows(&text);
+        let bound = |name: &str| listed.iter().find(|row| row[0] == name).unwrap()[1];
         assert_eq!(bound("a"), "2026-08-01T04:00:00Z");
         assert_eq!(bound("unassigned"), format!("2026-08-01T{until}:00:00Z"));
         audited(&billed.site);
@@ -163,15 +164,17 @@ fn exported(billed: &Billed) {
 }
 
 /// What comes late has no part in what was shared out, since that is all charged; where the flows stand, it counts as ever:
-/// 3 GB in the interval without counters, 3.00. The invoices that stand are rated again to the same, and a supposition that
+/// 2 GB in the interval without counters and 1 GB in one in which nothing came in time, 3.00. The invoices that stand are rated again to the same, and a supposition that
 /// shares nothing out has the 14 and 6 GB of the flows, those that came late among them, beside 13.03 and 4.07.
 #[test]
 fn late_usage_is_not_charged_beyond_a_total() {
     for dialect in dialects() {
         let billed = Billed::new(dialect, &CUSTOMERS, &[&tariff()]);
         used(&billed);
+        billed.counted("2026-07-10T10:20:00Z", "2026-07-10T10:25:00Z", (0, 9 * GB));
         closed_and_billed(&billed, "2026-07", "2026-08-01");
-        billed.used(&[("2026-07-10T10:00:00Z", 1, GB), ("2026-07-10T10:05:00Z", 1, 3 * GB)]);
+        billed.used(&[("2026-07-10T10:00:00Z", 1, GB), ("2026-07-10T10:05:00Z", 1, 2 * GB)]);
+        billed.used(&[("2026-07-10T10:20:00Z", 1, GB)]);
         billed.used(&[("2026-07-10T10:00:00Z", 2, 2 * GB)]);
         closed_and_billed(&billed, "2026-08", "2026-09-01");
         assert_eq!(billed.late("R-000003"), amounts(&[("vol", "3.00")]));
@@ -184,6 +187,11 @@ fn late_usage_is_not_charged_beyond_a_total() {
             "{late:#}"
         );
         assert_eq!(late[1]["calibration"], "no-counters");
+        assert_eq!(
+            (&late[2]["calibration"], &late[2]["share"]),
+            (&json!("nothing-in-time"), &Value::Null),
+            "{late:#}"
+        );
         for customer in ["a", "b"] {
             let rerate =
                 ["rerate", "--customer", customer, "--from", "2026-07", "--to", "2026-08", "--dry-run"];
