@@ -54,8 +54,7 @@ pub(super) fn run(
         return Err(Failure::said(format!("{number} has lines 1 to {}", invoice.lines.len())));
     };
     let now = UnixMillis(daemon::now_ms());
-    let mut looking =
-        Looking { ledger: &mut ledger, network: &config.network, reconcile: &config.reconcile, now };
+    let mut looking = Looking { ledger: &mut ledger, network: &config.network, now };
     let behind = looking.behind(&invoice, line).map_err(Failure::Failed)?;
     let clauses = clauses(&mut ledger, &behind, &shown.charge)?;
     let (rows, intervals) = match &behind.scope {
