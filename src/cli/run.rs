@@ -132,7 +132,9 @@ pub(super) fn mrtg(
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
     // MRTG takes a relative one from wherever its file is.
     let work_dir = std::path::absolute(&args.work_dir)?.display().to_string();
-    out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &work_dir).as_bytes())?;
+    let text = snmp::mrtg::configuration(agent, &counters, &host, &work_dir)
+        .map_err(|unwritable| Failure::Usage(format!("error: {unwritable}")))?;
+    out.write_all(text.as_bytes())?;
     Ok(())
 }
 

@@ -269,7 +269,7 @@ fn mrtg_draws_it() {
     let agent = Running::start(counters(1));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let text = mrtg::configuration(&agent.config, &agent.counters, "127.0.0.1", path);
+    let text = mrtg::configuration(&agent.config, &agent.counters, "127.0.0.1", path).unwrap();
     let file = directory.path().join("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();
     for _ in 0..3 {
