@@ -182,7 +182,7 @@ fn others(counters: &Counters) {
         scopes: 0,
         fields: vec![field; 3].into(),
     };
-    let transport = |session| Transport { session, version: 10, counts: TransportCounts::default() };
+    let transport = |session| Transport { session, version: 10, ..Transport::default() };
     let sampler = |kind, number| Sampler { domain: 1, kind, number, rate: (1000, 1) };
     let session = Some(Session(u16::MAX));
     let memory = Memory {

@@ -151,18 +151,23 @@ fn sessions_templates_and_their_statistics() {
     }
 }
 
-/// An exporter that is set from IPFIX to NetFlow v9 and back: its session has the version that was heard last.
+/// An exporter that is set from IPFIX to NetFlow v9 and back: its session has the version that was heard last, and the
+/// template that both have under one number is that version's, with its definition and its records.
 #[test]
 fn a_session_has_the_version_that_it_speaks_now() {
     let mut decoder = ExporterDecoder::new();
     let (limits, mut out) = (Limits::default(), Decoded::default());
-    let mut versions = Vec::new();
+    let (mut versions, mut shown) = (Vec::new(), Vec::new());
     let mut take = |after: i64, message: &[u8]| {
         let at = UnixMillis(TIME + after);
         decoder.datagram(ExporterId(0), &limits, at, message, &mut out).unwrap();
-        let (transports, _) = decoder.remembered();
+        let (transports, templates) = decoder.remembered();
         assert_eq!(transports.len(), 1);
         versions.push(transports[0].version);
+        assert_eq!(transports[0].heard_at, at.0);
+        let [template] = &templates[..] else { panic!("{templates:?}") };
+        let fields: Vec<_> = template.fields.iter().map(|field| (field.element, field.length)).collect();
+        shown.push((template.id, fields, template.records, template.defined_at - TIME));
     };
     take(0, &ipfix(0, &[TEMPLATE, RECORDS]));
     // NetFlow v9 (RFC 3954, 5): a template set with element 1 in 4 octets; count, uptime, seconds, number and source.
@@ -174,4 +179,10 @@ fn a_session_has_the_version_that_it_speaks_now() {
     take(1000, &netflow9);
     take(2000, &ipfix(2, &[RECORDS]));
     assert_eq!(versions, [10, 9, 10]);
+    // Octets in 8 and 4 octets of element 2 of an enterprise, with two records a message; then one field and no record.
+    let of_ipfix = vec![(1, 8), (2, 4)];
+    assert_eq!(
+        shown,
+        [(256, of_ipfix.clone(), 2, 0), (256, vec![(1, 4)], 0, 1000), (256, of_ipfix, 4, 0)]
+    );
 }
