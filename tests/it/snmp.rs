@@ -120,8 +120,8 @@ fn memory() -> Memory {
             sampler(Sampled::Ingress, 12),
         ],
         transports: vec![
-            Transport { session: None, version: 9, heard_at: 1_795_000_000_000, counts },
-            Transport { session: Some(Session(2)), version: 10, heard_at: 1_795_000_000_000, counts },
+            Transport { session: None, version: 9, heard_at: now_ms(), counts },
+            Transport { session: Some(Session(2)), version: 10, heard_at: now_ms(), counts },
         ],
         templates: vec![
             template(None, 256, false, &[field(0, 1, 8), field(0, 2, 4), field(35_632, 3, 65_535)]),

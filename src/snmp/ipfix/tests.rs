@@ -40,6 +40,8 @@ const RECORDS: (u16, &[u16]) = (256, &[0, 0, 0, 100, 0, 1, 0, 0, 0, 200, 0, 1]);
 struct Shown {
     counters: Counters,
     lists: Lists,
+    /// What time it is.
+    now: i64,
 }
 
 impl Shown {
@@ -49,7 +51,7 @@ impl Shown {
         let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
         let counters = &self.counters;
         let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
-        let now = Now { wall: UnixMillis(TIME), uptime: Duration::ZERO };
+        let now = Now { wall: UnixMillis(self.now), uptime: Duration::ZERO };
         let view = View::new(now, here, &scope, &self.lists);
         let oid = [&tree.named(name).unwrap().oid[..], index].concat();
         tree.get(&view, &oid)
@@ -90,7 +92,7 @@ fn sessions_templates_and_their_statistics() {
     counters.exporters.write().unwrap().push(Arc::new(exporter));
     let mut lists = Lists::default();
     lists.refresh(&counters, Duration::ZERO);
-    let shown = Shown { counters, lists };
+    let mut shown = Shown { counters, lists, now: TIME };
 
     // 2^31 + 7 * 2^16 + 3.
     let tcp = 2_147_942_403;
@@ -127,6 +129,12 @@ fn sessions_templates_and_their_statistics() {
         [&[7, 5, 256, 0][..], &[7, 5, 256, 3], &[7, 5, 256], &[7, 6, 256, 1], &[], &[7, 5, 256, 1, 0]]
     {
         assert_eq!(shown.get("ipfixTemplateDefinitionIeId", index), Found::NoSuchInstance, "{index:?}");
+    }
+    // Silent for the 300 s of `alarm_silent`, to the millisecond, and speaking again for a clock that was set back.
+    for (after, status) in [(299_999, 2), (300_000, 1), (i64::MAX - TIME, 1), (-1, 2)] {
+        shown.now = TIME + after;
+        shown.check("ipfixTransportSessionStatus", &[7], Value::Integer(status));
+        shown.check("ipfixTransportSessionStatus", &[tcp], Value::Integer(status));
     }
     // What GETNEXT finds after every beginning and every longer index is the first that is greater.
     let lists = &shown.lists;
