@@ -26,7 +26,9 @@ pub enum Unwritable {
     )]
     Community,
     /// The host is neither a name nor an address.
-    #[error("the host of an MRTG target has to be a name of letters, digits, `-`, `_` and dots, or an IP address without a zone")]
+    #[error(
+        "the host of an MRTG target has to be a name of letters, digits, `-`, `_` and dots, or an IP address without a zone"
+    )]
     Host,
 }
 
@@ -372,13 +374,31 @@ mod tests {
                 target.rsplit_once(".22.0:").unwrap().1.to_owned()
             })
         };
-        assert_eq!(written("public", "router-1.example_.net").unwrap(), "public@router-1.example_.net:1161::::2");
+        assert_eq!(
+            written("public", "router-1.example_.net").unwrap(),
+            "public@router-1.example_.net:1161::::2"
+        );
         assert_eq!(written("a&b$c%d\"e'f|g;h", "192.0.2.1").unwrap(), "a&b$c%d\"e'f|g;h@192.0.2.1:1161::::2");
         assert_eq!(written("p@s s", "[2001:db8::1]").unwrap(), "p\\@s\\ s@[2001:db8::1]:1161::::2");
-        for community in ["x`id`", "`", "a:b", "a\\", "\\@b", "", "a\tb", "a\nb", "a\u{a0}b", "p\u{e4}ss", "a\u{7f}"] {
+        for community in
+            ["x`id`", "`", "a:b", "a\\", "\\@b", "", "a\tb", "a\nb", "a\u{a0}b", "p\u{e4}ss", "a\u{7f}"]
+        {
             assert_eq!(written(community, "192.0.2.1"), Err(Unwritable::Community), "{community:?}");
         }
-        for host in ["", "`id`", "a b", "a@b", "a:b", "a..b", ".", "fe80::1%eth0", "[::1", "::ffff:192.0.2.1", "a|b", "a;b"] {
+        for host in [
+            "",
+            "`id`",
+            "a b",
+            "a@b",
+            "a:b",
+            "a..b",
+            ".",
+            "fe80::1%eth0",
+            "[::1",
+            "::ffff:192.0.2.1",
+            "a|b",
+            "a;b",
+        ] {
             assert_eq!(written("public", host), Err(Unwritable::Host), "{host:?}");
         }
         let told = Unwritable::Community.to_string();

@@ -13,8 +13,7 @@ use rasn_snmp::v2c;
 use super::*;
 use crate::counters::{
     AllowanceRow, Books, CardRow, CustomerRow, Exporter, Field, LinkRow, Managed, Memory, PeriodRow,
-    PolledRow, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, TransportCounts, Volume,
-    Volumes,
+    PolledRow, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, Volume, Volumes,
 };
 use crate::ids::Session;
 

@@ -189,8 +189,5 @@ fn a_session_has_the_version_that_it_speaks_now() {
     assert_eq!(versions, [10, 9, 10]);
     // Octets in 8 and 4 octets of element 2 of an enterprise, with two records a message; then one field and no record.
     let of_ipfix = vec![(1, 8), (2, 4)];
-    assert_eq!(
-        shown,
-        [(256, of_ipfix.clone(), 2, 0), (256, vec![(1, 4)], 0, 1000), (256, of_ipfix, 4, 0)]
-    );
+    assert_eq!(shown, [(256, of_ipfix.clone(), 2, 0), (256, vec![(1, 4)], 0, 1000), (256, of_ipfix, 4, 0)]);
 }
