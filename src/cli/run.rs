@@ -12,7 +12,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{Cli, Failure};
-use crate::classify::rules::LinkPoint;
 use crate::config::Config;
 use crate::counters::{
     CardRow, Counters, CustomerRow, Exporter, LinkRow, Managed, PolledRow, ReconciledRow, Volume, Volumes,
@@ -145,17 +144,9 @@ fn show_others(config: &Config, ledger: &mut Ledger, counters: &Counters) -> Res
         .iter()
         .map(|target| PolledRow { exporter: target.exporter.clone(), ..PolledRow::default() })
         .collect();
-    let is_polled = |exporter: &str| config.targets.iter().any(|target| target.exporter == exporter);
-    let compared = config.network.links.iter().filter(|link| {
-        link.points.iter().any(|point| match point {
-            LinkPoint::Interface(at) => is_polled(&at.exporter),
-            LinkPoint::Named(at) => is_polled(&at.exporter),
-            LinkPoint::WholeExporter(_) => false,
-        })
-    });
     let volumes = counters.volumes.load();
     let number = |name: &str| volumes.links.iter().find(|row| row.name == name).map(|row| row.id);
-    let reconciled = compared.filter_map(|link| {
+    let reconciled = daemon::compared_links(config).filter_map(|link| {
         Some(ReconciledRow { link: number(&link.name)?, name: link.name.clone(), ..ReconciledRow::default() })
     });
     let reconciled = reconciled.collect();
