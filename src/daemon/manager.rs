@@ -373,14 +373,17 @@ impl Manager {
             }
         };
         let mut shown = self.shown();
+        // It may have been replaced meanwhile; who does that has `shown` locked.
+        let mut listed = core::ptr::eq(config, Arc::as_ptr(&self.config.load_full()));
         for link in compared_links(config) {
             if let Some((number, name)) = numbers.iter().find(|(_, name)| *name == link.name) {
                 let row = shown.reconciled.entry(*number).or_default();
                 (row.link, row.name) = (*number, name.clone());
+            } else {
+                listed = false;
             }
         }
-        // It may have been replaced meanwhile; who does that has `shown` locked.
-        shown.listed = core::ptr::eq(config, Arc::as_ptr(&self.config.load_full()));
+        shown.listed = listed;
         self.publish(&shown);
     }
 
