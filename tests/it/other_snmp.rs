@@ -218,3 +218,20 @@ fn async_snmp_sees_the_tree_that_net_snmp_sees() {
     assert!(sys_name.1.contains("flux.example.net") || sys_name.1.contains("66"), "{sys_name:?}");
     assert!(daemon.stop().success());
 }
+
+/// MRTG runs what stands between backticks: nothing of it is written, and the community is not told.
+#[test]
+fn mrtg_is_given_no_community_that_it_would_run() {
+    for (community, host) in
+        [("x`touch pwned`y", "192.0.2.1"), ("a:b", "192.0.2.1"), ("public", "`touch pwned`")]
+    {
+        let site = Site::new(&format!(
+            "[receive]\nlisten = [\"127.0.0.1:0\"]\n[snmp]\nlisten = \"127.0.0.1:0\"\ncommunities = [\"{community}\"]\n"
+        ));
+        let output = site.run(&["mrtg", "--host", host]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains("error: ") && said.contains("MRTG target"), "{said}");
+        assert!(!said.contains("touch") && !said.contains("a:b"), "{said}");
+    }
+}
