@@ -51,6 +51,7 @@ pub use checkpoints::remembered;
 use identity::Identity;
 pub use identity::committed;
 use manager::Manager;
+pub(crate) use manager::compared_links;
 
 pub use billing::{Billed, Biller, Standings};
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{Cli, Failure};
-use crate::classify::rules::LinkPoint;
 use crate::config::Config;
 use crate::counters::{
     CardRow, Counters, CustomerRow, Exporter, LinkRow, Managed, PolledRow, ReconciledRow, Volume, Volumes,
@@ -132,7 +131,9 @@ pub(super) fn mrtg(
     let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
     // MRTG takes a relative one from wherever its file is.
     let work_dir = std::path::absolute(&args.work_dir)?.display().to_string();
-    out.write_all(snmp::mrtg::configuration(agent, &counters, &host, &work_dir).as_bytes())?;
+    let text = snmp::mrtg::configuration(agent, &counters, &host, &work_dir)
+        .map_err(|unwritable| Failure::Usage(format!("error: {unwritable}")))?;
+    out.write_all(text.as_bytes())?;
     Ok(())
 }
 
@@ -143,17 +144,9 @@ fn show_others(config: &Config, ledger: &mut Ledger, counters: &Counters) -> Res
         .iter()
         .map(|target| PolledRow { exporter: target.exporter.clone(), ..PolledRow::default() })
         .collect();
-    let is_polled = |exporter: &str| config.targets.iter().any(|target| target.exporter == exporter);
-    let compared = config.network.links.iter().filter(|link| {
-        link.points.iter().any(|point| match point {
-            LinkPoint::Interface(at) => is_polled(&at.exporter),
-            LinkPoint::Named(at) => is_polled(&at.exporter),
-            LinkPoint::WholeExporter(_) => false,
-        })
-    });
     let volumes = counters.volumes.load();
     let number = |name: &str| volumes.links.iter().find(|row| row.name == name).map(|row| row.id);
-    let reconciled = compared.filter_map(|link| {
+    let reconciled = daemon::compared_links(config).filter_map(|link| {
         Some(ReconciledRow { link: number(&link.name)?, name: link.name.clone(), ..ReconciledRow::default() })
     });
     let reconciled = reconciled.collect();

@@ -54,8 +54,10 @@ pub struct Sampler {
 pub struct Transport {
     /// The TCP session; `None`: datagrams.
     pub session: Option<Session>,
-    /// The greatest version that was met.
+    /// The version that was heard last.
     pub version: u16,
+    /// When the last message came, milliseconds since the epoch.
+    pub heard_at: i64,
     /// Since the process began, or since the session did.
     pub counts: TransportCounts,
 }

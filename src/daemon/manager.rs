@@ -12,9 +12,10 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::writer::Request;
+use crate::classify::rules::{LinkPoint, LinkRule};
 use crate::commit::Committer;
 use crate::config::Config;
 use crate::counters::{CardRow, Counters, Managed, PolledRow, Reconciled, ReconciledRow};
@@ -37,6 +38,13 @@ const PARTS_MAX: usize = 100_000;
 
 /// A bucket is compared when it ended so long ago: flows are exported after they end, or at every active timeout.
 const RIPE_SECONDS: i64 = 15 * 60;
+
+/// Buckets that are compared at a time, at most: an hour. The writer has other things to do; the rest is compared when it
+/// looks again.
+const COMPARED_MAX: i64 = 12;
+
+/// Buckets that are compared later than usual, at most: a day. What a longer pause left out is for `reconcile`.
+const BELATED_MAX: i64 = 288;
 
 /// What waits for the ledger.
 #[derive(Default)]
@@ -72,6 +80,9 @@ struct Shown {
     polled: BTreeMap<String, PolledRow>,
     cards: BTreeMap<(String, u32), (CardRow, Option<u64>)>,
     reconciled: BTreeMap<u32, ReconciledRow>,
+    /// The links that will be compared have their rows.
+    listed: bool,
+    /// The newest bucket that was compared, or that needs no comparing.
     compared: Option<BucketStart>,
 }
 
@@ -125,6 +136,7 @@ impl Manager {
         self.plans.store(Arc::new(plan(&config, &self.registry)));
         let mut shown = self.shown();
         shown.polled.retain(|name, _| config.targets.iter().any(|target| target.exporter == *name));
+        shown.listed = false;
         self.config.store(config);
         self.publish(&shown);
     }
@@ -347,14 +359,44 @@ impl Manager {
         failed
     }
 
-    /// Compares flows with counters in the buckets that have become ripe.
-    fn compare(&self, config: &Config, ledger: &mut Ledger, now: i64) {
-        let ripe = BucketStart::of(UnixMillis::from_seconds(now - RIPE_SECONDS - BUCKET_SECONDS));
-        // What was before this start is for `reconcile`.
-        if *self.shown().compared.get_or_insert(ripe) >= ripe {
+    /// Gives each link that is compared its row, before the first comparison: managers ask for it from the start.
+    fn list(&self, config: &Config, ledger: &mut Ledger) {
+        if self.shown().listed {
             return;
         }
-        let (from, to) = (BucketStart(ripe.0), BucketStart(ripe.0 + BUCKET_SECONDS));
+        let numbers = match ledger.names(NameKind::Link) {
+            Ok(numbers) => numbers,
+            Err(error) => {
+                // Tried again with whatever is found next.
+                debug!(error = diagnostic::with_causes(&error), "The links could not be read.");
+                return;
+            }
+        };
+        let mut shown = self.shown();
+        // It may have been replaced meanwhile; who does that has `shown` locked.
+        let mut listed = core::ptr::eq(config, Arc::as_ptr(&self.config.load_full()));
+        for link in compared_links(config) {
+            if let Some((number, name)) = numbers.iter().find(|(_, name)| *name == link.name) {
+                let row = shown.reconciled.entry(*number).or_default();
+                (row.link, row.name) = (*number, name.clone());
+            } else {
+                listed = false;
+            }
+        }
+        shown.listed = listed;
+        self.publish(&shown);
+    }
+
+    /// Compares flows with counters in the buckets that have become ripe.
+    fn compare(&self, config: &Config, ledger: &mut Ledger, now: i64) {
+        self.list(config, ledger);
+        let ripe = ripe(now);
+        // What was before this start is for `reconcile`.
+        let last = *self.shown().compared.get_or_insert(ripe);
+        let Some((from, to)) = to_compare(last, ripe) else { return };
+        if from.0 > last.0 + BUCKET_SECONDS {
+            warn!("Flows and interface counters of more than a day were not compared here; see `reconcile`.");
+        }
         let packet_max = config.meter.packet_octets_max;
         let rows = match reconcile::rows(ledger, &config.reconcile, packet_max, from, to) {
             Ok(rows) => rows,
@@ -367,15 +409,16 @@ impl Manager {
             }
         };
         let mut shown = self.shown();
-        shown.compared = Some(ripe);
-        for row in rows.iter().filter(|row| row.bucket.is_some()) {
+        shown.compared = Some(BucketStart(to.0 - BUCKET_SECONDS));
+        // In the order of buckets: the newest stays.
+        for (bucket, row) in rows.iter().filter_map(|row| Some((row.bucket?, row))) {
             let seen = shown.reconciled.entry(row.link).or_default();
-            (seen.link, seen.bucket) = (row.link, from.0);
+            (seen.link, seen.bucket) = (row.link, bucket.0);
             seen.name.clone_from(&row.name);
             let side = if row.direction == Direction::In { &mut seen.inward } else { &mut seen.outward };
             if row.verdict.is_difference() {
                 warn!(
-                    link = %row.name, direction = row.direction.as_str(), verdict = row.verdict.as_str(),
+                    link = %row.name, direction = row.direction.as_str(), verdict = row.verdict.as_str(), bucket = bucket.0,
                     flows = %row.flows, interface = %row.interface.map_or(0, |(_, most)| most), tolerance = %row.tolerance,
                     "Flows and interface counters of a link contradict each other."
                 );
@@ -384,6 +427,36 @@ impl Manager {
         }
         self.publish(&shown);
     }
+}
+
+/// Links that are held against interface counters: those of interfaces, of which one router at least is asked.
+pub(crate) fn compared_links(config: &Config) -> impl Iterator<Item = &LinkRule> {
+    let is_polled = |exporter: &str| config.targets.iter().any(|target| target.exporter == exporter);
+    config.network.links.iter().filter(move |link| {
+        let is_whole = |point: &LinkPoint| matches!(point, LinkPoint::WholeExporter(_));
+        !link.points.iter().any(is_whole)
+            && link.points.iter().any(|point| match point {
+                LinkPoint::Interface(at) => is_polled(&at.exporter),
+                LinkPoint::Named(at) => is_polled(&at.exporter),
+                LinkPoint::WholeExporter(_) => false,
+            })
+    })
+}
+
+/// The newest bucket that can be compared at this second.
+fn ripe(now: i64) -> BucketStart {
+    BucketStart::of(UnixMillis::from_seconds(now - RIPE_SECONDS - BUCKET_SECONDS))
+}
+
+/// The buckets to compare, from the first to the one after the last, where `last` was compared last and `ripe` can be.
+fn to_compare(last: BucketStart, ripe: BucketStart) -> Option<(BucketStart, BucketStart)> {
+    if last >= ripe {
+        return None;
+    }
+    let oldest = ripe.0 - (BELATED_MAX - 1) * BUCKET_SECONDS;
+    let from = (last.0 + BUCKET_SECONDS).max(oldest);
+    let to = (ripe.0 + BUCKET_SECONDS).min(from + COMPARED_MAX * BUCKET_SECONDS);
+    Some((BucketStart(from), BucketStart(to)))
 }
 
 fn shown_side(row: &reconcile::Row, differences: u64) -> Reconciled {
@@ -457,4 +530,45 @@ fn enter_interfaces(
 ) -> Result<Vec<InterfaceEntry>, ledger::Error> {
     let number = number(ledger, exporter)?;
     ledger.put_interfaces(number, at, is_whole, interfaces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-01T00:00:00Z, the start of a bucket.
+    const T: i64 = 1_793_491_200;
+
+    #[test]
+    fn a_bucket_is_ripe_a_quarter_of_an_hour_after_its_end() {
+        // The one from 00:00 to 00:05 at 00:20, and until 00:25.
+        assert_eq!(ripe(T + 20 * 60 - 1), BucketStart(T - 300));
+        assert_eq!(ripe(T + 20 * 60), BucketStart(T));
+        assert_eq!(ripe(T + 25 * 60 - 1), BucketStart(T));
+    }
+
+    /// From and to in buckets after [`T`], where these were compared last and can be.
+    fn spans(mut last: i64, ripe: i64) -> Vec<(i64, i64)> {
+        let mut spans = Vec::new();
+        let at = |bucket: i64| BucketStart(T + bucket * 300);
+        while let Some((from, to)) = to_compare(at(last), at(ripe)) {
+            let number = |bucket: BucketStart| (bucket.0 - T) / 300;
+            spans.push((number(from), number(to)));
+            last = number(to) - 1;
+        }
+        spans
+    }
+
+    #[test]
+    fn no_bucket_is_passed_over() {
+        assert_eq!(spans(5, 5), []);
+        assert_eq!(spans(6, 5), [], "a clock that was set back");
+        assert_eq!(spans(5, 6), [(6, 7)]);
+        assert_eq!(spans(5, 8), [(6, 9)], "the writer was busy for a quarter of an hour");
+        assert_eq!(spans(0, 30), [(1, 13), (13, 25), (25, 31)], "an hour at a time");
+        // A day at most: 1000 - 287 is 713, and the last one is 1000.
+        let belated = spans(0, 1000);
+        assert_eq!((belated[0], belated.len()), ((713, 725), 24));
+        assert_eq!(belated[23], (989, 1001));
+    }
 }

@@ -15,7 +15,7 @@ impl ExporterDecoder {
     #[must_use]
     pub fn remembered(&self) -> (Vec<Transport>, Vec<Template>) {
         let mut transports: Vec<Transport> = Vec::new();
-        let mut templates: Vec<Template> = Vec::new();
+        let mut templates: Vec<(UnixMillis, Template)> = Vec::new();
         let mut heard = UnixMillis(i64::MIN);
         // They stand in the order of session, version and domain.
         for domain in self.domains.iter().filter(|domain| domain.version >= TEMPLATES_FROM) {
@@ -25,6 +25,7 @@ impl ExporterDecoder {
                     if domain.last_seen >= heard {
                         (last.version, heard) = (domain.version, domain.last_seen);
                     }
+                    last.heard_at = last.heard_at.max(domain.last_seen.0);
                     last.counts.add(&domain.seen);
                 }
                 None => {
@@ -32,31 +33,38 @@ impl ExporterDecoder {
                     transports.push(Transport {
                         session: domain.session,
                         version: domain.version,
+                        heard_at: domain.last_seen.0,
                         counts: domain.seen,
                     });
                 }
             }
             let of = domain.templates.all().filter(|(_, template)| template.defined_at().0 != 0);
-            let of = of.map(|(id, template)| Template {
-                session: domain.session,
-                domain: domain.id,
-                id,
-                is_options: template.kind() == Kind::Options,
-                defined_at: template.defined_at().0,
-                records: template.records,
-                scopes: template.scopes(),
-                fields: template.fields(),
+            let of = of.map(|(id, template)| {
+                let shown = Template {
+                    session: domain.session,
+                    domain: domain.id,
+                    id,
+                    is_options: template.kind() == Kind::Options,
+                    defined_at: template.defined_at().0,
+                    records: template.records,
+                    scopes: template.scopes(),
+                    fields: template.fields(),
+                };
+                (domain.last_seen, shown)
             });
             templates.extend(of);
         }
         if let Some(datagrams) = transports.first_mut().filter(|first| first.session.is_none()) {
             datagrams.counts.add(&self.gone);
         }
-        // Two versions in one domain may use the same id; what came last stands for the greater version.
-        templates.sort_by_key(|template| (template.session, template.domain, template.id));
+        // Two versions in one domain may use the same id: the one that was heard last is what the session speaks. Of two
+        // at one instant the later place, which is the greater version's, as above.
         templates.reverse();
-        templates.dedup_by_key(|template| (template.session, template.domain, template.id));
-        templates.reverse();
+        templates.sort_by_key(|(heard, template)| {
+            (template.session, template.domain, template.id, core::cmp::Reverse(*heard))
+        });
+        templates.dedup_by_key(|(_, template)| (template.session, template.domain, template.id));
+        let templates = templates.into_iter().map(|(_, template)| template).collect();
         (transports, templates)
     }
 }

@@ -36,10 +36,11 @@ impl Assembler {
         }
     }
 
-    /// Hands over the part that is open: there will be no reading that goes on from the last one.
-    pub fn finish(&mut self, done: &mut Vec<InterfacePart>) {
+    /// Hands over the part that is open: there will be no reading that goes on from the last one. True where there was a
+    /// reading: from it on nobody knows what crosses the interface.
+    pub fn finish(&mut self, done: &mut Vec<InterfacePart>) -> bool {
         done.extend(self.open.take());
-        self.last = None;
+        self.last.take().is_some()
     }
 
     fn add(&mut self, part: InterfacePart, done: &mut Vec<InterfacePart>) {

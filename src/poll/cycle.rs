@@ -80,17 +80,24 @@ async fn carried_over(
     let mut states = BTreeMap::new();
     for target in &plan.targets {
         let mut kept = before.remove(&target.exporter);
+        let mut gaps = 0;
         if let Some(router) = &kept {
             let mut router = router.lock().await;
             // Other names may be asked for now.
             (router.named, router.polled) = (None, None);
             if router.target != *target {
-                router.finish(sink);
+                gaps = router.finish(sink);
                 drop(router);
                 kept = None;
             }
         }
-        let router = kept.unwrap_or_else(|| Arc::new(Mutex::new(Router::new(target.clone()))));
+        // Asked otherwise, its counters begin anew: the first poll tells what was given up for that.
+        let anew = || {
+            let mut router = Router::new(target.clone());
+            router.done.gaps = gaps;
+            Arc::new(Mutex::new(router))
+        };
+        let router = kept.unwrap_or_else(anew);
         states.insert(target.exporter.clone(), router);
     }
     for router in before.values() {
@@ -275,7 +282,8 @@ impl Router {
         for (ifindex, assembler) in &mut self.assemblers {
             if named(&before, *ifindex) != named(&self.interfaces, *ifindex) {
                 let mut parts = Vec::new();
-                assembler.finish(&mut parts);
+                // What crosses it from its last reading on nobody knows: until it is found under another number, or for ever.
+                self.done.gaps += u64::from(assembler.finish(&mut parts));
                 self.done.parts.extend(parts.into_iter().map(|part| (*ifindex, part)));
             }
         }
@@ -288,7 +296,7 @@ impl Router {
         clock: fn() -> UnixMillis,
     ) -> Result<(), Error> {
         let wanted = plan.wanted.of(&self.target.exporter, &self.interfaces);
-        self.drop_others(&wanted);
+        let _ = self.drop_others(&wanted);
         let longest = plan.config.interval_ms + plan.config.interval_ms / 2;
         let mut low = Vec::new();
         for chunk in wanted.chunks(columns::AT_ONCE) {
@@ -302,9 +310,9 @@ impl Router {
         for ifindex in none {
             if let Some(assembler) = self.assemblers.get_mut(&ifindex) {
                 let mut parts = Vec::new();
-                assembler.finish(&mut parts);
+                // One gap, however many polls it lasts.
+                self.done.gaps += u64::from(assembler.finish(&mut parts));
                 self.done.parts.extend(parts.into_iter().map(|part| (ifindex, part)));
-                self.done.gaps += 1;
             }
         }
         Ok(())
@@ -346,27 +354,31 @@ impl Router {
         Ok(())
     }
 
-    /// Interfaces that are no longer wanted.
-    fn drop_others(&mut self, wanted: &[IfIndex]) {
+    /// Interfaces that are no longer wanted; how many of them had a reading. Those are no gaps by themselves: what nobody
+    /// asks for is not missed, and what has gone or has another number is counted where that is found ([`Self::take_names`]).
+    fn drop_others(&mut self, wanted: &[IfIndex]) -> u64 {
         let done = &mut self.done;
+        let mut dropped = 0;
         self.assemblers.retain(|ifindex, assembler| {
             let stays = wanted.contains(ifindex);
             if !stays {
                 let mut parts = Vec::new();
-                assembler.finish(&mut parts);
+                dropped += u64::from(assembler.finish(&mut parts));
                 done.parts.extend(parts.into_iter().map(|part| (*ifindex, part)));
             }
             stays
         });
+        dropped
     }
 
-    /// Hands over what is open.
-    fn finish(&mut self, sink: &Arc<dyn Fn(Found) + Send + Sync>) {
-        self.drop_others(&[]);
-        let parts = core::mem::take(&mut self.done).parts;
+    /// Hands over what is open; how many gaps begin here if its interfaces are read on, with those not told yet.
+    fn finish(&mut self, sink: &Arc<dyn Fn(Found) + Send + Sync>) -> u64 {
+        let dropped = self.drop_others(&[]);
+        let Done { parts, gaps, .. } = core::mem::take(&mut self.done);
         if !parts.is_empty() {
             sink(Found::Octets { exporter: self.target.exporter.clone(), parts });
         }
+        dropped + gaps
     }
 }
 

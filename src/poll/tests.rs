@@ -169,6 +169,21 @@ fn nothing_is_counted_over_a_reset() {
     assert_eq!((all, gaps), (vec![(0, 0, 60, 1000), (0, 120, 180, 60)], vec![Gap::Discontinuity]));
 }
 
+/// An interface that is given up leaves a gap if it had been read, and only one.
+#[test]
+fn giving_up_is_a_gap_where_there_was_a_reading() {
+    let (mut assembler, mut done) = (Assembler::default(), Vec::new());
+    assert!(!assembler.finish(&mut done), "nothing was read");
+    assert_eq!(assembler.take(reading(0, 1000), 90_000, &mut done), None);
+    assert!(assembler.finish(&mut done), "one reading, from which nothing goes on");
+    assert!(!assembler.finish(&mut done), "the same gap");
+    // What comes next begins anew: the gap is told already.
+    assert_eq!(assembler.take(reading(60, 2000), 90_000, &mut done), None);
+    assert_eq!(assembler.take(reading(120, 2500), 90_000, &mut done), None);
+    assert!(assembler.finish(&mut done));
+    assert_eq!(done.iter().map(told).collect::<Vec<_>>(), [(0, 60, 120, 500)]);
+}
+
 proptest::proptest! {
     /// Whatever the polls: what is in parts is what the counter grew by over the spans that are no gap, and parts of a
     /// bucket lie in it, one after the other.

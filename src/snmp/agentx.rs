@@ -436,15 +436,23 @@ fn get(tree: &Tree, view: &View<'_>, context: Context, ranges: &[Range]) -> Writ
 }
 
 fn get_next(tree: &Tree, view: &View<'_>, context: Context, ranges: &[Range]) -> Writer {
+    match bind_next(tree, view, context, ranges) {
+        (writer, true) => writer,
+        (_, false) => Writer::response(context, TOO_BIG, 0),
+    }
+}
+
+/// What comes next in each range, and whether all of it fits into a response.
+fn bind_next(tree: &Tree, view: &View<'_>, context: Context, ranges: &[Range]) -> (Writer, bool) {
     let mut writer = Writer::response(context, 0, 0);
     for range in ranges {
         let (name, bound) = next(tree, view, range);
         writer.bind(&name, &bound);
         if writer.payload() > pdu::PAYLOAD_OCTETS_MAX {
-            return Writer::response(context, TOO_BIG, 0);
+            return (writer, false);
         }
     }
-    writer
+    (writer, true)
 }
 
 /// RFC 2741, 7.2.3.3: as many as fit.
@@ -457,7 +465,10 @@ fn get_bulk(
     ranges: &[Range],
 ) -> Writer {
     let (single, repeated) = ranges.split_at(non_repeaters.min(ranges.len()));
-    let mut writer = get_next(tree, view, context, single);
+    // Where not even these fit, nothing may come after the error (RFC 2741, 7.2.3.3: tooBig has no bindings).
+    let (mut writer, true) = bind_next(tree, view, context, single) else {
+        return Writer::response(context, TOO_BIG, 0);
+    };
     let mut repeated = repeated.to_vec();
     for _ in 0..max_repetitions {
         let before = writer.payload();

@@ -65,10 +65,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             gauge32(15, "ipfixTransportSessionIpfixVersion", |view, row| {
                 session(view, row).transport.version.into()
             }),
-            // active(2), or inactive(1) where it is only remembered.
-            integer(16, "ipfixTransportSessionStatus", |view, row| {
-                if session(view, row).transport.counts.messages > 0 { 2 } else { 1 }
-            }),
+            integer(16, "ipfixTransportSessionStatus", status),
         ],
     },
     Branch {
@@ -153,6 +150,14 @@ fn template<'a>(view: &'a View<'_>, row: usize) -> &'a Template {
 fn field(view: &View<'_>, row: usize) -> (crate::counters::Field, bool) {
     let (template, place) = view.lists.field(row);
     (template.fields[place], place < usize::from(template.scopes))
+}
+
+/// active(2) where messages come; inactive(1) where a session is only remembered, or has been silent for as long as makes
+/// an exporter silent (`[snmp] alarm_silent`): so many milliseconds since its last message, as of the last flush.
+fn status(view: &View<'_>, row: usize) -> i32 {
+    let transport = &session(view, row).transport;
+    let silent_ms = view.now.wall.0.saturating_sub(transport.heard_at);
+    if transport.counts.messages > 0 && silent_ms < view.config.alarms.silent_ms { 2 } else { 1 }
 }
 
 /// Seconds; only of UDP.

@@ -4,16 +4,16 @@
 //! `fluxoscope_exporter_lost_total{exporter="ce1",index="7"}`. So nothing is there twice in the program, and what the
 //! agent shows is what Prometheus sees; but for the agent's own counters, which its thread keeps to itself.
 //!
-//! The server waits for the requests of some connections at a time, reads no more of each than its head, and gives nobody
-//! more than two seconds for that, so that who connects and says nothing keeps nobody waiting. Answers are given one by
-//! one, and end their connections. What of HTTP it knows is in `http`. It knows no authentication: it belongs on loopback,
-//! or behind something that does.
+//! The server looks after some connections at a time and waits for none of them: who connects and says nothing, goes on
+//! after a refusal, or reads slowly keeps nobody waiting, and is let go after a time. Answers are made one by one, and end
+//! their connections; what of them waits for its readers is bounded, too. What of HTTP it knows is in `http`. It knows no
+//! authentication: it belongs on loopback, or behind something that does.
 
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,16 +26,19 @@ use super::tree::{Found, Kind, Leaf, Rows, Tree, Value};
 use super::{Config, Now, Statistics, objects};
 use crate::counters::Counters;
 use crate::units::UnixMillis;
-use http::{Method, Refused, Request, is_passing};
+use http::{Connection, Method, Refused, Step, is_passing};
 
 mod http;
 
-/// Connections of which the request has not come, at most; then the oldest has to go.
+/// Connections at most; then the oldest to which no answer is on its way has to go.
 const CONNECTIONS_MAX: usize = 64;
+/// Answers that wait for their readers, at most; then the oldest has to go: who reads at all is done by then.
+const TELLING_MAX: usize = 8;
 /// How often those are looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// How often it is looked whether to stop.
 const IDLE: Duration = Duration::from_millis(200);
+
 /// Serves the counters as text.
 #[derive(Debug)]
 pub struct Exposition {
@@ -68,7 +71,7 @@ impl Exposition {
         stop: &AtomicBool,
         clock: impl Fn() -> UnixMillis,
     ) -> io::Result<()> {
-        let mut waiting: Vec<Request> = Vec::new();
+        let mut waiting: Vec<Connection> = Vec::new();
         while !stop.load(Relaxed) {
             // On Linux, accepting ends with it, too.
             let wait = if waiting.is_empty() { IDLE } else { LOOK };
@@ -76,38 +79,50 @@ impl Exposition {
             match listener.accept() {
                 Ok((stream, _)) => {
                     if waiting.len() == CONNECTIONS_MAX {
-                        waiting.remove(0);
+                        let gone = waiting.iter().position(|one| !one.is_telling()).unwrap_or(0);
+                        waiting.remove(gone);
                     }
-                    waiting.extend(Request::new(stream));
+                    waiting.extend(Connection::new(stream));
                 }
                 Err(error) if is_passing(error.kind()) => {}
                 Err(error) => return Err(error),
             }
-            for mut request in core::mem::take(&mut waiting) {
-                let served = match request.head() {
-                    Ok(None) => {
-                        waiting.push(request);
-                        continue;
-                    }
-                    Ok(Some(head)) => self.serve(&request.stream, &head, &clock, stop),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = served {
+            waiting.retain_mut(|connection| match self.look_after(connection, &clock) {
+                Ok(is_open) => is_open,
+                Err(error) => {
                     debug!(%error, "A request for metrics was not answered.");
+                    false
                 }
+            });
+            while waiting.iter().filter(|one| one.is_telling()).count() > TELLING_MAX {
+                let oldest = waiting.iter().position(Connection::is_telling).unwrap_or(0);
+                waiting.remove(oldest);
             }
         }
         Ok(())
     }
 
-    fn serve(
+    /// Does what can be done for a connection without waiting; false where it is over.
+    fn look_after(
         &mut self,
-        stream: &TcpStream,
-        head: &[u8],
+        connection: &mut Connection,
         clock: &impl Fn() -> UnixMillis,
-        stop: &AtomicBool,
-    ) -> io::Result<()> {
-        let asked = http::parse(head);
+    ) -> io::Result<bool> {
+        loop {
+            match connection.step()? {
+                Step::Answer(head) => {
+                    let answer = self.answer(head.as_deref().map_err(|refused| *refused), clock);
+                    connection.answer(answer);
+                }
+                Step::Later => return Ok(true),
+                Step::Over => return Ok(false),
+            }
+        }
+    }
+
+    /// The answer to a request.
+    fn answer(&mut self, head: Result<&[u8], Refused>, clock: &impl Fn() -> UnixMillis) -> Vec<u8> {
+        let asked = head.and_then(http::parse);
         let (status, kind, body) = match &asked {
             Ok((_, "/metrics")) => {
                 let now = Now { wall: clock(), uptime: self.started.elapsed() };
@@ -124,7 +139,7 @@ impl Exposition {
         if !matches!(asked, Ok((Method::Head, _))) {
             answer.push_str(&body);
         }
-        http::answer(stream, answer.as_bytes(), asked.is_ok(), stop)
+        answer.into_bytes()
     }
 
     /// Everything, in Prometheus' text format.

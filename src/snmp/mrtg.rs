@@ -4,6 +4,9 @@
 //! graphs survive restarts and new customers. A target asks for SNMPv2c in its last field,
 //! `OID&OID:community@host:port:timeout:retries:backoff:version`, with the middle three left to their defaults:
 //! Counter64 does not exist in version 1.
+//!
+//! MRTG takes a target for Perl: what stands between backticks in it is a command that it runs, and what its expressions do
+//! not match it evaluates. So a community or a host goes into a target only where MRTG takes it as it is written.
 
 use core::fmt::Write as _;
 use core::sync::atomic::Ordering::Relaxed;
@@ -13,12 +16,35 @@ use super::snapshot::CONTENTION;
 use super::{Config, tree};
 use crate::counters::Counters;
 
+/// Why there can be no configuration. The community itself is not told: it is a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unwritable {
+    /// The community has a character that MRTG would not take literally.
+    #[error(
+        "the first of `[snmp] communities` cannot be written into an MRTG target: MRTG takes printable ASCII \
+         without backticks, colons and backslashes; put another community first"
+    )]
+    Community,
+    /// The host is neither a name nor an address.
+    #[error(
+        "the host of an MRTG target has to be a name of letters, digits, `-`, `_` and dots, or an IP address without a zone"
+    )]
+    Host,
+}
+
 /// The configuration: for MRTG on a machine that reaches the agent as `host` (a name or an address), with its files
 /// in `work_dir`. It has what `counters` shows now; write it again when links or customers were added.
-#[must_use]
-pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir: &str) -> String {
+///
+/// # Errors
+/// Where the community or the host would be something else to MRTG than what it is.
+pub fn configuration(
+    config: &Config,
+    counters: &Counters,
+    host: &str,
+    work_dir: &str,
+) -> Result<String, Unwritable> {
     let mut writer =
-        Writer { tree: tree(), agent: agent(config, host), out: heading(config, host, work_dir) };
+        Writer { tree: tree(), agent: agent(config, host)?, out: heading(config, host, work_dir) };
     for row in 0..counters.processors.len() {
         let index = &[number(row + 1)];
         let target_of = row + 1;
@@ -73,7 +99,7 @@ pub fn configuration(config: &Config, counters: &Counters, host: &str, work_dir:
     let objects = ["fluxLedgerBillingDrafts", "fluxLedgerBillingFailures"];
     writer.graph("fluxoscope-billing", "Billing: drafts made, and failures", objects, &[0], &BILLING);
     writer.others(counters);
-    writer.out
+    Ok(writer.out)
 }
 
 fn number(row: usize) -> u32 {
@@ -271,15 +297,33 @@ fn heading(config: &Config, host: &str, work_dir: &str) -> String {
 }
 
 /// Whom to ask, and how: four colons after the port leave timeout, retries and backoff alone.
-fn agent(config: &Config, host: &str) -> String {
+fn agent(config: &Config, host: &str) -> Result<String, Unwritable> {
     let community = config.communities.first().map_or("public", String::as_str);
-    // In MRTG's community, `@` and blanks are escaped.
-    let community = one_line(community).replace('@', "\\@").replace(' ', "\\ ");
-    let host = one_line(host);
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let community = community_as_written(community).ok_or(Unwritable::Community)?;
+    let host = host_as_written(host).ok_or(Unwritable::Host)?;
     // A master agent is where agents are.
     let port = if config.agentx.is_some() { 161 } else { config.listen.port() };
-    format!("{community}@{host}:{port}::::2")
+    Ok(format!("{community}@{host}:{port}::::2"))
+}
+
+/// A community in a target: MRTG has an escape for `@` and for blanks, and for nothing else.
+fn community_as_written(community: &str) -> Option<String> {
+    let is_literal = |c: char| matches!(c, ' '..='~') && !matches!(c, '`' | ':' | '\\');
+    let can_be_written = !community.is_empty() && community.chars().all(is_literal);
+    can_be_written.then(|| community.replace('@', "\\@").replace(' ', "\\ "))
+}
+
+/// A host in a target: a name, or an address, of which those of IPv6 stand in brackets.
+fn host_as_written(host: &str) -> Option<String> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if bare.parse::<core::net::Ipv6Addr>().is_ok() {
+        // MRTG knows no dotted ending of IPv6 addresses.
+        return (!bare.contains('.')).then(|| format!("[{bare}]"));
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    };
+    host.split('.').all(is_label).then(|| host.to_owned())
 }
 
 /// A line of the configuration ends where a line ends.
@@ -305,7 +349,7 @@ mod tests {
             LinkRow { id: 7, name: "a <b>\n& c".into(), kind: String::new(), volume: Volume::default() };
         counters.volumes.store(Arc::new(Volumes { links: vec![link], customers: Vec::new() }));
         let config = Config { communities: vec!["p@ss word".into()], ..Config::default() };
-        let text = configuration(&config, &counters, "2001:db8::1", "/var/www/mrtg");
+        let text = configuration(&config, &counters, "2001:db8::1", "/var/www/mrtg").unwrap();
         let lines: Vec<_> = text.lines().collect();
         let target = "Target[fluxoscope-link-7]: \
                       1.3.6.1.4.1.32473.2055.1.4.1.3.7&1.3.6.1.4.1.32473.2055.1.4.1.4.7:p\\@ss\\ word@[2001:db8::1]:1161::::2";
@@ -318,5 +362,46 @@ mod tests {
         assert!(units.map(|(_, unit)| unit.len()).max().is_some_and(|longest| longest <= 16), "{text}");
         // One of a link, of the ledger, of billing and of a journal, two of the processor and of each of the nine tables.
         assert_eq!(lines.iter().filter(|line| line.starts_with("Target[")).count(), 4 + 2 + 18);
+    }
+
+    /// What MRTG's own expression for a target takes by the letter, and what it would run, evaluate or cut.
+    #[test]
+    fn what_mrtg_would_not_take_literally_is_refused() {
+        let written = |community: &str, host: &str| {
+            let config = Config { communities: vec![community.into()], ..Config::default() };
+            configuration(&config, &Counters::new(1, 0), host, "/tmp").map(|text| {
+                let target = text.lines().find(|line| line.starts_with("Target[fluxoscope-ledger]")).unwrap();
+                target.rsplit_once(".22.0:").unwrap().1.to_owned()
+            })
+        };
+        assert_eq!(
+            written("public", "router-1.example_.net").unwrap(),
+            "public@router-1.example_.net:1161::::2"
+        );
+        assert_eq!(written("a&b$c%d\"e'f|g;h", "192.0.2.1").unwrap(), "a&b$c%d\"e'f|g;h@192.0.2.1:1161::::2");
+        assert_eq!(written("p@s s", "[2001:db8::1]").unwrap(), "p\\@s\\ s@[2001:db8::1]:1161::::2");
+        for community in
+            ["x`id`", "`", "a:b", "a\\", "\\@b", "", "a\tb", "a\nb", "a\u{a0}b", "p\u{e4}ss", "a\u{7f}"]
+        {
+            assert_eq!(written(community, "192.0.2.1"), Err(Unwritable::Community), "{community:?}");
+        }
+        for host in [
+            "",
+            "`id`",
+            "a b",
+            "a@b",
+            "a:b",
+            "a..b",
+            ".",
+            "fe80::1%eth0",
+            "[::1",
+            "::ffff:192.0.2.1",
+            "a|b",
+            "a;b",
+        ] {
+            assert_eq!(written("public", host), Err(Unwritable::Host), "{host:?}");
+        }
+        let told = Unwritable::Community.to_string();
+        assert!(told.contains("backticks") && told.contains("[snmp] communities"), "{told}");
     }
 }

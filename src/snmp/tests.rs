@@ -13,8 +13,7 @@ use rasn_snmp::v2c;
 use super::*;
 use crate::counters::{
     AllowanceRow, Books, CardRow, CustomerRow, Exporter, Field, LinkRow, Managed, Memory, PeriodRow,
-    PolledRow, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, TransportCounts, Volume,
-    Volumes,
+    PolledRow, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, Volume, Volumes,
 };
 use crate::ids::Session;
 
@@ -182,7 +181,7 @@ fn others(counters: &Counters) {
         scopes: 0,
         fields: vec![field; 3].into(),
     };
-    let transport = |session| Transport { session, version: 10, counts: TransportCounts::default() };
+    let transport = |session| Transport { session, version: 10, ..Transport::default() };
     let sampler = |kind, number| Sampler { domain: 1, kind, number, rate: (1000, 1) };
     let session = Some(Session(u16::MAX));
     let memory = Memory {

@@ -71,12 +71,13 @@ fn snmpsim(program: &Path, site: &Site, port: u16, router: &str) -> Running {
     running
 }
 
-/// snmpsim comes from PyPI; where `FLUXOSCOPE_TEST_PYTHON` does not name an environment that has it there is no such
-/// router, and net-snmp's agent and our own have to do (`poll.rs`, and the tests of `src/poll`).
+/// snmpsim comes from PyPI; where `FLUXOSCOPE_TEST_PYTHON` names no environment there is no such router, and net-snmp's
+/// agent and our own have to do (`poll.rs`, and the tests of `src/poll`). One that is named has to have it.
 #[test]
 fn interfaces_that_a_reboot_renumbers_are_followed() {
     let program: Option<PathBuf> = crate::books::python("snmpsim-command-responder");
-    let Some(program) = program.filter(|program| program.exists()) else { return };
+    let Some(program) = program else { return };
+    assert!(program.exists(), "FLUXOSCOPE_TEST_PYTHON is set, and {} is not there", program.display());
     let port = free_port();
     let site = Site::polled(port, "xe-0/0/1");
     let metered = |daemon: &crate::live_support::Daemon, octets: u64| {
@@ -101,9 +102,13 @@ fn interfaces_that_a_reboot_renumbers_are_followed() {
     // The router starts anew: the number of the link's interface is another one's now.
     assert!(simulator.kill());
     daemon.wait_for("The router does not answer over SNMP");
+    let gaps = || daemon.status()["polled"][0]["gaps"].as_u64().unwrap();
+    let gaps_before = gaps();
     let after = router(100, &[(7, "xe-0/0/2", 1000), (9, "xe-0/0/1", 125_000)]);
     let mut simulator = snmpsim(&program, &site, port, &after);
     daemon.wait_for("ifindex=9");
+    // Of the link's interface nobody knows what crossed it meanwhile. The other one is on no link, and is not read.
+    until("the gap to be counted", || (gaps() > gaps_before).then_some(()));
     // The writer puts in force what the name means now before it flushes again.
     daemon.flush();
     daemon.send("127.0.0.1", &[v5_by(9, 2, 300), v5_by(7, 3, 4000)]);
@@ -212,4 +217,21 @@ fn async_snmp_sees_the_tree_that_net_snmp_sees() {
     let sys_name = ours.iter().find(|(name, _)| name == ".1.3.6.1.2.1.1.5.0").unwrap();
     assert!(sys_name.1.contains("flux.example.net") || sys_name.1.contains("66"), "{sys_name:?}");
     assert!(daemon.stop().success());
+}
+
+/// MRTG runs what stands between backticks: nothing of it is written, and the community is not told.
+#[test]
+fn mrtg_is_given_no_community_that_it_would_run() {
+    for (community, host) in
+        [("x`touch pwned`y", "192.0.2.1"), ("a:b", "192.0.2.1"), ("public", "`touch pwned`")]
+    {
+        let site = Site::new(&format!(
+            "[receive]\nlisten = [\"127.0.0.1:0\"]\n[snmp]\nlisten = \"127.0.0.1:0\"\ncommunities = [\"{community}\"]\n"
+        ));
+        let output = site.run(&["mrtg", "--host", host]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains("error: ") && said.contains("MRTG target"), "{said}");
+        assert!(!said.contains("touch") && !said.contains("a:b"), "{said}");
+    }
 }

@@ -77,6 +77,12 @@ fn flows_wait_until_it_is_known_what_the_interfaces_are_called() {
     assert_eq!(rows.len(), 1, "{rows:?}");
     let polled = &daemon.status()["polled"][0];
     assert_eq!((&polled["exporter"], &polled["interfaces"]), (&"edge".into(), &1.into()), "{polled}");
+    // The link has its row from the first poll on, long before the first comparison.
+    let reconciled = &daemon.status()["reconciled"];
+    assert_eq!(reconciled.as_array().map(Vec::len), Some(1), "{reconciled}");
+    let row = &reconciled[0];
+    assert_eq!((&row["link"], &row["bucket"]), (&"transit".into(), &0.into()), "{row}");
+    assert_eq!((&row["in"]["verdict"], &row["out"]["verdict"]), (&0.into(), &0.into()), "{row}");
     // A community is in no log.
     assert!(!daemon.log().contains("public"), "{}", daemon.log());
     assert!(daemon.stop().success());

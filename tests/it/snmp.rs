@@ -120,8 +120,8 @@ fn memory() -> Memory {
             sampler(Sampled::Ingress, 12),
         ],
         transports: vec![
-            Transport { session: None, version: 9, counts },
-            Transport { session: Some(Session(2)), version: 10, counts },
+            Transport { session: None, version: 9, heard_at: now_ms(), counts },
+            Transport { session: Some(Session(2)), version: 10, heard_at: now_ms(), counts },
         ],
         templates: vec![
             template(None, 256, false, &[field(0, 1, 8), field(0, 2, 4), field(35_632, 3, 65_535)]),
@@ -269,7 +269,7 @@ fn mrtg_draws_it() {
     let agent = Running::start(counters(1));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let text = mrtg::configuration(&agent.config, &agent.counters, "127.0.0.1", path);
+    let text = mrtg::configuration(&agent.config, &agent.counters, "127.0.0.1", path).unwrap();
     let file = directory.path().join("mrtg.cfg");
     std::fs::write(&file, &text).unwrap();
     for _ in 0..3 {

@@ -319,6 +319,37 @@ fn a_router_that_starts_anew_is_followed_and_one_that_is_silent_is_told() {
     assert!(sum == 500 || sum == 0, "{sum}: {parts:?}");
 }
 
+/// A reboot that gives interfaces other numbers: of each that was read, nobody knows what crossed it meanwhile.
+#[test]
+fn a_renumbering_reboot_is_a_gap_of_each_interface() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.interface(1, "xe-0/0/1", 1_000_000);
+    agent.interface(2, "xe-0/0/2", 5_000_000);
+    agent.interface(3, "xe-0/0/3", 0);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    assert_eq!(poller.wait(went_well), (3, 0));
+    // Silent meanwhile, so that no poll meets half of it.
+    agent.state.silent.store(true, Relaxed);
+    let mut gaps = 0;
+    let counted = |found: &Found| if let Found::Polled { gaps, .. } = found { *gaps } else { 0 };
+    poller.wait(|found| {
+        gaps += counted(&found);
+        matches!(found, Found::Polled { failure: Some(_), .. }).then_some(())
+    });
+    assert_eq!(gaps, 0, "nothing is known yet of what the counters say");
+    agent.restart();
+    agent.clear();
+    // The first is the second now, the second the fourth, and the third has gone.
+    agent.interface(2, "xe-0/0/1", 40);
+    agent.interface(4, "xe-0/0/2", 50);
+    agent.state.silent.store(false, Relaxed);
+    let both = poller.wait(|found| {
+        gaps += counted(&found);
+        went_well(found)
+    });
+    assert_eq!((both.0, gaps), (2, 3));
+}
+
 /// What a restart has changed holds from the restart on, which is before anybody asked.
 #[test]
 fn numbers_hold_from_when_the_router_started() {

@@ -159,3 +159,41 @@ fn answers_are_written_as_the_rfc_shows_them() {
     ];
     assert_eq!(writer.finish(), expected);
 }
+
+/// The answer to a GETBULK of so many non-repeaters and one repeater, of which none has anything to tell: of each, type and
+/// name of two numbers are 4 + 4 + 8 octets.
+fn bulk(non_repeaters: usize, max_repetitions: u16) -> Vec<u8> {
+    let (config, tree, statistics) =
+        (super::super::Config::default(), super::super::tree(), super::super::Statistics::default());
+    let counters = crate::counters::Counters::new(1, 0);
+    let scope = Scope::new(ViewRules::standard(), &tree);
+    let engine = super::super::engine::Engine::new(Vec::new(), 0);
+    let lists = super::super::snapshot::Lists::default();
+    let here = super::super::snapshot::Here {
+        config: &config,
+        counters: &counters,
+        statistics: &statistics,
+        engine: &engine,
+        told: None,
+    };
+    let now = Now { wall: UnixMillis(0), uptime: Duration::ZERO };
+    let view = View::new(now, here, &scope, &lists);
+    let context = Context { session: 1, transaction: 2, packet: 3 };
+    let range = Range { start: vec![2, 999], include: false, end: Vec::new() };
+    let ranges = vec![range; non_repeaters + 1];
+    get_bulk(&tree, &view, context, non_repeaters, max_repetitions, &ranges).finish()
+}
+
+#[test]
+fn nothing_follows_too_big_in_a_bulk() {
+    // 8 octets of the response and 16 for each of the others and of the one that is repeated; the round ends the view.
+    assert_eq!(bulk(3, 10).len(), HEADER_OCTETS + 8 + 4 * 16);
+    // 65 536 octets are 8 + 4095 * 16 and 8 more: the repeater has no place, and those before it have.
+    assert_eq!(bulk(4095, 10).len(), HEADER_OCTETS + 8 + 4095 * 16);
+    // One more is too many: no bindings, with the repeater or without.
+    let expected = Writer::response(Context { session: 1, transaction: 2, packet: 3 }, TOO_BIG, 0).finish();
+    assert_eq!(expected.len(), HEADER_OCTETS + 8);
+    for max_repetitions in [0, 1, u16::MAX] {
+        assert_eq!(bulk(4096, max_repetitions), expected);
+    }
+}

@@ -40,6 +40,8 @@ const RECORDS: (u16, &[u16]) = (256, &[0, 0, 0, 100, 0, 1, 0, 0, 0, 200, 0, 1]);
 struct Shown {
     counters: Counters,
     lists: Lists,
+    /// What time it is.
+    now: i64,
 }
 
 impl Shown {
@@ -49,7 +51,7 @@ impl Shown {
         let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
         let counters = &self.counters;
         let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
-        let now = Now { wall: UnixMillis(TIME), uptime: Duration::ZERO };
+        let now = Now { wall: UnixMillis(self.now), uptime: Duration::ZERO };
         let view = View::new(now, here, &scope, &self.lists);
         let oid = [&tree.named(name).unwrap().oid[..], index].concat();
         tree.get(&view, &oid)
@@ -90,7 +92,7 @@ fn sessions_templates_and_their_statistics() {
     counters.exporters.write().unwrap().push(Arc::new(exporter));
     let mut lists = Lists::default();
     lists.refresh(&counters, Duration::ZERO);
-    let shown = Shown { counters, lists };
+    let mut shown = Shown { counters, lists, now: TIME };
 
     // 2^31 + 7 * 2^16 + 3.
     let tcp = 2_147_942_403;
@@ -128,6 +130,12 @@ fn sessions_templates_and_their_statistics() {
     {
         assert_eq!(shown.get("ipfixTemplateDefinitionIeId", index), Found::NoSuchInstance, "{index:?}");
     }
+    // Silent for the 300 s of `alarm_silent`, to the millisecond, and speaking again for a clock that was set back.
+    for (after, status) in [(299_999, 2), (300_000, 1), (i64::MAX - TIME, 1), (-1, 2)] {
+        shown.now = TIME + after;
+        shown.check("ipfixTransportSessionStatus", &[7], Value::Integer(status));
+        shown.check("ipfixTransportSessionStatus", &[tcp], Value::Integer(status));
+    }
     // What GETNEXT finds after every beginning and every longer index is the first that is greater.
     let lists = &shown.lists;
     let all: Vec<_> = (0..lists.fields()).map(|row| lists.field_key(row)).collect();
@@ -151,18 +159,23 @@ fn sessions_templates_and_their_statistics() {
     }
 }
 
-/// An exporter that is set from IPFIX to NetFlow v9 and back: its session has the version that was heard last.
+/// An exporter that is set from IPFIX to NetFlow v9 and back: its session has the version that was heard last, and the
+/// template that both have under one number is that version's, with its definition and its records.
 #[test]
 fn a_session_has_the_version_that_it_speaks_now() {
     let mut decoder = ExporterDecoder::new();
     let (limits, mut out) = (Limits::default(), Decoded::default());
-    let mut versions = Vec::new();
+    let (mut versions, mut shown) = (Vec::new(), Vec::new());
     let mut take = |after: i64, message: &[u8]| {
         let at = UnixMillis(TIME + after);
         decoder.datagram(ExporterId(0), &limits, at, message, &mut out).unwrap();
-        let (transports, _) = decoder.remembered();
+        let (transports, templates) = decoder.remembered();
         assert_eq!(transports.len(), 1);
         versions.push(transports[0].version);
+        assert_eq!(transports[0].heard_at, at.0);
+        let [template] = &templates[..] else { panic!("{templates:?}") };
+        let fields: Vec<_> = template.fields.iter().map(|field| (field.element, field.length)).collect();
+        shown.push((template.id, fields, template.records, template.defined_at - TIME));
     };
     take(0, &ipfix(0, &[TEMPLATE, RECORDS]));
     // NetFlow v9 (RFC 3954, 5): a template set with element 1 in 4 octets; count, uptime, seconds, number and source.
@@ -174,4 +187,7 @@ fn a_session_has_the_version_that_it_speaks_now() {
     take(1000, &netflow9);
     take(2000, &ipfix(2, &[RECORDS]));
     assert_eq!(versions, [10, 9, 10]);
+    // Octets in 8 and 4 octets of element 2 of an enterprise, with two records a message; then one field and no record.
+    let of_ipfix = vec![(1, 8), (2, 4)];
+    assert_eq!(shown, [(256, of_ipfix.clone(), 2, 0), (256, vec![(1, 4)], 0, 1000), (256, of_ipfix, 4, 0)]);
 }
