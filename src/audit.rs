@@ -218,19 +218,19 @@ fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<
         if ledger.data_version()? != before && readings < READINGS {
             continue;
         }
-        let (mut decoded, mut waiting) = (0_i128, 0_i128);
+        let (mut decoded, mut waiting, mut aged) = (0_i128, 0_i128, [0_i128; 4]);
         let mut metered = Metered::default();
         for source in &sources {
             let t = &source.totals;
-            let rest = |all: u64, fates: &[u64]| {
-                i128::from(all) - fates.iter().map(|n| i128::from(*n)).sum::<i128>()
-            };
+            let rest = |all: i128, fates: &[u64]| all - fates.iter().map(|n| i128::from(*n)).sum::<i128>();
             let held = rest(
-                t.records,
+                i128::from(t.records) + i128::from(t.second_flows),
                 &[t.metered_records, t.expired_records, t.not_volume, t.duplicate_observations],
             );
-            let held_octets =
-                rest(t.raw_octets, &[t.metered_octets, t.expired_octets, t.duplicate_observation_octets]);
+            let held_octets = rest(
+                t.raw_octets.into(),
+                &[t.metered_octets, t.expired_octets, t.duplicate_observation_octets],
+            );
             for (what, left) in [("records", held), ("octets", held_octets)] {
                 if left < 0 {
                     records
@@ -245,12 +245,25 @@ fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<
             }
             decoded += i128::from(t.records);
             waiting += held;
+            for (sum, more) in aged.iter_mut().zip([
+                t.expired_records,
+                t.expired_octets,
+                t.expired_sets,
+                t.expired_set_octets,
+            ]) {
+                *sum += i128::from(more);
+            }
             metered.octets += i128::from(t.metered_octets);
             metered.packets += i128::from(t.metered_packets);
         }
         records.figure("sources", sources.len() as i128);
         records.figure("decoded", decoded);
         records.figure("held", waiting);
+        // Sets were never decoded, so they are no part of the sum: nobody knows how many records they held.
+        let names = ["expired", "expired_octets", "expired_sets", "expired_set_octets"];
+        for (name, sum) in names.into_iter().zip(aged) {
+            records.figure(name, sum);
+        }
         check.figure("octets", used.octets);
         check.figure("late_octets", late);
         check.figure("octets_of_flushes", metered.octets);

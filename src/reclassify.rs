@@ -237,7 +237,7 @@ impl Stages {
             StreamProcessor::new(0, setup::stages(config), Arc::clone(&self.registry), Arc::clone(&counters));
         let mut wanting = Wanting::default();
         let mut hand_over = |drained: Drained, received, waited| {
-            wanting.expired += drained.totals.expired_records;
+            wanting.expired += drained.totals.expired_records + drained.totals.expired_sets;
             wanting.held = drained.exporters.iter().map(|(_, exporter)| exporter.held.load(Relaxed)).sum();
             let last = (drained.exporters, drained.usage);
             for (exporters, usage) in drained.former.into_iter().chain(core::iter::once(last)) {

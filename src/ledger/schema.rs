@@ -21,6 +21,9 @@ diesel::table! {
         position -> BigInt,
         complete -> Bool,
         flushes -> BigInt,
+        expired_sets -> BigInt,
+        expired_set_octets -> BigInt,
+        second_flows -> BigInt,
     }
 }
 

@@ -491,7 +491,11 @@ fn what_was_tampered_with_is_found() {
         ("chain", "DROP TRIGGER entry_update; UPDATE entry SET day = '2026-01-01' WHERE seq = 2"),
         ("chain", "DROP TRIGGER posting_update; UPDATE posting SET amount = amount * 2 WHERE entry = 2"),
         ("chain", "DROP TRIGGER entry_delete; DELETE FROM entry WHERE seq = 2"),
-        ("octets", "UPDATE usage_row SET octets = octets + 1, customer = 3 WHERE rowid_is_any"),
+        (
+            "octets",
+            "DROP TRIGGER usage_row_update; \
+             UPDATE usage_row SET octets = octets + 1, customer = 3 WHERE rowid_is_any",
+        ),
         ("balance", "DROP TRIGGER posting_delete; DELETE FROM posting WHERE entry = 2 AND line = 1"),
         (
             "invoices",
