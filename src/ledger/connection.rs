@@ -165,10 +165,31 @@ impl Db {
         names.into_iter().max().expect("a ledger has at least one migration")
     }
 
-    /// True where a failed rollback leaves it unknown what the connection would do next.
-    pub(super) fn is_broken(&mut self) -> bool {
+    /// True where a failed rollback leaves it unknown what the connection would do next. Within `depth` transactions it is
+    /// expected to be.
+    pub(super) fn is_broken(&mut self, depth: u32) -> bool {
         with_connection!(self, c => AnsiTransactionManager::is_broken_transaction_manager(c)
-            || !matches!(AnsiTransactionManager::transaction_manager_status_mut(c).transaction_depth(), Ok(None)))
+            || !AnsiTransactionManager::transaction_manager_status_mut(c)
+                .transaction_depth()
+                .is_ok_and(|found| found.map_or(0, u32::from) == depth))
+    }
+
+    /// From here on all is read as of one moment.
+    pub(super) fn begin_snapshot(&mut self) -> Result<(), Error> {
+        with_connection!(self, c => AnsiTransactionManager::begin_transaction(c))?;
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => {
+                c.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?
+            }
+            Self::Sqlite(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Up to here.
+    pub(super) fn end_snapshot(&mut self) -> Result<(), Error> {
+        Ok(with_connection!(self, c => AnsiTransactionManager::rollback_transaction(c))?)
     }
 }
 
@@ -246,13 +267,20 @@ pub(super) fn postgres_snapshot<T>(
     connection: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    let is_in_one = matches!(status.transaction_depth(), Ok(Some(_)));
     first_error(|failed| {
-        connection.build_transaction().repeatable_read().read_only().run(|c| {
+        let work = |c: &mut PgConnection| {
             work(c).map_err(|error| {
                 *failed = Some(error);
                 DieselError::RollbackTransaction
             })
-        })
+        };
+        if is_in_one {
+            connection.transaction(work)
+        } else {
+            connection.build_transaction().repeatable_read().read_only().run(work)
+        }
     })
 }
 

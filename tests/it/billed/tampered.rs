@@ -262,6 +262,16 @@ fn the_audit_finds_what_was_changed_in_registers() {
         ("closed", "DELETE FROM decision; DELETE FROM closed", ", is gone"),
         ("chain", "UPDATE entry SET postings = postings + 1 WHERE seq = 1", "and says that it has"),
         (
+            "chain",
+            "UPDATE posting SET line = line + 1000 WHERE entry = 2 AND line = (SELECT max(line) FROM posting WHERE entry = 2)",
+            "the postings of entry 2 are not numbered without gaps",
+        ),
+        (
+            "invoices",
+            "UPDATE issue SET kind = 'credit' WHERE number = 'R-000001'",
+            "R-000001 is a credit note by its register, and says otherwise",
+        ),
+        (
             "invoices",
             "UPDATE issue SET corrects = 'R-000001' WHERE number = 'R-000005'",
             "R-000005 is of `R-000001` by its register, and says otherwise",
