@@ -30,6 +30,7 @@ mod billing;
 mod books;
 mod connection;
 mod corrections;
+mod counted;
 mod decisions;
 mod documents;
 mod error;

@@ -13,6 +13,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::counted::adopt_octets;
 use super::error::Error;
 use super::url::Url;
 use super::witnesses::adopt;
@@ -116,8 +117,11 @@ impl Db {
                 let found = postgres_version(c)?;
                 refuse_newer(url, found.clone(), &known)?;
                 c.run_pending_migrations(POSTGRES_MIGRATIONS).map_err(migration_error)?;
-                if is_before_witnesses(found.as_deref()) {
+                if is_before("0018", found.as_deref()) {
                     adopt!(c);
+                }
+                if is_before("0019", found.as_deref()) {
+                    adopt_octets!(c);
                 }
                 Ok(())
             }),
@@ -125,8 +129,11 @@ impl Db {
                 let found = sqlite_version(c)?;
                 refuse_newer(url, found.clone(), &known)?;
                 c.run_pending_migrations(SQLITE_MIGRATIONS).map_err(migration_error)?;
-                if is_before_witnesses(found.as_deref()) {
+                if is_before("0018", found.as_deref()) {
                     adopt!(c);
+                }
+                if is_before("0019", found.as_deref()) {
+                    adopt_octets!(c);
                 }
                 Ok(())
             }),
@@ -193,9 +200,9 @@ impl Db {
     }
 }
 
-/// True where what the registers had is to be witnessed, in the transaction that migrates.
-fn is_before_witnesses(found: Option<&str>) -> bool {
-    found.is_none_or(|found| found < "0018")
+/// True where what there was before a migration is to be witnessed or sealed, in the transaction that migrates.
+fn is_before(migration: &str, found: Option<&str>) -> bool {
+    found.is_none_or(|found| found < migration)
 }
 
 /// The versions of embedded migrations.

@@ -310,6 +310,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    interface_octets_seal (bucket, exporter) {
+        bucket -> BigInt,
+        exporter -> Integer,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
     card_failures (exporter, card, at) {
         exporter -> Integer,
         card -> BigInt,

@@ -23,3 +23,19 @@ CREATE TRIGGER exporter_loss_delete BEFORE DELETE ON exporter_loss
 FOR EACH ROW EXECUTE FUNCTION ledger_refuse('loss is never forgotten');
 CREATE TRIGGER exporter_loss_truncate BEFORE TRUNCATE ON exporter_loss
 FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('loss is never forgotten');
+
+-- What was counted of an exporter's interfaces in a bucket: SHA-256 over its rows, renewed by whoever adds to them. Rows that
+-- were there before are sealed when this schema is made.
+CREATE TABLE interface_octets_seal (
+    bucket BIGINT NOT NULL,
+    exporter INTEGER NOT NULL,
+    hash TEXT NOT NULL CHECK (length(hash) = 64),
+    PRIMARY KEY (bucket, exporter)
+);
+
+CREATE TRIGGER interface_octets_seal_update BEFORE UPDATE OF bucket, exporter ON interface_octets_seal
+FOR EACH ROW EXECUTE FUNCTION ledger_refuse('what crossed an interface is never changed');
+CREATE TRIGGER interface_octets_seal_delete BEFORE DELETE ON interface_octets_seal
+FOR EACH ROW EXECUTE FUNCTION ledger_refuse('what crossed an interface is never changed');
+CREATE TRIGGER interface_octets_seal_truncate BEFORE TRUNCATE ON interface_octets_seal
+FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse('what crossed an interface is never changed');

@@ -19,3 +19,17 @@ CREATE TRIGGER exporter_loss_update BEFORE UPDATE OF exporter, day ON exporter_l
 BEGIN SELECT RAISE(ABORT, 'loss is never forgotten'); END;
 CREATE TRIGGER exporter_loss_delete BEFORE DELETE ON exporter_loss
 BEGIN SELECT RAISE(ABORT, 'loss is never forgotten'); END;
+
+-- What was counted of an exporter's interfaces in a bucket: SHA-256 over its rows, renewed by whoever adds to them. Rows that
+-- were there before are sealed when this schema is made.
+CREATE TABLE interface_octets_seal (
+    bucket INTEGER NOT NULL,
+    exporter INTEGER NOT NULL,
+    hash TEXT NOT NULL CHECK (length(hash) = 64),
+    PRIMARY KEY (bucket, exporter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER interface_octets_seal_update BEFORE UPDATE OF bucket, exporter ON interface_octets_seal
+BEGIN SELECT RAISE(ABORT, 'what crossed an interface is never changed'); END;
+CREATE TRIGGER interface_octets_seal_delete BEFORE DELETE ON interface_octets_seal
+BEGIN SELECT RAISE(ABORT, 'what crossed an interface is never changed'); END;

@@ -328,6 +328,7 @@ fn the_dialects_declare_the_same_tables() {
             "hold_chunk",
             "interface",
             "interface_octets",
+            "interface_octets_seal",
             "invoice",
             "issue",
             "late_usage_row",

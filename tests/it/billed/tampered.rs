@@ -303,7 +303,7 @@ fn a_ledger_from_before_witnesses_is_as_good() {
         "PRAGMA foreign_keys = OFF; DROP TRIGGER entry_update; DROP TABLE witness; DROP TABLE source_seal; \
          DROP TABLE anchor; DROP TRIGGER usage_row_update; DROP TRIGGER source_total_update; \
          DROP TRIGGER source_total_delete; DROP TRIGGER exporter_loss_update; DROP TRIGGER exporter_loss_delete; \
-         ALTER TABLE source DROP COLUMN expired_sets; ALTER TABLE source DROP COLUMN expired_set_octets; \
+         DROP TABLE interface_octets_seal; ALTER TABLE source DROP COLUMN expired_sets; ALTER TABLE source DROP COLUMN expired_set_octets; \
          ALTER TABLE source DROP COLUMN second_flows; \
          DELETE FROM __diesel_schema_migrations WHERE version >= '0018';",
     );
