@@ -115,6 +115,7 @@ fn network(prefixes: &[Prefix]) -> (Network, Names) {
             name,
             kind: "upstream".to_owned(),
             points: vec![LinkPoint::Interface(at)],
+            overhead: None,
         });
     }
     for n in 0..5000_usize {

@@ -10,6 +10,8 @@
 mod documents;
 mod late;
 mod reconciled;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -212,7 +212,6 @@ impl Config {
             config.contacts = core::mem::take(&mut network.contacts);
             config.languages = core::mem::take(&mut network.languages);
             config.targets = core::mem::take(&mut network.targets);
-            config.reconcile.overheads = core::mem::take(&mut network.overheads);
         });
         // With a million prefixes the document is larger than what was read of it, so it is gone by now.
         config.network = network.finish(&report);

@@ -50,6 +50,9 @@ pub use sflow::Counts as SflowCounts;
 /// A counter that reaches this in one record is not believed: 256 TiB in one flow record is a defect of the exporter.
 const IMPLAUSIBLE: u64 = 1 << 48;
 
+/// The same of a running total, which nobody resets: an exabyte is two years of 100 Gbit/s.
+const IMPLAUSIBLE_TOTAL: u64 = 1 << 60;
+
 /// A domain that was silent for so long may give way to a new one.
 const DOMAIN_IDLE_MS: i64 = 3_600_000;
 

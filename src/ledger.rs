@@ -188,7 +188,7 @@ impl Ledger {
     /// # Errors
     /// What `work` says, and the database.
     pub fn at_one_moment<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.run("be read", Db::begin_snapshot)?;
+        self.run("begin to read", Db::begin_snapshot)?;
         self.snapshot = true;
         let result = work(self);
         self.snapshot = false;

@@ -4,7 +4,7 @@
 //! # What is compared
 //!
 //! Interfaces count frames, flows count IP packets. From an interface's octets the *overhead* of each of its packets is
-//! taken off: what `overhead` of the link says, or by `ifType` 18 octets for Ethernet (header and check sequence, RFC 3635
+//! taken off: what `overhead` of the link says (in the configuration that was in force then), or by `ifType` 18 octets for Ethernet (header and check sequence, RFC 3635
 //! 3.2.5: the preamble is not counted) and nothing for others. A short packet is padded, which nobody sees from outside: up
 //! to 6 octets of each Ethernet packet (a packet of 40 octets in a frame of 64) may be padding, so the interface gives a
 //! range, not a number.
@@ -56,13 +56,11 @@ pub struct Config {
     pub floor_octets: u64,
     /// Standard errors.
     pub sigmas: u32,
-    /// Octets of each packet that an interface counts and flows do not, by link; others go by the type of the interface.
-    pub overheads: BTreeMap<String, u32>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { tolerance_millionths: 50_000, floor_octets: 1_000_000, sigmas: 3, overheads: BTreeMap::new() }
+        Self { tolerance_millionths: 50_000, floor_octets: 1_000_000, sigmas: 3 }
     }
 }
 
@@ -309,9 +307,8 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
             if is_whole {
                 continue;
             }
-            let overhead = config.overheads.get(&link.name).copied();
             for direction in [Direction::In, Direction::Out] {
-                let (sums, mut covered_ms) = book.sums(bucket, number, &points, direction, overhead);
+                let (sums, mut covered_ms) = book.sums(bucket, number, &points, direction, link.overhead);
                 if meanings.change(position) {
                     covered_ms = 0;
                 }

@@ -6,6 +6,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::ledger::{self, Ledger};
 use crate::processor::checkpoint::{self, Unreadable};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
-use crate::receive::pcap::{self, Capture};
+use crate::receive::pcap::{self, Capture, Skipped};
 use crate::units::UnixMillis;
 use crate::usage::{FlushTotals, Remembered, Scaled};
 use crate::{config as configuration, setup};
@@ -91,6 +92,10 @@ pub struct Report {
     pub held: Held,
     /// Datagrams of exporters that are not allowed.
     pub rejected: u64,
+    /// Packets of the capture that gave no datagram.
+    pub skipped: Skipped,
+    /// Records with more octets or packets than any flow can have; they are in no row.
+    pub implausible: u64,
     /// Scaled packets metered.
     pub packets: Scaled,
     /// Scaled octets metered.
@@ -107,6 +112,8 @@ impl Report {
         self.held.set_octets += other.held.set_octets;
         self.held.record_octets += other.held.record_octets;
         self.rejected += other.rejected;
+        self.skipped.add(&other.skipped);
+        self.implausible += other.implausible;
         self.packets.merge(&other.packets);
         self.octets.merge(&other.octets);
     }
@@ -164,8 +171,13 @@ impl Session {
         let mut committer = take_over(ledger, Arc::clone(&counters))?;
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;
+        let mut stages = setup::stages(config);
+        if stages.sampling.grace_ms > 0 {
+            // A file is read at once, so what is announced at its end may as well be waited for.
+            stages.sampling.grace_ms = i64::MAX;
+        }
         Ok(Self {
-            config: setup::stages(config),
+            config: stages,
             counters,
             registry,
             committer,
@@ -216,6 +228,8 @@ impl Session {
             return Ok(Report { already_complete: true, ..Report::default() });
         }
         let scope = CheckpointScope::Capture(source.id);
+        let implausible = |counters: &Counters| counters.processors[0].implausible.load(Relaxed);
+        let implausible_before = implausible(&self.counters);
         let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
         if let Some(begun) = resume(&mut capture, &registry, &mut self.committer, &source)? {
             return Err(Error::OtherExporter { path: path.to_owned(), begun });
@@ -246,6 +260,7 @@ impl Session {
             committed?;
             read
         })
+        .map(|report| Report { implausible: implausible(&self.counters) - implausible_before, ..report })
     }
 }
 
@@ -343,6 +358,8 @@ fn read(
     processor.expire(clock);
     processor.finish();
     report.held = processor.held();
+    report.skipped = *capture.skipped();
+    report.skipped.incomplete += capture.fragments().waiting();
     flush(capture, processor, Position(capture.len().max(to.0)), true, &mut report);
     progress(capture.len(), capture.len());
     Ok(report)

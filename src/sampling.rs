@@ -348,11 +348,13 @@ impl ExporterSampling {
         self.after_grace(point, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
     }
 
-    /// What is left for a record whose domain announced nothing in time; `None` where the operator insists.
+    /// What is left for a record whose domain announced nothing in time; `None` where the operator insists, and where
+    /// the exporter's other domains announce different rates: it samples, and which rate it is would be a guess.
     fn after_grace(&self, point: Point, policy: &SamplingPolicy) -> Option<SamplingRate> {
         match (self.rates.exporter(point), policy.default) {
             (Known::Rate(rate), _) => Some(rate),
             (_, Some(default)) => Some(default.with_source(RateSource::Default)),
+            (Known::Ambiguous, None) => None,
             _ if policy.require => None,
             _ => Some(SamplingRate::NOT_ANNOUNCED),
         }

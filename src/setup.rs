@@ -440,7 +440,12 @@ mod tests {
         let mut config = Config::builtin();
         config.files.push("fluxoscope.toml".into());
         let points = vec![LinkPoint::WholeExporter("nobody".to_owned())];
-        config.network.links.push(LinkRule { name: "up".to_owned(), kind: String::new(), points });
+        config.network.links.push(LinkRule {
+            name: "up".to_owned(),
+            kind: String::new(),
+            points,
+            overhead: None,
+        });
         let refused = put_in_force(&config, false, &mut ledger, &registry, 1000);
         assert!(matches!(refused, Err(Error::Compile(_))), "{refused:?}");
         assert_eq!(ledger.config_versions().expect("reads"), []);
@@ -575,7 +580,12 @@ mod tests {
         let name =
             InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
         let points = vec![LinkPoint::Named(name)];
-        config.network.links.push(LinkRule { name: "up".to_owned(), kind: "upstream".to_owned(), points });
+        config.network.links.push(LinkRule {
+            name: "up".to_owned(),
+            kind: "upstream".to_owned(),
+            points,
+            overhead: None,
+        });
         let awaits = |registry: &Exporters| {
             registry.entry(config.exporters[0].address).expect("configured").policy.names_awaited
         };
@@ -628,6 +638,7 @@ mod tests {
             name: "up".to_owned(),
             kind: "upstream".to_owned(),
             points: on(7),
+            overhead: None,
         });
         put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
         let alone = Exporters::new(Arc::new(Counters::new(1, 0)));

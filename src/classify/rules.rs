@@ -200,6 +200,9 @@ pub struct LinkRule {
     pub kind: String,
     /// Where it is.
     pub points: Vec<LinkPoint>,
+    /// Octets of each packet that its interfaces count and flows do not; `None`: as the type of the interface has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<u32>,
 }
 
 /// What a flow must be to match; every non-empty list must match, by at least one of its entries.

@@ -76,7 +76,7 @@ fn interface(exporter: &str, ifindex: u32) -> InterfaceRef {
 }
 
 fn link(name: &str, points: Vec<LinkPoint>) -> LinkRule {
-    LinkRule { name: name.to_owned(), kind: "upstream".to_owned(), points }
+    LinkRule { name: name.to_owned(), kind: "upstream".to_owned(), points, overhead: None }
 }
 
 fn network() -> Network {

@@ -293,14 +293,7 @@ fn ground<'a>(
     customer: Option<&'a str>,
 ) -> tariff_money::Ground<'a> {
     let now = UnixMillis(daemon::now_ms());
-    tariff_money::Ground {
-        ledger,
-        network: &config.network,
-        period,
-        customer,
-        now,
-        reconcile: &config.reconcile,
-    }
+    tariff_money::Ground { ledger, network: &config.network, period, customer, now }
 }
 
 /// What could not be rated goes to stderr and is a failure.

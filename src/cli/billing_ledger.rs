@@ -262,9 +262,7 @@ fn make(
         pins.set(*period, customer.unwrap_or_default(), pin.clone());
     }
     let mut kinds = link_kinds(ledger, network, *now)?.keeping(pins);
-    let default = reconcile::Config::default();
-    let counting = reconcile.map_or(&default, |(config, _)| config);
-    count_links(ledger, &mut kinds, &tariffs, *period, counting)?;
+    count_links(ledger, &mut kinds, &tariffs, *period)?;
     let seller = seller.as_ref();
     let inputs = Inputs {
         network,
@@ -289,8 +287,7 @@ fn make(
             each(row);
         })
     })?;
-    let late::Left { failed, uncharged } =
-        late::adjust(ledger, &inputs, &mut outcome, supposed, counting, span_of)?;
+    let late::Left { failed, uncharged } = late::adjust(ledger, &inputs, &mut outcome, supposed, span_of)?;
     seams::refuse(ledger, &inputs, &mut outcome)?;
     let (mut losses, nobody) = (BTreeMap::new(), BTreeSet::new());
     let mut reconciled = Reconciled { settings: *reconcile, spans: BTreeMap::new() };
@@ -340,13 +337,12 @@ impl Reconciled<'_> {
 }
 
 /// Reads what the interfaces of links counted, where a tariff has a percentile of that, and how it is shared out, where a
-/// volume is calibrated. `config` says what of it is no packet.
+/// volume is calibrated.
 pub(super) fn count_links(
     ledger: &mut Ledger,
     kinds: &mut LinkKinds,
     tariffs: &[Tariff],
     period: Period,
-    config: &reconcile::Config,
 ) -> anyhow::Result<()> {
     // A period begins in its local month, whatever the zone, and is no longer than a month.
     let day = |period: Period, days: i64| -> anyhow::Result<BucketStart> {
@@ -359,7 +355,7 @@ pub(super) fn count_links(
         // What is left of an allowance is what was not used of it in the period before, calibrated as it was.
         let rolls_over = tariffs.iter().any(|tariff| tariff.calibrates() && tariff.rolls_over());
         let first = period.preceding().filter(|_| rolls_over).unwrap_or(period);
-        kinds.share_out(reconcile::calibration::totals(ledger, config, day(first, -2)?, day(period, 64)?)?);
+        kinds.share_out(reconcile::calibration::totals(ledger, day(first, -2)?, day(period, 64)?)?);
     }
     let of_counters =
         |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);

@@ -55,8 +55,7 @@ pub(super) fn run(
         return Err(Failure::said(format!("{number} has lines 1 to {}", invoice.lines.len())));
     };
     let now = UnixMillis(daemon::now_ms());
-    let mut looking =
-        Looking { ledger: &mut ledger, network: &config.network, reconcile: &config.reconcile, now };
+    let mut looking = Looking { ledger: &mut ledger, network: &config.network, now };
     let behind = match looking.behind(&invoice, line) {
         Err(error) if error.is::<Gone>() => {
             return unlike(&mut ledger, &invoice, number, format!("{number}, line {line}: {error}"));

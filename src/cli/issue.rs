@@ -1,5 +1,7 @@
 //! `invoice finalize`, `void`, `credit`, and `rerate`: what makes an invoice final, and what takes it back.
 
+mod shares;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -117,7 +119,8 @@ impl<'a> Terms<'a> {
 }
 
 /// `invoice finalize`: drafts get their numbers and go into the books. Their periods are closed first; a draft that is
-/// not what closed usage gives is refused, and has to be made again. Those that are final already are left alone, so that
+/// not what closed usage gives is refused, and has to be made again; so is one of a calibrated charge where others' usage
+/// is open still. Those that are final already are left alone, so that
 /// a command that was interrupted is repeated.
 ///
 /// # Errors
@@ -171,6 +174,14 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         let current = current(&mut ledger, &config, period, args.customer.as_deref(), &mut failed)?;
         let (ready, stale): (Vec<_>, Vec<_>) =
             drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
+        let bounds = ledger.closed()?;
+        let names = ledger.names(NameKind::Customer)?;
+        let (ready, shared): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|(_, invoice)| shares::open_beside(invoice, &bounds, &names).is_none());
+        failed.extend(shared.iter().filter_map(|(draft, invoice)| {
+            Some(format!("{}: {}", draft.number, shares::open_beside(invoice, &bounds, &names)?))
+        }));
         failed.extend(stale.iter().map(|(draft, invoice)| {
             let why = if invoice.quality.provisional {
                 "it is provisional, made before the period ended"
@@ -214,12 +225,22 @@ pub(super) fn make_final(
     let (terms, actor) = (Terms::of(config), Actor { by, at: now });
     let date = utc_today(now);
     in_order(ledger, terms.series, date).map_err(in_words)?;
-    let steps: Vec<Step<'_>> = drafts.iter().map(|(draft, _)| Step::Final(draft)).collect();
+    let bounds = ledger.closed().map_err(|error| error.to_string())?;
+    let names = ledger.names(NameKind::Customer).map_err(|error| error.to_string())?;
+    let (mut steps, mut left) = (Vec::new(), Vec::new());
+    for (draft, invoice) in drafts {
+        match shares::open_beside(invoice, &bounds, &names) {
+            None => steps.push(Step::Final(draft)),
+            Some(why) => left.push((invoice.customer.name.clone(), format!("{}: {why}", draft.number))),
+        }
+    }
     let mut problems = Vec::new();
     let issued = issue(ledger, &steps, date, &terms, actor, &mut problems).map_err(in_words)?.len();
-    let mut left = Vec::new();
     if let Some(problem) = problems.first() {
         for (draft, invoice) in drafts {
+            if left.iter().any(|(name, _)| *name == invoice.customer.name) {
+                continue;
+            }
             if ledger.invoice(&draft.number).map_err(|error| error.to_string())?.is_some() {
                 left.push((invoice.customer.name.clone(), problem.clone()));
             }
@@ -359,7 +380,7 @@ fn close(
     actor: Actor<'_>,
 ) -> Result<(), Failure> {
     let planned = planned(ledger, config, UnixMillis(actor.at), drafts)?;
-    period::close(ledger, period, &planned, false, actor)?;
+    period::close(ledger, &planned, None, actor)?;
     period::seal(ledger, period, &planned, actor)?;
     Ok(())
 }
@@ -578,6 +599,12 @@ impl Again<'_> {
                 Cell::Text(gross),
             ]);
             if !dry_run {
+                if let Some(after) = &after {
+                    let (bounds, names) = (ledger.closed()?, ledger.names(NameKind::Customer)?);
+                    if let Some(why) = shares::open_beside(after, &bounds, &names) {
+                        return Err(Failure::said(format!("{} of {of}: {why}", old.number)));
+                    }
+                }
                 let draft = after.as_ref().map(stored);
                 instead_of(ledger, config, &old.number, draft.as_ref(), (date, terms), actor)?;
             }

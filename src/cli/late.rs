@@ -14,7 +14,6 @@ use crate::period::{Period, Span};
 use crate::rate::saying;
 use crate::rate::tariff::Tariff;
 use crate::rate::version;
-use crate::reconcile;
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
 /// What was not added.
@@ -40,11 +39,10 @@ pub fn adjust(
     inputs: &Inputs<'_>,
     outcome: &mut Outcome,
     supposed: &Supposed,
-    config: &reconcile::Config,
     span_of: impl Fn(&str, Period) -> Span,
 ) -> anyhow::Result<Left> {
     let mut left = Left::default();
-    let mut past = Past { reader: Reader::default(), supposed, config, kinds: BTreeMap::new() };
+    let mut past = Past { reader: Reader::default(), supposed, kinds: BTreeMap::new() };
     for (number, rows) in carried(ledger, inputs, &span_of)? {
         let Some(name) = inputs.names.customers.get(&number) else { continue };
         let span = span_of(name, inputs.period);
@@ -131,7 +129,6 @@ pub fn before(
 struct Past<'a> {
     reader: Reader,
     supposed: &'a Supposed,
-    config: &'a reconcile::Config,
     /// With what the interfaces of links counted then.
     kinds: BTreeMap<Period, LinkKinds>,
 }
@@ -148,7 +145,7 @@ impl Past<'_> {
             return Ok(known.clone());
         }
         let mut kinds = inputs.kinds.clone();
-        billing_ledger::count_links(ledger, &mut kinds, inputs.tariffs, period, self.config)?;
+        billing_ledger::count_links(ledger, &mut kinds, inputs.tariffs, period)?;
         self.kinds.insert(period, kinds.clone());
         Ok(kinds)
     }

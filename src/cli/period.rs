@@ -227,7 +227,11 @@ pub(super) fn close_due(
         return Err(Failure::said(format!("{period}: {}", waiting.join("\n"))));
     }
     let settled = settled(ledger)?;
-    close(ledger, period, &planned, everybody, actor)?;
+    let others = everybody.then(|| {
+        let ends = planned.iter().map(|planned| planned.span.buckets().1).filter(|_| spans.calibrates());
+        ends.fold(utc_month(period).buckets().1, BucketStart::max)
+    });
+    close(ledger, &planned, others, actor)?;
     // Before it is sealed: what is sealed is in the books.
     let entered = enter_octets(ledger, &planned, settled, actor)?;
     let sealed = seal(ledger, period, &planned, actor)?;
@@ -258,6 +262,11 @@ impl Spans {
         let tariffs = tariff::understand(&ledger.tariff_versions(None)?)?;
         let kinds = billing_ledger::link_kinds(ledger, &config.network, now)?;
         Ok(Self { tariffs, kinds })
+    }
+
+    /// True where totals of links are shared out by any tariff.
+    pub(super) fn calibrates(&self) -> bool {
+        self.tariffs.iter().any(Tariff::calibrates)
     }
 
     /// The span of a customer's period, and the tariff version that holds at its end: the UTC month where there is none.
@@ -351,23 +360,24 @@ pub(super) fn due(
     Ok((due, waiting.collect()))
 }
 
-/// Closes periods: their usage does not change any more. Where `everybody` is meant, that of those that nobody knows yet,
-/// too.
+/// Closes periods: their usage does not change any more. Where `others` is there, everybody is meant: up to it, usage of
+/// those that nobody knows yet is closed, too, and of those without a tariff. Their month is that of UTC, and where totals
+/// of links are shared out, their usage would move the shares of local months that end later.
 ///
 /// # Errors
 /// When the ledger cannot be used.
 pub(super) fn close(
     ledger: &mut Ledger,
-    period: Period,
     planned: &[Planned],
-    everybody: bool,
+    others: Option<BucketStart>,
     actor: Actor<'_>,
 ) -> Result<(), Failure> {
-    let mut bounds: Vec<(Option<u32>, BucketStart)> =
-        planned.iter().map(|planned| (Some(planned.customer), planned.span.buckets().1)).collect();
-    if everybody {
-        bounds.push((None, utc_month(period).buckets().1));
-    }
+    let bound = |planned: &Planned| {
+        let (own, others) = (planned.span.buckets().1, others.filter(|_| planned.tariff.is_none()));
+        (Some(planned.customer), others.map_or(own, |others| own.max(others)))
+    };
+    let mut bounds: Vec<(Option<u32>, BucketStart)> = planned.iter().map(bound).collect();
+    bounds.extend(others.map(|others| (None, others)));
     Ok(ledger.close(&bounds, actor)?)
 }
 

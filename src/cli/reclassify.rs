@@ -100,6 +100,12 @@ pub(super) fn tell(
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
     let name = &concerned.customer;
+    if concerned.is_beside {
+        if has_changed {
+            eprintln!("note: shares of `{name}` moved with usage of others");
+        }
+        return Ok(());
+    }
     let unbilled = unbilled(concerned, spans, ledger)?;
     // Prices that stay are those of customers beside the one that was asked for.
     if concerned.keeps_price && (concerned.is_corrected || has_changed || !unbilled.is_empty()) {

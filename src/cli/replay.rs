@@ -61,6 +61,9 @@ pub(super) fn run(
         if report.already_complete {
             eprintln!("{}: replayed before, nothing to do", path.display());
         }
+        for warning in warnings(&report) {
+            eprintln!("{}: {warning}", path.display());
+        }
         match &mut sum {
             Some(sum) => sum.merge(&report),
             None => sum = Some(report),
@@ -135,6 +138,43 @@ pub(super) fn progress_bar(path: &Path) -> ProgressBar {
     ProgressBar::new(0).with_style(style).with_message(path.display().to_string())
 }
 
+/// What of a file is in no row, and why; packets that are no export datagrams at all are not worth a word.
+fn warnings(report: &Report) -> Vec<String> {
+    let Report { totals, held, skipped, implausible, .. } = report;
+    let mut warnings = Vec::new();
+    for (packets, why) in [
+        (skipped.cut, "the capture kept only a part of them; capture with a greater snap length"),
+        (skipped.malformed, "their lengths contradict each other"),
+        (skipped.unknown_link, "their link layer is not known"),
+        (
+            skipped.fragments_refused + skipped.incomplete,
+            "they are fragments of which others are missing or overlap",
+        ),
+    ] {
+        if packets > 0 {
+            warnings.push(format!("{packets} packets were left out: {why}"));
+        }
+    }
+    if totals.expired_records > 0 {
+        warnings.push(format!(
+            "{} records ({} octets before scaling) waited for a template or a sampling rate until there was no room for \
+             them; they are in no row",
+            totals.expired_records, totals.expired_octets
+        ));
+    }
+    if held.records + held.sets > 0 {
+        warnings.push(format!(
+            "{} records and {} sets still wait for a sampling rate or a template, which this file does not have; they are \
+             in no row. Files are decoded each by itself: join the parts of one capture before they are replayed",
+            held.records, held.sets
+        ));
+    }
+    if *implausible > 0 {
+        warnings.push(format!("{implausible} records claim more than any flow can have; they are in no row"));
+    }
+    warnings
+}
+
 /// Prints the figures of this run.
 fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
     let totals = &report.totals;
@@ -151,6 +191,10 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         "packets",
         "bytes",
         "seconds",
+        "expired",
+        "not_volume",
+        "implausible",
+        "skipped",
     ];
     let row = [
         Cell::from(totals.datagrams),
@@ -165,6 +209,10 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::Integer(report.packets.rounded()),
         Cell::Integer(report.octets.rounded()),
         Cell::Decimal(format!("{}.{:03}", took.as_secs(), took.subsec_millis())),
+        Cell::from(totals.expired_records),
+        Cell::from(totals.not_volume),
+        Cell::from(report.implausible),
+        Cell::from(report.skipped.doubtful()),
     ];
     output::summary(out, format, &columns, &row)?;
     Ok(())

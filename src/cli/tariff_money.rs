@@ -16,7 +16,6 @@ use crate::money::Money;
 use crate::period::{AnchorDay, Period, Zone};
 use crate::rate::standing::Standing;
 use crate::rate::tariff::Tariff;
-use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, UsageRow};
 
@@ -116,8 +115,6 @@ pub struct Ground<'a> {
     pub customer: Option<&'a str>,
     /// The time, for a configuration that no daemon has stored yet.
     pub now: UnixMillis,
-    /// What of the octets of interfaces is no packet.
-    pub reconcile: &'a reconcile::Config,
 }
 
 impl Ground<'_> {
@@ -151,7 +148,7 @@ impl Ground<'_> {
     pub fn standings(&mut self) -> anyhow::Result<Vec<(String, Standing)>> {
         let active = understand(&self.ledger.tariff_versions(None)?)?;
         let (names, mut kinds) = (names(self.ledger)?, link_kinds(self.ledger, self.network, self.now)?);
-        count_links(self.ledger, &mut kinds, &active, self.period, self.reconcile)?;
+        count_links(self.ledger, &mut kinds, &active, self.period)?;
         let late = self.late()?;
         let inputs = Inputs {
             network: self.network,
@@ -199,7 +196,7 @@ impl Ground<'_> {
         if let Some(network) = supposed {
             kinds = kinds.supposing(network);
         }
-        count_links(self.ledger, &mut kinds, tariffs, self.period, self.reconcile)?;
+        count_links(self.ledger, &mut kinds, tariffs, self.period)?;
         let late = self.late()?;
         let inputs = Inputs {
             network: supposed.unwrap_or(self.network),

@@ -97,8 +97,6 @@ pub(super) struct Builder {
     pub(super) languages: BTreeMap<String, Language>,
     /// Exporters that are asked over SNMP.
     pub(super) targets: Vec<Target>,
-    /// Octets a packet that interfaces count and flows do not, by link.
-    pub(super) overheads: BTreeMap<String, u32>,
 }
 
 /// The name in `table`, which must not be in `names` yet.
@@ -387,13 +385,11 @@ impl Builder {
                 }
             }
             let Some((name, _)) = name else { return };
-            if let Some(overhead) = overhead.and_then(|octets| u32::try_from(octets).ok()) {
-                self.overheads.insert(name.clone(), overhead);
-            }
             self.network.links.push(LinkRule {
                 name,
                 kind: kind.unwrap_or_else(|| "upstream".to_owned()),
                 points,
+                overhead: overhead.and_then(|octets| u32::try_from(octets).ok()),
             });
         });
     }

@@ -356,7 +356,7 @@ fn interfaces_by_name() {
         named(NamedBy::Description, "Ten?"),
     ];
     assert_eq!(points, expected.iter().collect::<Vec<_>>());
-    assert_eq!(config.reconcile.overheads.values().copied().collect::<Vec<_>>(), [22, 22, 22]);
+    assert_eq!(config.network.links.iter().map(|link| link.overhead).collect::<Vec<_>>(), [Some(22); 3]);
     let whole = "[[link]]\nname = \"w\"\ninterfaces = [ { exporter = \"ce1\" } ]\n";
     let a = link("a", "ifname = \"xe-0/0/1\"");
     check(

@@ -7,7 +7,7 @@ use super::plan::{Counter, DataRow, Plan, Sums};
 use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::{Key, Times};
-use super::{Domain, Error, IMPLAUSIBLE, Work, read};
+use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
 use crate::units::{Octets, Packets, UnixMillis};
 
@@ -308,7 +308,8 @@ impl Work<'_> {
     ) -> FlowRecord {
         use super::element::Slot;
         let Counter::Running { packets: total_packets } = counter else { return flow };
-        if is_implausible(&flow) {
+        // A total may be greater than any flow; what was added to it since goes by the bound of flows.
+        if flow.octets.as_u64() | flow.packets.as_u64() >= IMPLAUSIBLE_TOTAL {
             return flow;
         }
         // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on). YAF has 0x1f

@@ -133,6 +133,7 @@ mod tests {
             name: (*name).into(),
             kind: (*kind).into(),
             points: vec![],
+            overhead: None,
         };
         let versions: [(i64, &[(&str, &str)]); 4] = [
             (100, &[("a", "first"), ("b", "first")]),

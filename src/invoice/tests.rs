@@ -54,7 +54,12 @@ fn customer(name: &str, tariff: Option<&str>) -> CustomerRule {
 }
 
 fn network(customers: Vec<CustomerRule>) -> Network {
-    let link = |name: &str, kind: &str| LinkRule { name: name.into(), kind: kind.into(), points: vec![] };
+    let link = |name: &str, kind: &str| LinkRule {
+        name: name.into(),
+        kind: kind.into(),
+        points: vec![],
+        overhead: None,
+    };
     Network {
         links: vec![link("transit-a", "upstream"), link("ix", "peering")],
         customers,

@@ -279,6 +279,29 @@ fn a_set_that_waits_in_vain_for_its_template_is_counted() {
     assert_eq!(told, [1, 8, 1]);
 }
 
+/// A record of two directions (5000 octets, and 700 back) is two flows, and one that says 2^48 octets is none.
+#[test]
+fn a_record_is_as_many_flows_as_can_be_believed() {
+    use crate::decode::tests::build::{ipfix, octets, set, template};
+    let over = SamplingPolicy { over: Some(SamplingRate::NOT_ANNOUNCED), ..SamplingPolicy::default() };
+    let (mut processor, _) = processor(&[exporter(1, over)]);
+    let reverse = |element: u64| (29_305 << 16) | element;
+    let biflow = template(300, &[(1, 8), (2, 4), (reverse(1), 4), (reverse(2), 8)]);
+    let plain = template(301, &[(1, 8), (2, 4)]);
+    let both = octets().u64(5000).u32(5).u32(700).u64(3);
+    let message =
+        ipfix(0, 1, &[set(2, biflow), set(2, plain), set(300, both), set(301, octets().u64(1 << 48).u32(9))]);
+    feed(&mut processor, 1, &message);
+    let totals = processor.drain().totals;
+    assert_eq!((totals.records, totals.second_flows, totals.not_volume), (2, 1, 1));
+    assert_eq!(totals.raw_octets, 5700);
+    // Where both directions are looked at, one may be the other observation of a flow.
+    assert_eq!(totals.metered_records + totals.duplicate_observations, 2);
+    assert_eq!(totals.metered_octets + totals.duplicate_observation_octets, 5700);
+    let own = &processor.counters.processors[0];
+    assert_eq!([&own.not_volume, &own.implausible].map(|one| one.load(Relaxed)), [0, 1]);
+}
+
 /// A NetFlow v9 datagram with these sets, of export second `seconds` after [`NOW`].
 fn v9(sequence: u8, seconds: u32, sets: &[&[u8]]) -> Vec<u8> {
     let mut datagram = vec![0, 9, 0, u8::try_from(sets.len()).expect("few")];

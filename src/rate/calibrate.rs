@@ -13,12 +13,14 @@
 //!   the last of those octets went is kept with the interval, and any row can be shared out by itself.
 //! - Where the total is what the flows sum to, every row keeps its own volume.
 //! - Where no flow was seen there is nothing to share out, and nobody has anything.
-//! - The variance of several rows together is `(1 - R)^2 V + R^2 (V_all - V)`, with `R` their part of the flows: it
-//!   vanishes where they are all there is. It is no sum over rows, so it is worked out for all that a charge takes.
+//! - The variance of the shares of several rows together is `(T / S_all)^2 ((1 - R)^2 V + R^2 (V_all - V))`, with `R` their
+//!   part of the flows: it vanishes where they are all there is. It is no sum over rows, so it is worked out for all that a
+//!   charge takes.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use num_bigint::BigUint;
 
 use super::usage::Volume;
 use crate::flow::Direction;
@@ -165,25 +167,21 @@ impl Total {
     }
 }
 
-/// The variance of rows that make up `weight` of `whole`: `own` of `all`, in octets squared, rounded up.
+/// The variance of the share of rows that make up `weight` of `whole`, of which the total is `interface`: `own` of `all` is
+/// theirs by the flows, in octets squared. Rounded up.
 ///
-/// Exact while it can be worked out in 128 bits; beyond that weights are taken in coarser units, and the result is a little
-/// more.
+/// The share is `T S / S_all`, and what is random in it is the ratio alone, so the variance is that of the flows times
+/// `(T / S_all)^2`.
 #[must_use]
-pub fn variance((own, all): (u128, u128), (weight, whole): (u128, u128)) -> u128 {
-    let bits = |n: u128| 128 - n.leading_zeros();
-    if all == 0 || weight == whole {
+pub fn variance((own, all): (u128, u128), (weight, whole): (u128, u128), interface: u64) -> u128 {
+    if all == 0 || whole == 0 || weight == whole {
         return 0;
     }
-    let room = 125_u32.saturating_sub(bits(all)) / 2;
-    let coarse = bits(whole).saturating_sub(room);
-    let up = |n: u128| n.div_ceil(1 << coarse);
-    let (part, rest, unit) = (up(weight), up(whole.saturating_sub(weight)), whole >> coarse);
-    if coarse > 126 || unit == 0 {
-        return all;
-    }
-    let sum = (own * rest * rest).saturating_add(all.saturating_sub(own) * part * part);
-    sum.div_ceil(unit * unit)
+    let square = |n: u128| BigUint::from(n) * n;
+    let (part, rest) = (square(weight), square(whole.saturating_sub(weight)));
+    let sum = rest * own + part * all.saturating_sub(own);
+    let (above, below) = (sum * square(interface.into()), square(whole) * square(whole));
+    u128::try_from((above + &below - 1_u32) / below).unwrap_or(u128::MAX)
 }
 
 /// Why an interval whose counters are there has no total.
@@ -193,6 +191,8 @@ pub enum Unknown {
     Interfaces,
     /// What passed from link to link may have left here or elsewhere.
     Through,
+    /// No flow of it came in time: there is nothing to share it out by.
+    Late,
 }
 
 impl Unknown {
@@ -202,6 +202,7 @@ impl Unknown {
         match self {
             Self::Interfaces => "interfaces-changed",
             Self::Through => "through",
+            Self::Late => "nothing-in-time",
         }
     }
 }
@@ -215,7 +216,7 @@ pub enum Interval {
     Unknown(Unknown),
 }
 
-/// The intervals of some time that the counters cover whole and in which flows were seen.
+/// The intervals of some time that the counters cover whole and in which flows were seen, in time or late.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     ranks: Ranks,

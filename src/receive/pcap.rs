@@ -120,6 +120,26 @@ pub struct Skipped {
     pub torn: u64,
 }
 
+impl Skipped {
+    /// Adds those of another capture.
+    pub fn add(&mut self, other: &Self) {
+        self.not_ip += other.not_ip;
+        self.not_udp += other.not_udp;
+        self.cut += other.cut;
+        self.malformed += other.malformed;
+        self.unknown_link += other.unknown_link;
+        self.fragments_refused += other.fragments_refused;
+        self.incomplete += other.incomplete;
+        self.torn += other.torn;
+    }
+
+    /// Those that may have been export datagrams: what is not UDP over IP is none.
+    #[must_use]
+    pub fn doubtful(&self) -> u64 {
+        self.cut + self.malformed + self.unknown_link + self.fragments_refused + self.incomplete + self.torn
+    }
+}
+
 /// What a file format finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Record {

@@ -2,7 +2,8 @@
 //!
 //! A link has a total in a direction and bucket where the counters of all its interfaces cover the bucket whole, and these
 //! are the same interfaces over all of it. It is what the interfaces counted without framing; of the range that padding
-//! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict.
+//! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict. What framing is
+//! is said by the configuration version that was in force, as what a link is: a later one changes nothing that is closed.
 //!
 //! What is shared out is in proportion to all usage of the link and direction, whoever it belongs to. Toward the customer
 //! that is all that the interfaces received. From the customer the interfaces also sent what passed from link to link
@@ -14,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Book, Config, Error, Meanings};
+use super::{Book, Error, Meanings, Sums};
 use crate::classify::rules::{LinkPoint, LinkRule, Network};
 use crate::flow::Direction;
 use crate::ids::{CustomerId, LinkId};
@@ -30,12 +31,7 @@ use crate::usage::{BucketStart, UsageRow};
 ///
 /// # Errors
 /// [`Error`].
-pub fn totals(
-    ledger: &mut Ledger,
-    config: &Config,
-    from: BucketStart,
-    to: BucketStart,
-) -> Result<Totals, Error> {
+pub fn totals(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Totals, Error> {
     let book = Book::counted(ledger, from, to)?;
     if book.parts.is_empty() {
         return Ok(Totals::default());
@@ -47,17 +43,24 @@ pub fn totals(
     ];
     let totals = Totals::new(Ranks::new(&customers, &classes, &exporters));
     let counted = book.parts.keys().map(|key| key.0).collect();
-    let mut sharing = Sharing { book, config, totals, counted, bucket: from, rows: Vec::new() };
+    let mut sharing = Sharing { book, totals, counted, bucket: from, rows: Vec::new() };
     let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
     ledger.for_each_usage(&filter, &mut |row| sharing.take(row))?;
     sharing.end_bucket();
+    let mut late = BTreeSet::new();
+    ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
+        let key = &row.key;
+        if from <= key.bucket && key.bucket < to && key.link != LinkId::NONE {
+            late.insert((key.bucket, key.link, key.direction));
+        }
+    })?;
+    sharing.late_alone(&late);
     Ok(sharing.totals)
 }
 
 /// The rows of a bucket, and the totals so far.
-struct Sharing<'a> {
+struct Sharing {
     book: Book,
-    config: &'a Config,
     totals: Totals,
     /// Buckets of which anything was counted.
     counted: BTreeSet<BucketStart>,
@@ -65,7 +68,7 @@ struct Sharing<'a> {
     rows: Vec<UsageRow>,
 }
 
-impl Sharing<'_> {
+impl Sharing {
     fn take(&mut self, row: UsageRow) {
         if row.key.bucket != self.bucket {
             self.end_bucket();
@@ -92,6 +95,31 @@ impl Sharing<'_> {
         }
         rows.clear();
         self.rows = rows;
+    }
+
+    /// Of intervals with late usage that the counters cover, those that nothing came for in time are told apart from gaps.
+    fn late_alone(&mut self, late: &BTreeSet<(BucketStart, LinkId, Direction)>) {
+        self.book.forget_flows();
+        for &(bucket, link, direction) in late {
+            if !self.counted.contains(&bucket) || self.totals.get(bucket, link, direction).is_some() {
+                continue;
+            }
+            self.bucket = bucket;
+            if self.is_covered(link, direction) {
+                self.totals.put(bucket, link, direction, Interval::Unknown(Unknown::Late));
+            }
+        }
+    }
+
+    /// True where the counters cover the link in the bucket.
+    fn is_covered(&self, link: LinkId, direction: Direction) -> bool {
+        let Some(network) = self.book.network(self.bucket) else { return false };
+        let Some(at) = network.links.iter().position(|rule| self.number(rule) == Some(link)) else {
+            return false;
+        };
+        let meanings = Meanings::of(&self.book, network, self.bucket);
+        matches!(self.countable(network, &meanings, at), Countable::Yes)
+            && self.counted((network, &meanings, at), (link, direction)).is_some()
     }
 
     /// What passed from link to link where it is known where it left: at exporters whose only link is this one.
@@ -201,17 +229,7 @@ impl Sharing<'_> {
         (number, direction): (LinkId, Direction),
         rows: &[&UsageRow],
     ) -> Option<Total> {
-        let link = &network.links[at];
-        let numbered = link.points.iter().filter_map(|point| match point {
-            LinkPoint::Interface(at) => Some(at),
-            LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
-        });
-        let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
-        let overhead = self.config.overheads.get(&link.name).copied();
-        let (sums, covered_ms) = self.book.sums(self.bucket, number.0.into(), &points, direction, overhead);
-        if covered_ms < BUCKET_MS {
-            return None;
-        }
+        let sums = self.counted((network, meanings, at), (number, direction))?;
         let weighed: Vec<(Order, u64)> = rows
             .iter()
             .map(|row| Some((self.totals.order(&row.key), weight(row.sums.octets, row.key.rate)?)))
@@ -220,6 +238,23 @@ impl Sharing<'_> {
         let is_sampled = rows.iter().any(|row| row.key.rate.is_sampled());
         let interface = flows.clamp(sums.least, sums.most);
         Total::shared_out(interface, &weighed, (sums.variance, is_sampled))
+    }
+
+    /// The sums of a link whose interfaces' counters cover all of the bucket; `None` where they do not.
+    fn counted(
+        &self,
+        (network, meanings, at): (&Network, &Meanings, usize),
+        (number, direction): (LinkId, Direction),
+    ) -> Option<Sums> {
+        let link = &network.links[at];
+        let numbered = link.points.iter().filter_map(|point| match point {
+            LinkPoint::Interface(at) => Some(at),
+            LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+        });
+        let points: Vec<_> = numbered.chain(meanings.first.of(at)).collect();
+        let (sums, covered_ms) =
+            self.book.sums(self.bucket, number.0.into(), &points, direction, link.overhead);
+        (covered_ms >= BUCKET_MS).then_some(sums)
     }
 }
 

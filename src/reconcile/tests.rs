@@ -62,6 +62,7 @@ impl Case {
             name: name.to_owned(),
             kind: "upstream".to_owned(),
             points: vec![point],
+            overhead: None,
         };
         let network = Network {
             exporters: vec![ExporterRule {
@@ -108,6 +109,17 @@ impl Case {
             })
             .unwrap();
         Self { _directory: directory, ledger }
+    }
+
+    /// At another configuration version from so many seconds after the beginning of the bucket: `up` has this overhead.
+    pub(super) fn with_overhead(mut self, octets: u32, seconds: i64) -> Self {
+        let text = self.ledger.config_versions().unwrap().pop().unwrap().text;
+        let mut network: Network = serde_json::from_str(&text).unwrap();
+        network.links[0].overhead = Some(octets);
+        let text = serde_json::to_string(&network).unwrap();
+        let (sha256, valid_from) = (format!("{octets:064}"), (T + seconds) * 1000);
+        self.ledger.put_config_version(&ConfigVersion { sha256, text, valid_from }).unwrap();
+        self
     }
 
     /// Counters of interface 5 from one second of the bucket to another.
@@ -194,13 +206,13 @@ fn unsampled_flows_are_the_octets_without_framing() {
 #[test]
 fn a_link_says_its_own_overhead() {
     let mut usage = [flows(1, Direction::In, CUSTOMER, 50_000, 1)];
-    let mut case = Case::new(&mut usage).counted(5, 0, 300, (50_000, 0), (50, 0));
-    let tagged = Config { overheads: [("up".to_owned(), 22)].into(), ..strict() };
+    let counted = |usage: &mut [UsageRow]| Case::new(usage).counted(5, 0, 300, (50_000, 0), (50, 0));
+    let mut case = counted(&mut usage).with_overhead(22, -300);
     // 50000 - 22 * 50 = 48900, less than the flows.
-    let row = case.verdict(&tagged, "up", Direction::In);
+    let row = case.verdict(&strict(), "up", Direction::In);
     assert_eq!((row.interface, row.verdict), (Some((48_600, 48_900)), Verdict::FlowsOver));
-    let none = Config { overheads: [("up".to_owned(), 0)].into(), ..strict() };
-    assert_eq!(case.verdict(&none, "up", Direction::In).verdict, Verdict::Agrees);
+    let mut case = counted(&mut usage).with_overhead(0, -300);
+    assert_eq!(case.verdict(&strict(), "up", Direction::In).verdict, Verdict::Agrees);
 }
 
 #[test]
@@ -208,24 +220,19 @@ fn sampled_flows_may_be_off_by_three_standard_errors() {
     // 1 in 1000; 40 packets of 1000 octets were seen: 40 million octets, with a variance of 1000 * 999 * 40 * 10^6,
     // 3.996 * 10^13, whose root is 6321392. If the interface is right with 60 million octets (no framing here), the
     // variance is at most 999 * 1500 * 60 * 10^6 = 8.991 * 10^13, and its root 9482088: the greater one counts.
-    let plain = Config { overheads: [("up".to_owned(), 0)].into(), ..strict() };
     let case = |counted| {
-        Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1000)]).counted(
-            5,
-            0,
-            300,
-            (counted, 0),
-            (0, 0),
-        )
+        Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1000)])
+            .counted(5, 0, 300, (counted, 0), (0, 0))
+            .with_overhead(0, -300)
     };
-    let row = case(60_000_000).verdict(&plain, "up", Direction::In);
+    let row = case(60_000_000).verdict(&strict(), "up", Direction::In);
     assert_eq!((row.flows, row.standard_error, row.tolerance), (40_000_000, 9_482_088, 28_446_264));
     assert_eq!(row.verdict, Verdict::Agrees);
     // 80 million: the root of 999 * 1500 * 80 * 10^6 is 10948972, thrice that 32846916, less than the 40 million between.
-    let row = case(80_000_000).verdict(&plain, "up", Direction::In);
+    let row = case(80_000_000).verdict(&strict(), "up", Direction::In);
     assert_eq!((row.standard_error, row.verdict), (10_948_972, Verdict::FlowsShort));
     // Nothing: the variance of the samples themselves, three times 6321392, does not explain 40 million.
-    let row = case(0).verdict(&plain, "up", Direction::In);
+    let row = case(0).verdict(&strict(), "up", Direction::In);
     assert_eq!((row.standard_error, row.verdict), (6_321_392, Verdict::FlowsOver));
 }
 

@@ -3,6 +3,7 @@
 
 mod charged;
 mod octets;
+mod shared;
 mod standing;
 
 use std::net::UdpSocket;

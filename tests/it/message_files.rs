@@ -210,3 +210,51 @@ fn what_is_no_message_file_is_a_clear_error() {
     let damaged = [&good[..], b"something else in the middle", &message(1)].concat();
     fails(&damaged, &format!("damaged at offset {}: no IPFIX message begins there", good.len()));
 }
+
+/// An IPFIX message of domain 7: its sets, each with its id.
+fn message_of(export: u32, sequence: u32, sets: &[(u16, Vec<u8>)]) -> Vec<u8> {
+    let body: Vec<u8> = sets
+        .iter()
+        .flat_map(|(id, set)| {
+            let length = u16::try_from(set.len() + 4).unwrap();
+            [&id.to_be_bytes()[..], &length.to_be_bytes(), set].concat()
+        })
+        .collect();
+    let length = u16::try_from(body.len() + 16).unwrap();
+    let header = [&10_u16.to_be_bytes()[..], &length.to_be_bytes(), &export.to_be_bytes()].concat();
+    [header, sequence.to_be_bytes().to_vec(), 7_u32.to_be_bytes().to_vec(), body].concat()
+}
+
+fn words(words: &[u16]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// What a file announces at its end holds for what it held all along, however long that is: domain-wide sampling of one in
+/// 1000 (element 34), twelve minutes after the first of two records. And a part of it, replayed by itself, says what it lacks.
+#[test]
+fn the_grace_time_lasts_to_the_end_of_a_file() {
+    const T0: u32 = 1_767_225_600; // 2026-01-01T00:00:00Z
+    // Elements 8, 12, 1, 2 and 151 (flowEndSeconds), four octets each.
+    let template = words(&[300, 5, 8, 4, 12, 4, 1, 4, 2, 4, 151, 4]);
+    let data =
+        |octets: u32, end: u32| [0x0a00_0001_u32, 0x0a00_0002, octets, 1, end].map(u32::to_be_bytes).concat();
+    // One scope, the observation domain (149), and element 34.
+    let options = (3, words(&[301, 2, 1, 149, 4, 34, 4]));
+    let rate = (301, [7_u32, 1000].map(u32::to_be_bytes).concat());
+    let parts = [
+        message_of(T0, 0, &[(2, template), (300, data(100, T0 - 1))]),
+        message_of(T0 + 660, 1, &[(300, data(200, T0 + 659))]),
+        message_of(T0 + 720, 2, &[options, rate]),
+    ];
+    let site = Site::new("[ledger]\nurl = \"LEDGER\"\n");
+    std::fs::write(site.path("whole.ipfix"), parts.concat()).unwrap();
+    let (sums, said) = replay(&site, &["whole.ipfix"]);
+    assert_eq!((sums["raw_bytes"], sums["bytes"], sums["held"]), (300, 300_000, 0));
+    assert!(!said.contains("in no row"), "{said}");
+
+    let site = Site::new("[ledger]\nurl = \"LEDGER\"\n");
+    std::fs::write(site.path("part.ipfix"), &parts[1]).unwrap();
+    let (sums, said) = replay(&site, &["part.ipfix"]);
+    assert_eq!((sums["bytes"], sums["held"]), (0, 1));
+    assert!(said.contains("1 sets still wait") && said.contains("join the parts"), "{said}");
+}

@@ -30,7 +30,12 @@ fn network() -> Configuration {
         output_zero: fluxoscope::exporter::OutputZero::Unknown,
     });
     let points = vec![LinkPoint::WholeExporter("edge".to_owned())];
-    config.network.links.push(LinkRule { name: "up".to_owned(), kind: "upstream".to_owned(), points });
+    config.network.links.push(LinkRule {
+        name: "up".to_owned(),
+        kind: "upstream".to_owned(),
+        points,
+        overhead: None,
+    });
     let validity = Validity::default();
     // 20.0.0.1 is a customer's since this version; 60 000 prefixes beside it take their time.
     let prefix = |n: u32| CustomerPrefix {

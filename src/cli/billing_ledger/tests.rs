@@ -20,7 +20,12 @@ fn march() -> Period {
 
 fn network() -> Network {
     Network {
-        links: vec![LinkRule { name: "transit-a".into(), kind: "upstream".into(), points: vec![] }],
+        links: vec![LinkRule {
+            name: "transit-a".into(),
+            kind: "upstream".into(),
+            points: vec![],
+            overhead: None,
+        }],
         customers: vec![CustomerRule {
             name: "campus".into(),
             prefixes: vec![],
@@ -155,7 +160,6 @@ fn what_other_tariffs_would_cost_on_real_usage() {
         period: march(),
         customer: None,
         now: UnixMillis(0),
-        reconcile: &reconcile::Config::default(),
     };
     let row = |before: &str, after: &str, difference: &str| {
         vec![["campus", "EUR", before, after, difference].map(str::to_owned)]
@@ -181,7 +185,6 @@ fn what_other_tariffs_would_cost_on_real_usage() {
         period: march(),
         customer: None,
         now: UnixMillis(0),
-        reconcile: &reconcile::Config::default(),
     };
     let simulated = ground.simulate(&next).expect("runs");
     assert_eq!(rows(&simulated.priced), row("673.00", "743.00", "70.00"));

@@ -26,7 +26,6 @@ use crate::rate::usage::GroupKey;
 use crate::rate::volume::{measure, takes};
 use crate::rate::working::{How, Working};
 use crate::rate::{Charge, Part, rate_period};
-use crate::reconcile;
 use crate::units::UnixMillis;
 use crate::usage::{BucketStart, UsageRow};
 
@@ -95,8 +94,6 @@ pub(super) struct Looking<'a> {
     pub(super) ledger: &'a mut Ledger,
     /// Today's configuration.
     pub(super) network: &'a Network,
-    /// What of the octets of interfaces is no packet.
-    pub(super) reconcile: &'a reconcile::Config,
     /// The time, for a configuration that no daemon has stored yet.
     pub(super) now: UnixMillis,
 }
@@ -148,7 +145,7 @@ impl Looking<'_> {
         let adjustment = invoice.issuance.adjustments.iter().find(|adjustment| adjustment.line == line);
         let mut kinds = billing_ledger::link_kinds(self.ledger, self.network, self.now)?;
         let rated = adjustment.map_or(invoice.period, |adjustment| adjustment.period);
-        billing_ledger::count_links(self.ledger, &mut kinds, &tariffs, rated, self.reconcile)?;
+        billing_ledger::count_links(self.ledger, &mut kinds, &tariffs, rated)?;
         match adjustment {
             Some(adjustment) => keep_up_to(&mut tariffs, core::iter::once(&adjustment.tariff)),
             None => {

@@ -6,8 +6,10 @@
 //! otherwise than then, and nothing is corrected.
 //!
 //! What differs goes in as one correction, in one transaction. A second run finds nothing more to correct, and goes on with
-//! the invoices of those who were: whose they are is read from the corrections that there are, so that a run which ended
+//! the invoices of those who were, and of those whose shares of a link's total that may have moved: whose they are is read from the corrections that there are, so that a run which ended
 //! between the two is made good by the next.
+
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,6 +51,8 @@ pub(in crate::cli) struct Concerned {
     pub(in crate::cli) keeps_price: bool,
     /// This very run has corrected its usage.
     pub(in crate::cli) is_corrected: bool,
+    /// Its own usage is what it was; shares of the totals of links may have moved with that of others.
+    pub(in crate::cli) is_beside: bool,
 }
 
 impl Concerned {
@@ -61,6 +65,7 @@ impl Concerned {
             carried: BTreeSet::new(),
             keeps_price: false,
             is_corrected: false,
+            is_beside: false,
         }
     }
 }
@@ -198,6 +203,9 @@ pub(in crate::cli) fn apply(
     if changes.is_empty() {
         eprintln!("note: nothing is left to correct: the journal says what the ledger says");
     } else {
+        if spans.calibrates() {
+            shares::refuse_late(ledger, &changes, &late, (from, to))?;
+        }
         let rows = changes.len();
         let new = NewCorrection { from, until: to, config: &sha256, reason, after, changes };
         let number = ledger.correct(&new, actor)?;
@@ -389,7 +397,9 @@ fn concerned(
 ) -> Result<Vec<Concerned>, Failure> {
     let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
     let mut all = BTreeMap::from([(asked.customer.clone(), asked.clone())]);
-    for corrected in ledger.corrected(from, to)? {
+    let corrected = ledger.corrected(from, to)?;
+    let buckets = corrected.iter().map(|one| one.first).min().zip(corrected.iter().map(|one| one.last).max());
+    for corrected in corrected {
         let Some(name) = names.get(&corrected.customer) else { continue };
         if CustomerId(corrected.customer) < CustomerId::FIRST {
             continue;
@@ -406,7 +416,21 @@ fn concerned(
             own.carried.insert(period_of(carried)?);
         }
     }
-    Ok(all.into_values().collect())
+    if let Some(buckets) = buckets.filter(|_| spans.calibrates()) {
+        for beside in shares::beside(ledger, buckets)? {
+            let own = all.entry(beside.customer.clone()).or_insert_with(|| beside.clone());
+            if !own.is_beside {
+                // What it is rated again for is more than its own usage was corrected in.
+                own.first = own.first.min(beside.first);
+                own.last = own.last.max(beside.last);
+                own.carried.extend(beside.carried);
+            }
+        }
+    }
+    // They come last: nobody whose own usage was corrected waits for them.
+    let mut all: Vec<Concerned> = all.into_values().collect();
+    all.sort_by_key(|one| one.is_beside);
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -356,6 +356,22 @@ fn running_totals_of_the_two_directions_are_apart() {
     assert_eq!(decoded(&[ipfix(0, 1, &sets)]).volumes(), [(1, 100), (2, 1000), (1, 50), (1, 800)]);
 }
 
+/// A total is not the volume of one record: of an interface of 100 Gbit/s it passes 2^48 octets in six hours.
+#[test]
+fn a_running_total_may_be_greater_than_any_flow() {
+    let fields = [(8, 4), (12, 4), (85, 8)];
+    let record = |total: u64| set(300, octets().u32(1).u32(2).u64(total));
+    let most: u64 = 1 << 48;
+    let sets = [set(2, template(300, &fields)), record(most - 500), record(most + 500), record(most + 1500)];
+    let collector = decoded(&[ipfix(0, 1, &sets)]);
+    assert_eq!(collector.volumes(), [(0, most - 500), (0, 1000), (0, 1000)]);
+    // One that is seen for the first time is not the volume of one record, but what comes after it is.
+    let collector =
+        decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), record(most), record(most + 7)])]);
+    assert_eq!(collector.volumes(), [(0, 7)]);
+    assert_eq!(collector.counts().implausible, 1);
+}
+
 #[test]
 fn impossible_counters_are_counted_not_emitted() {
     let fields = [(1, 8), (2, 8)];

@@ -182,7 +182,7 @@ impl Charged<'_> {
         }
         if let Some(total) = total {
             let all = (own.octets_squared(), total.variance);
-            let variance = variance(all, (weights, total.flows.into()));
+            let variance = variance(all, (weights, total.flows.into()), total.interface);
             sums.volume.add_share(shared, Variance::of(variance), total.is_sampled);
             sums.shared += shared;
         }

@@ -21,7 +21,12 @@ fn tariff(text: &str) -> Tariff {
 }
 
 fn network(tariff: &str, changes: &[(&str, &str)]) -> Network {
-    let link = |name: &str, kind: &str| LinkRule { name: name.into(), kind: kind.into(), points: vec![] };
+    let link = |name: &str, kind: &str| LinkRule {
+        name: name.into(),
+        kind: kind.into(),
+        points: vec![],
+        overhead: None,
+    };
     let change = |&(tariff, date): &(&str, &str)| TariffAssignment {
         customer: "campus".into(),
         tariff: tariff.into(),

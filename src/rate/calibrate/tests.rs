@@ -55,11 +55,17 @@ fn how_far_apart_they_are_is_told_in_parts_of_the_interface() {
 #[test]
 fn the_variance_by_hand() {
     const V: u128 = 2_247_750_000_000;
-    assert_eq!(variance((V, 3 * V), (1_500_000, 4_500_000)), 1_498_500_000_000);
-    assert_eq!(variance((3 * V, 3 * V), (4_500_000, 4_500_000)), 0, "all there is");
+    const FLOWS: (u128, u128) = (1_500_000, 4_500_000);
+    assert_eq!(variance((V, 3 * V), FLOWS, 4_500_000), 1_498_500_000_000);
+    // Shares are of the total: where that is 4/3 of the flows, the variance is 16/9 of theirs, and where it is half, a quarter.
+    assert_eq!(variance((V, 3 * V), FLOWS, 6_000_000), 2_664_000_000_000);
+    assert_eq!(variance((V, 3 * V), FLOWS, 2_250_000), 374_625_000_000);
+    assert_eq!(variance((V, 3 * V), FLOWS, 0), 0, "nothing is shared out");
+    assert_eq!(variance((3 * V, 3 * V), (4_500_000, 4_500_000), 6_000_000), 0, "all there is");
     // Nothing of it was sampled: a third of the others' error is its own.
-    assert_eq!(variance((0, 9), (1, 3)), 1);
-    assert_eq!(variance((0, 10), (1, 3)), 2, "10/9, rounded up");
+    assert_eq!(variance((0, 9), (1, 3), 3), 1);
+    assert_eq!(variance((0, 10), (1, 3), 3), 2, "10/9, rounded up");
+    assert_eq!(variance((0, 9), (1, 3), 6), 4);
 }
 
 #[test]
@@ -127,21 +133,21 @@ proptest! {
         prop_assert_eq!(shares(weights.iter().sum(), &weights), weights);
     }
 
-    /// Never less than the exact variance, and no more than two and a half millionths of all above it.
+    /// What it is, rounded up to whole octets squared.
     #[test]
-    fn the_variance_is_a_close_upper_bound(
+    fn the_variance_is_rounded_up(
         own in 0..1_u128 << 80,
         others in 0..1_u128 << 80,
         weight in 0..1_u64 << 45,
         rest in 1..1_u64 << 45,
+        interface in 0..1_u64 << 45,
     ) {
         let [weight, whole] = [weight.into(), u128::from(weight) + u128::from(rest)];
-        let all = own + others;
         let big = BigUint::from;
-        let exact = big(own) * big(whole - weight).pow(2) + big(others) * big(weight).pow(2);
-        let found = variance((own, all), (weight, whole));
-        prop_assert!(big(found) * big(whole).pow(2) >= exact);
-        let more = exact / big(whole).pow(2) + big(all) / 400_000_u32 + 1_u32;
-        prop_assert!(big(found) <= more, "{found} {more}");
+        let exact = (big(own) * big(whole - weight).pow(2) + big(others) * big(weight).pow(2))
+            * BigUint::from(interface).pow(2);
+        let found = variance((own, own + others), (weight, whole), interface);
+        prop_assert!(big(found) * big(whole).pow(4) >= exact);
+        prop_assert!(found == 0 || big(found - 1) * big(whole).pow(4) < exact);
     }
 }

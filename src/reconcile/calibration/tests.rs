@@ -10,7 +10,7 @@ impl Case {
     /// What is known of `up` (1) or `down` (2) in a direction, with 18 octets off each packet.
     fn interval(&mut self, link: u16, direction: Direction) -> Option<Interval> {
         let (from, to) = (BucketStart(T), BucketStart(T + 300));
-        let found = totals(&mut self.ledger, &Config::default(), from, to).unwrap();
+        let found = totals(&mut self.ledger, from, to).unwrap();
         found.get(BucketStart(T), LinkId(link), direction).copied()
     }
 
@@ -36,6 +36,23 @@ fn a_total_is_what_of_the_range_of_the_counters_is_nearest_to_all_flows() {
         assert_eq!(case.total(1, Direction::In), Some((total, 15_000 + other)));
         assert_eq!(case.interval(1, Direction::Out), None, "nothing was seen");
     }
+}
+
+/// At 22 octets off each of 50 packets, 50900 octets are 49800, or up to 300 less. What a later version says is of later: from
+/// the next bucket on; in the middle of one, neither holds for all of it.
+#[test]
+fn the_overhead_is_that_of_the_version_in_force() {
+    let case = || {
+        let mut usage = [flows(1, Direction::In, CUSTOMER, 60_000, 1)];
+        Case::new(&mut usage).counted(5, 0, 300, (50_900, 0), (50, 0))
+    };
+    assert_eq!(case().total(1, Direction::In), Some((50_000, 60_000)), "18 octets");
+    assert_eq!(case().with_overhead(22, -300).total(1, Direction::In), Some((49_800, 60_000)));
+    assert_eq!(case().with_overhead(22, 300).total(1, Direction::In), Some((50_000, 60_000)));
+    let changed = case().with_overhead(22, 100).interval(1, Direction::In);
+    assert_eq!(changed, Some(Interval::Unknown(Unknown::Interfaces)));
+    let twice = case().with_overhead(22, -300).with_overhead(0, 300).total(1, Direction::In);
+    assert_eq!(twice, Some((49_800, 60_000)));
 }
 
 #[test]

@@ -30,6 +30,64 @@ fn used(billed: &Billed) {
     billed.counted("2026-07-10T10:10:00Z", "2026-07-10T10:20:00Z", (0, 9 * GB));
 }
 
+/// As [`Billed::bill`], after everybody's usage was closed.
+fn closed_and_billed(billed: &Billed, period: &str, date: &str) {
+    billed.site.ok(&["period", "close", "--period", period, "--by", "ann"]);
+    billed.bill(period, date);
+}
+
+/// Of the 4.8 GB that the interface counted, 1 of 3 GB of flows are 1.6 GB, and 1 of 4 are 1.2: a GB that is nobody's and
+/// comes while it is open takes its part. So an invoice waits until nobody's usage can change: nothing is final before, and what
+/// comes afterwards is late and moves nothing.
+#[test]
+fn a_share_is_final_when_all_that_shares_is_closed() {
+    for dialect in dialects() {
+        let wide = tariff().replace("calibrate = true", "calibrate = { max_difference = \"0.5\" }");
+        let billed = Billed::new(dialect, &CUSTOMERS, &[&wide]);
+        billed.used(&[("2026-07-10T10:00:00Z", 1, GB), ("2026-07-10T10:00:00Z", 2, 2 * GB)]);
+        billed.counted("2026-07-10T10:00:00Z", "2026-07-10T10:05:00Z", (0, 4_800_000_000));
+        billed.site.ok(&["invoice", "run", "--period", "2026-07"]);
+        let finalize = ["invoice", "finalize", "--period", "2026-07", "--date", "2026-08-01", "--by", "ann"];
+        let said = billed.ends(1, &finalize);
+        assert!(said.contains("`unassigned`"), "{said}");
+        assert!(said.contains("`fluxoscope period close --period 2026-07`"), "{said}");
+        let states = billed.site.ok(&["invoice", "list", "--format", "csv"]);
+        assert!(!states.contains("R-0"), "{states}");
+        // Interface 7 is nobody's.
+        billed.used(&[("2026-07-10T10:00:00Z", 7, GB)]);
+        closed_and_billed(&billed, "2026-07", "2026-08-01");
+        assert_eq!(billed.lines("R-000001")[0].2, "1.20");
+        assert_eq!(billed.lines("R-000002")[0].2, "2.40");
+        billed.used(&[("2026-07-10T10:00:00Z", 7, 4 * GB)]);
+        for customer in ["a", "b"] {
+            let rerate =
+                ["rerate", "--customer", customer, "--from", "2026-07", "--dry-run", "--format", "csv"];
+            assert_eq!(rows(&billed.site.ok(&rerate)).len(), 0, "{customer}");
+        }
+        billed.explained("R-000001");
+        audited(&billed.site);
+    }
+}
+
+/// July ends at four o'clock in New York, and what has no tariff goes by UTC: where shares go by it, it is closed for as long
+/// as they are, and otherwise not.
+#[test]
+fn who_has_no_tariff_is_closed_as_long_as_shares_go_by_it() {
+    for (tariff, until) in [(tariff(), "04"), (PLAIN.to_owned(), "00")] {
+        let there = tariff.replace("timezone = \"UTC\"", "timezone = \"America/New_York\"");
+        assert_ne!(there, tariff);
+        let billed = Billed::new(dialects()[0], &CUSTOMERS, &[&there]);
+        used(&billed);
+        closed_and_billed(&billed, "2026-07", "2026-08-01");
+        let text = billed.site.ok(&["period", "list", "--format", "csv"]);
+        let listed = rows(&text);
+        let bound = |name: &str| listed.iter().find(|row| row[0] == name).unwrap()[1];
+        assert_eq!(bound("a"), "2026-08-01T04:00:00Z");
+        assert_eq!(bound("unassigned"), format!("2026-08-01T{until}:00:00Z"));
+        audited(&billed.site);
+    }
+}
+
 /// `a`: a third of 3.1 GB is 1 033 333 333 octets, and 5 and 4 GB stay: 10.033333333 GB, 10.03; 10 % of the 10 GB of its flows
 /// were shared out. `b`: 2 066 666 667, and its 2 GB stay, of which the interface counted 9: 4.066666667 GB, 4.07.
 #[test]
@@ -44,7 +102,7 @@ fn the_total_of_an_interface_is_shared_out() {
         let again = billed.site.ok(&["invoice", "show", "DRAFT-2026-07-a", "--format", "json"]);
         assert_eq!(draft, again, "a share does not hang on whose invoice is made");
         documents.push(draft);
-        billed.bill("2026-07", "2026-08-01");
+        closed_and_billed(&billed, "2026-07", "2026-08-01");
         let lines = |number: &str| -> Vec<(String, String)> {
             billed.lines(number).into_iter().map(|(charge, _, amount)| (charge, amount)).collect()
         };
@@ -106,17 +164,19 @@ fn exported(billed: &Billed) {
 }
 
 /// What comes late has no part in what was shared out, since that is all charged; where the flows stand, it counts as ever:
-/// 3 GB in the interval without counters, 3.00. The invoices that stand are rated again to the same, and a supposition that
+/// 2 GB in the interval without counters and 1 GB in one in which nothing came in time, 3.00. The invoices that stand are rated again to the same, and a supposition that
 /// shares nothing out has the 14 and 6 GB of the flows, those that came late among them, beside 13.03 and 4.07.
 #[test]
 fn late_usage_is_not_charged_beyond_a_total() {
     for dialect in dialects() {
         let billed = Billed::new(dialect, &CUSTOMERS, &[&tariff()]);
         used(&billed);
-        billed.bill("2026-07", "2026-08-01");
-        billed.used(&[("2026-07-10T10:00:00Z", 1, GB), ("2026-07-10T10:05:00Z", 1, 3 * GB)]);
+        billed.counted("2026-07-10T10:20:00Z", "2026-07-10T10:25:00Z", (0, 9 * GB));
+        closed_and_billed(&billed, "2026-07", "2026-08-01");
+        billed.used(&[("2026-07-10T10:00:00Z", 1, GB), ("2026-07-10T10:05:00Z", 1, 2 * GB)]);
+        billed.used(&[("2026-07-10T10:20:00Z", 1, GB)]);
         billed.used(&[("2026-07-10T10:00:00Z", 2, 2 * GB)]);
-        billed.bill("2026-08", "2026-09-01");
+        closed_and_billed(&billed, "2026-08", "2026-09-01");
         assert_eq!(billed.late("R-000003"), amounts(&[("vol", "3.00")]));
         assert_eq!(billed.late("R-000004"), amounts(&[("late", "0.00")]));
         let explained = billed.explained("R-000003");
@@ -127,6 +187,11 @@ fn late_usage_is_not_charged_beyond_a_total() {
             "{late:#}"
         );
         assert_eq!(late[1]["calibration"], "no-counters");
+        assert_eq!(
+            (&late[2]["calibration"], &late[2]["share"]),
+            (&json!("nothing-in-time"), &Value::Null),
+            "{late:#}"
+        );
         for customer in ["a", "b"] {
             let rerate =
                 ["rerate", "--customer", customer, "--from", "2026-07", "--to", "2026-08", "--dry-run"];
