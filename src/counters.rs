@@ -76,8 +76,10 @@ pub struct Processor {
     pub metered_octets: AtomicU64,
     /// Records held now: waiting for a template or a sampling rate (of held sets, the sets).
     pub held: AtomicU64,
-    /// Records that waited in vain.
+    /// Records and sets that waited in vain (of sets, the sets).
     pub expired_records: AtomicU64,
+    /// Of those, sets that waited for their template.
+    pub expired_sets: AtomicU64,
     /// Octets of held sets and records that waited in vain.
     pub expired_octets: AtomicU64,
     /// Records without an octet counter.

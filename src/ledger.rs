@@ -30,6 +30,7 @@ mod billing;
 mod books;
 mod connection;
 mod corrections;
+mod counted;
 mod decisions;
 mod documents;
 mod error;
@@ -83,6 +84,8 @@ pub struct Ledger {
     keeper: Option<keeper::Keeper>,
     /// How long the last flush waited for others to finish writing.
     lock_wait: Duration,
+    /// All that is read now is of one moment.
+    snapshot: bool,
 }
 
 impl core::fmt::Debug for Ledger {
@@ -114,7 +117,16 @@ impl Ledger {
 
     fn new(url: &Url, db: Db) -> Self {
         let (series, lock_wait) = (series::Numbers::default(), Duration::ZERO);
-        Self { url: url.clone(), db, lost: false, in_doubt: None, series, keeper: None, lock_wait }
+        Self {
+            url: url.clone(),
+            db,
+            lost: false,
+            in_doubt: None,
+            series,
+            keeper: None,
+            lock_wait,
+            snapshot: false,
+        }
     }
 
     /// Where it is.
@@ -160,10 +172,30 @@ impl Ledger {
             self.db = db;
             self.series.forget();
             self.lost = false;
+            if self.snapshot {
+                self.db.begin_snapshot()?;
+            }
         }
         work(&mut self.db).map_err(|error| {
-            self.lost = error.is_connection_loss() || self.db.is_broken();
+            self.lost = error.is_connection_loss() || self.db.is_broken(self.snapshot.into());
             error.doing(doing)
         })
+    }
+
+    /// Everything that `work` reads is of one moment, whatever others write meanwhile. It must not write. Where the
+    /// connection is lost in between, what follows is of a later moment: `work` should end with that error.
+    ///
+    /// # Errors
+    /// What `work` says, and the database.
+    pub fn at_one_moment<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.run("begin to read", Db::begin_snapshot)?;
+        self.snapshot = true;
+        let result = work(self);
+        self.snapshot = false;
+        // Whatever went wrong, the next call has a connection without a transaction.
+        if self.lost || self.db.end_snapshot().is_err() {
+            self.lost = true;
+        }
+        result
     }
 }

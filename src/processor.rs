@@ -632,6 +632,7 @@ impl StreamProcessor {
         own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);
         let refused = self.meter.refused_records();
         own.implausible.fetch_add(refused - self.refused, Relaxed);
+        self.totals.not_volume += refused - self.refused;
         self.refused = refused;
         drained.totals = core::mem::take(&mut self.totals);
         self.publish(&drained.totals);

@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
     /// The journals do not reach back far enough.
-    #[error("the journals are retained {}, and are needed from {} on", since(.has.as_ref()), at(.needs))]
+    #[error("{}, and the journals are needed from {} on", since(.has.as_ref()), at(.needs))]
     NotRetained {
         /// When the oldest datagram that is there was received.
         has: Option<UnixMillis>,
@@ -75,7 +75,10 @@ fn at(instant: &UnixMillis) -> String {
 }
 
 fn since(oldest: Option<&UnixMillis>) -> String {
-    oldest.map_or_else(|| "not at all".to_owned(), |oldest| format!("from {} on", at(oldest)))
+    match oldest {
+        None => "the journals have nothing that the ledger has committed".to_owned(),
+        Some(oldest) => format!("the journals are retained from {} on", at(oldest)),
+    }
 }
 
 /// Usage added up two ways: who had it, and what the exporters reported.
@@ -237,7 +240,7 @@ impl Stages {
             StreamProcessor::new(0, setup::stages(config), Arc::clone(&self.registry), Arc::clone(&counters));
         let mut wanting = Wanting::default();
         let mut hand_over = |drained: Drained, received, waited| {
-            wanting.expired += drained.totals.expired_records;
+            wanting.expired += drained.totals.expired_records + drained.totals.expired_sets;
             wanting.held = drained.exporters.iter().map(|(_, exporter)| exporter.held.load(Relaxed)).sum();
             let last = (drained.exporters, drained.usage);
             for (exporters, usage) in drained.former.into_iter().chain(core::iter::once(last)) {

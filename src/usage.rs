@@ -132,11 +132,17 @@ pub struct FlushTotals {
     pub metered_octets: u64,
     /// Packets metered, raw.
     pub metered_packets: u64,
-    /// Records that waited in vain.
+    /// Records that waited in vain for a sampling rate.
     pub expired_records: u64,
     /// Their octets.
     pub expired_octets: u64,
-    /// Records without an octet counter.
+    /// Data sets that waited in vain for their template. They were never decoded: nobody knows how many records they had.
+    pub expired_sets: u64,
+    /// Their octets as they came, which are no volume of any flow.
+    pub expired_set_octets: u64,
+    /// Flows that records brought besides their first one: the other direction.
+    pub second_flows: u64,
+    /// Records without an octet counter, or whose counters nobody can believe. What these claim is in no octets here.
     pub not_volume: u64,
     /// Records that are the other observation of a flow.
     pub duplicate_observations: u64,
@@ -208,6 +214,9 @@ impl FlushTotals {
         self.metered_packets = self.metered_packets.saturating_add(other.metered_packets);
         self.expired_records += other.expired_records;
         self.expired_octets = self.expired_octets.saturating_add(other.expired_octets);
+        self.expired_sets += other.expired_sets;
+        self.expired_set_octets = self.expired_set_octets.saturating_add(other.expired_set_octets);
+        self.second_flows += other.second_flows;
         self.not_volume += other.not_volume;
         self.duplicate_observations += other.duplicate_observations;
         self.duplicate_observation_octets =

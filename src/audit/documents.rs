@@ -184,6 +184,10 @@ fn posted(
     if says.map_or("", String::as_str) != issue.corrects {
         check.differs(format!("{number} is of `{}` by its register, and says otherwise", issue.corrects));
     }
+    if issue.is_credit != invoice.issuance.credits.is_some() {
+        let what = if issue.is_credit { "a credit note" } else { "an invoice" };
+        check.differs(format!("{number} is {what} by its register, and says otherwise"));
+    }
     if sums(&entry.entry.postings) != sums(&postings(invoice)) {
         check.differs(format!("entry {} has other amounts than {number}", entry.seq));
     }

@@ -38,8 +38,9 @@ enum Fate {
 /// A document that names other late usage than there is, and what it says of it.
 type Unlike<'a> = (&'a Known, &'a Adjustment);
 
-/// Each issued document names its late usage by a hash: as it is, where the document stands, and otherwise as it was before
-/// some correction, which may be why it was credited. Raw octets are told by what became of them: `charged` by an invoice
+/// Each issued document names its late usage by a hash: as it is, or as it was before some correction. That may be why the
+/// document was credited; one that stands all the same has the amounts that the correction led to again, and is told by
+/// `before_corrections`. Raw octets are told by what became of them: `charged` by an invoice
 /// that stands; `waiting` for the end of the period that they are carried into, or in a draft; `not_charged`, because nobody
 /// had a tariff for them, or they lie in a seam that was accepted, or their period has been closed and its invoice is not
 /// made; `of_nobody`, under one of the reserved names.
@@ -87,7 +88,7 @@ pub(super) fn check(ledger: &mut Ledger, documents: &[Known], check: &mut Check)
     check.figure("waiting", waiting);
     check.figure("not_charged", not_charged);
     check.figure("of_nobody", of_nobody);
-    drop_corrected(ledger, &customers, &mut unlike)?;
+    check.figure("before_corrections", drop_corrected(ledger, &customers, &mut unlike)? as i128);
     for (_, (known, adjustment)) in unlike {
         let (name, number) = (adjustment.period, &known.number);
         check.differs(format!("late usage of {name} is not what {number} charged: it has been changed"));
@@ -95,15 +96,19 @@ pub(super) fn check(ledger: &mut Ledger, documents: &[Known], check: &mut Check)
     Ok(())
 }
 
-/// Leaves only those that do not stand for what there was before any correction either.
+/// Leaves only those that are not of what there was before any correction either. The result is how many of the others
+/// stand.
 fn drop_corrected(
     ledger: &mut Ledger,
     customers: &BTreeMap<u32, Customer<'_>>,
     unlike: &mut Vec<(u32, Unlike<'_>)>,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let all = (BucketStart(i64::MIN), BucketStart(i64::MAX));
+    let standing =
+        |unlike: &[(u32, Unlike<'_>)]| unlike.iter().filter(|(_, (known, _))| known.stands).count();
+    let before = standing(unlike);
     for last in (0..ledger.last_correction()?).rev() {
-        if unlike.iter().all(|(_, (known, _))| known.stands) {
+        if unlike.is_empty() {
             break;
         }
         let mut rows: BTreeMap<u32, Vec<(BucketStart, UsageRow)>> =
@@ -115,10 +120,10 @@ fn drop_corrected(
         })?;
         unlike.retain(|(number, (known, adjustment))| {
             let was = customers[number].candidates(&rows[number], known, adjustment);
-            known.stands || was.found.is_none()
+            was.found.is_none()
         });
     }
-    Ok(())
+    Ok(before - standing(unlike))
 }
 
 /// Which rows an adjustment may be about, and which of these sets has its hash.

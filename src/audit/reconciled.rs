@@ -1,11 +1,12 @@
-//! What issued documents quote of interface counters.
+//! What issued documents quote of interface counters, and what interfaces counted.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, HashMap, btree_map};
 
 use super::Check;
 use crate::invoice::json;
-use crate::ledger::records::StoredInvoice;
+use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{Error, Ledger};
+use crate::period::rfc3339;
 use crate::reconcile;
 use crate::usage::BucketStart;
 
@@ -47,5 +48,18 @@ pub(super) fn quoted(
     check.figure("links", links);
     check.figure("compared", compared);
     check.figure("out_of_tolerance", differing);
+    sealed(ledger, check)
+}
+
+/// What was counted is as it was sealed: volumes are calibrated by it, and percentiles made of it.
+fn sealed(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
+    let exporters: HashMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
+    let sealed = ledger.counted(&mut |bucket, exporter| {
+        let (name, from) = (exporters.get(&exporter).map_or("", String::as_str), rfc3339(bucket.start()));
+        check.differs(format!(
+            "what interfaces of exporter `{name}` counted in the bucket of {from} has been changed"
+        ));
+    })?;
+    check.figure("sealed", sealed);
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything comes from what the ledger keeps: the document, the text of the tariff version that it names by its hash, the
 //! configuration versions, and the usage rows. The period is rated once more (`behind`), and the arithmetic is the working
-//! of that rating: it ends in the line's amount, or the command says that it does not any more and exits with 3.
+//! of that rating: it ends in the line's amount, or the command says that it does not any more and exits with 3. A document
+//! that was made before a correction of its usage may lead elsewhere with nothing wrong: that is said, and is no failure.
 
 mod behind;
 mod shared;
@@ -12,7 +13,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use self::behind::{Behind, Looking, Scope};
+use self::behind::{Behind, Gone, Looking, Scope};
 use self::shared::Intervals;
 use super::output::{self, Cell, Format};
 use super::{Cli, Failure, billing_ledger};
@@ -55,7 +56,12 @@ pub(super) fn run(
     };
     let now = UnixMillis(daemon::now_ms());
     let mut looking = Looking { ledger: &mut ledger, network: &config.network, now };
-    let behind = looking.behind(&invoice, line).map_err(Failure::Failed)?;
+    let behind = match looking.behind(&invoice, line) {
+        Err(error) if error.is::<Gone>() => {
+            return unlike(&mut ledger, &invoice, number, format!("{number}, line {line}: {error}"));
+        }
+        behind => behind.map_err(Failure::Failed)?,
+    };
     let clauses = clauses(&mut ledger, &behind, &shown.charge)?;
     let (rows, intervals) = match &behind.scope {
         Some(scope) => usage(&mut ledger, &invoice, scope)?,
@@ -70,17 +76,40 @@ pub(super) fn run(
     if behind.amount == shown.amount {
         return Ok(());
     }
-    let mut text = format!(
+    let text = format!(
         "{number}, line {line} is {}, and what there is now comes to {}: usage, tariffs or customers have changed",
         shown.amount, behind.amount
     );
+    unlike(&mut ledger, &invoice, number, text)
+}
+
+/// A line that leads elsewhere now: as it must, where usage was corrected after the document was made, and else something has
+/// been changed. A credit note has the lines of what it takes back, so it is of the usage of then.
+fn unlike(ledger: &mut Ledger, invoice: &Invoice, number: &str, mut text: String) -> Result<(), Failure> {
+    let of = invoice.issuance.credits.as_deref().unwrap_or(number);
+    let issue = ledger.issues()?.into_iter().find(|issue| issue.number == of);
+    let mut issued = None;
+    if let Some(issue) = issue {
+        ledger.for_each_entry(&mut |entry| {
+            if entry.seq == issue.entry {
+                issued = Some(entry.entry.at);
+            }
+            Ok(())
+        })?;
+    }
     let (_, until) = invoice.span.buckets();
+    let mut is_older = false;
     // Late usage is of a time before.
     for correction in ledger.corrections()?.0.iter().filter(|correction| correction.from < until) {
         let (seq, at) = (correction.seq, rfc3339(UnixMillis(correction.at)));
         text += &format!("; usage was corrected at {at} (correction {seq}: {})", correction.reason);
+        is_older |= issued.is_some_and(|issued| issued < correction.at);
     }
-    Err(Failure::Difference(text))
+    if !is_older {
+        return Err(Failure::Difference(text));
+    }
+    eprintln!("note: {text}; {of} was issued before, and is of the usage of then");
+    Ok(())
 }
 
 /// What is printed.

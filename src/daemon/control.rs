@@ -225,6 +225,7 @@ fn status(shared: &Shared) -> Value {
                 "raw_octets": n(&p.raw_octets), "metered_records": n(&p.metered_records),
                 "metered_octets": n(&p.metered_octets), "held": n(&p.held),
                 "expired_records": n(&p.expired_records), "expired_octets": n(&p.expired_octets),
+                "expired_sets": n(&p.expired_sets),
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),

@@ -287,6 +287,19 @@ impl Ledger {
         })?;
         stored(count, "a count")
     }
+
+    /// Entries whose postings have other lines than 1, 2, 3 and so on: the hash of an entry covers their order alone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn misnumbered_postings(&mut self) -> Result<Vec<u64>, Error> {
+        let rows: Vec<Count> = self.run("read the books", |db| {
+            let query = "SELECT entry AS n FROM posting GROUP BY entry \
+                HAVING min(line) <> 1 OR max(line) <> count(*) ORDER BY entry";
+            Ok(with_connection!(db, c => diesel::sql_query(query).load(c))?)
+        })?;
+        rows.into_iter().map(|Count { n }| stored(n, "an entry's number")).collect()
+    }
 }
 
 #[derive(QueryableByName)]

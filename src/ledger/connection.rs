@@ -13,6 +13,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::counted::adopt_octets;
 use super::error::Error;
 use super::url::Url;
 use super::witnesses::adopt;
@@ -116,8 +117,11 @@ impl Db {
                 let found = postgres_version(c)?;
                 refuse_newer(url, found.clone(), &known)?;
                 c.run_pending_migrations(POSTGRES_MIGRATIONS).map_err(migration_error)?;
-                if is_before_witnesses(found.as_deref()) {
+                if is_before("0018", found.as_deref()) {
                     adopt!(c);
+                }
+                if is_before("0019", found.as_deref()) {
+                    adopt_octets!(c);
                 }
                 Ok(())
             }),
@@ -125,8 +129,11 @@ impl Db {
                 let found = sqlite_version(c)?;
                 refuse_newer(url, found.clone(), &known)?;
                 c.run_pending_migrations(SQLITE_MIGRATIONS).map_err(migration_error)?;
-                if is_before_witnesses(found.as_deref()) {
+                if is_before("0018", found.as_deref()) {
                     adopt!(c);
+                }
+                if is_before("0019", found.as_deref()) {
+                    adopt_octets!(c);
                 }
                 Ok(())
             }),
@@ -165,16 +172,37 @@ impl Db {
         names.into_iter().max().expect("a ledger has at least one migration")
     }
 
-    /// True where a failed rollback leaves it unknown what the connection would do next.
-    pub(super) fn is_broken(&mut self) -> bool {
+    /// True where a failed rollback leaves it unknown what the connection would do next. Within `depth` transactions it is
+    /// expected to be.
+    pub(super) fn is_broken(&mut self, depth: u32) -> bool {
         with_connection!(self, c => AnsiTransactionManager::is_broken_transaction_manager(c)
-            || !matches!(AnsiTransactionManager::transaction_manager_status_mut(c).transaction_depth(), Ok(None)))
+            || !AnsiTransactionManager::transaction_manager_status_mut(c)
+                .transaction_depth()
+                .is_ok_and(|found| found.map_or(0, u32::from) == depth))
+    }
+
+    /// From here on all is read as of one moment.
+    pub(super) fn begin_snapshot(&mut self) -> Result<(), Error> {
+        with_connection!(self, c => AnsiTransactionManager::begin_transaction(c))?;
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => {
+                c.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?
+            }
+            Self::Sqlite(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Up to here.
+    pub(super) fn end_snapshot(&mut self) -> Result<(), Error> {
+        Ok(with_connection!(self, c => AnsiTransactionManager::rollback_transaction(c))?)
     }
 }
 
-/// True where what the registers had is to be witnessed, in the transaction that migrates.
-fn is_before_witnesses(found: Option<&str>) -> bool {
-    found.is_none_or(|found| found < "0018")
+/// True where what there was before a migration is to be witnessed or sealed, in the transaction that migrates.
+fn is_before(migration: &str, found: Option<&str>) -> bool {
+    found.is_none_or(|found| found < migration)
 }
 
 /// The versions of embedded migrations.
@@ -246,13 +274,20 @@ pub(super) fn postgres_snapshot<T>(
     connection: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    let is_in_one = matches!(status.transaction_depth(), Ok(Some(_)));
     first_error(|failed| {
-        connection.build_transaction().repeatable_read().read_only().run(|c| {
+        let work = |c: &mut PgConnection| {
             work(c).map_err(|error| {
                 *failed = Some(error);
                 DieselError::RollbackTransaction
             })
-        })
+        };
+        if is_in_one {
+            connection.transaction(work)
+        } else {
+            connection.build_transaction().repeatable_read().read_only().run(work)
+        }
     })
 }
 

@@ -61,12 +61,18 @@ macro_rules! advance_sources {
                 duplicate_observations,
                 duplicate_observation_octets,
                 lost,
+                expired_sets,
+                expired_set_octets,
+                second_flows,
             ] = *totals;
             let moved = diesel::update(s::source.filter(s::id.eq(id)).filter(s::position.eq(*from)))
                 .set((
                     s::position.eq(*to),
                     s::complete.eq(s::complete.or(advance.complete.into_sql::<Bool>())),
                     s::flushes.eq(s::flushes + 1),
+                    s::expired_sets.eq(s::expired_sets + expired_sets),
+                    s::expired_set_octets.eq(saturating("expired_set_octets", expired_set_octets)),
+                    s::second_flows.eq(s::second_flows + second_flows),
                 ))
                 .execute($connection)?;
             if moved != 1 {
@@ -405,7 +411,7 @@ struct StoredAdvance<'a> {
     advance: &'a Advance,
     from: i64,
     to: i64,
-    totals: [i64; 15],
+    totals: [i64; 18],
 }
 
 impl<'a> StoredAdvance<'a> {
@@ -414,27 +420,27 @@ impl<'a> StoredAdvance<'a> {
             return Err(Error::Range("a flush that moves backward"));
         }
         let t = &advance.totals;
-        let mut totals = [0; 15];
-        let numbers = [
-            t.datagrams,
-            t.malformed,
-            t.duplicates,
-            t.records,
-            t.options_records,
-            t.raw_octets,
-            t.metered_records,
-            t.metered_octets,
-            t.metered_packets,
-            t.expired_records,
-            t.expired_octets,
-            t.not_volume,
-            t.duplicate_observations,
-            t.duplicate_observation_octets,
+        let stored = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let totals = [
+            stored(t.datagrams),
+            stored(t.malformed),
+            stored(t.duplicates),
+            stored(t.records),
+            stored(t.options_records),
+            stored(t.raw_octets),
+            stored(t.metered_records),
+            stored(t.metered_octets),
+            stored(t.metered_packets),
+            stored(t.expired_records),
+            stored(t.expired_octets),
+            stored(t.not_volume),
+            stored(t.duplicate_observations),
+            stored(t.duplicate_observation_octets),
+            t.lost,
+            stored(t.expired_sets),
+            stored(t.expired_set_octets),
+            stored(t.second_flows),
         ];
-        for (total, number) in totals.iter_mut().zip(numbers) {
-            *total = i64::try_from(number).unwrap_or(i64::MAX);
-        }
-        totals[14] = t.lost;
         let position = |position: Position| storable(position.0, "a position of more than 63 bits");
         Ok(Self { advance, from: position(advance.from)?, to: position(advance.to)?, totals })
     }

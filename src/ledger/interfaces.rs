@@ -7,6 +7,7 @@ use diesel::prelude::*;
 
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
+use super::counted::seal_octets;
 use super::error::Error;
 use super::records::interfaces::{
     Card, CardFailures, Interface, InterfaceEntry, InterfaceOctets, InterfacePart,
@@ -17,7 +18,8 @@ use crate::units::{IfIndex, UnixMillis};
 use crate::usage::BucketStart;
 
 type InterfaceRow = (i32, i64, i64, bool, String, String, String, i64, i64);
-type OctetsRow = (i64, i32, i64, i64, i64, i64, i64, Option<i64>, Option<i64>);
+/// A row of `interface_octets`.
+pub(super) type OctetsRow = (i64, i32, i64, i64, i64, i64, i64, Option<i64>, Option<i64>);
 type CardRow = (i32, i64, i64, String, Option<i64>, Option<i64>, Option<i64>, i64);
 
 macro_rules! newest_interfaces {
@@ -97,6 +99,8 @@ impl Ledger {
     /// Where one overlaps what is there, and what the database says.
     pub fn put_interface_octets(&mut self, rows: &[InterfaceOctets]) -> Result<(), Error> {
         use schema::interface_octets::dsl as o;
+        let of = rows.iter().map(|row| Ok((row.part.bucket.0, small(row.exporter)?)));
+        let of: BTreeSet<(i64, i32)> = of.collect::<Result<_, Error>>()?;
         self.run("keep interface octets", |db| {
             write_transaction!(db, c => {
                 for InterfaceOctets { exporter, ifindex, part } in rows {
@@ -116,6 +120,7 @@ impl Ledger {
                         ))
                         .execute(c)?;
                 }
+                seal_octets!(c, of.iter().copied());
                 Ok(())
             })
         })

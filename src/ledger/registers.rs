@@ -311,12 +311,25 @@ pub(super) struct SourceRow {
     position: i64,
     complete: bool,
     flushes: i64,
+    expired_sets: i64,
+    expired_set_octets: i64,
+    second_flows: i64,
 }
 
 impl SourceRow {
     fn new(id: i64, kind: SourceKind, key: &str, position: i64) -> Self {
         let (kind, key) = (kind.as_str().to_owned(), key.to_owned());
-        Self { id, kind, key, position, complete: false, flushes: 0 }
+        Self {
+            id,
+            kind,
+            key,
+            position,
+            complete: false,
+            flushes: 0,
+            expired_sets: 0,
+            expired_set_octets: 0,
+            second_flows: 0,
+        }
     }
 }
 
@@ -351,7 +364,7 @@ pub(super) const fn number_of((source, _): &WholeSource) -> i64 {
 
 /// SHA-256 of all that a source says, and of its totals.
 pub(super) fn seal((source, totals): &WholeSource) -> String {
-    let SourceRow { id, kind, key, position, complete, flushes } = source;
+    let SourceRow { id, kind, key, position, complete, flushes, .. } = source;
     let t = totals;
     let sums = [
         t.source,
@@ -372,7 +385,13 @@ pub(super) fn seal((source, totals): &WholeSource) -> String {
         t.lost,
     ];
     let sums = sums.map(|sum| sum.to_string()).join(" ");
-    digest(&format!("{id} {kind} {position} {complete} {flushes}\n{} {key}\n{sums}\n", key.len()))
+    let mut text = format!("{id} {kind} {position} {complete} {flushes}\n{} {key}\n{sums}\n", key.len());
+    // Where there are none the seal is that of a ledger from before these columns.
+    let others = [source.expired_sets, source.expired_set_octets, source.second_flows];
+    if others != [0; 3] {
+        text.push_str(&format!("{}\n", others.map(|sum| sum.to_string()).join(" ")));
+    }
+    digest(&text)
 }
 
 fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error> {
@@ -396,6 +415,9 @@ fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error
             metered_packets: total(totals.metered_packets)?,
             expired_records: total(totals.expired_records)?,
             expired_octets: total(totals.expired_octets)?,
+            expired_sets: total(source.expired_sets)?,
+            expired_set_octets: total(source.expired_set_octets)?,
+            second_flows: total(source.second_flows)?,
             not_volume: total(totals.not_volume)?,
             duplicate_observations: total(totals.duplicate_observations)?,
             duplicate_observation_octets: total(totals.duplicate_observation_octets)?,

@@ -21,6 +21,9 @@ diesel::table! {
         position -> BigInt,
         complete -> Bool,
         flushes -> BigInt,
+        expired_sets -> BigInt,
+        expired_set_octets -> BigInt,
+        second_flows -> BigInt,
     }
 }
 
@@ -303,6 +306,14 @@ diesel::table! {
         out_octets -> BigInt,
         in_packets -> Nullable<BigInt>,
         out_packets -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    interface_octets_seal (bucket, exporter) {
+        bucket -> BigInt,
+        exporter -> Integer,
+        hash -> Text,
     }
 }
 

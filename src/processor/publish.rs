@@ -21,9 +21,11 @@ impl StreamProcessor {
         own.raw_octets.fetch_add(totals.raw_octets, Relaxed);
         own.metered_records.fetch_add(totals.metered_records, Relaxed);
         own.metered_octets.fetch_add(totals.metered_octets, Relaxed);
-        own.expired_records.fetch_add(totals.expired_records, Relaxed);
-        own.expired_octets.fetch_add(totals.expired_octets, Relaxed);
-        own.not_volume.fetch_add(totals.not_volume, Relaxed);
+        // A set that waited in vain counts as one: nobody knows how many records it held.
+        own.expired_records.fetch_add(totals.expired_records + totals.expired_sets, Relaxed);
+        let expired_octets = totals.expired_octets.saturating_add(totals.expired_set_octets);
+        own.expired_octets.fetch_add(expired_octets, Relaxed);
+        own.expired_sets.fetch_add(totals.expired_sets, Relaxed);
         own.duplicate_observations.fetch_add(totals.duplicate_observations, Relaxed);
         own.duplicate_observation_octets.fetch_add(totals.duplicate_observation_octets, Relaxed);
         self.publish_gauges();
@@ -99,6 +101,7 @@ impl ExporterState {
 /// Publishes what decoding refused of one exporter since the last drain. Its memory counts on over restarts and leaves
 /// with a reload, so a sum over memories would jump and fall.
 pub(super) fn publish_refusals(own: &counters::Processor, now: &decode::Counts, then: &decode::Counts) {
+    own.not_volume.fetch_add(now.not_volume - then.not_volume, Relaxed);
     own.implausible.fetch_add(now.implausible - then.implausible, Relaxed);
     own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
     own.holds.failures.fetch_add(now.crowded_sets - then.crowded_sets, Relaxed);
@@ -117,12 +120,19 @@ pub(super) fn add_difference(
     // What several exporters claim may exceed what any one of them can.
     totals.raw_octets = totals.raw_octets.saturating_add(now.raw_octets - then.raw_octets);
     totals.raw_packets = totals.raw_packets.saturating_add(now.raw_packets - then.raw_packets);
-    totals.not_volume += now.not_volume - then.not_volume;
-    // A set that waited in vain for its template counts as one record: nobody knows how many it held.
-    totals.expired_records += now.expired_sets - then.expired_sets;
-    totals.expired_octets = totals.expired_octets.saturating_add(now.expired_octets - then.expired_octets);
+    // Whose counters nobody can believe has no volume: the octets of such flows are not among the raw ones either.
+    totals.not_volume += now.not_volume - then.not_volume + (now.implausible - then.implausible);
+    totals.second_flows += second_flows(now).saturating_sub(second_flows(then));
+    totals.expired_sets += now.expired_sets - then.expired_sets;
+    totals.expired_set_octets =
+        totals.expired_set_octets.saturating_add(now.expired_octets - then.expired_octets);
     totals.expired_records += expired_now.records - expired_then.records;
     totals.expired_octets = totals.expired_octets.saturating_add(expired_now.octets - expired_then.octets);
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
     totals.lost += now.lost.cast_signed() - then.lost.cast_signed();
+}
+
+/// Flows that records brought besides their first one: each record is at least one flow, or no volume.
+const fn second_flows(counts: &decode::Counts) -> u64 {
+    (counts.flows_emitted + counts.not_volume + counts.implausible).saturating_sub(counts.records)
 }

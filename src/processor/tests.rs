@@ -271,8 +271,35 @@ fn a_set_that_waits_in_vain_for_its_template_is_counted() {
     assert_eq!(processor.drain().totals.expired_records, 0);
     processor.expire(NOW.plus(Config::default().decode.hold_ms + 1));
     let totals = processor.drain().totals;
-    assert_eq!((processor.held().sets, totals.expired_records), (0, 1));
-    assert!(totals.expired_octets >= 8, "{totals:?}");
+    // Nobody knows how many records it held, and none of them was decoded.
+    assert_eq!((processor.held().sets, totals.expired_sets, totals.expired_set_octets), (0, 1, 8));
+    assert_eq!((totals.records, totals.expired_records, totals.expired_octets), (0, 0, 0));
+    let own = &processor.counters.processors[0];
+    let told = [&own.expired_records, &own.expired_octets, &own.expired_sets].map(|one| one.load(Relaxed));
+    assert_eq!(told, [1, 8, 1]);
+}
+
+/// A record of two directions (5000 octets, and 700 back) is two flows, and one that says 2^48 octets is none.
+#[test]
+fn a_record_is_as_many_flows_as_can_be_believed() {
+    use crate::decode::tests::build::{ipfix, octets, set, template};
+    let over = SamplingPolicy { over: Some(SamplingRate::NOT_ANNOUNCED), ..SamplingPolicy::default() };
+    let (mut processor, _) = processor(&[exporter(1, over)]);
+    let reverse = |element: u64| (29_305 << 16) | element;
+    let biflow = template(300, &[(1, 8), (2, 4), (reverse(1), 4), (reverse(2), 8)]);
+    let plain = template(301, &[(1, 8), (2, 4)]);
+    let both = octets().u64(5000).u32(5).u32(700).u64(3);
+    let message =
+        ipfix(0, 1, &[set(2, biflow), set(2, plain), set(300, both), set(301, octets().u64(1 << 48).u32(9))]);
+    feed(&mut processor, 1, &message);
+    let totals = processor.drain().totals;
+    assert_eq!((totals.records, totals.second_flows, totals.not_volume), (2, 1, 1));
+    assert_eq!(totals.raw_octets, 5700);
+    // Where both directions are looked at, one may be the other observation of a flow.
+    assert_eq!(totals.metered_records + totals.duplicate_observations, 2);
+    assert_eq!(totals.metered_octets + totals.duplicate_observation_octets, 5700);
+    let own = &processor.counters.processors[0];
+    assert_eq!([&own.not_volume, &own.implausible].map(|one| one.load(Relaxed)), [0, 1]);
 }
 
 /// A NetFlow v9 datagram with these sets, of export second `seconds` after [`NOW`].
@@ -426,7 +453,7 @@ fn sessions_end_with_their_boundary_and_with_the_run() {
     let drained = before.drain();
     let totals = drained.totals;
     assert_eq!((totals.datagrams, totals.malformed, totals.metered_octets), (3, 0, 1000));
-    assert_eq!((totals.expired_records, totals.expired_octets), (1, 8));
+    assert_eq!((totals.expired_sets, totals.expired_set_octets), (1, 8));
     let templates =
         |registry: &StreamProcessor| registry.counters.processors[0].templates.current.load(Relaxed);
     assert_eq!((templates(&before), before.held().sets), (1, 2));
@@ -437,7 +464,7 @@ fn sessions_end_with_their_boundary_and_with_the_run() {
     again.leave_state(address(1), registry.take_state(address(1)).expect("left above"));
     after.take_up_waiting(|_| true).expect("readable");
     let drained = after.drain();
-    assert_eq!((drained.totals.datagrams, drained.totals.expired_records), (0, 2));
+    assert_eq!((drained.totals.datagrams, drained.totals.expired_sets), (0, 2));
     assert_eq!((templates(&after), after.held().sets, drained.checkpoints.len()), (0, 0, 1));
     // The same number is another session now.
     hear(&mut after, 6, &[]);

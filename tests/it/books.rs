@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fluxoscope::audit;
+use fluxoscope::ledger::{Ledger, Url};
 use serde_json::Value;
 
 use crate::support::{Dialect, Random, Running, Site, dialects, rows};
@@ -474,6 +476,36 @@ fn runs_at_once_and_killed_runs_leave_one_draft_each() {
     }
 }
 
+/// What others commit while the audit reads is in all that it reads or in nothing of it.
+#[test]
+fn an_audit_beside_a_writer_finds_nothing_wrong() {
+    for dialect in dialects() {
+        let site = metered(dialect);
+        site.ok(&["invoice", "run", "--period", "2026-07"]);
+        site.ok(&dated(&["invoice", "finalize", "--period", "2026-07"]));
+        site.ok(&["period", "close", "--period", "2026-07"]);
+        let more = capture(&site, 2, 100);
+        let url = Url::parse(&site.ledger_url(), &site.state()).unwrap();
+        let mut ledger = Ledger::open_existing(&url).unwrap();
+        // Between the totals of flushes, the books and the documents; as if each took long.
+        let mut between = |step: &str| match step {
+            "entries" => drop(site.ok(&["replay", &more])),
+            "documents" => drop(site.ok(&dated(&["invoice", "credit", "R-000001"]))),
+            _ => {}
+        };
+        let before = audit::run_told(&mut ledger, &mut between).unwrap();
+        assert!(before.iter().all(audit::Check::holds), "{before:#?}");
+        let after = audit::run(&mut ledger).unwrap();
+        assert!(after.iter().all(audit::Check::holds), "{after:#?}");
+        let of = |checks: &[audit::Check], name: &str, figure: &str| {
+            let check = checks.iter().find(|check| check.name == name).unwrap();
+            check.figures.iter().find(|(name, _)| *name == figure).unwrap().1
+        };
+        assert_eq!([&before, &after].map(|checks| of(checks, "numbers", "credit_notes")), [0, 1]);
+        assert!(of(&after, "records", "decoded") > of(&before, "records", "decoded"));
+    }
+}
+
 #[test]
 fn what_was_tampered_with_is_found() {
     let site = metered(Dialect::Sqlite);
@@ -491,7 +523,11 @@ fn what_was_tampered_with_is_found() {
         ("chain", "DROP TRIGGER entry_update; UPDATE entry SET day = '2026-01-01' WHERE seq = 2"),
         ("chain", "DROP TRIGGER posting_update; UPDATE posting SET amount = amount * 2 WHERE entry = 2"),
         ("chain", "DROP TRIGGER entry_delete; DELETE FROM entry WHERE seq = 2"),
-        ("octets", "UPDATE usage_row SET octets = octets + 1, customer = 3 WHERE rowid_is_any"),
+        (
+            "octets",
+            "DROP TRIGGER usage_row_update; \
+             UPDATE usage_row SET octets = octets + 1, customer = 3 WHERE rowid_is_any",
+        ),
         ("balance", "DROP TRIGGER posting_delete; DELETE FROM posting WHERE entry = 2 AND line = 1"),
         (
             "invoices",

@@ -87,5 +87,5 @@ fn the_journal_tells_whose_usage_would_be_another() {
     };
     refused("the journal does not have what the ledger has");
     std::fs::remove_dir_all(site.state().join("journal/0")).unwrap();
-    refused("the journals are retained not at all");
+    refused("the journals have nothing that the ledger has committed");
 }

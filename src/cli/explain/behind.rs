@@ -83,6 +83,11 @@ pub(super) struct Behind {
     pub(super) scope: Option<Scope>,
 }
 
+/// The usage of now leads to fewer lines.
+#[derive(Debug, thiserror::Error)]
+#[error("the period has no such line any more")]
+pub(super) struct Gone;
+
 /// What a look behind starts from.
 pub(super) struct Looking<'a> {
     /// The ledger.
@@ -176,7 +181,7 @@ impl Looking<'_> {
             let charge = rate_period(parts)?.charges.into_iter().nth(line - 1);
             Ok(charge.map(|charge| of_charge(parts, root, charge)))
         })?
-        .context("the period has no such line any more")
+        .ok_or_else(|| Gone.into())
     }
 
     /// A line for late usage: what the charge is with it, less what it is without.

@@ -38,7 +38,10 @@ fn full(place: &Place) -> Ledger {
     ledger.intern(NameKind::Customer, &["campus"]).unwrap();
     ledger.intern(NameKind::Exporter, &["ce1"]).unwrap();
     let source = ledger.source(SourceKind::Journal, "0").unwrap().id;
-    ledger.commit_flush(&flush(source, 0, 1, &[row(0, 16, 100), row(5, 16, 100)])).unwrap();
+    let losses = vec![Loss { exporter: "ce1".into(), day: 20_000, records: 5, lost: 1 }];
+    ledger
+        .commit_flush(&Flush { losses, ..flush(source, 0, 1, &[row(0, 16, 100), row(5, 16, 100)]) })
+        .unwrap();
     ledger.close(&[(Some(16), BucketStart(600))], ANN).unwrap();
     ledger.commit_flush(&flush(source, 1, 2, &[row(0, 16, 1)])).unwrap();
     let closure = Closure {
@@ -81,7 +84,7 @@ fn full(place: &Place) -> Ledger {
 
 #[test]
 fn the_schema_itself_keeps_the_books() {
-    const BOTH: [(&str, &str); 38] = [
+    const BOTH: [(&str, &str); 46] = [
         ("UPDATE account SET name = 'x'", "never changed"),
         ("DELETE FROM account", "never changed"),
         ("UPDATE posting SET amount = amount * 2 WHERE entry = 2", "never changed"),
@@ -105,6 +108,15 @@ fn the_schema_itself_keeps_the_books() {
         ("DELETE FROM closure", "never changed"),
         ("UPDATE closure SET root = ''", "never changed"),
         ("DELETE FROM usage_row WHERE bucket = 0", "never forgotten"),
+        // Of an open period as well.
+        ("UPDATE usage_row SET customer = 17", "never changed"),
+        ("UPDATE usage_row SET bucket = bucket + 300", "never changed"),
+        ("UPDATE usage_row SET series = 9, octets = octets", "never changed"),
+        ("UPDATE source_total SET source = 9", "never forgotten"),
+        ("DELETE FROM source_total", "never forgotten"),
+        ("UPDATE source_seal SET source = 9", "never forgotten"),
+        ("UPDATE exporter_loss SET day = day + 1", "never forgotten"),
+        ("DELETE FROM exporter_loss", "never forgotten"),
         ("DELETE FROM late_usage_row", "never forgotten"),
         ("UPDATE late_usage_row SET octets = 0", "only grows"),
         ("INSERT INTO late_usage_row SELECT 300, 0, 16, 9, 1, 1, 1, 1, 1", "open period"),
@@ -122,7 +134,7 @@ fn the_schema_itself_keeps_the_books() {
         ("DELETE FROM invoice WHERE number = 'R-000001'", "never changed"),
     ];
     // REPLACE deletes what is in its way without firing a trigger.
-    const SQLITE: [(&str, &str); 16] = [
+    const SQLITE: [(&str, &str); 17] = [
         ("REPLACE INTO witness SELECT * FROM witness WHERE seq = 1", "without gaps"),
         ("REPLACE INTO anchor SELECT entry, 0, 0 FROM anchor", "never changed"),
         ("REPLACE INTO decision SELECT * FROM decision WHERE seq = 1", "without gaps"),
@@ -148,10 +160,13 @@ fn the_schema_itself_keeps_the_books() {
             "never changed",
         ),
         ("UPDATE OR REPLACE late_usage_row SET bucket = 300", "only grows"),
+        ("UPDATE OR REPLACE usage_row SET customer = 17", "never changed"),
     ];
-    const POSTGRES: [(&str, &str); 12] = [
+    const POSTGRES: [(&str, &str); 14] = [
         ("TRUNCATE witness", "never changed"),
         ("TRUNCATE source_seal", "never forgotten"),
+        ("TRUNCATE source_total", "never forgotten"),
+        ("TRUNCATE exporter_loss", "never forgotten"),
         ("TRUNCATE anchor", "never changed"),
         ("TRUNCATE decision", "never changed"),
         ("TRUNCATE account CASCADE", "never changed"),

@@ -118,9 +118,45 @@ fn what_crossed_an_interface_is_kept_once() {
         }
         ledger.put_interface_octets(&[part(300, 360_000, 420_000, 9)]).unwrap();
         assert_eq!(ledger.interface_octets(BucketStart(0), BucketStart(9000)).unwrap().len(), 4);
-        for statement in ["UPDATE interface_octets SET in_octets = 0", "DELETE FROM interface_octets"] {
+        for statement in [
+            "UPDATE interface_octets SET in_octets = 0",
+            "DELETE FROM interface_octets",
+            "UPDATE interface_octets_seal SET bucket = 0",
+            "DELETE FROM interface_octets_seal",
+        ] {
             assert!(sql(&mut ledger, statement).unwrap_err().contains("never changed"), "{statement}");
         }
+    });
+}
+
+/// By hand: two buckets of one exporter and one of another, on three days. Whoever takes the guards away is noticed, and where.
+#[test]
+fn what_interfaces_counted_is_sealed() {
+    fn counted(ledger: &mut Ledger) -> (u64, Vec<(i64, u32)>) {
+        let mut wrong = Vec::new();
+        let all = ledger.counted(&mut |bucket, exporter| wrong.push((bucket.0, exporter))).unwrap();
+        (all, wrong)
+    }
+    on_each(|place| {
+        let mut ledger = place.open();
+        let day = 86_400;
+        let mut later = part(2 * day, 2 * day * 1000, 2 * day * 1000 + 1, 5);
+        later.exporter = 2;
+        ledger.put_interface_octets(&[part(300, 300_000, 360_000, 7), later]).unwrap();
+        ledger.put_interface_octets(&[part(day, day * 1000, day * 1000 + 1, 5)]).unwrap();
+        // More of a bucket is no change of what it had.
+        ledger.put_interface_octets(&[part(300, 360_000, 420_000, 9)]).unwrap();
+        assert_eq!(counted(&mut ledger), (3, vec![]));
+        for trigger in ["interface_octets_update", "interface_octets_delete", "interface_octets_change"] {
+            let on = if place.is_sqlite() { "" } else { " ON interface_octets" };
+            sql(&mut ledger, &format!("DROP TRIGGER IF EXISTS {trigger}{on}")).unwrap();
+        }
+        sql(&mut ledger, "UPDATE interface_octets SET out_octets = out_octets * 2 WHERE bucket = 300")
+            .unwrap();
+        assert_eq!(counted(&mut ledger), (3, vec![(300, 1)]));
+        sql(&mut ledger, "UPDATE interface_octets SET in_packets = NULL WHERE bucket = 86400").unwrap();
+        sql(&mut ledger, "DELETE FROM interface_octets WHERE exporter = 2").unwrap();
+        assert_eq!(counted(&mut ledger), (2, vec![(300, 1), (86_400, 1), (172_800, 2)]));
     });
 }
 

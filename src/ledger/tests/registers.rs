@@ -145,6 +145,9 @@ fn totals_land_in_their_columns() {
             metered_packets: 0,
             expired_records: 10,
             expired_octets: 11,
+            expired_sets: 16,
+            expired_set_octets: 17,
+            second_flows: 18,
             not_volume: 12,
             duplicate_observations: 13,
             duplicate_observation_octets: 14,
@@ -154,10 +157,11 @@ fn totals_land_in_their_columns() {
         ledger.commit_flush(&Flush { advances: vec![advance], ..Flush::default() }).unwrap();
         assert_eq!(ledger.sources().unwrap()[0].totals, totals);
         // By name, so that two columns exchanged both ways would be seen.
-        let misplaced = "CREATE TABLE probe AS SELECT 1 AS x FROM source_total WHERE datagrams = 1 AND malformed = 2 AND \
+        let misplaced = "CREATE TABLE probe AS SELECT 1 AS x FROM source_total JOIN source ON source = id WHERE datagrams = 1 AND malformed = 2 AND \
             duplicates = 3 AND records = 4 AND options_records = 5 AND raw_octets = 6 AND metered_records = 7 AND \
             expired_records = 10 AND expired_octets = 11 AND not_volume = 12 AND duplicate_observations = 13 AND \
-            duplicate_observation_octets = 14 AND lost = 15";
+            duplicate_observation_octets = 14 AND lost = 15 AND expired_sets = 16 AND expired_set_octets = 17 AND \
+            second_flows = 18";
         sql(&mut ledger, misplaced).unwrap();
         let found: i64 = with_connection!(&mut ledger.db, c =>
             diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>("(SELECT count(*) FROM probe)")).get_result(c))

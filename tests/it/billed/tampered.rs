@@ -53,7 +53,9 @@ pub(crate) fn found(site: &Site, saved: &Path, check: &str, script: &str) -> Str
         ("name", "insert update delete"),
         ("posting", "update"),
         ("source", "update delete"),
-        ("source_seal", "delete"),
+        ("exporter_loss", "update delete"),
+        ("source_seal", "update delete"),
+        ("source_total", "update delete"),
         ("tariff_version", "update"),
         ("witness", "update delete"),
         ("usage_row", "update"),
@@ -232,6 +234,11 @@ fn the_audit_finds_what_was_changed_in_registers() {
         ),
         (
             "registers",
+            "UPDATE source SET expired_sets = expired_sets + 1",
+            "source 1 is not as its last flush left it",
+        ),
+        (
+            "registers",
             "DELETE FROM source_seal WHERE source = 1",
             "source 1 is not as its last flush left it",
         ),
@@ -254,6 +261,16 @@ fn the_audit_finds_what_was_changed_in_registers() {
         ("closed", "DELETE FROM decision", "and what was decided is nothing"),
         ("closed", "DELETE FROM decision; DELETE FROM closed", ", is gone"),
         ("chain", "UPDATE entry SET postings = postings + 1 WHERE seq = 1", "and says that it has"),
+        (
+            "chain",
+            "UPDATE posting SET line = line + 1000 WHERE entry = 2 AND line = (SELECT max(line) FROM posting WHERE entry = 2)",
+            "the postings of entry 2 are not numbered without gaps",
+        ),
+        (
+            "invoices",
+            "UPDATE issue SET kind = 'credit' WHERE number = 'R-000001'",
+            "R-000001 is a credit note by its register, and says otherwise",
+        ),
         (
             "invoices",
             "UPDATE issue SET corrects = 'R-000001' WHERE number = 'R-000005'",
@@ -284,7 +301,11 @@ fn a_ledger_from_before_witnesses_is_as_good() {
     // Closings had the digest of their periods alone, so the chain is another.
     let mut script = String::from(
         "PRAGMA foreign_keys = OFF; DROP TRIGGER entry_update; DROP TABLE witness; DROP TABLE source_seal; \
-         DROP TABLE anchor; DELETE FROM __diesel_schema_migrations WHERE version = '0018';",
+         DROP TABLE anchor; DROP TRIGGER usage_row_update; DROP TRIGGER source_total_update; \
+         DROP TRIGGER source_total_delete; DROP TRIGGER exporter_loss_update; DROP TRIGGER exporter_loss_delete; \
+         DROP TABLE interface_octets_seal; ALTER TABLE source DROP COLUMN expired_sets; ALTER TABLE source DROP COLUMN expired_set_octets; \
+         ALTER TABLE source DROP COLUMN second_flows; \
+         DELETE FROM __diesel_schema_migrations WHERE version >= '0018';",
     );
     let mut prev = fluxoscope::ledger::records::books::GENESIS.to_owned();
     ledger
