@@ -291,6 +291,11 @@ fn declared(dialect: &str) -> BTreeMap<String, Vec<String>> {
         for line in std::fs::read_to_string(migration.join("up.sql")).unwrap().lines() {
             if let Some(name) = line.strip_prefix("CREATE TABLE ") {
                 table = Some(name.trim_end_matches(" (").to_owned());
+            } else if let Some((name, column)) =
+                line.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_once(" ADD COLUMN "))
+            {
+                let column = column.split(' ').next().unwrap();
+                tables.entry(name.to_owned()).or_default().push(column.to_owned());
             } else if line.starts_with(')') {
                 table = None;
             } else if let (Some(table), Some(column)) = (&table, line.trim().split(' ').next())

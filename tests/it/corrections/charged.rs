@@ -95,8 +95,8 @@ fn late_usage_that_was_charged_goes_with_a_correction_and_comes_back_late() {
     }
 }
 
-/// By hand: with an allowance of 50 GB neither the 5 GB nor the 1.4 GB that come late cost anything, so that the correction that
-/// takes 2 GB and all that was late off the campus changes no amount, and the invoice stands that names usage of before it.
+/// By hand: with an allowance of 50 GB neither the 5 GB nor the 1.9 GB that come late cost anything, so that the correction that
+/// takes 2 GB and 1.4 GB of what was late off the campus changes no amount, and the invoice stands that names usage of before it.
 #[test]
 fn an_invoice_that_stands_after_a_correction_names_the_usage_of_before() {
     const FLAT: &str = "tiers = { mode = \"graduated\", rows = [ { price = \"2.50\" } ] }";
@@ -109,7 +109,7 @@ fn an_invoice_that_stands_after_a_correction_names_the_usage_of_before() {
         site.ok(&["tariff", "activate", "by-volume.toml", "--by", "ann"]);
         final_invoices(&site, &first);
         site.ok(&["period", "close", "--period", &first]);
-        metered(&site, &[v5(at + 300_000, 6, &[(DISPUTED, 1_400_000)])]);
+        metered(&site, &[v5(at + 300_000, 6, &[(CAMPUS, 500_000), (DISPUTED, 1_400_000)])]);
         final_invoices(&site, &second);
         let own = standing(&site, &second, "campus");
         assert_eq!((&own["net"], own["adjustments"].as_array().unwrap().len()), (&"10.00".into(), 1));
