@@ -257,7 +257,7 @@ impl Comparison {
         // As it was metered, to begin with: what comes in between is not taken for something that was taken off.
         ledger.for_each_late_usage_as_of(0, all, &mut |into, row| {
             if from <= row.key.bucket && row.key.bucket < to {
-                late.entry((into, row.key)).or_insert(Carried { into, ..Carried::default() }).taken =
+                late.entry((into, row.key)).or_insert_with(|| Carried { into, ..Carried::default() }).taken =
                     Difference::of(&row.sums);
             }
         })?;
@@ -265,7 +265,8 @@ impl Comparison {
             if from <= row.key.bucket && row.key.bucket < to {
                 let sums = Difference::of(&row.sums);
                 own.differences.add(row.key, &sums.negated());
-                late.entry((into, row.key)).or_insert(Carried { into, ..Carried::default() }).has = sums;
+                late.entry((into, row.key)).or_insert_with(|| Carried { into, ..Carried::default() }).has =
+                    sums;
             }
         })?;
         for ((_, key), mut carried) in late {
