@@ -121,6 +121,8 @@ impl Committer {
         }
         let names: Vec<&str> = in_force.exporters.iter().map(String::as_str).collect();
         let numbers = self.ledger.intern(NameKind::Exporter, &names)?;
+        let known = names.iter().zip(&numbers);
+        self.numbers.extend(known.map(|(name, number)| ((*name).to_owned(), ledger_number(*number))));
         for exporter in self.counters.exporters() {
             if let Some(at) = names.iter().position(|name| *name == exporter.name) {
                 exporter.ledger_id.store(numbers[at], Relaxed);
@@ -211,6 +213,9 @@ impl Committer {
     /// record each: what is configured has its number already, so whoever needs one here is unknown, and leaves some.
     /// Beyond that, usage is booked under [`ExporterId::OTHERS`].
     fn number_exporters(&mut self, (exporters, usage): &Part) -> Result<(), ledger::Error> {
+        if exporters.iter().all(|(_, exporter)| self.numbers.contains_key(&exporter.name)) {
+            return Ok(());
+        }
         let mut is_metered = vec![false; usize::from(u16::MAX) + 1];
         for row in usage {
             is_metered[usize::from(row.key.exporter.0)] = true;
@@ -233,8 +238,7 @@ impl Committer {
         }
         for (exporter, number) in new.into_iter().zip(numbers) {
             let number = number.unwrap_or_else(|| u32::from(ExporterId::OTHERS.0));
-            let number = u16::try_from(number).expect("the ledger numbers at most 65535 exporters");
-            self.numbers.insert(exporter.name.clone(), number);
+            self.numbers.insert(exporter.name.clone(), ledger_number(number));
         }
         Ok(())
     }
@@ -242,6 +246,8 @@ impl Committer {
     /// The rows of all parts under the ledger's numbers, sorted by key, none twice.
     fn map_exporters(&self, parts: Vec<Part>) -> Vec<UsageRow> {
         let mut rows = Vec::new();
+        let mut last = None;
+        let mut is_sorted = true;
         for (exporters, mut usage) in parts {
             let mut numbers = vec![ExporterId::default(); usize::from(u16::MAX) + 1];
             for (id, exporter) in &exporters {
@@ -252,10 +258,11 @@ impl Committer {
             }
             for row in &mut usage {
                 row.key.exporter = numbers[usize::from(row.key.exporter.0)];
+                is_sorted &= last.replace(row.key).is_none_or(|last| last < row.key);
             }
             if rows.is_empty() { rows = usage } else { rows.append(&mut usage) }
         }
-        if rows.is_sorted_by(|a, b| a.key < b.key) {
+        if is_sorted {
             return rows;
         }
         // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
@@ -281,6 +288,10 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+fn ledger_number(number: u32) -> u16 {
+    u16::try_from(number).expect("the ledger numbers at most 65535 exporters")
 }
 
 /// Scaled volume of one link or customer.

@@ -33,7 +33,7 @@ const EXPIRE_DATAGRAMS: u64 = 4096;
 
 /// Usage rows in the table that make a flush worth while: as many as memory bears, since a row that two flushes write
 /// costs more than two rows.
-const FLUSH_ROWS: usize = 1 << 20;
+const FLUSH_ROWS: usize = 5 << 18;
 
 /// How long a ledger that another process writes is waited for.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
@@ -100,6 +100,8 @@ pub struct Report {
     pub packets: Scaled,
     /// Scaled octets metered.
     pub octets: Scaled,
+    /// Captures that grew while they were read; what came behind is in no row.
+    pub grown: u64,
 }
 
 impl Report {
@@ -116,6 +118,7 @@ impl Report {
         self.implausible += other.implausible;
         self.packets.merge(&other.packets);
         self.octets.merge(&other.octets);
+        self.grown += other.grown;
     }
 }
 
@@ -223,23 +226,29 @@ impl Session {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Report, Error> {
         let mut capture = Capture::open_as(path, self.exporter)?;
-        let source = self.committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
-        if source.complete {
-            return Ok(Report { already_complete: true, ..Report::default() });
+        let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
+        let mut source = None;
+        // To know a file is to read all of it. One that the ledger cannot have is read once, and known at its end.
+        if self.committer.ledger().may_know_capture(capture.len())? {
+            let known = self.committer.ledger().source(SourceKind::Capture, &capture.sha256()?)?;
+            if known.complete {
+                return Ok(Report { already_complete: true, ..Report::default() });
+            }
+            if let Some(begun) = resume(&mut capture, &registry, &mut self.committer, &known)? {
+                return Err(Error::OtherExporter { path: path.to_owned(), begun });
+            }
+            source = Some(known);
         }
-        let scope = CheckpointScope::Capture(source.id);
+        let from = source.as_ref().map_or(Position(0), |source| source.position);
+        let source = source.map(|source| source.id);
         let implausible = |counters: &Counters| counters.processors[0].implausible.load(Relaxed);
         let implausible_before = implausible(&self.counters);
-        let (registry, counters) = (Arc::clone(&self.registry), Arc::clone(&self.counters));
-        if let Some(begun) = resume(&mut capture, &registry, &mut self.committer, &source)? {
-            return Err(Error::OtherExporter { path: path.to_owned(), begun });
-        }
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
         processor.take_up_waiting(|_| true)?;
 
         let flush_datagrams = self.flush_datagrams;
         let stop = AtomicBool::new(false);
-        let (flushes, waiting) = sync_channel::<(Advance, Drained)>(0);
+        let (flushes, waiting) = sync_channel::<Flush>(0);
         let (idle, is_idle) = sync_channel::<()>(1);
         let committer = &mut self.committer;
         std::thread::scope(|threads| {
@@ -247,14 +256,21 @@ impl Session {
             let writer = threads.spawn(move || -> Result<(), commit::Error> {
                 // Nobody listens once the capture has been read.
                 while idle.send(()).is_ok()
-                    && let Ok((advance, drained)) = waiting.recv()
+                    && let Ok(Flush { capture, from, to, complete, drained }) = waiting.recv()
                 {
+                    let source = match source {
+                        Some(known) => known,
+                        // Where somebody else has replayed it meanwhile, it does not stand at `from`.
+                        None => committer.ledger().source(SourceKind::Capture, &capture)?.id,
+                    };
+                    let advance = Advance { source, from, to, complete, totals: FlushTotals::default() };
+                    let scope = CheckpointScope::Capture(source);
                     committer.commit(scope, vec![advance], drained, now_seconds, &stop)?;
                 }
                 Ok(())
             });
             let handover = Handover { flushes, is_idle };
-            let read = read(&mut capture, &mut processor, &source, &handover, flush_datagrams, progress);
+            let read = read(&mut capture, &mut processor, from, &handover, flush_datagrams, progress);
             drop(handover);
             let committed = writer.join().expect("the writer does not panic");
             committed?;
@@ -293,9 +309,19 @@ fn resume(
     Ok(None)
 }
 
+/// What was read since the flush before.
+struct Flush {
+    /// The capture's SHA-256.
+    capture: String,
+    from: Position,
+    to: Position,
+    complete: bool,
+    drained: Drained,
+}
+
 /// The way to the thread that writes the ledger.
 struct Handover {
-    flushes: SyncSender<(Advance, Drained)>,
+    flushes: SyncSender<Flush>,
     /// One for each flush that it could take.
     is_idle: Receiver<()>,
 }
@@ -304,22 +330,21 @@ struct Handover {
 fn read(
     capture: &mut Capture,
     processor: &mut StreamProcessor,
-    source: &Source,
+    mut from: Position,
     handover: &Handover,
     flush_datagrams: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, Error> {
     let mut report = Report::default();
-    let mut from = source.position;
     let (mut since_flush, mut since_expire) = (0, 0);
     let mut to = from;
     let mut clock = UnixMillis(0);
     // False: the writer has given up; its error is the one to report.
     let mut flush =
-        |capture: &Capture, processor: &mut StreamProcessor, to, complete, report: &mut Report| {
+        |capture: &mut Capture, processor: &mut StreamProcessor, to, complete, report: &mut Report| {
             // A flush is large: it is not made before the one before it is out of memory.
             if handover.is_idle.recv().is_err() {
-                return false;
+                return Ok(false);
             }
             let mut drained = processor.drain();
             report.totals.add(&drained.totals);
@@ -330,9 +355,9 @@ fn read(
             let state = checkpoint::write(capture.fragments());
             let fragments = Remembered { state, ..Remembered::default() };
             drained.checkpoints.push((FRAGMENTS.to_owned(), fragments));
-            let advance = Advance { source: source.id, from, to, complete, totals: FlushTotals::default() };
+            let flush = Flush { capture: capture.sha256()?, from, to, complete, drained };
             from = to;
-            handover.flushes.send((advance, drained)).is_ok()
+            Ok::<_, Error>(handover.flushes.send(flush).is_ok())
         };
     while let Some(packet) = capture.next()? {
         clock = clock.max(packet.time);
@@ -350,7 +375,7 @@ fn read(
         }
         if since_flush >= flush_datagrams || processor.usage_rows() >= FLUSH_ROWS || !processor.has_room() {
             since_flush = 0;
-            if !flush(capture, processor, to, false, &mut report) {
+            if !flush(capture, processor, to, false, &mut report)? {
                 return Ok(report);
             }
         }
@@ -360,7 +385,8 @@ fn read(
     report.held = processor.held();
     report.skipped = *capture.skipped();
     report.skipped.incomplete += capture.fragments().waiting();
-    flush(capture, processor, Position(capture.len().max(to.0)), true, &mut report);
+    report.grown = u64::from(capture.has_grown()?);
+    flush(capture, processor, Position(capture.len().max(to.0)), true, &mut report)?;
     progress(capture.len(), capture.len());
     Ok(report)
 }

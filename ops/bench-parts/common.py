@@ -167,8 +167,9 @@ class Bench:
                     started.process.kill()
                     started.process.wait()
 
-    def write_configuration(self):
-        """8 exporters, 16 links, 5000 customers with an IPv4 and an IPv6 prefix each; the same for nfacctd."""
+    def write_configuration(self, is_dual=True):
+        """8 exporters, 16 links, 5000 customers; the same for nfacctd. Customers have an IPv4 and an IPv6 prefix each, or
+        (not `is_dual`) by turns one of these."""
         text = ['[sampling]\ngrace = "0s"\n']
         for n in range(1, EXPORTERS + 1):
             text.append(f'[[exporter]]\nname = "r{n}"\naddress = "127.0.1.{n}"\n')
@@ -178,6 +179,8 @@ class Bench:
         networks = []
         for n in range(CUSTOMERS):
             prefixes = [f"10.{n // 256}.{n % 256}.0/24", f"2001:db8:{n:x}::/48"]
+            if not is_dual:
+                del prefixes[n % 2]
             text.append(f'[[customer]]\nname = "c{n}"\nprefixes = {json.dumps(prefixes)}\n')
             networks += [f"{FIRST_AS + n},{prefix}\n" for prefix in prefixes]
         self.network = "".join(text)

@@ -35,8 +35,12 @@ def main():
         bench.write_configuration()
         tables, more = [], []
         if options.only in (None, "replay"):
-            tables += replay.compare(bench, "v5", options.v5)
-            tables += replay.compare(bench, "v9", options.v9)
+            tables += replay.compare(bench, "v5", options.v5, "v5")
+            tables += replay.compare(bench, "v9", options.v9, "v9, two families")
+            # Family is part of a usage row's key: half as many rows, as many records.
+            bench.write_configuration(is_dual=False)
+            tables += replay.compare(bench, "v9", options.v9, "v9, one family")
+            bench.write_configuration()
         if options.only in (None, "live"):
             tables += live.compare(bench, options.live_seconds)
         if options.only in (None, "snmp"):

@@ -123,8 +123,8 @@ PROGRAMS = [
 ]
 
 
-def compare(bench, protocol, records):
-    """Rows of the table for one protocol."""
+def compare(bench, protocol, records, title):
+    """Rows of the table for one capture."""
     given = Input(bench, protocol, records, max(60, 1800 * records // FULL[protocol]))
     limit = 60 + records / 20_000
     runs = {name: [] for name, _ in PROGRAMS}
@@ -134,9 +134,9 @@ def compare(bench, protocol, records):
             try:
                 result = measure(bench, given, limit)
             except (Failed, subprocess.SubprocessError, OSError) as error:
-                say(f"{protocol}, {name}: {error}")
+                say(f"{title}, {name}: {error}")
                 continue
-            say(f"{protocol} {number + 1}/{bench.runs} {name}: {millions(records / result.cpu)} records a CPU second, "
+            say(f"{title} {number + 1}/{bench.runs} {name}: {millions(records / result.cpu)} records a CPU second, "
                 f"{result.wall:.1f} s, {mebibytes(result.rss)}, lost {result.lost}, {result.right}")
             runs[name].append(result)
     given.remove()
@@ -145,11 +145,11 @@ def compare(bench, protocol, records):
     for name, _ in PROGRAMS:
         done = runs[name]
         if not done:
-            rows.append([f"replay {protocol}", name, "", "failed", "", "", "", "", "", ""])
+            rows.append([f"replay {title}", name, "", "failed", "", "", "", "", "", ""])
             continue
         rights = sorted({r.right for r in done})
         rows.append([
-            f"replay {protocol}", name, "", millions(speed[name]),
+            f"replay {title}", name, "", millions(speed[name]),
             ratio(speed[name], speed.get(PROGRAMS[1][0])), ratio(speed[name], speed.get(PROGRAMS[2][0])),
             f"{median([r.wall for r in done]):.1f}", mebibytes(max(r.rss for r in done)),
             f"{median([r.lost for r in done]):,.0f}", " / ".join(rights),

@@ -140,7 +140,7 @@ pub(super) fn progress_bar(path: &Path) -> ProgressBar {
 
 /// What of a file is in no row, and why; packets that are no export datagrams at all are not worth a word.
 fn warnings(report: &Report) -> Vec<String> {
-    let Report { totals, held, skipped, implausible, .. } = report;
+    let Report { totals, held, skipped, implausible, grown, .. } = report;
     let mut warnings = Vec::new();
     for (packets, why) in [
         (skipped.cut, "the capture kept only a part of them; capture with a greater snap length"),
@@ -168,6 +168,13 @@ fn warnings(report: &Report) -> Vec<String> {
              in no row. Files are decoded each by itself: join the parts of one capture before they are replayed",
             held.records, held.sets
         ));
+    }
+    if *grown > 0 {
+        warnings.push(
+            "somebody wrote to the file while it was read; what came behind is in no row. A file is known by its content, so \
+             the whole of it is another one, and would be counted once more: replay files that are complete"
+                .to_owned(),
+        );
     }
     if *implausible > 0 {
         warnings.push(format!("{implausible} records claim more than any flow can have; they are in no row"));

@@ -388,11 +388,8 @@ impl CheckpointScope {
 
 /// The rows as they are stored, once it is certain that they are what the totals say.
 fn checked_usage<'a>(flush: &'a Flush, known: &Numbers) -> Result<Rows<'a>, Error> {
-    let (mut octets, mut packets) = (0_u128, 0_u128);
-    for row in &flush.usage {
-        octets += u128::from(row.sums.octets);
-        packets += u128::from(row.sums.packets);
-    }
+    let rows = Rows::new(&flush.usage, known)?;
+    let (octets, packets) = (rows.octets(), rows.packets());
     let stated_octets = flush.advances.iter().map(|a| u128::from(a.totals.metered_octets)).sum();
     let stated_packets = flush.advances.iter().map(|a| u128::from(a.totals.metered_packets)).sum();
     // Totals stop at 63 bits, so beyond them there is nothing to compare.
@@ -400,10 +397,7 @@ fn checked_usage<'a>(flush: &'a Flush, known: &Numbers) -> Result<Rows<'a>, Erro
     if (bounded(octets), bounded(packets)) != (bounded(stated_octets), bounded(stated_packets)) {
         return Err(Error::Unbalanced { octets, packets, stated_octets, stated_packets });
     }
-    if !flush.usage.is_sorted_by(|a, b| a.key < b.key) {
-        return Err(Error::Unsorted);
-    }
-    Rows::new(&flush.usage, known)
+    Ok(rows)
 }
 
 /// An advance in the types of the database.

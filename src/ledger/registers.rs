@@ -252,6 +252,22 @@ impl Ledger {
         })
     }
 
+    /// False where no capture of so many octets can have been replayed here, to its end or in part.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn may_know_capture(&mut self, octets: u64) -> Result<bool, Error> {
+        use schema::source::dsl as s;
+        let octets = storable(octets, "a capture of more than 63 bits")?;
+        self.run("look for a capture", |db| {
+            let captures = s::source.filter(s::kind.eq(SourceKind::Capture.as_str()));
+            // One that was read to its end stands there, or behind the padding that its last block should have.
+            let end = s::position.between(octets, octets.saturating_add(3));
+            let like = captures.filter(s::complete.eq(false).or(end));
+            Ok(with_connection!(db, c => diesel::select(diesel::dsl::exists(like)).get_result(c))?)
+        })
+    }
+
     /// All sources, by number.
     ///
     /// # Errors

@@ -95,17 +95,26 @@ pub(super) struct Rows<'a> {
     series: Vec<Series>,
     /// What is known of their numbers.
     numbers: Vec<Option<i64>>,
+    octets: u128,
+    packets: u128,
 }
 
 impl<'a> Rows<'a> {
-    /// Sees to it that all can be stored as they are.
+    /// Sees to it that all can be stored as they are. A flush may have a million rows, so they are looked at once.
     ///
     /// # Errors
-    /// [`Error::Range`] where one cannot.
+    /// [`Error::Range`] where one cannot, [`Error::Unsorted`] where they are not in the order of their keys, each once.
     pub(super) fn new(usage: &'a [UsageRow], known: &Numbers) -> Result<Self, Error> {
         let mut places = HashMap::<Series, u32, FixedState>::default();
         let (mut series, mut numbers) = (Vec::new(), Vec::new());
-        let place = |UsageRow { key, sums }: &UsageRow| {
+        let (mut octets, mut packets) = (0, 0);
+        let mut last: Option<&UsageKey> = None;
+        let place = |UsageRow { key, sums }: &'a UsageRow| {
+            if last.replace(key).is_some_and(|last| last >= key) {
+                return Err(Error::Unsorted);
+            }
+            octets += u128::from(sums.octets);
+            packets += u128::from(sums.packets);
             // Months are found by their buckets; one that is between two would belong to none.
             if key.bucket.0.rem_euclid(BUCKET_SECONDS) != 0 {
                 return Err(Error::Range("a bucket that does not begin at a multiple of 300 seconds"));
@@ -122,7 +131,17 @@ impl<'a> Rows<'a> {
             }))
         };
         let places = usage.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { usage, places, series, numbers })
+        Ok(Self { usage, places, series, numbers, octets, packets })
+    }
+
+    /// Octets of all rows together.
+    pub(super) fn octets(&self) -> u128 {
+        self.octets
+    }
+
+    /// Packets of all rows together.
+    pub(super) fn packets(&self) -> u128 {
+        self.packets
     }
 
     /// The first bucket.

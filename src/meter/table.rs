@@ -97,6 +97,8 @@ impl Table {
     const ROOM_MIN: usize = 1 << 6;
     /// New buckets are made in the size of the last one as long as there is no more room for each row.
     const ROOM_PER_ROW: usize = 6;
+    /// Rows that are brought near before they are drained.
+    const LOOK_AHEAD: usize = 64;
     /// Buckets that the table holds before it counts as full: two weeks.
     const BUCKETS_MAX: usize = 4096;
 
@@ -239,7 +241,8 @@ impl Table {
         debug_assert_eq!(self.room, self.buckets.iter().map(Bucket::places).sum::<usize>());
         out.reserve(self.rows);
         self.buckets.sort_unstable_by_key(|bucket| bucket.number);
-        for bucket in &self.buckets {
+        // A bucket is given back as soon as its rows are in `out`, so that both are not in memory whole.
+        for bucket in self.buckets.drain(..) {
             self.order.clear();
             self.order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
             self.order.sort_unstable();
@@ -247,18 +250,20 @@ impl Table {
             for same in self.order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
                 same.sort_unstable_by_key(rate);
             }
-            out.extend(self.order.iter().filter_map(|order| {
-                let (key, mut sums) = bucket.row(order.number());
-                if let Some(wide) = self.wide.get(bucket.number, key) {
-                    sums.add(wide);
-                }
-                // A row may be there for volume alone that was refused.
-                let row = UsageRow { key: key.unpack(bucket.number, rate(order)), sums };
-                (sums != UsageSums::default()).then_some(row)
-            }));
+            for part in self.order.chunks(Self::LOOK_AHEAD) {
+                bucket.fetch(part.iter().map(|order| order.number()));
+                out.extend(part.iter().filter_map(|order| {
+                    let (key, mut sums) = bucket.row(order.number());
+                    if let Some(wide) = self.wide.get(bucket.number, key) {
+                        sums.add(wide);
+                    }
+                    // A row may be there for volume alone that was refused.
+                    let row = UsageRow { key: key.unpack(bucket.number, rate(order)), sums };
+                    (sums != UsageSums::default()).then_some(row)
+                }));
+            }
         }
         self.wide.clear();
-        self.buckets.clear();
         (self.rows, self.room) = (0, 0);
         self.places.clear();
         self.last_buckets = [None; 2];

@@ -14,11 +14,9 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::fragment::{Added, Reassembly};
 use super::ip::{self, Datagram, Packet, Skip};
@@ -215,7 +213,7 @@ impl Capture {
         let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
         let file = File::open(path).map_err(io("open"))?;
         let octets = file.metadata().map_err(io("look at"))?.len();
-        let mut window = Window::new(file);
+        let mut window = Window::new(file, octets);
         let header = window.peek(FILE_HEADER).map_err(io("read"))?;
         let format = match Pcap::from_header(header) {
             Some(Ok(pcap)) => {
@@ -271,22 +269,22 @@ impl Capture {
         &self.reassembly
     }
 
-    /// The SHA-256 of the file as it was when it was opened, in hexadecimal. Reads all of it.
+    /// The SHA-256 of the file as it was when it was opened, in hexadecimal. Reads what has not been read in its order yet:
+    /// nothing, at the end of most files.
     ///
     /// # Errors
     /// When it cannot be read, or has become shorter.
-    pub fn sha256(&self) -> Result<String, Error> {
-        let mut hash = Sha256::new();
-        let mut bytes = vec![0; 1 << 20];
-        let mut at = 0;
-        while at < self.octets {
-            let wanted = usize::try_from(self.octets - at).map_or(bytes.len(), |rest| rest.min(bytes.len()));
-            let into = &mut bytes[..wanted];
-            self.window.file().read_exact_at(into, at).map_err(self.io("read"))?;
-            hash.update(&*into);
-            at += wanted as u64;
-        }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    pub fn sha256(&mut self) -> Result<String, Error> {
+        let hash = self.window.sha256().map_err(self.io("read"))?;
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// True where somebody wrote to the file since it was opened; what is behind [`Capture::len`] is not read.
+    ///
+    /// # Errors
+    /// When the file system cannot tell.
+    pub fn has_grown(&self) -> Result<bool, Error> {
+        self.window.has_grown().map_err(self.io("look at"))
     }
 
     /// Goes on behind the packet or message that ends at `offset`, with the fragments that waited there. [`Capture::skipped`]

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::process::Command;
+
+use fluxoscope::ledger::{Ledger, Url};
 use serde_json::Value;
 
 use crate::support::{Dialect, FIGURES, Site, assert_same, dialects, rows};
@@ -172,5 +175,37 @@ fn what_cannot_be_generated_is_wrong_usage() {
         &["generate", "--send", "nowhere"],
     ] {
         assert_eq!(site.run(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+/// A replayed file is known by its SHA-256, also where the ledger knows others of the same length, or none at all.
+#[test]
+fn a_capture_is_known_by_its_content_alone() {
+    for dialect in dialects() {
+        let site = Site::on(dialect, NETWORK);
+        site.ok(&["generate", "--records", "500", "--proto", "v5", "--out", "made.pcap"]);
+        let made = std::fs::read(site.path("made.pcap")).unwrap();
+        // The same datagrams, the first one a microsecond later: a capture of its own.
+        let mut other = made.clone();
+        other[24 + 4] ^= 1;
+        std::fs::write(site.path("other.pcap"), &other).unwrap();
+        std::fs::write(site.path("copy.pcap"), &made).unwrap();
+        let records = |files: &[&str]| {
+            let args = [&["replay"], files, &["--format", "json"]].concat();
+            let figures: Value = serde_json::from_str(&site.ok(&args)).unwrap();
+            figures["records"].as_u64().unwrap()
+        };
+        assert_eq!(records(&["made.pcap"]), 500);
+        assert_eq!(records(&["copy.pcap", "other.pcap", "made.pcap"]), 500);
+        assert_eq!(records(&["other.pcap", "copy.pcap"]), 0);
+        let url = Url::parse(&site.ledger_url(), &site.state()).unwrap();
+        let sources = Ledger::open_existing(&url).unwrap().sources().unwrap();
+        let found: Vec<_> = sources.iter().map(|s| (s.key.as_str(), s.position.0, s.complete)).collect();
+        let hash = |name: &str| {
+            let output = Command::new("sha256sum").arg(site.path(name)).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+        };
+        let length = made.len() as u64;
+        assert_eq!(found, [(&*hash("made.pcap"), length, true), (&*hash("other.pcap"), length, true)]);
     }
 }

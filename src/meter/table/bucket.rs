@@ -220,6 +220,11 @@ impl Bucket {
         self.taken().map(move |(n, row)| (row.key, number(n)))
     }
 
+    /// Brings rows near that are going to be looked at: these reads wait for memory side by side.
+    pub(super) fn fetch(&self, rows: impl Iterator<Item = usize>) {
+        black_box(rows.fold(0, |touched, n| touched ^ self.lines[n / 2].0[n % 2].touch()));
+    }
+
     /// Key and sums of the row with number `n`.
     pub(super) fn row(&self, n: usize) -> (PackedKey, UsageSums) {
         let row = &self.lines[n / 2].0[n % 2];

@@ -76,3 +76,35 @@ fn what_waits_for_the_end_of_a_capture_survives_an_interruption() {
     assert_eq!((report.held.records, report.held.sets), (0, 0));
     assert_eq!(volume(&mut session), (u64::from(REST) * 1000 + 7000, u64::from(REST) + 1));
 }
+
+/// What is written behind a capture while it is read has no part in what the capture is known by: it is told, and not
+/// metered, or it would be counted again with the whole file.
+#[test]
+fn a_capture_that_grows_is_read_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("made.pcap");
+    let mut capture = CaptureWriter::create(&path).unwrap();
+    let (from, to) = ("192.0.2.2:2055".parse().unwrap(), "192.0.2.9:2055".parse().unwrap());
+    let time = UnixMillis(i64::from(EXPORT) * 1000 + 500);
+    const DATAGRAMS: u32 = 5000;
+    for sequence in 0..DATAGRAMS {
+        capture.write(time, from, to, &v5(sequence)).unwrap();
+    }
+    capture.finish().unwrap();
+    let made = std::fs::read(&path).unwrap();
+    let packet = made[made.len() - (made.len() - 24) / DATAGRAMS as usize..].to_vec();
+
+    let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
+    let mut session =
+        Session::open(&fluxoscope::config::Config::builtin(), Ledger::open(&url).unwrap(), 0).unwrap();
+    // Progress is told when 4096 of the datagrams are read.
+    let mut grow = |_, _| std::fs::write(&path, [&made[..], &packet].concat()).unwrap();
+    let report = session.replay(&path, 0, &mut grow).unwrap();
+    assert_eq!(report.grown, 1);
+    assert_eq!(volume(&mut session), (u64::from(DATAGRAMS) * 1000, DATAGRAMS.into()));
+    // The file as it was is known; the longer one is another.
+    std::fs::write(&path, &made).unwrap();
+    let again = session.replay(&path, 0, &mut |_, _| ()).unwrap();
+    assert!(again.already_complete);
+    assert_eq!(again.grown, 0);
+}
