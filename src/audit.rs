@@ -8,6 +8,7 @@
 //! that a flush states are those of its records, so a lost part shows there), and that no input makes a decoder fail.
 
 mod documents;
+mod fates;
 mod late;
 mod reconciled;
 #[cfg(test)]
@@ -15,12 +16,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use fates::{Memories, Metered};
+
 use crate::diagnostic;
 use crate::ids::CustomerId;
+use crate::ledger::records::Asset;
 use crate::ledger::records::books::{
     AccountKind, Closure, DecisionKind, Entry, EntryKind, GENESIS, Posting, RAW_OCTETS, digest,
 };
-use crate::ledger::records::{Asset, Source};
 use crate::ledger::{Error, Ledger, Part};
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
@@ -195,13 +198,6 @@ fn flow_tables(ledger: &mut Ledger, check: &mut Check) -> Result<(), Error> {
     Ok(())
 }
 
-/// Octets and packets, raw.
-#[derive(Default)]
-struct Metered {
-    octets: i128,
-    packets: i128,
-}
-
 /// Records and raw octets by their fate; usage against what flushes said. The result is all raw octets that were metered.
 fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<i128, Error> {
     let sources = ledger.sources()?;
@@ -214,7 +210,8 @@ fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<
     ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
         late += i128::from(row.sums.octets);
     })?;
-    let metered = fates(&sources, records);
+    let memories = Memories::read(ledger)?;
+    let metered = fates::check(&sources, &memories, records);
     check.figure("octets", used.octets);
     check.figure("late_octets", late);
     check.figure("octets_of_flushes", metered.octets);
@@ -226,49 +223,6 @@ fn usage(ledger: &mut Ledger, records: &mut Check, check: &mut Check) -> Result<
         check.same("packets of usage", used.packets, metered.packets);
     }
     Ok(metered.octets)
-}
-
-/// Each record of a source has one fate, and so has each of its octets. The result is what was metered.
-fn fates(sources: &[Source], records: &mut Check) -> Metered {
-    let (mut decoded, mut waiting, mut aged) = (0_i128, 0_i128, [0_i128; 4]);
-    let mut metered = Metered::default();
-    for source in sources {
-        let t = &source.totals;
-        let rest = |all: i128, fates: &[u64]| all - fates.iter().map(|n| i128::from(*n)).sum::<i128>();
-        let held = rest(
-            i128::from(t.records) + i128::from(t.second_flows),
-            &[t.metered_records, t.expired_records, t.not_volume, t.duplicate_observations],
-        );
-        let held_octets =
-            rest(t.raw_octets.into(), &[t.metered_octets, t.expired_octets, t.duplicate_observation_octets]);
-        for (what, left) in [("records", held), ("octets", held_octets)] {
-            if left < 0 {
-                records.differs(format!("source {}: {} {what} more than were decoded", source.id.0, -left));
-            }
-        }
-        if t.malformed + t.duplicates > t.datagrams {
-            records
-                .differs(format!("source {}: more malformed and duplicate datagrams than came", source.id.0));
-        }
-        decoded += i128::from(t.records);
-        waiting += held;
-        for (sum, more) in
-            aged.iter_mut().zip([t.expired_records, t.expired_octets, t.expired_sets, t.expired_set_octets])
-        {
-            *sum += i128::from(more);
-        }
-        metered.octets += i128::from(t.metered_octets);
-        metered.packets += i128::from(t.metered_packets);
-    }
-    records.figure("sources", sources.len() as i128);
-    records.figure("decoded", decoded);
-    records.figure("held", waiting);
-    // Sets were never decoded, so they are no part of the sum: nobody knows how many records they held.
-    let names = ["expired", "expired_octets", "expired_sets", "expired_set_octets"];
-    for (name, sum) in names.into_iter().zip(aged) {
-        records.figure(name, sum);
-    }
-    metered
 }
 
 /// What the books say, as far as other checks ask for it.

@@ -131,7 +131,8 @@ impl Committer {
         self.publish()
     }
 
-    /// Commits what was drained, waiting for a ledger that is busy. `stop` ends the waiting.
+    /// Commits what was drained, waiting for a ledger that is busy. `stop` ends the waiting. All totals are those of the
+    /// first of `advances`: what was drained is not told apart by source.
     ///
     /// # Errors
     /// See [`Error`]. Nothing is committed then.

@@ -31,7 +31,7 @@ use crate::usage::{FlushTotals, Loss, Remembered, UsageRow};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
 use losses::{Booked, Losses};
-pub use publish::remembered;
+pub use publish::{Kept, kept, remembered};
 use publish::{add_difference, publish_refusals};
 use room::Weight;
 

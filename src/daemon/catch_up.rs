@@ -1,7 +1,8 @@
 //! Catching up at start: what the journals hold beyond the last commit is metered and committed before anything new.
 //!
 //! An exporter's datagrams may lie in several journals, when the number of processors changed between two crashes.
-//! So all tails are read together, in the order in which the datagrams were received.
+//! So all tails are read together, in the order in which the datagrams were received. What a flush comes to is told of one
+//! of the journals that it moves (see [`Committer::commit`]): totals are true of all journals together, not of each.
 
 use core::sync::atomic::Ordering::Relaxed;
 use std::path::Path;

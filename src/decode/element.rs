@@ -76,7 +76,8 @@ slots! {
         ReversePackets = [],
         // 104 and 102 are what 315 and 409 were called before (and in NetFlow v9).
         FrameSection = [315, 104],
-        PacketSection = [313],
+        // 316: from behind the labels on.
+        PacketSection = [313, 316],
         FrameType = [408],
         SectionOffset = [409, 102],
         SectionOctets = [410],
@@ -134,6 +135,8 @@ pub(super) enum Width {
     Number,
     /// Exactly so many octets.
     Exact(u16),
+    /// An address of so many octets, or of variable length: then each record says whether it has one (RFC 7011 7).
+    Address(u16),
     /// Any number of octets, or of variable length.
     Any,
 }
@@ -143,6 +146,7 @@ impl Width {
         match self {
             Self::Number => matches!(length, 1..=8 | super::template::VARIABLE),
             Self::Exact(octets) => length == octets,
+            Self::Address(octets) => length == octets || length == super::template::VARIABLE,
             Self::Any => length > 0,
         }
     }

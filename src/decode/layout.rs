@@ -35,6 +35,8 @@ struct Step {
     length: u16,
     /// The place to fill, or [`NOWHERE`].
     slot: u8,
+    /// The only number of octets with which a field of variable length fills it; 0 where any does.
+    exact: u8,
 }
 
 const NOWHERE: u8 = u8::MAX;
@@ -74,11 +76,22 @@ impl<const N: usize> Layout<N> {
             layout.length += length;
         }
         if variable {
-            let step =
-                |(index, field): (usize, &FieldSpec)| Step { length: field.length, slot: slot_of(index) };
+            let step = |(index, field): (usize, &FieldSpec)| Step {
+                length: field.length,
+                slot: slot_of(index),
+                exact: 0,
+            };
             layout.steps = Some(fields.iter().enumerate().map(step).collect());
         }
         layout
+    }
+
+    /// Of a field of variable length, only `octets` octets fill the place `slot`: a record with others has none.
+    pub(super) fn require(&mut self, slot: usize, octets: u8) {
+        let steps = self.steps.iter_mut().flat_map(|steps| steps.iter_mut());
+        for step in steps.filter(|step| usize::from(step.slot) == slot && step.length == VARIABLE) {
+            step.exact = octets;
+        }
     }
 
     /// Octets of a record, or the least it can have.
@@ -128,7 +141,7 @@ impl<const N: usize> Layout<N> {
             if at + length > end {
                 return None;
             }
-            if step.slot != NOWHERE {
+            if step.slot != NOWHERE && (step.exact == 0 || usize::from(step.exact) == length) {
                 found.0[usize::from(step.slot)] = Field::new(at - base, length);
             }
             at += length;

@@ -5,8 +5,8 @@
 //! that give several of them count the same octets several times. Packets come from the counter's own partner.
 //!
 //! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
-//! 313 from the IP header on) and none of these counters is one packet. Its octets are element 312, the length of the
-//! frame (for 313 also 224, that of the packet). Where neither is there, they are what the section itself says: the
+//! 313 from the IP header on, 316 from behind MPLS labels on) and none of these counters is one packet. Its octets are element 312, the length of the
+//! frame (for 313 and 316 also 224, that of the packet). Where neither is there, they are what the section itself says: the
 //! length in the IP header, and the octets of the link's header before it. That leaves out what follows the packet
 //! (padding, check sequence), which nobody has stated. What the record has no elements for (addresses, ports, VLAN,
 //! ...) is read from the section.
@@ -68,6 +68,10 @@ pub(super) struct Plan {
     parameters: bool,
 }
 
+/// Places of addresses, by family.
+const ADDRESSES4: [Slot; 3] = [Slot::Source4, Slot::Destination4, Slot::NextHop4];
+const ADDRESSES6: [Slot; 3] = [Slot::Source6, Slot::Destination6, Slot::NextHop6];
+
 /// Octet counters and their packet counters, most trusted first.
 const COUNTERS: [(u16, u16, bool); 5] =
     [(1, 2, false), (23, 24, false), (231, 298, false), (85, 86, true), (352, 2, false)];
@@ -77,8 +81,8 @@ impl Plan {
         let mut places = [None; SLOTS];
         for &(slot, elements) in DATA {
             let width = match slot {
-                Slot::Source4 | Slot::Destination4 | Slot::NextHop4 => Width::Exact(4),
-                Slot::Source6 | Slot::Destination6 | Slot::NextHop6 => Width::Exact(16),
+                _ if ADDRESSES4.contains(&slot) => Width::Address(4),
+                _ if ADDRESSES6.contains(&slot) => Width::Address(16),
                 Slot::FrameSection | Slot::PacketSection => Width::Any,
                 _ => Width::Number,
             };
@@ -128,8 +132,11 @@ impl Plan {
             (false, true) => Addresses::V6,
             (true, true) => Addresses::Either,
         };
+        let mut layout = Layout::new(fields, &places);
+        ADDRESSES4.iter().for_each(|&slot| layout.require(slot as usize, 4));
+        ADDRESSES6.iter().for_each(|&slot| layout.require(slot as usize, 16));
         Self {
-            layout: Layout::new(fields, &places),
+            layout,
             forward,
             reverse,
             clocks: Clocks { start, end, duration_divisor },

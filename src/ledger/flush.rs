@@ -16,7 +16,7 @@ use super::records::{Advance, Checkpoint, CheckpointScope, ChunkChanges, Flush, 
 use super::registers::{seal_source, storable, stored};
 use super::schema;
 use super::series::{Numbers, Row, Rows};
-use crate::ids::Position;
+use crate::ids::{Position, SourceId};
 
 /// Rows of one statement on SQLite. Half of what a row on its own costs is beginning and ending the statement.
 const SQLITE_BATCH_ROWS: usize = 128;
@@ -372,6 +372,25 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The states of all checkpoints of all scopes, by scope and exporter; without the records that wait beside them.
+    ///
+    /// # Errors
+    /// What the database says; [`Error::Damaged`] where a scope is none.
+    pub fn checkpoint_states(&mut self) -> Result<Vec<(CheckpointScope, String, Vec<u8>)>, Error> {
+        use schema::checkpoint::dsl as k;
+        let rows: Vec<(i64, String, Vec<u8>)> = self.run("read checkpoints", |db| {
+            Ok(super::connection::with_connection!(db, c => k::checkpoint
+                .order((k::scope, k::exporter))
+                .select((k::scope, k::exporter, k::state))
+                .load(c))?)
+        })?;
+        rows.into_iter()
+            .map(|(scope, exporter, state)| Ok((CheckpointScope::from_stored(scope)?, exporter, state)))
+            .collect()
+    }
+}
+
 fn chunk_number(number: u64) -> Result<i64, Error> {
     storable(number, "the number of a chunk of more than 63 bits")
 }
@@ -382,6 +401,13 @@ impl CheckpointScope {
         match self {
             Self::Capture(source) => i64::from(source.0),
             Self::Live => 0,
+        }
+    }
+
+    fn from_stored(scope: i64) -> Result<Self, Error> {
+        match scope {
+            0 => Ok(Self::Live),
+            source => Ok(Self::Capture(SourceId(stored(source, "a checkpoint's source")?))),
         }
     }
 }

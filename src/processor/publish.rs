@@ -55,6 +55,30 @@ pub fn remembered(left: &Remembered) -> Result<counters::Memory, Unreadable> {
     Ok(counters::Memory { samplers: memory.sampling.announced(), transports, templates })
 }
 
+/// What decoding has seen of an exporter since it began to remember it, and what of that waits for a sampling rate.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Kept {
+    /// Records decoded.
+    pub records: u64,
+    /// Records, or flows of records of two directions, that wait.
+    pub held_records: u64,
+    /// Their octets, not scaled.
+    pub held_octets: u64,
+}
+
+/// What a checkpoint's state says of the exporter's records, for those who prove that none is lost.
+///
+/// # Errors
+/// See [`Unreadable`].
+pub fn kept(state: &[u8]) -> Result<Kept, Unreadable> {
+    let memory = checkpoint::read::<Memory>(state)?;
+    Ok(Kept {
+        records: memory.decoder.counts().records,
+        held_records: memory.sampling.held_records() as u64,
+        held_octets: memory.sampling.held_octets(),
+    })
+}
+
 impl ExporterState {
     /// Publishes the exporter's counters: what happened since the last drain. The memory counts on over restarts, but
     /// a counter that jumps by a lifetime with the first datagram after one is a peak on every graph.

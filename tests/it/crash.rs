@@ -29,6 +29,7 @@ use crate::support::{Daemon, Dialect, Random, Running, Site, assert_same, free_p
 
 mod checkpoints;
 mod interrupted;
+mod owners;
 
 // A replay that is killed again and again.
 
@@ -278,6 +279,7 @@ fn daemon_under_fire(end: End, times: u32, rows: u32, seed: u64) {
     let status = daemon.status();
     let received = decoded(&site);
     assert_eq!(usage_by_bucket(&site), received.usage, "{what}");
+    crate::books::audited(&site);
     let mut lost_at_all = 0;
     for exporter in status["exporters"].as_array().unwrap() {
         let address: IpAddr = exporter["address"].as_str().unwrap().parse().unwrap();

@@ -26,7 +26,11 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     ("ledger", &[], "commits plain data, whoever made it"),
     ("rate", &[], "pure: usage and a tariff in, charges out"),
     ("invoice", &["rate"], "documents are made of what rating gives"),
-    ("audit", &["invoice", "ledger", "rate::parse", "reconcile"], "compares what a ledger holds with itself"),
+    (
+        "audit",
+        &["invoice", "ledger", "processor::Kept", "processor::kept", "rate::parse", "reconcile"],
+        "compares what a ledger holds with itself, checkpoints among it",
+    ),
     ("processor", &["classify", "decode", "meter", "sampling"], "runs the stages"),
     (
         "commit",

@@ -101,7 +101,7 @@ impl Work<'_> {
         verdict.multiple
     }
 
-    /// Reads the flow records of a sample. One that is shorter than its format wants is skipped and is an error; what
+    /// Reads the flow records of a sample. Of several that say the same thing the first one counts. One that is shorter than its format wants is skipped and is an error; what
     /// the others say stands.
     fn said(&mut self, mut body: Reader<'_>, records: u32) -> (Said, Result<(), Error>) {
         let (mut said, mut result) = (Said::default(), Ok(()));
@@ -115,10 +115,10 @@ impl Work<'_> {
                 return (said, result.and(cut));
             };
             let read = match format {
-                RAW_HEADER => raw_header(&mut record).map(|header| said.header = Some(header)),
-                ETHERNET => record.u32().map(|length| said.ethernet = Some(length)),
-                IPV4 => packet(&mut record, true).map(|packet| said.packet = Some(packet)),
-                IPV6 => packet(&mut record, false).map(|packet| said.packet = Some(packet)),
+                RAW_HEADER => raw_header(&mut record).map(|header| first(&mut said.header, header)),
+                ETHERNET => record.u32().map(|length| first(&mut said.ethernet, length)),
+                IPV4 => packet(&mut record, true).map(|packet| first(&mut said.packet, packet)),
+                IPV6 => packet(&mut record, false).map(|packet| first(&mut said.packet, packet)),
                 // The VLAN of the packet as it came in; 0 and numbers above 4094 are none.
                 SWITCH => record.u32().map(|vlan| {
                     said.vlan = u16::try_from(vlan).ok().filter(|vlan| *vlan < 4095).unwrap_or(0);
@@ -179,11 +179,19 @@ impl Work<'_> {
 }
 
 impl Said {
-    /// The octets of the sampled packet, by the most complete statement.
+    /// The octets of the sampled packet, by the most complete statement. A length of 0 is none: where nobody states
+    /// another, they are what the header that was sampled says itself.
     fn octets(&self) -> Option<u32> {
-        let header = self.header.map(|(length, _)| length);
-        header.or(self.ethernet).or_else(|| self.packet.map(|(length, _)| length))
+        let length = |(length, _): (u32, Frame)| length;
+        let stated = [self.header.map(length), self.ethernet, self.packet.map(length)];
+        let stated = stated.into_iter().flatten().find(|&length| length > 0);
+        stated.or_else(|| self.header.and_then(|(_, frame)| frame.octets))
     }
+}
+
+/// Takes up what was not said before.
+fn first<T>(said: &mut Option<T>, saying: T) {
+    said.get_or_insert(saying);
 }
 
 fn head(body: &mut Reader<'_>, is_expanded: bool) -> Option<Head> {

@@ -2,7 +2,7 @@
 
 use super::build::*;
 use crate::decode::Counts;
-use crate::flow::{Address, Family, Observed, SamplerRef};
+use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
 
@@ -399,6 +399,44 @@ fn variable_lengths_short_and_long() {
     let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
     assert_eq!(collector.volumes(), [(1, 111), (2, 222)]);
     assert_eq!(collector.out.records[1].source, Address(2));
+}
+
+/// Any field may be of variable length (RFC 7011 7); an address is one where it has an address's octets.
+#[test]
+fn addresses_of_variable_length() {
+    let v6 = |last| [[0x20, 0x01, 0x0d, 0xb8].as_slice(), &[0; 11], &[last]].concat();
+    let wide = |last| Address(0x2001_0db8_u128 << 96 | last);
+    let records = |fields: &[(u64, u16)], body: Octets| {
+        let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, fields)), set(300, body)])]);
+        let told = |flow: &FlowRecord| (flow.family, flow.source, flow.destination, flow.octets.as_u64());
+        collector.out.records.iter().map(told).collect::<Vec<_>>()
+    };
+    // In the short form, in the long one, and beside one of fixed length.
+    let body = octets().u8(4).u32(0x0a00_0001).u32(0x0a00_0002).u32(111);
+    let body = body.u8(255).u16(4).u32(0x0a00_0003).u32(0x0a00_0004).u32(222);
+    assert_eq!(
+        records(&[(8, 65_535), (12, 4), (1, 4)], body),
+        [
+            (Family::V4, Address(0x0a00_0001), Address(0x0a00_0002), 111),
+            (Family::V4, Address(0x0a00_0003), Address(0x0a00_0004), 222)
+        ]
+    );
+    // What has other octets than an address is none; the volume counts.
+    let body = octets().u8(3).bytes(&[1; 3]).u8(5).bytes(&[2; 5]).u32(111);
+    assert_eq!(
+        records(&[(8, 65_535), (12, 65_535), (1, 4)], body),
+        [(Family::V4, Address(0), Address(0), 111)]
+    );
+    let body = octets().u8(16).bytes(&v6(1)).u8(16).bytes(&v6(2)).u32(333);
+    assert_eq!(records(&[(27, 65_535), (28, 65_535), (1, 4)], body), [(Family::V6, wide(1), wide(2), 333)]);
+    // Both families in one template: each record has those of one, and none of the other.
+    let both = [(8, 65_535), (12, 65_535), (27, 65_535), (28, 65_535), (1, 4)];
+    let body = octets().u8(4).u32(1).u8(4).u32(2).u8(0).u8(0).u32(444);
+    let body = body.u8(0).u8(0).u8(16).bytes(&v6(3)).u8(16).bytes(&v6(4)).u32(555);
+    assert_eq!(
+        records(&both, body),
+        [(Family::V4, Address(1), Address(2), 444), (Family::V6, wide(3), wide(4), 555)]
+    );
 }
 
 #[test]

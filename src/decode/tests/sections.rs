@@ -68,6 +68,11 @@ fn where_the_octets_come_from() {
     let packet =
         |element| only(&[(element, 2), (313, 65_535)], octets().u16(1300).bytes(&variable(&section[18..]).0));
     assert_eq!((volume(&packet(312)), volume(&packet(224))), ((1, 1300), (1, 1300)));
+    // The same behind labels that are not there (316).
+    let behind = &section[18..];
+    assert_eq!(volume(&only(&[(316, 65_535)], variable(behind))), (1, 1400));
+    let flow = only(&[(312, 2), (316, 65_535)], octets().u16(1422).bytes(&variable(behind).0));
+    assert_eq!((volume(&flow), flow.family, flow.source_port), ((1, 1422), Family::V4, 53));
     // Nobody says how long this was.
     let collector = records(&[(315, 65_535)], variable(&[0; 30]).bytes(&variable(&section).0));
     assert_eq!((collector.counts().records, collector.counts().not_volume), (2, 1));

@@ -166,6 +166,36 @@ fn which_length_is_the_octets() {
     assert_eq!((collector.counts().records, collector.counts().not_volume), (1, 1));
 }
 
+/// A frame length of 0 says nothing: not that the packet had no octets.
+#[test]
+fn a_length_of_0_is_none() {
+    let ethernet = |length| tagged(2, &octets().u32(length).bytes(&[0; 16]).u32(0x0800));
+    let raw = |length, header: &[u8]| raw_header(1, length, header);
+    for (records, octets) in [
+        (vec![raw(0, &frame()), ethernet(900)], 900),
+        // Ethernet, a tag, and a packet of 1400 octets by its own header.
+        (vec![raw(0, &frame())], 1418),
+        (vec![ethernet(0), raw(0, &frame())], 1418),
+    ] {
+        assert_eq!(only(flow_sample(1, &records)).octets.as_u64(), octets);
+    }
+    // Of one that is not IP nobody says anything.
+    let collector = decoded(&[datagram(1, &[flow_sample(1, &[raw(0, &[0; 30])])])]);
+    assert_eq!((collector.counts().records, collector.counts().not_volume), (1, 1));
+    assert!(collector.out.records.is_empty());
+}
+
+/// A sample is of one packet: where its header is there twice, the first one counts, whatever follows.
+#[test]
+fn the_first_header_of_a_sample_counts() {
+    let other = octets().bytes(&frame()[..14]).bytes(&[0; 20]);
+    for second in [raw_header(1, 64, &other.0), raw_header(5, 64, &[]), raw_header(1, 0, &[])] {
+        let flow = only(flow_sample(1, &[raw_header(1, 1000, &frame()), second]));
+        assert_eq!((flow.octets.as_u64(), flow.packets.as_u64()), (1000, 1));
+        assert_eq!((flow.family, flow.source_port), (Family::V4, 53));
+    }
+}
+
 #[test]
 fn headers_of_other_links() {
     let packet = &frame()[18..];

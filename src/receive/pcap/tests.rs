@@ -1,6 +1,8 @@
 //! Captures built octet by octet, from the formats' descriptions.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod links;
+
 use std::fs;
 use std::process::Command;
 

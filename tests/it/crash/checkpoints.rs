@@ -2,29 +2,30 @@
 //! commit, and nothing newer.
 
 use super::*;
+use crate::books::{audited, figure};
 
 /// 2026-01-01T00:00:00Z
-const EXPORT: u32 = 1_767_225_600;
-const UPTIME: u32 = 1_000_000;
+pub(super) const EXPORT: u32 = 1_767_225_600;
+pub(super) const UPTIME: u32 = 1_000_000;
 
-fn be(parts: &[(u64, usize)]) -> Vec<u8> {
+pub(super) fn be(parts: &[(u64, usize)]) -> Vec<u8> {
     parts.iter().flat_map(|&(n, octets)| n.to_be_bytes()[8 - octets..].to_vec()).collect()
 }
 
-fn set(id: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn set(id: u64, body: &[u8]) -> Vec<u8> {
     [be(&[(id, 2), (body.len() as u64 + 4, 2)]), body.to_vec()].concat()
 }
 
 /// A template of these elements and lengths.
-fn template(id: u64, fields: &[(u64, u64)]) -> Vec<u8> {
+pub(super) fn template(id: u64, fields: &[(u64, u64)]) -> Vec<u8> {
     let head = be(&[(id, 2), (fields.len() as u64, 2)]);
     [head, fields.iter().flat_map(|&(element, length)| be(&[(element, 2), (length, 2)])).collect()].concat()
 }
 
 /// Source, destination, input, output; the destination is a customer's, the input a link's.
-const WAY: [(u64, u64); 4] = [(8, 4), (12, 4), (10, 2), (14, 2)];
+pub(super) const WAY: [(u64, u64); 4] = [(8, 4), (12, 4), (10, 2), (14, 2)];
 
-fn way(host: u64) -> Vec<u8> {
+pub(super) fn way(host: u64) -> Vec<u8> {
     be(&[(0x0808_0808, 4), (0x1400_0000 + host, 4), (12, 2), (1, 2)])
 }
 
@@ -122,13 +123,15 @@ impl Bench {
         [be(&header), sets.concat()].concat()
     }
 
-    /// One row: `flows,packets,bytes,raw_packets,raw_bytes` of customer `one` over link `up`; or none.
+    /// One row: `flows,packets,bytes,raw_packets,raw_bytes` of customer `one` over link `up`; or none. And each record
+    /// that was decoded is metered, or waits.
     fn expect(&self, row: &str) {
         let found = self.site.usage("customer,link,direction");
         let found: Vec<String> = rows(&found).iter().map(|row| row[..row.len() - 1].join(",")).collect();
         let expected: Vec<String> =
             if row.is_empty() { Vec::new() } else { vec![format!("one,up,in,{row}")] };
         assert_eq!(found, expected);
+        assert_eq!(figure(&audited(&self.site), "records", "forgotten"), 0);
     }
 }
 
