@@ -34,9 +34,14 @@ impl Outcome {
         self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
     }
 
-    fn fail(&mut self, error: Error) {
-        self.error.get_or_insert(error);
+    pub(super) fn fail(&mut self, error: Error) {
+        self.note(error);
         self.records = None;
+    }
+
+    /// The same where all records could be counted nevertheless.
+    fn note(&mut self, error: Error) {
+        self.error.get_or_insert(error);
     }
 }
 
@@ -80,7 +85,8 @@ impl Work<'_> {
             } else {
                 match templates(self, domain, id, set) {
                     None => outcome.fail(Error::ReservedSet { id, offset: at }),
-                    Some(Err(error)) => outcome.fail(error),
+                    // No records are in a template set, so none is missing in the count.
+                    Some(Err(error)) => outcome.note(error),
                     Some(Ok(())) => {}
                 }
             }
