@@ -278,7 +278,10 @@ impl Work<'_> {
             self.counts.not_volume += 1;
             return;
         }
+        let own = plan.reverse_span(context, row, (forward.start, forward.end, moved));
         let reverse = FlowRecord {
+            start: own.0,
+            end: own.1,
             octets: Octets::new(row.number(Slot::ReverseOctets as usize)),
             packets: Packets::new(row.number(Slot::ReversePackets as usize)),
             ..turned(&forward)
@@ -293,7 +296,12 @@ impl Work<'_> {
             [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
         {
             if !skip {
-                let begun_by = plan.states_start(context, row).then_some(flow.start);
+                let (stated, moved) = if is_reverse {
+                    (plan.states_reverse_start(context, row), own.2)
+                } else {
+                    (plan.states_start(context, row), moved)
+                };
+                let begun_by = stated.then_some(flow.start);
                 // One that began earlier was moved there.
                 let start = begun_by.filter(|&start| start > context.oldest());
                 let times = Times { start, begun_by, end: flow.end };
