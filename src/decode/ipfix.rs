@@ -68,7 +68,7 @@ impl ExporterDecoder {
         let Outcome { records, options, error } = outcome;
         let error = error.or_else(|| read::trailing(payload, end));
         let records = records.map(|all| Records { all, flows: all - options });
-        let told = domain.sequence.see_message(number, records);
+        let told = domain.sequence.see_message(number, records, received);
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);
         error.map_or(Ok(Fate::Decoded), Err)

@@ -54,6 +54,12 @@ const SHARED: u8 = 3;
 /// share a domain one may be quiet for long, and when it speaks it must not be taken for a new beginning.
 const ALONE: u16 = u16::MAX;
 
+/// For an exporter that sends little, so long a time in which all went on from one another is as good: an exporter over
+/// UDP says its templates again within half an hour, so the other one has missed two occasions. Two datagrams an hour
+/// apart would tell nothing, so a few are needed.
+const ALONE_MS: i64 = 3_600_000;
+const ALONE_FEW: u16 = 16;
+
 /// Numbers that may be left out between two of them.
 const ALONE_AHEAD: u32 = 256;
 
@@ -207,6 +213,9 @@ pub(super) struct Sequence {
     taken_up: u8,
     /// Datagrams of a shared domain that went on from the one before, one after another.
     alone: u16,
+    /// When the first of them came. Not kept over a restart: then it begins anew.
+    #[serde(skip)]
+    alone_since: Option<UnixMillis>,
 }
 
 /// A sequence that was left.
@@ -273,8 +282,8 @@ impl Sequence {
         self.former = self.next.map(|next| Former { next, uptime: self.uptime, age: 0 });
     }
 
-    /// Takes in the number of an IPFIX message with `records`; `None` where they could not be counted.
-    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>) -> Told {
+    /// Takes in the number of an IPFIX message with `records`, received at `now`; `None` where they could not be counted.
+    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>, now: UnixMillis) -> Told {
         let Some(records) = records else {
             self.numbering.last = None;
             // Whose numbers go through the message would need the count even to say where it begins.
@@ -282,13 +291,13 @@ impl Sequence {
                 self.next = None;
                 return Told::default();
             }
-            return self.see(number, None, None, Unit::RECORDS);
+            return self.see(number, None, None, now, Unit::RECORDS);
         };
         if self.is_shared() {
             // Two ways of numbering may be mixed here, and neither could be told.
             self.numbering.last = None;
             let (first, count) = self.span(number, records);
-            return self.see(first, Some(count), None, Unit::RECORDS);
+            return self.see(first, Some(count), None, now, Unit::RECORDS);
         }
         let (turned, other_loss) = self.numbering.judge(number, records);
         if turned {
@@ -302,7 +311,7 @@ impl Sequence {
             return Told { lost: part(-charged), found: part(charged), ..Told::default() };
         }
         let (first, count) = self.span(number, records);
-        let told = self.see(first, Some(count), None, Unit::RECORDS);
+        let told = self.see(first, Some(count), None, now, Unit::RECORDS);
         if self.numbering.doubts > 0 {
             self.numbering.charged += i64::from(told.lost) - i64::from(told.found) - i64::from(other_loss);
         }
@@ -318,17 +327,18 @@ impl Sequence {
         }
     }
 
-    /// Takes in the number of a datagram that has `count` units; `None` where they could not be counted, in which case
-    /// the next datagram is believed without a check.
+    /// Takes in the number of a datagram that has `count` units and was received at `now`; `None` where they could not be
+    /// counted, in which case the next datagram is believed without a check.
     pub(super) fn see(
         &mut self,
         number: u32,
         count: Option<u32>,
         uptime: Option<Uptime>,
+        now: UnixMillis,
         unit: Unit,
     ) -> Told {
         if self.is_shared() {
-            self.see_shared(number, count, uptime);
+            self.see_shared(number, count, uptime, now);
             return Told::default();
         }
         if let Some(former) = &mut self.former {
@@ -383,14 +393,18 @@ impl Sequence {
     }
 
     /// Numbers of a domain that two exporters share tell only whether there are still two of them.
-    fn see_shared(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>) {
-        let goes_on = self.next.is_some_and(|next| number.wrapping_sub(next) <= ALONE_AHEAD);
-        self.alone = if goes_on { self.alone + 1 } else { 0 };
+    fn see_shared(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>, now: UnixMillis) {
+        if self.next.is_some_and(|next| number.wrapping_sub(next) <= ALONE_AHEAD) {
+            self.alone += 1;
+        } else {
+            (self.alone, self.alone_since) = (0, None);
+        }
+        let since = *self.alone_since.get_or_insert(now);
         self.next = count.map(|count| number.wrapping_add(count));
         self.uptime = uptime;
-        if self.alone == ALONE {
+        if self.alone == ALONE || self.alone >= ALONE_FEW && now.since(since) >= ALONE_MS {
             // The first sign of the other one makes it shared again.
-            (self.alone, self.taken_up) = (0, SHARED - 1);
+            (self.alone, self.alone_since, self.taken_up) = (0, None, SHARED - 1);
             (self.former, self.steady) = (None, Some(0));
             self.begin(self.next, uptime);
         }
