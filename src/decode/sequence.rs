@@ -6,7 +6,8 @@
 //! ahead or far behind, or an uptime that went back, is an exporter that started anew: no loss.
 //!
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
-//! exporter started anew.
+//! exporter started anew. Where one that is far behind was taken for a new beginning, and the numbers before it go on after
+//! all, it was a very late datagram: the way back is no loss.
 //!
 //! Two exporters behind one address that use the same domain look like one that starts anew all the time. They are
 //! recognised when the numbers of the one that seemed to have ended go on; from then on there is neither loss nor a new
@@ -356,6 +357,10 @@ impl Sequence {
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
         if ahead <= unit.restart {
+            if let Some(lost) = self.resumes(number, ahead, uptime) {
+                self.resume(number, lost, after, uptime);
+                return Told { lost, ..Told::default() };
+            }
             self.in_order =
                 if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
@@ -376,6 +381,24 @@ impl Sequence {
             return Told { found, ..Told::default() };
         }
         self.begin_anew(number, after, uptime)
+    }
+
+    /// What is missing where a number that is `ahead` goes on from before the last new beginning, so that this was none: a
+    /// datagram came later than any that is late, or another exporter was heard. What lies between is not missing. Of a
+    /// gap, what was left is behind what was expected since, and never nearer.
+    fn resumes(&self, number: u32, ahead: u32, uptime: Option<Uptime>) -> Option<u32> {
+        let former = self.former.filter(|_| ahead > 0 && self.takes_up_former(number, uptime))?;
+        let lost = number.wrapping_sub(former.next);
+        (lost < ahead).then_some(lost)
+    }
+
+    /// Goes on there, with what is `lost` before `number`.
+    fn resume(&mut self, number: u32, lost: u32, after: Option<u32>, uptime: Option<Uptime>) {
+        self.leave();
+        self.begin(after, uptime);
+        if lost > 0 {
+            self.gaps.push(Gap { start: number.wrapping_sub(lost), len: lost });
+        }
     }
 
     /// A new beginning, or another exporter that goes on.

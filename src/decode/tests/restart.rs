@@ -165,6 +165,46 @@ fn a_restart_of_the_process_shows_in_the_numbers_of_v9() {
     assert_eq!((collector.out.records.len(), collector.counts().restarts), (4, 0));
 }
 
+/// One datagram comes ten thousand records late, beyond all that counts as late. It looks like a new beginning, until the
+/// numbers of before go on: then nothing is missing but what is.
+#[test]
+fn a_very_late_datagram_is_no_loss() {
+    // Two records each: 100 datagrams, the late one of 10 000 records before, and four more of which one is missing.
+    let numbers = (0..100).map(|n| 50_000 + 2 * n).chain([40_000]).chain([50_200, 50_202, 50_206, 50_208]);
+    let (mut five, mut ten) = (Collector::default(), Collector::default());
+    ten.take(&ipfix(50_000, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+    for number in numbers {
+        five.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+        let pair = set(300, octets().u32(number).u32(1).u32(number).u32(2));
+        ten.take(&ipfix(number, 1, &[pair])).unwrap();
+    }
+    let counts = five.counts();
+    assert_eq!((counts.restarts, counts.lost, counts.shared_domains), (1, 2, 0));
+    // What is missing may come yet: 106 datagrams.
+    five.take(&v5(50_204, 1, 0, &[v5_record(1, 7), v5_record(2, 7)])).unwrap();
+    assert_eq!((five.counts().lost, five.counts().records), (0, 212));
+    // IPFIX has no uptime to say better, so since then data waits for its template: nobody can tell what is missing.
+    let counts = ten.counts();
+    assert_eq!((counts.restarts, counts.lost, counts.held_sets), (1, 0, 5));
+    ten.take(&ipfix(50_210, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+    let counts = ten.counts();
+    assert_eq!((counts.records, counts.lost, counts.held_sets, counts.expired_sets), (210, 0, 0, 0));
+    // Where the first that goes on is not the next: it is missing what is between.
+    let mut collector = Collector::default();
+    for number in [50_000, 50_002, 50_004, 40_000, 50_010, 50_012] {
+        collector.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+    }
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 4));
+    collector.take(&v5(50_008, 1, 0, &[v5_record(1, 8), v5_record(2, 8)])).unwrap();
+    assert_eq!(collector.counts().lost, 2);
+    // Whereas a new beginning that is one goes on, and loses there.
+    let mut collector = Collector::default();
+    for number in [50_000, 50_002, 50_004, 10, 12, 16] {
+        collector.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+    }
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 2));
+}
+
 /// Options that say when the exporter started, at so many milliseconds since the epoch.
 fn init(millis: i64) -> [Octets; 2] {
     let body = octets().u32(1).u64(millis.unsigned_abs());
