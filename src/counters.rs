@@ -90,6 +90,8 @@ pub struct Processor {
     pub duplicate_observations: AtomicU64,
     /// Octets of those.
     pub duplicate_observation_octets: AtomicU64,
+    /// Records of exporters that observe both sides and do not say which (element 61): their flows may count twice.
+    pub unknown_observations: AtomicU64,
     /// When the usage table was last drained into a flush: milliseconds since the epoch. 0 before the first.
     pub flushed_at: AtomicI64,
     /// When the oldest flush that the ledger has not committed was drained: milliseconds since the epoch; 0: none.

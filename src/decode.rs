@@ -10,7 +10,7 @@
 //!   then released or expired;
 //! - what an exporter can make us remember is bounded by [`Limits`], and every refusal is counted.
 //!
-//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing. In v9, IPFIX and sFlow an error in one set or sample leaves the others
+//! A malformed NetFlow v1, v5, v7 or v8 datagram yields nothing, unless it only goes on behind its last record. In v9, IPFIX and sFlow an error in one set or sample leaves the others
 //! alone: what was decoded stays, sets after it are decoded as long as the set lengths can be trusted, and the datagram
 //! is counted malformed once, by its first error.
 

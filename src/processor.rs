@@ -449,6 +449,8 @@ impl StreamProcessor {
     /// An exporter that is said to observe both sides, but does not say which: its flows may count twice.
     fn report_unknown_observation(&mut self, tally: &Tally) {
         self.unknown_observations += tally.observation_unknown;
+        let own = &self.counters.processors[self.index];
+        own.unknown_observations.fetch_add(tally.observation_unknown, Relaxed);
         if self.unknown_observations_reported.is_some_and(|at| self.now.since(at) < REPORT_EVERY_MS) {
             return;
         }

@@ -147,6 +147,10 @@ fn warnings(report: &Report) -> Vec<String> {
         (skipped.malformed, "their lengths contradict each other"),
         (skipped.unknown_link, "their link layer is not known"),
         (
+            skipped.timeless,
+            "the capture does not say when they came; write it with times (pcapng's enhanced packets)",
+        ),
+        (
             skipped.fragments_refused + skipped.incomplete,
             "they are fragments of which others are missing or overlap",
         ),

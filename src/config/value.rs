@@ -108,6 +108,12 @@ pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
         None => bits,
         // A plus sign is a number to the parser, but not to people.
         Some(length) if !length.bytes().all(|octet| octet.is_ascii_digit()) => return Err(wrong()),
+        // Octets of an address may not begin like that either: some programs take such numbers for octal ones.
+        Some(length) if length.len() > 1 && length.starts_with('0') => {
+            let plain = length.trim_start_matches('0');
+            let plain = if plain.is_empty() { "0" } else { plain };
+            return Err(format!("`{text}`: the length begins with a zero; write `{address}/{plain}`"));
+        }
         Some(length) => length
             .parse::<u8>()
             .ok()
@@ -277,6 +283,25 @@ mod tests {
         ] {
             assert!(prefix(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_prefixes_do_not_begin_with_zeros() {
+        for (text, plain) in [
+            ("10.0.0.0/08", "10.0.0.0/8"),
+            ("10.1.0.0/016", "10.1.0.0/16"),
+            ("0.0.0.0/00", "0.0.0.0/0"),
+            ("2001:db8::/032", "2001:db8::/32"),
+        ] {
+            let wrong = prefix(text).expect_err(text);
+            assert!(wrong.contains("begins with a zero") && wrong.contains(&format!("`{plain}`")), "{wrong}");
+            assert!(prefix(plain).is_ok(), "{plain}");
+        }
+        for text in ["010.0.0.0/8", "10.00.0.0/8", "10.0.0.01", "10.0.0.000/24"] {
+            assert!(prefix(text).is_err() && source_address(text).is_err(), "{text}");
+        }
+        // Groups of IPv6 may.
+        assert!(prefix("2001:0db8:0000::/48").is_ok());
     }
 
     #[test]

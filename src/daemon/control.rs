@@ -227,6 +227,7 @@ fn status(shared: &Shared) -> Value {
                 "expired_records": n(&p.expired_records), "expired_octets": n(&p.expired_octets),
                 "expired_sets": n(&p.expired_sets),
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
+                "unknown_observations": n(&p.unknown_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
                 "held_records": table(&p.held_records), "running_totals": table(&p.running_totals),

@@ -81,13 +81,27 @@ impl Clock {
     ];
 }
 
-/// The clocks of a template.
+/// Start and end of a flow, and whether they had to be moved.
+pub(super) type Moved = (UnixMillis, UnixMillis, bool);
+
+/// The clocks of a template, or of the reverse direction in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     pub(super) start: Clock,
     pub(super) end: Clock,
     /// Divisor of the duration to milliseconds: 1 (element 161), 1000 (162), or 0 for no duration.
     pub(super) duration_divisor: u64,
+}
+
+impl Clocks {
+    /// The duration that `raw` states, in milliseconds.
+    #[inline]
+    fn duration(self, raw: u64) -> Option<i64> {
+        match self.duration_divisor {
+            0 => None,
+            divisor => i64::try_from(raw / divisor).ok(),
+        }
+    }
 }
 
 impl Context {
@@ -128,14 +142,14 @@ impl Context {
     }
 
     /// True where an instant by that clock is the exporter's own word, and not made up from the export time.
-    pub(super) fn states<const N: usize>(&self, clock: Clock, row: &Row<'_, N>) -> bool {
+    pub(super) fn states<const N: usize>(&self, clock: Clock, slot: Slot, row: &Row<'_, N>) -> bool {
         let is_known = || {
             self.uptime.is_some() || self.system_init.is_some() || row.number(Slot::SystemInit as usize) != 0
         };
         match clock {
             Clock::Absent => false,
             Clock::Uptime => is_known(),
-            _ => row.number(Slot::Start as usize) != 0,
+            _ => row.number(slot as usize) != 0,
         }
     }
 
@@ -147,18 +161,14 @@ impl Context {
     /// Start and end of a record that states both as uptimes, under a header that has one, too; and whether they had to
     /// be moved.
     #[inline(always)]
-    pub(super) fn uptimes(&self, first: u64, last: u64) -> (UnixMillis, UnixMillis, bool) {
+    pub(super) fn uptimes(&self, first: u64, last: u64) -> Moved {
         let uptime = self.uptime.unwrap_or_default();
         self.clamp(self.before_export(uptime, first), self.before_export(uptime, last))
     }
 
     /// Start and end of a record, and whether they had to be moved.
     #[inline(always)]
-    pub(super) fn span<const N: usize>(
-        &self,
-        clocks: Clocks,
-        row: &Row<'_, N>,
-    ) -> (UnixMillis, UnixMillis, bool) {
+    pub(super) fn span<const N: usize>(&self, clocks: Clocks, row: &Row<'_, N>) -> Moved {
         let (first, last) = (row.number(Slot::Start as usize), row.number(Slot::End as usize));
         if let (Clock::Uptime, Clock::Uptime, Some(_)) = (clocks.start, clocks.end, self.uptime) {
             // What nearly all of v9 has.
@@ -166,8 +176,7 @@ impl Context {
         }
         let mut uptime = self.uptime;
         if uptime.is_none() && (clocks.start == Clock::Uptime || clocks.end == Clock::Uptime) {
-            let own = i64::try_from(row.number(Slot::SystemInit as usize)).ok().filter(|&init| init != 0);
-            uptime = own.map(UnixMillis).or(self.system_init).map(|init| self.uptime_since(init));
+            uptime = self.uptime_by_init(row);
             if uptime.is_none() && clocks.start == clocks.end {
                 let last = u32::try_from(last & 0xffff_ffff).unwrap_or_default();
                 return self.clamp(self.before_export(last, first), self.export.0);
@@ -178,10 +187,7 @@ impl Context {
         if let (Some(start), Some(end)) = (start, end) {
             return self.clamp(start, end);
         }
-        let duration = match clocks.duration_divisor {
-            0 => None,
-            divisor => i64::try_from(row.number(Slot::Duration as usize) / divisor).ok(),
-        };
+        let duration = clocks.duration(row.number(Slot::Duration as usize));
         let end = match (end, start, duration) {
             (Some(end), ..) => end,
             (None, Some(start), Some(duration)) => start.saturating_add(duration),
@@ -191,10 +197,51 @@ impl Context {
         self.clamp(start, end)
     }
 
+    /// Start and end of the reverse direction of a record, by elements of its own with these clocks: what these leave out
+    /// is that of the forward direction, whose `clocks` and span these are. Packets back are packets of the biflow, so
+    /// where only their beginning is told, they end with it.
+    pub(super) fn reverse_span<const N: usize>(
+        &self,
+        clocks: Clocks,
+        reverse: Clocks,
+        row: &Row<'_, N>,
+        forward: Moved,
+    ) -> Moved {
+        let n = |slot: Slot| row.number(slot as usize);
+        // Where nobody knows when the exporter started, the forward direction ends at the export time, and the uptimes of
+        // both are told from there.
+        let last = || u32::try_from(n(Slot::End) & 0xffff_ffff).ok();
+        let is_relative = clocks.start == Clock::Uptime && clocks.end == Clock::Uptime;
+        let uptime = self.uptime.or_else(|| self.uptime_by_init(row));
+        let uptime = uptime.or_else(|| last().filter(|_| is_relative));
+        let delay = i64::try_from(n(Slot::ReverseDelay)).ok();
+        let delayed = || delay.filter(|_| row.len(Slot::ReverseDelay as usize) > 0);
+        let start = self.instant(reverse.start, n(Slot::ReverseStart), uptime);
+        let start = start.or_else(|| delayed().map(|delay| forward.0.0.saturating_add(delay)));
+        let end = self.instant(reverse.end, n(Slot::ReverseEnd), uptime);
+        let duration = reverse.duration(n(Slot::ReverseDuration));
+        let (start, end) = match (start, end, duration) {
+            (None, None, None) => return forward,
+            (Some(start), Some(end), _) => (start, end),
+            (Some(start), None, Some(duration)) => (start, start.saturating_add(duration)),
+            (Some(start), None, None) => (start, start.max(forward.1.0)),
+            (None, Some(end), Some(duration)) => (end.saturating_sub(duration), end),
+            (None, Some(end), None) => (end.min(forward.0.0), end),
+            (None, None, Some(duration)) => (forward.1.0.saturating_sub(duration), forward.1.0),
+        };
+        self.clamp(start, end)
+    }
+
+    /// Uptime at the export time, where the record or an options record says when the exporter started.
+    fn uptime_by_init<const N: usize>(&self, row: &Row<'_, N>) -> Option<u32> {
+        let own = i64::try_from(row.number(Slot::SystemInit as usize)).ok().filter(|&init| init != 0);
+        own.map(UnixMillis).or(self.system_init).map(|init| self.uptime_since(init))
+    }
+
     /// Moves a span into the hour before the export time. The flag leaves out what the whole seconds of the v9 and
     /// IPFIX headers explain: an end less than a second after the export time.
     #[inline(always)]
-    fn clamp(&self, start: i64, end: i64) -> (UnixMillis, UnixMillis, bool) {
+    fn clamp(&self, start: i64, end: i64) -> Moved {
         let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.export.0);
         let moved = start < oldest || start > end || end >= newest + 1000;
         let end = end.clamp(oldest, newest);

@@ -8,6 +8,10 @@ use super::template::FieldSpec;
 /// Private enterprise number of the reverse elements (RFC 5103 6.1).
 pub(super) const REVERSE: u32 = 29305;
 
+/// Private enterprise number of CERT, whose YAF says how long after the first packet the first one back came (element 21,
+/// `reverseFlowDeltaMilliseconds`).
+pub(super) const CERT: u32 = 6871;
+
 /// Declares the places of a record: an index, and the elements that can fill it, most trusted first.
 macro_rules! slots {
     ($(#[$doc:meta])* $name:ident, $table:ident, $count:ident { $($slot:ident = $elements:expr,)* }) => {
@@ -65,7 +69,7 @@ slots! {
         Size = [309],
         Population = [310],
         Probability = [311],
-        Duration = [161, 162],
+        Duration = [],
         SystemInit = [160],
         IpVersion = [60],
         FlowId = [148],
@@ -74,6 +78,10 @@ slots! {
         FirewallEvent = [233, 40005],
         ReverseOctets = [],
         ReversePackets = [],
+        ReverseStart = [],
+        ReverseEnd = [],
+        ReverseDuration = [],
+        ReverseDelay = [],
         // 104 and 102 are what 315 and 409 were called before (and in NetFlow v9).
         FrameSection = [315, 104],
         // 316: from behind the labels on.

@@ -31,6 +31,13 @@ pub enum Error {
         /// The length of the datagram.
         octets: usize,
     },
+    /// Octets that are not zero behind what the datagram's header declares: a second IPFIX message, or more records of v5,
+    /// v7 or v8 than the header counts. Nothing of them is taken. Zeros are padding.
+    #[error("octets behind the end at offset {offset}")]
+    Trailing {
+        /// Where what the header declares ends.
+        offset: usize,
+    },
     /// A set length below 4, or beyond the end of the message or the datagram. Of a data set, the records that are wholly
     /// there are taken all the same.
     #[error("set length {length} at offset {offset}")]
@@ -60,6 +67,15 @@ pub enum Error {
     #[error("template without fields at offset {offset}")]
     TemplateEmpty {
         /// Where the definition begins.
+        offset: usize,
+    },
+    /// An IPFIX template withdrawal outside of a session, as over UDP, where it must not be sent and is ignored
+    /// (RFC 7011 8.4).
+    #[error("withdrawal of template {id} over UDP at offset {offset}, which is ignored")]
+    Withdrawal {
+        /// The template id, or 2 or 3 for all of a kind.
+        id: u16,
+        /// Where the withdrawal begins.
         offset: usize,
     },
     /// A template with more fields than the limit allows.
@@ -135,7 +151,7 @@ pub enum ErrorKind {
     UnknownVersion = 1,
     /// [`Error::CountBeyondData`].
     CountBeyondData = 2,
-    /// [`Error::MessageLength`].
+    /// [`Error::MessageLength`] and [`Error::Trailing`]: another length than the datagram's.
     MessageLength = 3,
     /// [`Error::SetLength`].
     SetLength = 4,
@@ -143,7 +159,7 @@ pub enum ErrorKind {
     ReservedSet = 5,
     /// [`Error::TemplateId`].
     TemplateId = 6,
-    /// [`Error::TemplateEmpty`].
+    /// [`Error::TemplateEmpty`] and [`Error::Withdrawal`]: no fields where there must be some.
     TemplateEmpty = 7,
     /// [`Error::TemplateFields`].
     TemplateFields = 8,
@@ -223,11 +239,11 @@ impl Error {
             Self::Truncated { .. } => ErrorKind::Truncated,
             Self::UnknownVersion { .. } => ErrorKind::UnknownVersion,
             Self::CountBeyondData { .. } => ErrorKind::CountBeyondData,
-            Self::MessageLength { .. } => ErrorKind::MessageLength,
+            Self::MessageLength { .. } | Self::Trailing { .. } => ErrorKind::MessageLength,
             Self::SetLength { .. } => ErrorKind::SetLength,
             Self::ReservedSet { .. } => ErrorKind::ReservedSet,
             Self::TemplateId { .. } => ErrorKind::TemplateId,
-            Self::TemplateEmpty { .. } => ErrorKind::TemplateEmpty,
+            Self::TemplateEmpty { .. } | Self::Withdrawal { .. } => ErrorKind::TemplateEmpty,
             Self::TemplateFields { .. } => ErrorKind::TemplateFields,
             Self::TemplateRefused { .. } => ErrorKind::TemplateRefused,
             Self::Scope { .. } => ErrorKind::Scope,

@@ -4,8 +4,9 @@
 //! export time), and in each of their records packets, octets, and the uptimes of the first and the last packet stand
 //! together in this order. So a format is its header, where those four words are, and a function for the rest.
 //!
-//! A datagram that holds less than its header claims yields nothing. Octets behind the last record are padding, which
-//! Catalyst switches send (but see `netflow1`).
+//! A datagram that holds less than its header claims yields nothing. Zeros behind the last record are padding, which
+//! Catalyst switches send (but see `netflow1`). Other octets there belong to nothing: the records that the header counts
+//! are taken, and the datagram is counted malformed.
 
 use super::clock::Context;
 use super::read;
@@ -110,7 +111,7 @@ impl ExporterDecoder {
         self.counts.raw_octets = self.counts.raw_octets.saturating_add(raw_octets);
         self.counts.raw_packets = self.counts.raw_packets.saturating_add(raw_packets);
         self.counts.clamped += clamped;
-        Ok(Fate::Decoded)
+        read::trailing(datagram.payload, end).map_or(Ok(Fate::Decoded), Err)
     }
 
     /// Checks for duplicates and loss, and settles the time; `None` for a datagram that was seen before.
@@ -129,7 +130,7 @@ impl ExporterDecoder {
             let uptime = Some(Uptime { millis: common.uptime, stated: common.export, received });
             // Where nothing is numbered, each datagram is what was expected, and only the uptime tells of a restart.
             let (number, count) = header.number.map_or((0, 0), |number| (number, common.count.into()));
-            self.counts.told(domain.sequence.see(number, Some(count), uptime, Unit::RECORDS));
+            self.counts.told(domain.sequence.see(number, Some(count), uptime, received, Unit::RECORDS));
         }
         let (export, shift) = self.counts.export_time(common.export, received, limits);
         Some(Context {

@@ -1,6 +1,11 @@
 //! IPFIX (RFC 7011): a header of 16 octets, template sets (id 2), options template sets (id 3), data sets.
 //!
-//! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind.
+//! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind. That
+//! is so in a session. Without one nobody knows what it comes before and behind, and anybody can forge it, so over UDP it
+//! must not be sent and is ignored (RFC 7011 8.4): the message is counted malformed, by [`Error::Withdrawal`], and all
+//! else in it is taken. Files of messages (RFC 5655) do not say how these came, so there it is ignored as well; what a
+//! file defines anew replaces what was withdrawn, with or without the withdrawal.
+//!
 //! Data that was received before keeps its meaning, because it is decoded when it is received. A redefinition without a
 //! withdrawal is taken as well, over TCP too: where messages come in order the newest definition is the one meant.
 
@@ -55,12 +60,15 @@ impl ExporterDecoder {
             work.doubt_templates(domain);
         }
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
-        let Outcome { records, options, mut error } = work.sets(domain, &context, message, Work::templates10);
+        let mut outcome = work.sets(domain, &context, message, Work::templates10);
         if end > payload.len() {
-            error = error.or(Some(Error::MessageLength { length, octets: payload.len() }));
+            outcome.fail(Error::MessageLength { length, octets: payload.len() });
         }
-        let records = records.filter(|_| error.is_none()).map(|all| Records { all, flows: all - options });
-        let told = domain.sequence.see_message(number, records);
+        // A datagram is one message. What is behind it is no part of it, and does not make its records fewer.
+        let Outcome { records, options, error } = outcome;
+        let error = error.or_else(|| read::trailing(payload, end));
+        let records = records.map(|all| Records { all, flows: all - options });
+        let told = domain.sequence.see_message(number, records, received);
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);
         error.map_or(Ok(Fate::Decoded), Err)
@@ -86,7 +94,12 @@ impl Work<'_> {
                 break; // Padding.
             }
             at += 4;
-            if count == 0 && self.withdraw(domain, kind, id) {
+            if count == 0 && is_withdrawal(kind, id) {
+                if domain.session.is_some() {
+                    self.withdraw(domain, kind, id);
+                } else {
+                    result = result.and(Err(Error::Withdrawal { id, offset }));
+                }
                 continue;
             }
             if id < 256 {
@@ -113,18 +126,14 @@ impl Work<'_> {
         result
     }
 
-    /// Forgets what a withdrawal names; false where the id is reserved.
-    fn withdraw(&mut self, domain: &mut Domain, kind: Kind, id: u16) -> bool {
+    /// Forgets what a withdrawal names.
+    fn withdraw(&mut self, domain: &mut Domain, kind: Kind, id: u16) {
         let before = domain.templates.len();
-        match (kind, id) {
-            (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) => {
-                domain.templates.withdraw_all(kind)
-            }
-            (_, 256..) => domain.templates.withdraw(id),
-            _ => return false,
+        match id {
+            256.. => domain.templates.withdraw(id),
+            _ => domain.templates.withdraw_all(kind),
         }
         self.counts.templates -= (before - domain.templates.len()) as u64;
-        true
     }
 
     /// Reads `count` field specifiers into the scratch list (no more than the limit); where they end.
@@ -151,6 +160,11 @@ impl Work<'_> {
         }
         Ok(at)
     }
+}
+
+/// Whether a template without fields is a withdrawal: of a template, or of all of its set's kind.
+const fn is_withdrawal(kind: Kind, id: u16) -> bool {
+    matches!((kind, id), (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) | (_, 256..))
 }
 
 /// Two octets at a place that the caller has checked.

@@ -46,7 +46,7 @@ impl ExporterDecoder {
         if domain.sequence.starts_anew(number, Some(uptime), Unit::DATAGRAMS) {
             work.doubt_templates(domain);
         }
-        let told = domain.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS);
+        let told = domain.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
         domain.seen.discarded += u64::from(told.lost);
         work.counts.told(told);
         let message = Piece { data: payload, at: HEADER, end: payload.len() };

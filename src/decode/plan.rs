@@ -2,7 +2,8 @@
 //!
 //! Exactly one octet counter a direction is believed, by stated priority: element 1; 23 (post-counters); 231 and 232
 //! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
-//! that give several of them count the same octets several times. Packets come from the counter's own partner.
+//! that give several of them count the same octets several times. Packets come from the counter's own partner. The reverse
+//! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
 //! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
 //! 313 from the IP header on, 316 from behind MPLS labels on) and none of these counters is one packet. Its octets are element 312, the length of the
@@ -13,7 +14,7 @@
 
 mod columns;
 
-use super::clock::{Clock, Clocks, Context};
+use super::clock::{Clock, Clocks, Context, Moved};
 use super::element::{self, DATA, REVERSE, SLOTS, Slot, Width};
 use super::frame::{Frame, Link};
 use super::layout::{Layout, Row};
@@ -57,6 +58,8 @@ pub(super) struct Plan {
     pub(super) forward: Counter,
     pub(super) reverse: Counter,
     clocks: Clocks,
+    /// Those of the reverse direction, where it has any.
+    reverse_clocks: Option<Clocks>,
     addresses: Addresses,
     /// True where the addresses are networks.
     networks: bool,
@@ -115,12 +118,9 @@ impl Plan {
             places[Slot::Octets as usize] = element::find(fields, 0, lengths, Width::Number);
         }
 
-        let (start, at) = clock(fields, &Clock::START);
-        places[Slot::Start as usize] = at;
-        let (end, at) = clock(fields, &Clock::END);
-        places[Slot::End as usize] = at;
-        let duration = places[Slot::Duration as usize].map(|at| fields[at].element);
-        let duration_divisor = duration.map_or(0, |element| if element == 161 { 1 } else { 1000 });
+        let clocks = clocks(fields, 0, &mut places, [Slot::Start, Slot::End, Slot::Duration]);
+        let slots = [Slot::ReverseStart, Slot::ReverseEnd, Slot::ReverseDuration];
+        let reverse_clocks = clocks_of_reverse(fields, &mut places, slots);
 
         let has = |slot: Slot| places[slot as usize].is_some();
         let addresses = match (
@@ -139,7 +139,8 @@ impl Plan {
             layout,
             forward,
             reverse,
-            clocks: Clocks { start, end, duration_divisor },
+            clocks,
+            reverse_clocks,
             addresses,
             networks: tells_networks(fields, &places),
             section,
@@ -152,7 +153,22 @@ impl Plan {
 
     /// True where a record states when its flow began, so that the beginning of another flow can be told.
     pub(super) fn states_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
-        context.states(self.clocks.start, row)
+        context.states(self.clocks.start, Slot::Start, row)
+    }
+
+    /// The same of the reverse direction, which does not begin before the forward one.
+    pub(super) fn states_reverse_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
+        let own = |clocks: Clocks| context.states(clocks.start, Slot::ReverseStart, row);
+        self.reverse_clocks.is_some_and(own) || self.states_start(context, row)
+    }
+
+    /// Start and end of the record's reverse direction, and whether they had to be moved; `forward` are those of the
+    /// other one.
+    pub(super) fn reverse_span(&self, context: &Context, row: &DataRow<'_>, forward: Moved) -> Moved {
+        match self.reverse_clocks {
+            Some(clocks) => context.reverse_span(self.clocks, clocks, row, forward),
+            None => forward,
+        }
     }
 
     /// True where the records need no more than [`Plan::flows`]: one direction, counted since the last record.
@@ -360,11 +376,41 @@ fn counter(
     (Counter::Absent, None, None)
 }
 
+/// The clocks of the elements of `enterprise`; start, end and duration go to the places `slots`.
+fn clocks(
+    fields: &[FieldSpec],
+    enterprise: u32,
+    places: &mut [Option<usize>; SLOTS],
+    slots: [Slot; 3],
+) -> Clocks {
+    let [start_slot, end_slot, duration_slot] = slots.map(|slot| slot as usize);
+    let (start, at) = clock(fields, enterprise, &Clock::START);
+    places[start_slot] = at;
+    let (end, at) = clock(fields, enterprise, &Clock::END);
+    places[end_slot] = at;
+    places[duration_slot] = element::find(fields, enterprise, &[161, 162], Width::Number);
+    let duration = places[duration_slot].map(|at| fields[at].element);
+    let duration_divisor = duration.map_or(0, |element| if element == 161 { 1 } else { 1000 });
+    Clocks { start, end, duration_divisor }
+}
+
+/// The clocks of the reverse direction; `None` where nothing tells its times.
+fn clocks_of_reverse(
+    fields: &[FieldSpec],
+    places: &mut [Option<usize>; SLOTS],
+    slots: [Slot; 3],
+) -> Option<Clocks> {
+    let clocks = clocks(fields, REVERSE, places, slots);
+    let delay = element::find(fields, element::CERT, &[21], Width::Number);
+    places[Slot::ReverseDelay as usize] = delay;
+    (slots.iter().any(|&slot| places[slot as usize].is_some()) || delay.is_some()).then_some(clocks)
+}
+
 /// The first of `clocks` that `fields` has, with its place. NTP timestamps have eight octets.
-fn clock(fields: &[FieldSpec], clocks: &[(u16, Clock)]) -> (Clock, Option<usize>) {
+fn clock(fields: &[FieldSpec], enterprise: u32, clocks: &[(u16, Clock)]) -> (Clock, Option<usize>) {
     let found = clocks.iter().find_map(|&(element, clock)| {
         let width = if clock == Clock::Ntp { Width::Exact(8) } else { Width::Number };
-        element::find(fields, 0, &[element], width).map(|at| (clock, Some(at)))
+        element::find(fields, enterprise, &[element], width).map(|at| (clock, Some(at)))
     });
     found.unwrap_or((Clock::Absent, None))
 }

@@ -6,7 +6,8 @@
 //! ahead or far behind, or an uptime that went back, is an exporter that started anew: no loss.
 //!
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
-//! exporter started anew.
+//! exporter started anew. Where one that is far behind was taken for a new beginning, and the numbers before it go on after
+//! all, it was a very late datagram: the way back is no loss.
 //!
 //! Two exporters behind one address that use the same domain look like one that starts anew all the time. They are
 //! recognised when the numbers of the one that seemed to have ended go on; from then on there is neither loss nor a new
@@ -53,6 +54,12 @@ const SHARED: u8 = 3;
 /// So many datagrams one after another, none of which goes back, and it is one exporter again. Many, because of two that
 /// share a domain one may be quiet for long, and when it speaks it must not be taken for a new beginning.
 const ALONE: u16 = u16::MAX;
+
+/// For an exporter that sends little, so long a time in which all went on from one another is as good: an exporter over
+/// UDP says its templates again within half an hour, so the other one has missed two occasions. Two datagrams an hour
+/// apart would tell nothing, so a few are needed.
+const ALONE_MS: i64 = 3_600_000;
+const ALONE_FEW: u16 = 16;
 
 /// Numbers that may be left out between two of them.
 const ALONE_AHEAD: u32 = 256;
@@ -207,6 +214,9 @@ pub(super) struct Sequence {
     taken_up: u8,
     /// Datagrams of a shared domain that went on from the one before, one after another.
     alone: u16,
+    /// When the first of them came. Not kept over a restart: then it begins anew.
+    #[serde(skip)]
+    alone_since: Option<UnixMillis>,
 }
 
 /// A sequence that was left.
@@ -273,8 +283,8 @@ impl Sequence {
         self.former = self.next.map(|next| Former { next, uptime: self.uptime, age: 0 });
     }
 
-    /// Takes in the number of an IPFIX message with `records`; `None` where they could not be counted.
-    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>) -> Told {
+    /// Takes in the number of an IPFIX message with `records`, received at `now`; `None` where they could not be counted.
+    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>, now: UnixMillis) -> Told {
         let Some(records) = records else {
             self.numbering.last = None;
             // Whose numbers go through the message would need the count even to say where it begins.
@@ -282,13 +292,13 @@ impl Sequence {
                 self.next = None;
                 return Told::default();
             }
-            return self.see(number, None, None, Unit::RECORDS);
+            return self.see(number, None, None, now, Unit::RECORDS);
         };
         if self.is_shared() {
             // Two ways of numbering may be mixed here, and neither could be told.
             self.numbering.last = None;
             let (first, count) = self.span(number, records);
-            return self.see(first, Some(count), None, Unit::RECORDS);
+            return self.see(first, Some(count), None, now, Unit::RECORDS);
         }
         let (turned, other_loss) = self.numbering.judge(number, records);
         if turned {
@@ -302,7 +312,7 @@ impl Sequence {
             return Told { lost: part(-charged), found: part(charged), ..Told::default() };
         }
         let (first, count) = self.span(number, records);
-        let told = self.see(first, Some(count), None, Unit::RECORDS);
+        let told = self.see(first, Some(count), None, now, Unit::RECORDS);
         if self.numbering.doubts > 0 {
             self.numbering.charged += i64::from(told.lost) - i64::from(told.found) - i64::from(other_loss);
         }
@@ -318,17 +328,18 @@ impl Sequence {
         }
     }
 
-    /// Takes in the number of a datagram that has `count` units; `None` where they could not be counted, in which case
-    /// the next datagram is believed without a check.
+    /// Takes in the number of a datagram that has `count` units and was received at `now`; `None` where they could not be
+    /// counted, in which case the next datagram is believed without a check.
     pub(super) fn see(
         &mut self,
         number: u32,
         count: Option<u32>,
         uptime: Option<Uptime>,
+        now: UnixMillis,
         unit: Unit,
     ) -> Told {
         if self.is_shared() {
-            self.see_shared(number, count, uptime);
+            self.see_shared(number, count, uptime, now);
             return Told::default();
         }
         if let Some(former) = &mut self.former {
@@ -346,6 +357,10 @@ impl Sequence {
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
         if ahead <= unit.restart {
+            if let Some(lost) = self.resumes(number, ahead, uptime) {
+                self.resume(number, lost, after, uptime);
+                return Told { lost, ..Told::default() };
+            }
             self.in_order =
                 if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
@@ -368,6 +383,24 @@ impl Sequence {
         self.begin_anew(number, after, uptime)
     }
 
+    /// What is missing where a number that is `ahead` goes on from before the last new beginning, so that this was none: a
+    /// datagram came later than any that is late, or another exporter was heard. What lies between is not missing. Of a
+    /// gap, what was left is behind what was expected since, and never nearer.
+    fn resumes(&self, number: u32, ahead: u32, uptime: Option<Uptime>) -> Option<u32> {
+        let former = self.former.filter(|_| ahead > 0 && self.takes_up_former(number, uptime))?;
+        let lost = number.wrapping_sub(former.next);
+        (lost < ahead).then_some(lost)
+    }
+
+    /// Goes on there, with what is `lost` before `number`.
+    fn resume(&mut self, number: u32, lost: u32, after: Option<u32>, uptime: Option<Uptime>) {
+        self.leave();
+        self.begin(after, uptime);
+        if lost > 0 {
+            self.gaps.push(Gap { start: number.wrapping_sub(lost), len: lost });
+        }
+    }
+
     /// A new beginning, or another exporter that goes on.
     fn begin_anew(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) -> Told {
         let (is_taken_up, left) = (self.takes_up_former(number, uptime), self.former);
@@ -383,14 +416,18 @@ impl Sequence {
     }
 
     /// Numbers of a domain that two exporters share tell only whether there are still two of them.
-    fn see_shared(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>) {
-        let goes_on = self.next.is_some_and(|next| number.wrapping_sub(next) <= ALONE_AHEAD);
-        self.alone = if goes_on { self.alone + 1 } else { 0 };
+    fn see_shared(&mut self, number: u32, count: Option<u32>, uptime: Option<Uptime>, now: UnixMillis) {
+        if self.next.is_some_and(|next| number.wrapping_sub(next) <= ALONE_AHEAD) {
+            self.alone += 1;
+        } else {
+            (self.alone, self.alone_since) = (0, None);
+        }
+        let since = *self.alone_since.get_or_insert(now);
         self.next = count.map(|count| number.wrapping_add(count));
         self.uptime = uptime;
-        if self.alone == ALONE {
+        if self.alone == ALONE || self.alone >= ALONE_FEW && now.since(since) >= ALONE_MS {
             // The first sign of the other one makes it shared again.
-            (self.alone, self.taken_up) = (0, SHARED - 1);
+            (self.alone, self.alone_since, self.taken_up) = (0, None, SHARED - 1);
             (self.former, self.steady) = (None, Some(0));
             self.begin(self.next, uptime);
         }

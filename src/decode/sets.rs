@@ -34,9 +34,14 @@ impl Outcome {
         self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
     }
 
-    fn fail(&mut self, error: Error) {
-        self.error.get_or_insert(error);
+    pub(super) fn fail(&mut self, error: Error) {
+        self.note(error);
         self.records = None;
+    }
+
+    /// The same where all records could be counted nevertheless.
+    fn note(&mut self, error: Error) {
+        self.error.get_or_insert(error);
     }
 }
 
@@ -80,7 +85,8 @@ impl Work<'_> {
             } else {
                 match templates(self, domain, id, set) {
                     None => outcome.fail(Error::ReservedSet { id, offset: at }),
-                    Some(Err(error)) => outcome.fail(error),
+                    // No records are in a template set, so none is missing in the count.
+                    Some(Err(error)) => outcome.note(error),
                     Some(Ok(())) => {}
                 }
             }
@@ -272,7 +278,10 @@ impl Work<'_> {
             self.counts.not_volume += 1;
             return;
         }
+        let own = plan.reverse_span(context, row, (forward.start, forward.end, moved));
         let reverse = FlowRecord {
+            start: own.0,
+            end: own.1,
             octets: Octets::new(row.number(Slot::ReverseOctets as usize)),
             packets: Packets::new(row.number(Slot::ReversePackets as usize)),
             ..turned(&forward)
@@ -287,7 +296,12 @@ impl Work<'_> {
             [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
         {
             if !skip {
-                let begun_by = plan.states_start(context, row).then_some(flow.start);
+                let (stated, moved) = if is_reverse {
+                    (plan.states_reverse_start(context, row), own.2)
+                } else {
+                    (plan.states_start(context, row), moved)
+                };
+                let begun_by = stated.then_some(flow.start);
                 // One that began earlier was moved there.
                 let start = begun_by.filter(|&start| start > context.oldest());
                 let times = Times { start, begun_by, end: flow.end };

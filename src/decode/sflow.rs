@@ -59,7 +59,8 @@ pub struct Counts {
     pub counter_samples: u64,
     /// Notifications of discarded packets; never volume.
     pub discard_notifications: u64,
-    /// Samples and flow records of formats that accounting does not know, or has no use for.
+    /// Samples and flow records of formats that accounting does not know, or has no use for; and datagrams with more than
+    /// zeros behind the last sample that their header counts.
     pub skipped_formats: u64,
     /// Flow samples missing by their data sources' sequence numbers.
     pub samples_lost: u64,
@@ -115,7 +116,7 @@ impl ExporterDecoder {
                     return Ok(Fate::Duplicate);
                 }
                 let uptime = Uptime { millis: uptime, stated: received, received };
-                let told = agent.sequence.see(number, Some(1), Some(uptime), Unit::DATAGRAMS);
+                let told = agent.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
                 self.counts.told(told);
                 self.counts.sflow.other_agents += u64::from(!agent.is_first());
             }
@@ -156,7 +157,9 @@ impl Work<'_> {
                 _ => counts.skipped_formats += 1,
             }
         }
-        // Octets behind the last sample belong to nothing, as those behind the last record of the other protocols.
+        // There are exporters whose datagrams are all of one length, with whatever was in the buffer behind the samples. So
+        // that is no fault; but it may as well be a sample that the header forgot, and is counted as one not understood.
+        self.counts.sflow.skipped_formats += u64::from(datagram.has_rest());
         result
     }
 }

@@ -5,6 +5,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::checkpoint::{self, Unreadable};
 use super::{Expired, ExporterState, Memory, StreamProcessor};
 use crate::usage::{FlushTotals, Remembered};
@@ -101,6 +103,13 @@ impl ExporterState {
         add(&to.clock_shifted, now.clock_shifted, then.clock_shifted);
         add(&to.restarts, now.restarts, then.restarts);
         add(&to.shared_domains, now.shared_domains, then.shared_domains);
+        if now.shared_domains > then.shared_domains {
+            warn!(
+                exporter = %to.name,
+                address = %to.address,
+                "Two exporters send from this address with one observation domain; neither loss nor restarts are told there."
+            );
+        }
         to.lost.store(now.lost, Relaxed);
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);

@@ -475,3 +475,29 @@ fn sessions_end_with_their_boundary_and_with_the_run() {
     hear(&mut after, 6, &ipfix(0, 1, &[data(300)]));
     assert_eq!((after.held().sets, after.drain().totals.lost), (1, 0));
 }
+
+/// An exporter that observes both sides, and v5, which cannot say which: metered, and counted where a manager sees it.
+#[test]
+fn observations_from_nobody_knows_where_are_counted() {
+    use crate::classify::rules::{ExporterRule, Network};
+    use crate::classify::{Classifier, Names};
+    use crate::exporter::{Observes, OutputZero};
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    let rule = ExporterRule {
+        name: "r1".to_owned(),
+        address: address(1),
+        observes: Observes::Both,
+        output_zero: OutputZero::Unknown,
+    };
+    let names = Names { exporters: [("r1".to_owned(), ExporterId(0))].into(), ..Names::default() };
+    let network = Network { exporters: vec![rule], ..Network::default() };
+    let classifier = Classifier::compile(&network, &names).expect("a network without errors");
+    let versions = Versions::new(vec![(0, Arc::new(classifier))]);
+    registry.configure(&[exporter(1, SamplingPolicy::default())], false, Arc::new(versions));
+    for sequence in 0..3 {
+        feed(&mut processor, 1, &v5(sequence));
+    }
+    let totals = processor.drain().totals;
+    assert_eq!((totals.metered_records, totals.duplicate_observations), (3, 0));
+    assert_eq!(processor.counters.processors[0].unknown_observations.load(Relaxed), 3);
+}

@@ -108,9 +108,20 @@ pub fn scaled(raw: u128, rate: SamplingRate) -> Exact {
 /// A scaled sum as an exact number.
 #[must_use]
 pub fn exact(sum: &Scaled) -> Exact {
-    sum.parts().fold(Exact::zero(), |total, (denominator, numerator)| {
-        total.plus(&Exact::whole(numerator).over(denominator))
-    })
+    // The denominator grows with each part that has another one. So two halves are added, not one part after the other:
+    // numbers of one size, and most of them small. Exporters may state as many rates as they send records.
+    let mut sums: Vec<Exact> =
+        sum.parts().map(|(denominator, numerator)| Exact::whole(numerator).over(denominator)).collect();
+    while sums.len() > 1 {
+        sums = sums
+            .chunks(2)
+            .map(|pair| match pair {
+                [one, other] => one.plus(other),
+                rest => rest[0].clone(),
+            })
+            .collect();
+    }
+    sums.pop().unwrap_or_else(Exact::zero)
 }
 
 /// One customer's usage of one part of a period.

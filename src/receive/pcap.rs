@@ -110,6 +110,9 @@ pub struct Skipped {
     pub malformed: u64,
     /// Packets of interfaces (pcapng) with a link layer that we do not know, or that the file does not describe.
     pub unknown_link: u64,
+    /// Datagrams, and fragments of them, without a time of capture (simple packets of pcapng): nobody knows when their
+    /// volume was.
+    pub timeless: u64,
     /// Fragments that overlap others or fit into no packet.
     pub fragments_refused: u64,
     /// Packets given up because fragments were missing for too long, or too many packets waited.
@@ -126,6 +129,7 @@ impl Skipped {
         self.cut += other.cut;
         self.malformed += other.malformed;
         self.unknown_link += other.unknown_link;
+        self.timeless += other.timeless;
         self.fragments_refused += other.fragments_refused;
         self.incomplete += other.incomplete;
         self.torn += other.torn;
@@ -134,7 +138,13 @@ impl Skipped {
     /// Those that may have been export datagrams: what is not UDP over IP is none.
     #[must_use]
     pub fn doubtful(&self) -> u64 {
-        self.cut + self.malformed + self.unknown_link + self.fragments_refused + self.incomplete + self.torn
+        self.cut
+            + self.malformed
+            + self.unknown_link
+            + self.timeless
+            + self.fragments_refused
+            + self.incomplete
+            + self.torn
     }
 }
 
@@ -143,8 +153,8 @@ impl Skipped {
 pub(super) enum Record {
     /// A message, where in the window.
     Message { time: UnixMillis, mark: usize, octets: usize },
-    /// A packet: when, on which link layer, where in the window.
-    Packet { time: UnixMillis, link: Option<Link>, mark: usize, octets: usize },
+    /// A packet: when, if that is known, on which link layer, where in the window.
+    Packet { time: Option<UnixMillis>, link: Option<Link>, mark: usize, octets: usize },
     /// The end.
     End,
     /// The end, within a packet.
@@ -363,8 +373,8 @@ impl Capture {
                     return Ok(Some((time, datagram, Place::Window(mark))));
                 }
                 Record::Packet { time, link, mark, octets } => {
-                    if let Some((datagram, place)) = self.packet(time, link, mark, octets) {
-                        return Ok(Some((time, datagram, place)));
+                    if let Some(found) = self.packet(time, link, mark, octets) {
+                        return Ok(Some(found));
                     }
                 }
                 Record::End => self.is_over = true,
@@ -383,11 +393,11 @@ impl Capture {
     /// Looks at one packet; counts it if it completes no datagram.
     fn packet(
         &mut self,
-        time: UnixMillis,
+        time: Option<UnixMillis>,
         link: Option<Link>,
         mark: usize,
         octets: usize,
-    ) -> Option<(Datagram, Place)> {
+    ) -> Option<(UnixMillis, Datagram, Place)> {
         let Some(link) = link else {
             self.skipped.unknown_link += 1;
             return None;
@@ -399,10 +409,17 @@ impl Capture {
             Err(NoPacket::Cut) => return self.skip(Skip::Cut),
         };
         let bytes = &frame[start..];
-        let fragment = match ip::packet(bytes) {
-            Ok(Packet::Datagram(datagram)) => return Some((datagram, Place::Window(mark + start))),
-            Ok(Packet::Fragment(fragment)) => fragment,
+        let packet = match ip::packet(bytes) {
+            Ok(packet) => packet,
             Err(skip) => return self.skip(skip),
+        };
+        let Some(time) = time else {
+            self.skipped.timeless += 1;
+            return None;
+        };
+        let fragment = match packet {
+            Packet::Datagram(datagram) => return Some((time, datagram, Place::Window(mark + start))),
+            Packet::Fragment(fragment) => fragment,
         };
         let piece = &bytes[fragment.range.clone()];
         let (added, given_up) = self.reassembly.add(time, &fragment, piece, &mut self.whole);
@@ -414,7 +431,7 @@ impl Capture {
                 None
             }
             Added::Whole { protocol } => match ip::reassembled(&self.whole, protocol, &fragment.key) {
-                Ok(datagram) => Some((datagram, Place::Whole)),
+                Ok(datagram) => Some((time, datagram, Place::Whole)),
                 Err(skip) => self.skip(skip),
             },
         }
@@ -498,7 +515,7 @@ impl Pcap {
         window.take(whole as u64);
         let milliseconds = fraction / if self.is_nano { 1_000_000 } else { 1000 };
         let time = UnixMillis(i64::from(seconds) * 1000 + i64::from(milliseconds));
-        Ok(Record::Packet { time, link: Some(self.link), mark, octets })
+        Ok(Record::Packet { time: Some(time), link: Some(self.link), mark, octets })
     }
 }
 

@@ -1,7 +1,8 @@
 //! pcapng (draft-ietf-opsawg-pcapng): blocks of a type and a length, in sections of their own byte order.
 //!
 //! Section headers and interface descriptions say how to read the packets after them: enhanced, simple, and the obsolete
-//! packet block. All other blocks are passed over.
+//! packet block. All other blocks are passed over. Simple packets have no time, and none is made up for them: not that of
+//! the packet before, which may be of any age.
 
 use super::link::Link;
 use super::pcap::{Fault, PACKET_OCTETS_MAX, Record, u32_at};
@@ -32,8 +33,6 @@ const BLOCK_OCTETS_MAX: usize = PACKET_OCTETS_MAX + (64 << 10);
 pub(super) struct Pcapng {
     is_big_endian: bool,
     interfaces: Vec<Interface>,
-    /// The time of the last packet that had one: simple packets have none.
-    time: UnixMillis,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,11 +160,11 @@ impl Pcapng {
         let mark = window.mark() + LEAD + found.start;
         window.take(padded);
         let interface = self.interfaces.get(found.interface);
-        if let (Some(interface), Some(ticks)) = (interface, found.ticks) {
-            self.time = UnixMillis(interface.resolution.milliseconds(ticks)).plus(interface.offset_ms);
-        }
+        let time = interface.zip(found.ticks).map(|(interface, ticks)| {
+            UnixMillis(interface.resolution.milliseconds(ticks)).plus(interface.offset_ms)
+        });
         let link = interface.and_then(|interface| interface.link);
-        Ok(Some(Record::Packet { time: self.time, link, mark, octets: found.octets }))
+        Ok(Some(Record::Packet { time, link, mark, octets: found.octets }))
     }
 
     /// An interface description block.

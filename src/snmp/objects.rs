@@ -138,6 +138,9 @@ pub(super) const BRANCHES: &[Branch] = &[
             }),
             counter64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
             counter64(27, "fluxProcessorImplausible", |view, row| load(&view.processor(row).implausible)),
+            counter64(28, "fluxProcessorUnknownObservations", |view, row| {
+                load(&view.processor(row).unknown_observations)
+            }),
         ],
     },
     Branch {

@@ -29,6 +29,11 @@ impl<'a> Reader<'a> {
         &self.data[self.at..]
     }
 
+    /// Whether more than zeros is left.
+    pub(super) fn has_rest(&self) -> bool {
+        read::trailing(self.data, self.at).is_some()
+    }
+
     pub(super) fn u32(&mut self) -> Option<u32> {
         let word = read::u32(self.data, self.at)?;
         self.at += 4;

@@ -1,6 +1,7 @@
 //! Malformed datagrams: what is said of them, what of them is still taken.
 
 use super::build::*;
+use super::sflow::{datagram, flow_sample, frame, raw_header};
 use crate::decode::{Error, ErrorKind};
 
 fn good() -> [Octets; 2] {
@@ -46,6 +47,42 @@ fn a_v5_header_that_claims_more_than_there_is_bills_nothing() {
     datagram[3] = 3;
     let error = check(&datagram, ErrorKind::CountBeyondData, &[]);
     assert_eq!(error, Error::CountBeyondData { count: 3, offset: 24 + 96 });
+}
+
+/// Behind what a header declares there may be zeros. Anything else is not read, and counted.
+#[test]
+fn what_is_behind_the_end_is_counted_and_not_read() {
+    let [template, data] = good();
+    let message = ipfix(0, 1, &[template, data.clone()]);
+    let cases = [
+        // A second message in the datagram.
+        (message.clone(), ipfix(1, 1, &[data]), (1, 100)),
+        (v5(0, 1, 0, &[v5_record(1, 10)]), v5_record(1, 20).0, (1, 10)),
+        (v7(0, 0, &[v7_record(1, 10)]), v7_record(1, 20).0, (1, 10)),
+        (v8(0, 3, 1, 0, &[v8_record(1, 10)]), v8_record(1, 20).0, (1, 10)),
+    ];
+    for (first, behind, volume) in cases {
+        let padded = [&first[..], &[0; 7]].concat();
+        assert_eq!(decoded(std::slice::from_ref(&padded)).volumes(), [volume], "{first:?}");
+        let both = [&first[..], &behind[..]].concat();
+        let error = check(&both, ErrorKind::MessageLength, &[volume]);
+        assert_eq!(error, Error::Trailing { offset: first.len() });
+    }
+    // sFlow has devices that fill their datagrams up with anything: decoded, and counted as a format not understood.
+    let sample = flow_sample(1, &[raw_header(1, 1500, &frame())]);
+    let one = datagram(1, std::slice::from_ref(&sample));
+    for (behind, skipped) in [(&sample.0[..], 1), (&[0xb1, 0xde], 1), (&[0; 60], 0)] {
+        let collector = decoded(&[[&one[..], behind].concat()]);
+        let counts = collector.counts();
+        assert_eq!(collector.volumes(), [(1, 1500)]);
+        assert_eq!((counts.decoded, counts.sflow.skipped_formats), (1, skipped), "{behind:?}");
+    }
+    // What the second message had is missing in the numbers.
+    let mut collector = Collector::default();
+    let second = ipfix(1, 1, &[set(300, octets().u32(50).u32(1))]);
+    collector.take(&[&message[..], &second[..]].concat()).unwrap_err();
+    collector.take(&ipfix(2, 1, &[set(300, octets().u32(25).u32(1))])).unwrap();
+    assert_eq!((collector.volumes(), collector.counts().lost), (vec![(1, 100), (1, 25)], 1));
 }
 
 #[test]

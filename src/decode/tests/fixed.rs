@@ -246,18 +246,21 @@ fn v1_records_of_both_lengths_are_told_apart_by_the_length_of_the_datagram() {
 }
 
 #[test]
-fn octets_behind_the_records_are_padding_and_missing_ones_bill_nothing() {
+fn zeros_behind_the_records_are_padding_and_missing_ones_bill_nothing() {
     for (datagram, record) in [
         (v7(0, 0, &[v7_record(1, 10), v7_record(1, 20)]), 52),
         (v8(0, 0, 1, 0, &[v8_record(1, 10), v8_record(1, 20)]), 28),
     ] {
         let mut padded = datagram.clone();
-        padded.extend([0xff; 60]);
+        padded.extend([0; 60]);
         assert_eq!(decoded(&[padded]).volumes(), [(1, 10), (1, 20)]);
+        let header = datagram.len() - 2 * record;
+        // A record that the header does not count.
         let mut fewer = datagram.clone();
         fewer[3] = 1;
-        assert_eq!(decoded(&[fewer]).volumes(), [(1, 10)]);
-        let header = datagram.len() - 2 * record;
+        let mut collector = Collector::default();
+        assert_eq!(collector.take(&fewer), Err(Error::Trailing { offset: header + record }));
+        assert_eq!(collector.volumes(), [(1, 10)]);
         for cut in 0..datagram.len() {
             let mut collector = Collector::default();
             let error = collector.take(&datagram[..cut]).unwrap_err();

@@ -165,6 +165,46 @@ fn a_restart_of_the_process_shows_in_the_numbers_of_v9() {
     assert_eq!((collector.out.records.len(), collector.counts().restarts), (4, 0));
 }
 
+/// One datagram comes ten thousand records late, beyond all that counts as late. It looks like a new beginning, until the
+/// numbers of before go on: then nothing is missing but what is.
+#[test]
+fn a_very_late_datagram_is_no_loss() {
+    // Two records each: 100 datagrams, the late one of 10 000 records before, and four more of which one is missing.
+    let numbers = (0..100).map(|n| 50_000 + 2 * n).chain([40_000]).chain([50_200, 50_202, 50_206, 50_208]);
+    let (mut five, mut ten) = (Collector::default(), Collector::default());
+    ten.take(&ipfix(50_000, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+    for number in numbers {
+        five.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+        let pair = set(300, octets().u32(number).u32(1).u32(number).u32(2));
+        ten.take(&ipfix(number, 1, &[pair])).unwrap();
+    }
+    let counts = five.counts();
+    assert_eq!((counts.restarts, counts.lost, counts.shared_domains), (1, 2, 0));
+    // What is missing may come yet: 106 datagrams.
+    five.take(&v5(50_204, 1, 0, &[v5_record(1, 7), v5_record(2, 7)])).unwrap();
+    assert_eq!((five.counts().lost, five.counts().records), (0, 212));
+    // IPFIX has no uptime to say better, so since then data waits for its template: nobody can tell what is missing.
+    let counts = ten.counts();
+    assert_eq!((counts.restarts, counts.lost, counts.held_sets), (1, 0, 5));
+    ten.take(&ipfix(50_210, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+    let counts = ten.counts();
+    assert_eq!((counts.records, counts.lost, counts.held_sets, counts.expired_sets), (210, 0, 0, 0));
+    // Where the first that goes on is not the next: it is missing what is between.
+    let mut collector = Collector::default();
+    for number in [50_000, 50_002, 50_004, 40_000, 50_010, 50_012] {
+        collector.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+    }
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 4));
+    collector.take(&v5(50_008, 1, 0, &[v5_record(1, 8), v5_record(2, 8)])).unwrap();
+    assert_eq!(collector.counts().lost, 2);
+    // Whereas a new beginning that is one goes on, and loses there.
+    let mut collector = Collector::default();
+    for number in [50_000, 50_002, 50_004, 10, 12, 16] {
+        collector.take(&v5(number, 1, 0, &[v5_record(1, number), v5_record(2, number)])).unwrap();
+    }
+    assert_eq!((collector.counts().restarts, collector.counts().lost), (1, 2));
+}
+
 /// Options that say when the exporter started, at so many milliseconds since the epoch.
 fn init(millis: i64) -> [Octets; 2] {
     let body = octets().u32(1).u64(millis.unsigned_abs());
@@ -270,11 +310,12 @@ fn two_exporters_in_one_domain_are_told_from_one_that_starts_anew() {
 fn a_domain_that_was_shared_is_one_exporters_again() {
     let data = [first(10)];
     let mut collector = Collector::default();
-    let mut second = 0;
+    // Twenty a second, so that all of them come within the hour.
+    let mut millis = 0;
     let mut take = |collector: &mut Collector, uptime: u32, number: u32| {
-        second += 1;
-        let datagram = nine(uptime + second * 1000, EXPORT + second, number, &data);
-        collector.take_at(EXPORT_MS + i64::from(second) * 1000, &datagram).unwrap();
+        millis += 50;
+        let datagram = nine(uptime + millis, EXPORT + millis / 1000, number, &data);
+        collector.take_at(EXPORT_MS + i64::from(millis), &datagram).unwrap();
         collector.out.records.clear();
     };
     collector.take(&nine(UPTIME, EXPORT, 29_999, &[set(0, template(300, &BEFORE))])).unwrap();
@@ -307,6 +348,65 @@ fn a_domain_that_was_shared_is_one_exporters_again() {
     let counts = collector.counts();
     assert_eq!((counts.shared_domains, counts.lost), (2, lost + 4));
     assert!(counts.restarts <= restarts + 2, "{}", counts.restarts);
+}
+
+/// The same by time, for exporters that send little: in an hour in which only one was heard, of five minutes between two
+/// datagrams. One that is heard within the hour begins it anew, and so does a gap with too few datagrams around it.
+#[test]
+fn an_hour_of_one_exporter_ends_the_sharing() {
+    let data = [first(10)];
+    let minutes = |minutes: u32| EXPORT_MS + i64::from(minutes) * 60_000;
+    let take = |collector: &mut Collector, minute: u32, number: u32| {
+        collector.take_at(minutes(minute), &ipfix_at(EXPORT + minute * 60, number, 1, &data)).unwrap();
+    };
+    let shared = || {
+        let mut collector = Collector::default();
+        collector.take(&ipfix(500_000, 1, &[set(2, template(300, &BEFORE))])).unwrap();
+        for n in 0..20 {
+            take(&mut collector, 0, 500_000 + n);
+            take(&mut collector, 0, n);
+        }
+        assert_eq!(collector.counts().shared_domains, 1);
+        collector
+    };
+    // A datagram each four minutes, of which one is missing in the end; 17 go on from one another by minute 68.
+    for (last, lost) in [(15, 0), (18, 1)] {
+        let mut collector = shared();
+        for n in 0..last {
+            take(&mut collector, 4 * n, 500_020 + n);
+        }
+        take(&mut collector, 4 * last, 500_021 + last);
+        assert_eq!(collector.counts().lost, lost, "{last}");
+    }
+    // The other one speaks in between: at minute 36, and the hour of the first one begins at minute 40.
+    let mut collector = shared();
+    for n in 0..18 {
+        take(&mut collector, 4 * n, 500_020 + n);
+        if n == 9 {
+            take(&mut collector, 4 * n, 20);
+        }
+    }
+    take(&mut collector, 72, 500_039);
+    assert_eq!(collector.counts().lost, 0);
+    // An hour of silence is not an hour of one exporter.
+    let mut collector = shared();
+    for n in 0..10 {
+        take(&mut collector, 60 * n, 500_020 + n);
+    }
+    take(&mut collector, 600, 500_031);
+    assert_eq!(collector.counts().lost, 0);
+    // It ended, and the other one is back: shared again at once, and nothing is held or lost.
+    let mut collector = shared();
+    let held = collector.counts().held_sets;
+    for n in 0..20 {
+        take(&mut collector, 4 * n, 500_020 + n);
+    }
+    for n in 0..20 {
+        take(&mut collector, 80, 20 + n);
+        take(&mut collector, 80, 500_040 + n);
+    }
+    let counts = collector.counts();
+    assert_eq!((counts.shared_domains, counts.lost, counts.held_sets), (2, 0, held));
 }
 
 /// The quieter of two exporters in one domain, whose numbers are lower, comes back after a very long time: nothing that

@@ -78,9 +78,7 @@ fn datagrams_cut_at_every_octet_never_panic_and_take_no_more_than_the_whole() {
     for (n, datagram) in stream.iter().enumerate() {
         for cut in 0..datagram.len() {
             let mut collector = Collector::default();
-            for before in &stream[..n] {
-                collector.take(before).unwrap();
-            }
+            stream[..n].iter().for_each(|datagram| collector.take(datagram).map_or((), |_| ()));
             let before = collector.out.records.len();
             let mut whole = Collector::default();
             stream[..=n].iter().for_each(|datagram| whole.take(datagram).map_or((), |_| ()));
@@ -96,16 +94,18 @@ fn datagrams_cut_at_every_octet_never_panic_and_take_no_more_than_the_whole() {
 
 #[test]
 fn the_stream_itself() {
-    let collector = decoded(&stream());
+    let mut collector = Collector::default();
+    stream().iter().for_each(|datagram| collector.take(datagram).map_or((), |_| ()));
     let counts = collector.counts();
     consistent(&counts, &collector.out);
     // By hand: v1 50 + 60 and a duplicate; v7 70 + 70 with one record missing between; v8 80 + 90 + 80;
     // v5 10 + 20 + 30 + 40 and a duplicate; totals 1000 (held until its template came), 1500, 1500, 100, 0 (300 at no later
     // time: overtaken) and reverse totals 7, 0 ...; v9 1 to 4 (5 comes after a restart, and waits
-    // for its template); the named ones 1, 2 and 3.
+    // for its template); the named ones 1, 2 and 3, of which the last comes with a withdrawal over UDP. Missing are one
+    // record of v7, a datagram of v9, and the IPFIX record 8.
     let old = 110 + 140 + 250;
     assert_eq!(counts.raw_octets, old + 100 + (1000 + 1500 + 1500 + 100) + 7 + 10 + 6);
-    assert_eq!((counts.duplicates, counts.malformed, counts.lost), (2, 0, 2));
+    assert_eq!((counts.duplicates, counts.malformed, counts.lost), (2, 1, 3));
     assert_eq!((counts.records, counts.options_records), (7 + 4 + 5 + 4 + 3, 2));
 }
 

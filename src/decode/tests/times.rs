@@ -2,6 +2,7 @@
 
 use super::build::*;
 use crate::decode::{Counts, Limits};
+use crate::flow::FlowRecord;
 
 /// Start and end relative to the export time, for one IPFIX record with these time fields, and the counts.
 fn span10(fields: &[(u64, u16)], values: &[u64]) -> (i64, i64, Counts) {
@@ -151,6 +152,72 @@ fn flows_of_a_wrong_clock_keep_their_place_before_the_export() {
             assert_eq!(faults, expected, "{fields:?} {received}");
         }
     }
+}
+
+/// Start and end of the two directions of one IPFIX biflow of 100 octets and 70 back, relative to the export time.
+fn spans_of_biflow(fields: &[(u64, u16)], values: &[u64]) -> ([(i64, i64); 2], u64) {
+    let back = [(1, 4), (enterprise(29_305, 1), 4)];
+    let body = octets().u32(100).u32(70);
+    let body = fields.iter().zip(values).fold(body, |body, (&(_, len), &n)| body.uint(n, len.into()));
+    let fields: Vec<_> = back.iter().chain(fields).copied().collect();
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+    let [forward, reverse] = collector.out.records[..] else { panic!() };
+    assert_eq!((forward.octets.as_u64(), reverse.octets.as_u64()), (100, 70));
+    let span = |flow: FlowRecord| (flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS);
+    ([span(forward), span(reverse)], collector.counts().clamped)
+}
+
+/// RFC 5103: elements of the reverse direction tell when that was.
+#[test]
+fn the_way_back_of_a_biflow_has_its_own_times() {
+    let back = |element| enterprise(29_305, element);
+    let there = [(152, 8), (153, 8)];
+    let began = [MILLIS - 900_000, MILLIS - 600_000];
+    let check = |fields: &[(u64, u16)], values: &[u64], expected: (i64, i64)| {
+        let fields = [&there[..], fields].concat();
+        let (spans, clamped) = spans_of_biflow(&fields, &[&began[..], values].concat());
+        assert_eq!((spans, clamped), ([(-900_000, -600_000), expected], 0), "{fields:?}");
+    };
+    // Ten minutes long, five minutes after the way there, which ended ten minutes before the export.
+    check(&[(back(152), 8), (back(153), 8)], &[MILLIS - 600_000, MILLIS - 1000], (-600_000, -1000));
+    check(&[(back(150), 4), (back(151), 4)], &[SECONDS - 600, SECONDS - 1], (-600_000, -1000));
+    check(&[(back(154), 8), (back(155), 8)], &[NTP - (600 << 32), NTP - (1 << 32)], (-600_000, -1000));
+    check(&[(back(158), 4), (back(159), 4)], &[600_000_000, 1_000_000], (-600_000, -1000));
+    check(&[(back(152), 8), (back(161), 4)], &[MILLIS - 600_000, 5000], (-600_000, -595_000));
+    check(&[(back(153), 8), (back(162), 4)], &[MILLIS - 5000, 4_000_000], (-9000, -5000));
+    // What is not told is that of the way there, as far as it can be.
+    check(&[(back(152), 8)], &[MILLIS - 700_000], (-700_000, -600_000));
+    check(&[(back(152), 8)], &[MILLIS - 500_000], (-500_000, -500_000));
+    check(&[(back(153), 8)], &[MILLIS - 500_000], (-900_000, -500_000));
+    check(&[(back(153), 8)], &[MILLIS - 950_000], (-950_000, -950_000));
+    check(&[(back(161), 4)], &[1000], (-601_000, -600_000));
+    check(&[], &[], (-900_000, -600_000));
+    check(&[(back(152), 8), (back(153), 8)], &[0, 0], (-900_000, -600_000));
+    // YAF: milliseconds from the first packet there to the first one back.
+    check(&[(enterprise(6871, 21), 4)], &[20], (-899_980, -600_000));
+}
+
+#[test]
+fn uptimes_of_the_way_back() {
+    let back = |element| enterprise(29_305, element);
+    let fields = [(22, 4), (21, 4), (back(22), 4), (back(21), 4), (160, 8)];
+    let values = [95_000, 97_000, 96_000, 99_000, MILLIS - 100_000];
+    assert_eq!(spans_of_biflow(&fields, &values), ([(-5000, -3000), (-4000, -1000)], 0));
+    // Where nobody knows when the exporter started, both are told from the end of the way there.
+    let spans = spans_of_biflow(&fields[..4], &[95_000, 99_000, 96_000, 98_000]);
+    assert_eq!(spans, ([(-4000, 0), (-3000, -1000)], 0));
+}
+
+/// Ends before it begins, and begins more than an hour ago: moved, and counted for each direction.
+#[test]
+fn times_of_the_way_back_are_bounded_as_all_are() {
+    let back = |element| enterprise(29_305, element);
+    let fields = [(152, 8), (153, 8), (back(152), 8), (back(153), 8)];
+    let values = |start, end| [MILLIS - 2000, MILLIS - 1000, start, end];
+    let spans = |start, end| spans_of_biflow(&fields, &values(start, end));
+    let there = (-2000, -1000);
+    assert_eq!(spans(MILLIS - 9_000_000, MILLIS), ([there, (-3_600_000, 0)], 1));
+    assert_eq!(spans(MILLIS - 10, MILLIS - 20), ([there, (-20, -20)], 1));
 }
 
 /// A router without a clock begins in 1970; its v5 and v9 flows count when they come.

@@ -123,3 +123,14 @@ proptest! {
         prop_assert!(surer <= lower && lower <= estimate, "{} {} {}", surer, lower, estimate);
     }
 }
+
+/// 3/2 + 4/3 + 6/5 + 8/7 + 12/11 = 14477/2310: an odd number of parts, whose denominators have nothing in common.
+#[test]
+fn a_sum_over_several_rates_is_exact() {
+    let mut sum = crate::usage::Scaled::default();
+    assert_eq!(usage::exact(&sum), Exact::zero());
+    for d in [2, 3, 5, 7, 11] {
+        sum.add(1, SamplingRate::new(d + 1, d, RateSource::Sampler).expect("a rate"));
+    }
+    assert_eq!(usage::exact(&sum), Exact::whole(14_477).over(2310));
+}

@@ -417,11 +417,26 @@ fn pcapng_in_both_byte_orders_with_all_packet_blocks() {
         .concat();
         let (found, skipped) = read(&bytes).unwrap();
         // Microseconds; milliseconds after second 100; 1/1024 s; nanoseconds; seconds; obsolete on the second
-        // interface; simple, which has no time of its own.
-        let times = [1_700_000_000_123, 105_000, 3500, 7999, 8000, 109_000, 109_000];
+        // interface. A simple one has no time.
+        let times = [1_700_000_000_123, 105_000, 3500, 7999, 8000, 109_000];
         assert_eq!(found, times.map(|time| seen(time, FROM4, TO4, b"odd")));
-        assert_eq!(skipped, Skipped { unknown_link: 2, ..Skipped::default() });
+        assert_eq!(skipped, Skipped { unknown_link: 2, timeless: 1, ..Skipped::default() });
     }
+}
+
+/// Nobody knows when simple packets were captured, so no datagram comes out: not in 1970, and not at another one's time.
+#[test]
+fn packets_without_a_time_are_counted_and_left_out() {
+    let simple = |frame: &[u8]| {
+        let octets = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        LITTLE.block(3, &[&octets[..], frame].concat())
+    };
+    let (frame, arp) = (ether4(&ipv4(b"odd")), ethernet(&[], 0x0806, &[0; 28]));
+    let head = [LITTLE.section(), LITTLE.interface(1, &[])].concat();
+    let (found, skipped) =
+        read(&[&head[..], &simple(&frame), &simple(&arp), &simple(&frame)].concat()).unwrap();
+    assert_eq!((found, skipped), (vec![], Skipped { timeless: 2, not_ip: 1, ..Skipped::default() }));
+    assert_eq!(skipped.doubtful(), 2);
 }
 
 #[test]
