@@ -331,7 +331,7 @@ fn the_command_refuses_what_will_not_do() {
 /// RFC 3415's tables, and the users without their keys, for whom the view has them.
 #[test]
 fn users_and_views_are_shown_where_a_view_has_them() {
-    let text = CONFIGURATION.replace("legacy", "communities = [\"unheard-of\"]\nlegacy");
+    let text = CONFIGURATION.replace("legacy_auth", "communities = [\"unheard-of\"]\nlegacy_auth");
     let text = format!(
         "{text}\n[[snmp.view]]\nname = \"security\"\ninclude = [\"1.3.6.1.6.3\"]\nexclude = [\"1.3.6.1.6.3.11\"]\n\
          [[snmp.user]]\nname = \"chief\"\nview = \"security\"\n"

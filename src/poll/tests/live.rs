@@ -540,7 +540,7 @@ fn net_snmp_is_polled_by_community_and_by_user() {
             auth: Some((Authentication::Md5, Secret::new("first passphrase"))),
             privacy: Some((Privacy::Des, Secret::new("second passphrase"))),
         },
-        ..user.clone()
+        ..user
     };
     let wrong = Target {
         exporter: "wrong".to_owned(),
