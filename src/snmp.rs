@@ -85,6 +85,8 @@ pub struct Config {
     pub users: Vec<UserRules>,
     /// Whether users may authenticate by HMAC-MD5 and HMAC-SHA-1.
     pub legacy_authentication: bool,
+    /// Whether users may encrypt by DES.
+    pub legacy_privacy: bool,
     /// `[[snmp.notify]]`.
     pub notify: Vec<Target>,
     /// When something is worth a notification.
@@ -108,6 +110,7 @@ impl Config {
             views: fresh.views,
             users: fresh.users,
             legacy_authentication: fresh.legacy_authentication,
+            legacy_privacy: fresh.legacy_privacy,
             ..self.clone()
         }
     }
@@ -125,6 +128,7 @@ impl Default for Config {
             views: BTreeMap::new(),
             users: Vec::new(),
             legacy_authentication: false,
+            legacy_privacy: false,
             notify: Vec::new(),
             alarms: Alarms::default(),
             contact: None,

@@ -298,6 +298,27 @@ def latency(bench, rate, seconds):
             agent.stop()
 
 
+def latencies(bench, rate, seconds):
+    """A row: medians of as many runs as all else has, the most that was lost in one, and how far runs are apart."""
+    runs = []
+    for number in range(bench.runs):
+        what = f"a GET while {rate:,.0f} records a second come in, {number + 1}/{bench.runs}"
+        try:
+            runs.append(latency(bench, rate, seconds))
+            say(f"{what}: {runs[-1]}")
+        except (Failed, subprocess.SubprocessError, OSError) as error:
+            say(f"{what}: {error}")
+    if not runs:
+        return None
+    flows = [ingest for _, ingest in runs if ingest is not None]
+    sent = millions(median([achieved for achieved, _ in flows])) + "/s" if flows else "none"
+    lost = max((missing for _, missing in flows), default=0)
+    at = [f"{median([said[name] for said, _ in runs]):,.0f}" for name in ("p50", "p99", "p999")]
+    each = sorted(said["p99"] for said, _ in runs)
+    spread = f"{each[0]:,.0f} to {each[-1]:,.0f}"
+    return [sent, str(lost), *at, spread, f"{len(runs)} of {bench.runs}"]
+
+
 def wait_for_flows(agent):
     """Until the sender, which first makes all headers, has begun."""
     begun = agent.run.ticks()
@@ -337,25 +358,11 @@ def compare(bench, seconds, rates):
             key[1], key[2], key[0], f"{of_processor:,.0f}", f"{their_processor:,.0f}",
             ratio(of_processor, their_processor), f"{per_second:,.0f}", f"{their_second:,.0f}",
         ])
-    times = []
-    for rate in [0, *rates]:
-        runs = []
-        for _ in range(bench.runs):
-            try:
-                runs.append(latency(bench, rate, 2 * seconds))
-                say(f"a GET while {rate:,.0f} records a second come in: {runs[-1]}")
-            except (Failed, subprocess.SubprocessError, OSError) as error:
-                say(f"GET while {rate:,.0f} records a second come in: {error}")
-        if not runs:
-            continue
-        at = lambda name: f"{median([said[name] for said, _ in runs]):,.0f}"
-        flows = [ingest for _, ingest in runs if ingest is not None]
-        sent = millions(median([achieved for achieved, _ in flows])) + "/s" if flows else "none"
-        lost = str(max((missing for _, missing in flows), default=0))
-        times.append([sent, lost, at("p50"), at("p99"), at("p999")])
+    times = [row for rate in [0, *rates] if (row := latencies(bench, rate, 2 * seconds))]
     shutil.rmtree(bench.path("state"), ignore_errors=True)
     return [
         (["", "", "of", "fluxoscope, a CPU second", "snmpd, a CPU second", "ratio",
           "fluxoscope, a second", "snmpd, a second"], rows),
-        (["flows coming in", "lost", "half of the GETs within (µs)", "99 %", "99.9 %"], times),
+        (["flows coming in", "lost at most", "half of the GETs within (µs)", "99 %", "99.9 %", "99 % of each run", "runs"],
+         times),
     ]

@@ -46,7 +46,8 @@ pub struct AddArgs {
     /// Authentication: SHA-224, SHA-256, SHA-384, SHA-512; MD5 and SHA where the configuration allows them
     #[arg(long, value_name = "PROTOCOL", value_parser = authentication, default_value = "SHA-256")]
     auth: Authentication,
-    /// Privacy: AES-128, AES-256, AES-256-C; none: messages are authenticated, but not encrypted
+    /// Privacy: AES-128, AES-256, AES-256-C; DES where the configuration allows it; none: messages are authenticated, but
+    /// not encrypted
     #[arg(long = "priv", value_name = "PROTOCOL", value_parser = privacy)]
     privacy: Option<Privacy>,
     /// File with the passphrases, a line each: authentication, privacy. Asked for at the terminal if left out
@@ -59,13 +60,7 @@ fn authentication(text: &str) -> Result<Authentication, String> {
 }
 
 fn privacy(text: &str) -> Result<Privacy, String> {
-    let names = Privacy::ALL.map(|(name, _)| name);
-    match Privacy::named(text) {
-        None if text.eq_ignore_ascii_case("DES") => {
-            Err(format!("DES can be broken and is not supported; {}", known(&names)))
-        }
-        found => found.ok_or_else(|| known(&names)),
-    }
+    Privacy::named(text).ok_or_else(|| known(Privacy::ALL.map(|(name, _)| name).as_slice()))
 }
 
 fn known(names: &[&str]) -> String {
@@ -107,13 +102,14 @@ fn open(state_dir: &Path) -> Result<Users, Failure> {
 
 fn add(args: &AddArgs, cli: &Cli) -> Result<(), Failure> {
     let config = cli.config()?;
-    let allowed = config.snmp.as_ref().is_some_and(|agent| agent.legacy_authentication);
-    if args.auth.is_legacy() && !allowed {
-        return Err(Failure::Usage(format!(
-            "error: {} is legacy authentication, which the configuration does not allow\n\n\
-             hint: better SHA-256; or `legacy_authentication = true` in [snmp]",
-            args.auth.name()
-        )));
+    let agent = config.snmp.as_ref();
+    if args.auth.is_legacy() && !agent.is_some_and(|agent| agent.legacy_authentication) {
+        return Err(legacy(args.auth.name(), "authentication", "SHA-256"));
+    }
+    if let Some(protocol) = args.privacy.filter(|protocol| protocol.is_legacy())
+        && !agent.is_some_and(|agent| agent.legacy_privacy)
+    {
+        return Err(legacy(protocol.name(), "privacy", "AES-128"));
     }
     let [authentication, privacy] = match &args.secrets {
         Some(path) => from_file(path, args.privacy.is_some()),
@@ -130,6 +126,13 @@ fn add(args: &AddArgs, cli: &Cli) -> Result<(), Failure> {
         eprintln!("\nhint: the configuration has no [snmp] section, so there is no agent");
     }
     Ok(())
+}
+
+fn legacy(protocol: &str, what: &str, better: &str) -> Failure {
+    Failure::Usage(format!(
+        "error: {protocol} is legacy {what}, which the configuration does not allow\n\n\
+         hint: better {better}; or `legacy_{what} = true` in [snmp]"
+    ))
 }
 
 type Secret = zeroize::Zeroizing<String>;

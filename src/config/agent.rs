@@ -41,6 +41,7 @@ pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>, b
     section.location = named("location");
     section.name = named("name");
     set(&mut section.legacy_authentication, table.get("legacy_authentication").and_then(Value::boolean));
+    set(&mut section.legacy_privacy, table.get("legacy_privacy").and_then(Value::boolean));
     table.each("view", |table| {
         let rules =
             snmp::ViewRules { include: subtrees(table, "include"), exclude: subtrees(table, "exclude") };

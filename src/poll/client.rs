@@ -1,12 +1,14 @@
 //! Sessions with routers, by async-snmp: the only place that knows it.
 
 use core::time::Duration;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 
 use async_snmp::transport::UdpTransport;
 use async_snmp::{
-    Auth, AuthProtocol, Client, Community, Oid as WireOid, PrivProtocol, Retry, UdpHandle, UsmConfig,
-    Value as WireValue, VarBind,
+    Auth, AuthProtocol, Client, Community, DesSaltState, Oid as WireOid, PersistedDesSaltState, PrivProtocol,
+    Retry, UdpHandle, UsmConfig, Value as WireValue, VarBind,
 };
 
 use super::columns::{Answer, Oid, Value, Walk};
@@ -43,12 +45,14 @@ pub(super) struct Sockets {
     v4: UdpTransport,
     /// Where the system has IPv6.
     v6: Option<UdpTransport>,
+    /// Of all that is encrypted by DES, so that no two messages share one.
+    salts: DesSaltState,
 }
 
 impl Sockets {
     pub(super) async fn open() -> Result<Self, Error> {
         let v4 = UdpTransport::bind("0.0.0.0:0").await?;
-        Ok(Self { v4, v6: UdpTransport::bind("[::]:0").await.ok() })
+        Ok(Self { v4, v6: UdpTransport::bind("[::]:0").await.ok(), salts: salts()? })
     }
 
     fn of(&self, address: SocketAddr) -> Result<&UdpTransport, Error> {
@@ -59,6 +63,19 @@ impl Sockets {
     }
 }
 
+/// Salts are a number of this start, and a count (RFC 3414, 8.1.1.1). Nothing is kept of a poller, so the number is drawn
+/// instead of counted up: one in 2^31 that two given starts have the same.
+fn salts() -> Result<DesSaltState, Error> {
+    let mut octets = [0; 4];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut octets))
+        .map_err(|error| Error(format!("/dev/urandom: {error}")))?;
+    let drawn = (u32::from_be_bytes(octets) >> 1).clamp(1, u32::MAX / 2 - 1);
+    PersistedDesSaltState::new(drawn)
+        .and_then(|drawn| DesSaltState::restart(drawn, |_| Ok::<(), io::Error>(())))
+        .map_err(|error| Error(error.to_string()))
+}
+
 /// A session with one router.
 pub(super) struct Session(Client<UdpHandle>);
 
@@ -66,7 +83,11 @@ impl Session {
     pub(super) async fn open(sockets: &Sockets, target: &Target, config: &Config) -> Result<Self, Error> {
         let retry =
             Retry::fixed(config.retries, Duration::from_millis(100)).map_err(|e| Error(e.to_string()))?;
-        let client = Client::builder(target.address, auth(&target.credentials)?)
+        let mut client = Client::builder(target.address, auth(&target.credentials)?);
+        if matches!(&target.credentials, Credentials::User { privacy: Some((Privacy::Des, _)), .. }) {
+            client = client.des_salt_state(sockets.salts.clone());
+        }
+        let client = client
             .request_timeout(config.timeout())
             .retry(retry)
             .max_oids_per_request(128)

@@ -192,6 +192,13 @@ impl Access {
                     "This SNMP user may not ask: the configuration does not allow legacy authentication.");
                 continue;
             }
+            let privacy = one.privacy.as_ref().map(|(protocol, _)| *protocol);
+            if let Some(protocol) = privacy.filter(|protocol| protocol.is_legacy() && !config.legacy_privacy)
+            {
+                warn!(user = %one.name, protocol = protocol.name(),
+                    "This SNMP user may not ask: the configuration does not allow legacy privacy.");
+                continue;
+            }
             let rules = config.users.iter().find(|rules| rules.name == one.name);
             let view_name = rules.map_or(DEFAULT_VIEW, |rules| &rules.view);
             let mut user = User {

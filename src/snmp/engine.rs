@@ -46,9 +46,9 @@ impl Engine {
     }
 
     pub(super) fn new(id: Vec<u8>, boots: u32) -> Self {
-        // The upper bits tell starts apart, the lower ones count: 2^40 messages at 100 000 a second are 127 days, and
-        // own messages have boots and time in their vectors as well.
-        Self { id, boots, salt: u64::from(boots) << 40 }
+        // As DES wants it (RFC 3414, 8.1.1.1): boots, then a count. 2^32 messages at 1000 a second are fifty days; what is
+        // more takes salts of the next start, which does AES no harm: its vectors have boots and time as well.
+        Self { id, boots, salt: u64::from(boots) << 32 }
     }
 
     pub(super) fn id(&self) -> &[u8] {

@@ -1,14 +1,14 @@
-//! The cryptography of the User-based Security Model: HMAC over a message, AES over a scoped PDU, keys out of
+//! The cryptography of the User-based Security Model: HMAC over a message, AES or DES over a scoped PDU, keys out of
 //! passphrases (RFC 3414, 7860, 3826).
 //!
-//! DES is not here: it can be broken, and every manager that knows it knows AES. HMAC-MD5 and HMAC-SHA-1 are for
-//! devices that know nothing else; the configuration has to allow them.
+//! HMAC-MD5, HMAC-SHA-1 and DES, whose keys can be found by trying all, are for managers and devices that know nothing
+//! else; the configuration has to allow them.
 //!
 //! Keys are wiped from memory when they are dropped, and never printed.
 
 use core::fmt;
 
-use aes::cipher::KeyIvInit as _;
+use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use hmac::{EagerHash, Hmac, KeyInit as _, Mac as _};
 use sha2::Digest;
 use subtle::ConstantTimeEq as _;
@@ -112,6 +112,8 @@ impl Authentication {
 /// The privacy protocols.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Privacy {
+    /// usmDESPrivProtocol (RFC 3414, 8): CBC-DES.
+    Des,
     /// usmAesCfb128Protocol (RFC 3826).
     Aes128,
     /// AES with keys of 256 bits; keys that are too short are extended as draft-blumenthal-aes-usm-04 says.
@@ -123,8 +125,12 @@ pub enum Privacy {
 
 impl Privacy {
     /// All, with the names that net-snmp uses.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("AES-128", Self::Aes128), ("AES-256", Self::Aes256), ("AES-256-C", Self::Aes256Cisco)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("DES", Self::Des),
+        ("AES-128", Self::Aes128),
+        ("AES-256", Self::Aes256),
+        ("AES-256-C", Self::Aes256Cisco),
+    ];
 
     /// Its name.
     #[must_use]
@@ -138,11 +144,25 @@ impl Privacy {
         named(&Self::ALL, if text.eq_ignore_ascii_case("AES") { "AES-128" } else { text })
     }
 
-    /// Octets of a key.
+    /// True for the protocol that is only used where it must be.
+    #[must_use]
+    pub fn is_legacy(self) -> bool {
+        self == Self::Des
+    }
+
+    /// Octets of a key. That of DES has eight more than the cipher wants: the pre-IV (RFC 3414, 8.1.1.1).
     pub(super) fn key_octets(self) -> usize {
         match self {
-            Self::Aes128 => 16,
+            Self::Des | Self::Aes128 => 16,
             Self::Aes256 | Self::Aes256Cisco => 32,
+        }
+    }
+
+    /// Octets that so many are when they are encrypted.
+    pub(super) fn encrypted_octets(self, plain: usize) -> usize {
+        match self {
+            Self::Des => plain.next_multiple_of(DES_BLOCK_OCTETS),
+            Self::Aes128 | Self::Aes256 | Self::Aes256Cisco => plain,
         }
     }
 }
@@ -192,7 +212,7 @@ pub(super) fn privacy_key(
         while key.len() < protocol.key_octets() {
             let more = match protocol {
                 // Blumenthal: the hash of all that is there.
-                Privacy::Aes128 | Privacy::Aes256 => Zeroizing::new(H::digest(&*key).to_vec()),
+                Privacy::Des | Privacy::Aes128 | Privacy::Aes256 => Zeroizing::new(H::digest(&*key).to_vec()),
                 // Reeder: what is there is the passphrase of what follows.
                 Privacy::Aes256Cisco => localised::<H>(&key, engine),
             };
@@ -255,7 +275,9 @@ pub(super) fn is_authentic(
     expected.ct_eq(received).into()
 }
 
-/// What the initialization vector is made of (RFC 3826, 3.1.2.1).
+const DES_BLOCK_OCTETS: usize = 8;
+
+/// What the initialization vector is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vector {
     pub(super) boots: u32,
@@ -264,41 +286,78 @@ pub(super) struct Vector {
 }
 
 impl Vector {
-    fn octets(self) -> [u8; 16] {
+    /// RFC 3826, 3.1.2.1.
+    fn of_aes(self) -> [u8; 16] {
         let mut octets = [0; 16];
         octets[..4].copy_from_slice(&self.boots.to_be_bytes());
         octets[4..8].copy_from_slice(&self.time.to_be_bytes());
         octets[8..].copy_from_slice(&self.salt);
         octets
     }
+
+    /// RFC 3414, 8.1.1.1: the salt, and the part of the key that no other has.
+    fn of_des(self, pre_iv: &[u8]) -> [u8; DES_BLOCK_OCTETS] {
+        let mut octets = self.salt;
+        octets.iter_mut().zip(pre_iv).for_each(|(octet, pre)| *octet ^= pre);
+        octets
+    }
 }
 
-/// Encrypts in place.
-pub(super) fn encrypt(key: &Key, vector: Vector, octets: &mut [u8]) {
+const LENGTHS_FIT: &str = "key and vector have the lengths of the protocol";
+
+/// Encrypts in place; what is encrypted in blocks is filled up to whole ones (RFC 3414, 8.1.1.2).
+pub(super) fn encrypt(protocol: Privacy, key: &Key, vector: Vector, octets: &mut Vec<u8>) {
     use cfb_mode::Encryptor;
-    let vector = vector.octets();
-    match key.octets().len() {
-        16 => Encryptor::<aes::Aes128>::new_from_slices(key.octets(), &vector)
-            .expect("both have the right length")
+    let key = key.octets();
+    match protocol {
+        Privacy::Des => {
+            let (key, pre_iv) = key.split_at(DES_BLOCK_OCTETS);
+            octets.resize(protocol.encrypted_octets(octets.len()), 0);
+            let mut mode =
+                cbc::Encryptor::<des::Des>::new_from_slices(key, &vector.of_des(pre_iv)).expect(LENGTHS_FIT);
+            for block in octets.chunks_exact_mut(DES_BLOCK_OCTETS) {
+                mode.encrypt_block(block.try_into().expect("a whole block"));
+            }
+        }
+        Privacy::Aes128 => Encryptor::<aes::Aes128>::new_from_slices(key, &vector.of_aes())
+            .expect(LENGTHS_FIT)
             .encrypt(octets),
-        _ => Encryptor::<aes::Aes256>::new_from_slices(key.octets(), &vector)
-            .expect("both have the right length")
-            .encrypt(octets),
+        Privacy::Aes256 | Privacy::Aes256Cisco => {
+            Encryptor::<aes::Aes256>::new_from_slices(key, &vector.of_aes())
+                .expect(LENGTHS_FIT)
+                .encrypt(octets);
+        }
     }
 }
 
-/// Decrypts in place.
-pub(super) fn decrypt(key: &Key, vector: Vector, octets: &mut [u8]) {
+/// Decrypts in place. False where the octets are no whole blocks of a protocol that has blocks (RFC 3414, 8.1.1.3);
+/// what they were filled up with is still at their end.
+#[must_use]
+pub(super) fn decrypt(protocol: Privacy, key: &Key, vector: Vector, octets: &mut [u8]) -> bool {
     use cfb_mode::Decryptor;
-    let vector = vector.octets();
-    match key.octets().len() {
-        16 => Decryptor::<aes::Aes128>::new_from_slices(key.octets(), &vector)
-            .expect("both have the right length")
+    let key = key.octets();
+    match protocol {
+        Privacy::Des => {
+            if !octets.len().is_multiple_of(DES_BLOCK_OCTETS) {
+                return false;
+            }
+            let (key, pre_iv) = key.split_at(DES_BLOCK_OCTETS);
+            let mut mode =
+                cbc::Decryptor::<des::Des>::new_from_slices(key, &vector.of_des(pre_iv)).expect(LENGTHS_FIT);
+            for block in octets.chunks_exact_mut(DES_BLOCK_OCTETS) {
+                mode.decrypt_block(block.try_into().expect("a whole block"));
+            }
+        }
+        Privacy::Aes128 => Decryptor::<aes::Aes128>::new_from_slices(key, &vector.of_aes())
+            .expect(LENGTHS_FIT)
             .decrypt(octets),
-        _ => Decryptor::<aes::Aes256>::new_from_slices(key.octets(), &vector)
-            .expect("both have the right length")
-            .decrypt(octets),
+        Privacy::Aes256 | Privacy::Aes256Cisco => {
+            Decryptor::<aes::Aes256>::new_from_slices(key, &vector.of_aes())
+                .expect(LENGTHS_FIT)
+                .decrypt(octets);
+        }
     }
+    true
 }
 
 #[cfg(test)]

@@ -59,7 +59,12 @@ impl Secured {
         let scoped = element_length(
             element_length(self.context_engine.len()) + element_length(self.context_name.len()) + pdu,
         );
-        let data = if self.level == Level::AuthPriv { element_length(scoped) } else { scoped };
+        let data = match &self.user.privacy {
+            Some((protocol, _)) if self.level == Level::AuthPriv => {
+                element_length(protocol.encrypted_octets(scoped))
+            }
+            _ => scoped,
+        };
         let tag = self.user.authentication.as_ref().map_or(0, |(protocol, _)| protocol.tag_octets());
         let parameters = element_length(self.engine_octets)
             + 2 * integer_length(MOST)
@@ -89,6 +94,19 @@ pub(super) struct Incoming<'a> {
     salt: &'a [u8],
     /// A scoped PDU, or its encryption as an OCTET STRING.
     data: &'a [u8],
+}
+
+impl Incoming<'_> {
+    /// The scoped PDU in an encrypted one, with whatever fills it up. Nothing where length or salt are none of the user's
+    /// protocol; with another key it is noise.
+    fn decrypted(&self, user: &User) -> Option<Vec<u8>> {
+        let (protocol, key) = user.privacy.as_ref()?;
+        let vector = Vector { boots: self.boots, time: self.time, salt: self.salt.try_into().ok()? };
+        let mut data = self.data;
+        let octets = element(&mut data, asn1_rs::Tag::OctetString).filter(|_| data.is_empty())?;
+        let mut octets = octets.to_vec();
+        usm::decrypt(*protocol, key, vector, &mut octets).then_some(octets)
+    }
 }
 
 /// What a sender is told of a message that was refused.
@@ -336,14 +354,10 @@ fn peek(scoped: &[u8]) -> Option<Peeked> {
     Some(Peeked { request_id, is_confirmed })
 }
 
-/// The request in an encrypted scoped PDU. Octets after it are padding, which some managers add though AES needs none.
+/// The request in an encrypted scoped PDU. Octets after it are padding, which DES needs and some managers add for AES, too.
 /// With another key it is noise; then the sender had better hear of it (RFC 3414, 3.2.8.b).
 fn decrypt(incoming: &Incoming<'_>, user: &User) -> Option<(Message, message::ScopedPdu)> {
-    let (_, key) = user.privacy.as_ref()?;
-    let salt = incoming.salt.try_into().ok()?;
-    let mut data = incoming.data;
-    let mut octets = element(&mut data, asn1_rs::Tag::OctetString).filter(|_| data.is_empty())?.to_vec();
-    usm::decrypt(key, Vector { boots: incoming.boots, time: incoming.time, salt }, &mut octets);
+    let octets = incoming.decrypted(user)?;
     Message::decode_scoped(&octets, true).ok()
 }
 
@@ -381,10 +395,10 @@ impl Outgoing<'_> {
             v3::ScopedPdu { engine_id: context_engine.to_vec().into(), name: Vec::new().into(), data: pdu };
         let scoped_data = match privacy {
             None => v3::ScopedPduData::CleartextPdu(scoped),
-            Some((_, key)) => {
+            Some((protocol, key)) => {
                 let mut octets = ber::encode(&scoped).ok()?;
                 let vector = Vector { boots: self.clock.0, time: self.clock.1, salt: self.salt };
-                usm::encrypt(key, vector, &mut octets);
+                usm::encrypt(*protocol, key, vector, &mut octets);
                 v3::ScopedPduData::EncryptedPdu(octets.into())
             }
         };

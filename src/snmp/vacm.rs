@@ -203,6 +203,7 @@ fn authentication(protocol: Authentication) -> &'static [u32] {
 
 fn privacy(protocol: Privacy) -> &'static [u32] {
     match protocol {
+        Privacy::Des => &[1, 3, 6, 1, 6, 3, 10, 1, 2, 2],
         Privacy::Aes128 => &[1, 3, 6, 1, 6, 3, 10, 1, 2, 4],
         Privacy::Aes256 => &[1, 3, 6, 1, 4, 1, 14832, 1, 4],
         Privacy::Aes256Cisco => &[1, 3, 6, 1, 4, 1, 9, 12, 6, 1, 2],

@@ -218,22 +218,26 @@ fn prometheus_reads_metrics() {
 fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
     let site = Site::new("");
     let port = free_port();
-    let user = |name: &str, privacy| InformUser {
+    let user = |name: &str, authentication, privacy: Option<Privacy>| InformUser {
         name: name.into(),
-        authentication: Some((Authentication::Sha256, Passphrase::new("the first passphrase"))),
-        privacy,
+        authentication: Some((authentication, Passphrase::new("the first passphrase"))),
+        privacy: privacy.map(|protocol| (protocol, Passphrase::new("the second passphrase"))),
     };
     let target =
         |user| Target { address: ([127, 0, 0, 1], port).into(), protocol: Protocol::V3Inform { user } };
-    let private = Some((Privacy::Aes128, Passphrase::new("the second passphrase")));
     let config = Config {
         listen: ([127, 0, 0, 1], 0).into(),
         communities: vec!["see".into()],
-        notify: vec![target(user("flux", private)), target(user("signed", None))],
+        notify: vec![
+            target(user("flux", Authentication::Sha256, Some(Privacy::Aes128))),
+            target(user("signed", Authentication::Sha256, None)),
+            target(user("old", Authentication::Md5, Some(Privacy::Des))),
+        ],
         ..Config::default()
     };
     let settings = "createUser flux SHA-256 \"the first passphrase\" AES \"the second passphrase\"\n\
-        createUser signed SHA-256 \"the first passphrase\"\nauthUser log flux priv\nauthUser log signed auth\n";
+        createUser signed SHA-256 \"the first passphrase\"\nauthUser log flux priv\nauthUser log signed auth\n\
+        createUser old MD5 \"the first passphrase\" DES \"the second passphrase\"\nauthUser log old priv\n";
     let traps = TrapDaemon::start(&site, port, settings);
     traps.wait_for(&["NET-SNMP version"]);
     let counters = Arc::new(counters(1));
@@ -254,8 +258,8 @@ fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
         }
     };
     let acknowledged = "1.3.6.1.4.1.32473.2055.1.7.6.0";
-    // coldStart, to both users.
-    wait_until(acknowledged, 2);
+    // coldStart, to each user.
+    wait_until(acknowledged, 3);
 
     let outward = Reconciled {
         flow_octets: 10,
@@ -267,11 +271,11 @@ fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
     };
     let link = ReconciledRow { link: 3, name: "transit-a".into(), outward, ..ReconciledRow::default() };
     counters.managed.store(Arc::new(Managed { reconciled: vec![link], ..Managed::default() }));
-    for user in ["flux", "signed"] {
+    for user in ["flux", "signed", "old"] {
         let line = traps.wait_for(&["32473.2055.0.7", "transit-a out", &format!("user {user}")]);
         assert!(line.contains("INFORM") && line.contains(".1.20.1.5.3.2 = Counter64: 99"), "{line}");
     }
-    wait_until(acknowledged, 4);
+    wait_until(acknowledged, 6);
 
     // Another receiver stands in its place, which is another engine.
     drop(traps);
@@ -289,7 +293,7 @@ fn informs_of_version_3_are_acknowledged_by_an_engine_that_was_discovered() {
     counters.billing.allowances.store(Arc::new(vec![allowance]));
     let line = traps.wait_for(&["32473.2055.0.8", "customer 1: volume", "user flux"]);
     assert!(line.contains(".1.14.1.4.16.1 = Gauge32: 81") && line.contains("\"80\""), "{line}");
-    wait_until(acknowledged, 6);
+    wait_until(acknowledged, 9);
     assert_eq!(get("1.3.6.1.4.1.32473.2055.1.7.7.0"), "0", "none failed");
     stop.store(true, Relaxed);
     running.join().unwrap().unwrap();

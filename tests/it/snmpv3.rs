@@ -18,6 +18,7 @@ listen = ["127.0.0.1:0"]
 listen = "127.0.0.1:0"
 name = "flux.example.net"
 legacy_authentication = true
+legacy_privacy = true
 
 [[snmp.view]]
 name = "names"
@@ -38,7 +39,7 @@ const PRIVACY: &str = "the second passphrase";
 
 /// Protocols, with the names that net-snmp's tools have for them.
 const AUTHENTICATIONS: [&str; 6] = ["MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"];
-const PRIVACIES: [&str; 3] = ["AES-128", "AES-256", "AES-256-C"];
+const PRIVACIES: [&str; 4] = ["DES", "AES-128", "AES-256", "AES-256-C"];
 
 fn add(site: &Site, name: &str, authentication: &str, privacy: Option<&str>) {
     let file = site.path("secrets");
@@ -257,6 +258,47 @@ fn users_come_and_go_with_a_reload_and_the_engine_stays() {
     assert!(daemon.stop().success());
 }
 
+/// Users that were added while legacy protocols were allowed may not ask when they are not any more; one allows nothing for
+/// the other.
+#[test]
+fn legacy_protocols_are_off_unless_they_are_allowed() {
+    let site = Site::new(CONFIGURATION);
+    let users = [("md5", "MD5", "AES-128"), ("des", "SHA-256", "DES"), ("sound", "SHA-256", "AES-128")];
+    for (name, authentication, privacy) in users {
+        add(&site, name, authentication, Some(privacy));
+    }
+    let neither = CONFIGURATION.replace("legacy_authentication = true\nlegacy_privacy = true\n", "");
+    site.configure(&neither);
+    let daemon = site.start();
+    let agent = peer(&daemon);
+    let answered = || {
+        users.map(|(name, authentication, privacy)| {
+            let arguments =
+                [&secured(name, authentication, Some(privacy))[..], &["-Oqv", &agent, NAME]].concat();
+            let text = said(&tool(&site, "snmpget", &arguments));
+            let is_answered = text.contains("flux.example.net");
+            assert!(is_answered || text.contains("Unknown user name"), "{name}: {text}");
+            is_answered
+        })
+    };
+    let allow = |line: &str| {
+        site.configure(
+            &neither
+                .replace("name = \"flux.example.net\"\n", &format!("name = \"flux.example.net\"\n{line}\n")),
+        );
+        site.out(&["ctl", "reload"]);
+    };
+    assert_eq!(answered(), [false, false, true]);
+    let log = daemon.log();
+    assert!(log.contains("does not allow legacy authentication"), "{log}");
+    assert!(log.contains("does not allow legacy privacy"), "{log}");
+    allow("legacy_authentication = true");
+    assert_eq!(answered(), [true, false, true]);
+    allow("legacy_privacy = true");
+    assert_eq!(answered(), [false, true, true]);
+    assert!(daemon.stop().success());
+}
+
 #[test]
 fn the_command_refuses_what_will_not_do() {
     let site = Site::new("");
@@ -273,7 +315,9 @@ fn the_command_refuses_what_will_not_do() {
     let (code, text) = refused(&["add", "flux", "--auth", "SHA-3"]);
     assert!(code == 2 && text.contains("SHA-224, SHA-256, SHA-384, SHA-512"), "{text}");
     let (code, text) = refused(&["add", "flux", "--priv", "DES"]);
-    assert!(code == 2 && text.contains("DES can be broken"), "{text}");
+    assert!(code == 2 && text.contains("legacy_privacy = true"), "{text}");
+    let (code, text) = refused(&["add", "flux", "--priv", "3DES"]);
+    assert!(code == 2 && text.contains("known: DES, AES-128"), "{text}");
     let (code, text) = refused(&["add", "flux", "--auth", "SHA-256", "--priv", "AES-128"]);
     assert!(code == 1 && text.contains("no second line"), "{text}");
     let (code, text) = refused(&["add", "two words"]);
@@ -287,7 +331,7 @@ fn the_command_refuses_what_will_not_do() {
 /// RFC 3415's tables, and the users without their keys, for whom the view has them.
 #[test]
 fn users_and_views_are_shown_where_a_view_has_them() {
-    let text = CONFIGURATION.replace("legacy", "communities = [\"unheard-of\"]\nlegacy");
+    let text = CONFIGURATION.replace("legacy_auth", "communities = [\"unheard-of\"]\nlegacy_auth");
     let text = format!(
         "{text}\n[[snmp.view]]\nname = \"security\"\ninclude = [\"1.3.6.1.6.3\"]\nexclude = [\"1.3.6.1.6.3.11\"]\n\
          [[snmp.user]]\nname = \"chief\"\nview = \"security\"\n"

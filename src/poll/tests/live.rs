@@ -501,7 +501,8 @@ fn two_hundred_routers_are_polled_in_a_cycle() {
 /// net-snmp's agent, where it is installed.
 fn snmpd(directory: &std::path::Path) -> Option<(std::process::Child, SocketAddr)> {
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let configuration = "rocommunity public\ncreateUser flux SHA-256 \"first passphrase\" AES \"second passphrase\"\nrouser flux authPriv\n";
+    let configuration = "rocommunity public\ncreateUser flux SHA-256 \"first passphrase\" AES \"second passphrase\"\nrouser flux authPriv\n\
+        createUser old MD5 \"first passphrase\" DES \"second passphrase\"\nrouser old authPriv\n";
     let file = directory.join("snmpd.conf");
     std::fs::write(&file, configuration).unwrap();
     let program = ["/usr/sbin/snmpd", "/usr/local/sbin/snmpd"]
@@ -531,6 +532,16 @@ fn net_snmp_is_polled_by_community_and_by_user() {
         },
         tables: true,
     };
+    // What routers have that know nothing else.
+    let old = Target {
+        exporter: "old".to_owned(),
+        credentials: Credentials::User {
+            name: "old".to_owned(),
+            auth: Some((Authentication::Md5, Secret::new("first passphrase"))),
+            privacy: Some((Privacy::Des, Secret::new("second passphrase"))),
+        },
+        ..user
+    };
     let wrong = Target {
         exporter: "wrong".to_owned(),
         credentials: Credentials::User {
@@ -540,7 +551,7 @@ fn net_snmp_is_polled_by_community_and_by_user() {
         },
         ..user
     };
-    let poller = Poller::start(quick(), vec![community("v2c", address), user, wrong]);
+    let poller = Poller::start(quick(), vec![community("v2c", address), user, old, wrong]);
     let (mut named, mut counted, mut refused) = (BTreeMap::new(), BTreeSet::new(), false);
     poller.wait(|found| {
         match found {
@@ -552,12 +563,12 @@ fn net_snmp_is_polled_by_community_and_by_user() {
             Found::Polled { exporter, failure: Some(_), .. } if exporter == "wrong" => refused = true,
             _ => {}
         }
-        (counted.len() == 2 && refused).then_some(())
+        (counted.len() == 3 && refused).then_some(())
     });
     poller.stop();
     child.kill().unwrap();
     child.wait().unwrap();
-    for exporter in ["v2c", "v3"] {
+    for exporter in ["v2c", "v3", "old"] {
         let lo = named[exporter].iter().find(|interface| interface.name == "lo");
         // softwareLoopback(24).
         assert_eq!(lo.map(|lo| lo.kind), Some(24), "{exporter}: {named:?}");

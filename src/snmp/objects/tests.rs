@@ -14,6 +14,8 @@ use crate::counters::{
     Reconciled, ReconciledRow, Sampled, Sampler, TariffRow,
 };
 
+mod librenms;
+
 /// An OBJECT-TYPE of a module.
 #[derive(Debug)]
 struct Declared<'a> {

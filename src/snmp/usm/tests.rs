@@ -38,6 +38,14 @@ fn short_keys_are_extended_both_ways() {
         short.octets(),
         &authentication_key(Authentication::Sha512, b"maplesyrup", &engine).octets()[..16]
     );
+    // That of DES, with its pre-IV, is the beginning of the same (RFC 3414, A.3.1 and A.3.2; 8.1.1.1).
+    for (authentication, expected) in [
+        (Authentication::Md5, "52 6f 5e ed 9f cc e2 6f 89 64 c2 93 07 87 d8 2b"),
+        (Authentication::Sha1, "66 95 fe bc 92 88 e3 62 82 23 5f c7 15 1f 12 84"),
+    ] {
+        let key = privacy_key(authentication, Privacy::Des, b"maplesyrup", &engine);
+        assert_eq!(key.octets(), hex(expected));
+    }
 }
 
 /// RFC 4231, test case 2 (key "Jefe"), cut to the lengths of RFC 7860; RFC 2202 for MD5 and SHA-1.
@@ -96,12 +104,14 @@ fn aes_is_that_of_nist() {
         salt: [0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f],
     };
     let plain = hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51");
-    for (key, cipher) in [
+    for (protocol, key, cipher) in [
         (
+            Privacy::Aes128,
             "2b7e151628aed2a6abf7158809cf4f3c",
             "3b3fd92eb72dad20333449f8e83cfb4ac8a64537a0b3a93fcde3cdad9f1ce58b",
         ),
         (
+            Privacy::Aes256,
             "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
             "dc7e84bfda79164b7ecd8486985d386039ffed143b28b1c832113c6331e5407b",
         ),
@@ -109,11 +119,55 @@ fn aes_is_that_of_nist() {
         let key = Key::new(hex(key));
         for length in [32, 20] {
             let mut octets = plain[..length].to_vec();
-            encrypt(&key, vector, &mut octets);
+            encrypt(protocol, &key, vector, &mut octets);
             assert_eq!(octets, hex(cipher)[..length]);
-            decrypt(&key, vector, &mut octets);
+            assert!(decrypt(protocol, &key, vector, &mut octets));
             assert_eq!(octets, plain[..length]);
         }
+    }
+}
+
+/// FIPS 81, table C1, for whole blocks; the third with five letters and three zeros by OpenSSL. The vector 1234567890abcdef
+/// is salt and pre-IV; boots and time have no part in it.
+#[test]
+fn des_is_that_of_fips_81() {
+    let key = Key::new(hex("0123456789abcdef ffff0000aaaa5555"));
+    let salt = hex("edcb56783a0198ba").try_into().unwrap();
+    for (boots, time) in [(0, 0), (7, 9)] {
+        let vector = Vector { boots, time, salt };
+        for (plain, cipher) in [
+            (&b"Now is the time for all "[..], "e5c7cdde872bf27c 43e934008c389c0f 683788499a7c05f6"),
+            (b"Now is the time for a", "e5c7cdde872bf27c 43e934008c389c0f 476a304ef3fc4230"),
+            (b"", ""),
+        ] {
+            let mut octets = plain.to_vec();
+            encrypt(Privacy::Des, &key, vector, &mut octets);
+            assert_eq!(octets, hex(cipher));
+            assert_eq!(octets.len(), Privacy::Des.encrypted_octets(plain.len()));
+            assert!(decrypt(Privacy::Des, &key, vector, &mut octets));
+            let (text, filling) = octets.split_at(plain.len());
+            assert!(text == plain && filling.len() < 8 && filling.iter().all(|&octet| octet == 0));
+        }
+    }
+    let vector = Vector { boots: 0, time: 0, salt };
+    for length in 0..=64 {
+        assert_eq!(decrypt(Privacy::Des, &key, vector, &mut vec![1; length]), length % 8 == 0, "{length}");
+    }
+    // An octet of the salt, of the pre-IV or of the key's first half changes the first block.
+    let plain = b"Now is t".to_vec();
+    let encrypted = |key: &Key, vector| {
+        let mut octets = plain.clone();
+        encrypt(Privacy::Des, key, vector, &mut octets);
+        octets
+    };
+    let right = encrypted(&key, vector);
+    for at in 0..16 {
+        let mut other = key.octets().to_vec();
+        other[at] ^= 2;
+        assert_ne!(encrypted(&Key::new(other), vector), right, "{at}");
+        let mut other = vector;
+        other.salt[at % 8] ^= 2;
+        assert_ne!(encrypted(&key, other), right, "{at}");
     }
 }
 
@@ -129,6 +183,6 @@ fn names_are_those_of_net_snmp_and_keys_are_not_shown() {
         (Authentication::named("sha-1"), Privacy::named("AES")),
         (Some(Authentication::Sha1), Some(Privacy::Aes128))
     );
-    assert_eq!((Authentication::named("SHA-3"), Privacy::named("DES")), (None, None));
+    assert_eq!((Authentication::named("SHA-3"), Privacy::named("3DES")), (None, None));
     assert_eq!(format!("{:?}", Key::new(b"secret".to_vec())), "Key(..)");
 }

@@ -3,11 +3,10 @@
 use rasn::ber;
 use rasn_snmp::v2::Pdus;
 use rasn_snmp::v3::ScopedPdu;
-use snmp_parser::asn1_rs;
 
 use super::super::access::{Level, User};
-use super::super::usm::{self, Vector};
-use super::{element, parse};
+use super::super::usm;
+use super::parse;
 
 /// An answer that is what it claims to be: signed by the user where its level says so.
 #[derive(Debug)]
@@ -34,12 +33,7 @@ pub(in super::super) fn open(datagram: &[u8], user: Option<&User>) -> Option<Ans
     }
     let decrypted;
     let octets = if level == Level::AuthPriv {
-        let (_, key) = user?.privacy.as_ref()?;
-        let salt = incoming.salt.try_into().ok()?;
-        let mut data = incoming.data;
-        let mut octets = element(&mut data, asn1_rs::Tag::OctetString).filter(|_| data.is_empty())?.to_vec();
-        usm::decrypt(key, Vector { boots: incoming.boots, time: incoming.time, salt }, &mut octets);
-        decrypted = octets;
+        decrypted = incoming.decrypted(user?)?;
         &decrypted[..]
     } else {
         incoming.data

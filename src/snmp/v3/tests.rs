@@ -30,6 +30,10 @@ struct Manager {
 
 impl Manager {
     fn new() -> Self {
+        Self::with_legacy_privacy(false)
+    }
+
+    fn with_legacy_privacy(legacy_privacy: bool) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut users = Users::open(state.path()).unwrap();
         users
@@ -40,10 +44,14 @@ impl Manager {
             .add("loose", (Authentication::Sha224, b"maplesyrup"), Some((Privacy::Aes256, b"syrupmaple")))
             .unwrap();
         users.add("legacy", (Authentication::Md5, b"maplesyrup"), None).unwrap();
+        users
+            .add("des", (Authentication::Sha256, b"maplesyrup"), Some((Privacy::Des, b"syrupmaple")))
+            .unwrap();
         let rules =
             |name: &str, view: &str, security| UserRules { name: name.into(), view: view.into(), security };
         let config = Config {
             name: Some("flux".into()),
+            legacy_privacy,
             users: vec![
                 rules("loose", "default", Some(Level::NoAuthNoPriv)),
                 rules("public", "narrow", Some(Level::NoAuthNoPriv)),
@@ -117,8 +125,12 @@ impl Manager {
         let mut octets: Vec<u8> = ber::decode::<rasn::types::OctetString>(incoming.data).unwrap().to_vec();
         let vector =
             Vector { boots: incoming.boots, time: incoming.time, salt: incoming.salt.try_into().unwrap() };
-        usm::decrypt(&user.unwrap().privacy.as_ref().unwrap().1, vector, &mut octets);
-        ber::decode(&octets).unwrap()
+        let user = user.unwrap();
+        let (protocol, key) = user.privacy.as_ref().unwrap();
+        assert!(usm::decrypt(*protocol, key, vector, &mut octets));
+        let (scoped, filling) = ber::decode_with_remainder(&octets).unwrap();
+        assert!(filling.len() < if *protocol == Privacy::Des { 8 } else { 1 });
+        scoped
     }
 
     fn response(&mut self, name: &str, level: Level, oid: &[u32]) -> Pdu {
@@ -256,7 +268,8 @@ fn discovery_finds_engine_and_clock() {
 fn what_is_wrong_is_counted_and_reported() {
     let mut manager = Manager::new();
     let plain = Level::NoAuthNoPriv;
-    for name in ["", "nobody", "legacy", "keyless", "privat", "privatE"] {
+    // Legacy protocols that the configuration does not allow are nobody's.
+    for name in ["", "nobody", "legacy", "des", "keyless", "privat", "privatE"] {
         let request = manager.get(name, plain, NAME);
         manager.check(&request, UNKNOWN_USER, Some((name, plain)));
     }
@@ -353,6 +366,98 @@ fn keys_tags_and_times_must_be_right() {
     let request = Pdus::GetRequest(GetRequest(pdu(NAME)));
     manager.outgoing("private", Some(&wrong), Level::AuthPriv).encode(&manager.context, request, &mut out);
     manager.check(&out, DECRYPTION_ERROR, Some(("private", Level::AuthNoPriv)));
+}
+
+/// The scoped PDU of a message as the user's keys encrypt it, changed by `change`, and signed.
+fn with_encrypted(manager: &Manager, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let good = manager.get(name, Level::AuthPriv, NAME);
+    let mut message: v3::Message = ber::decode(&good).unwrap();
+    let v3::ScopedPduData::EncryptedPdu(octets) = &message.scoped_data else { panic!("not encrypted") };
+    let mut octets = octets.to_vec();
+    change(&mut octets);
+    message.scoped_data = v3::ScopedPduData::EncryptedPdu(octets.into());
+    signed_again(manager, name, ber::encode(&message).unwrap())
+}
+
+fn signed_again(manager: &Manager, name: &str, mut message: Vec<u8>) -> Vec<u8> {
+    let place = parse(&message).unwrap().tag;
+    message[place.clone()].fill(0);
+    let user = manager.user(name).unwrap();
+    let (protocol, key) = user.authentication.as_ref().unwrap();
+    let tag = usm::tag(*protocol, key, [&message, &[], &[]]);
+    message[place].copy_from_slice(&tag);
+    message
+}
+
+#[test]
+fn des_is_for_those_who_allow_it() {
+    let mut manager = Manager::with_legacy_privacy(true);
+    let pdu = manager.response("des", Level::AuthPriv, NAME);
+    assert_eq!(text(&pdu.variable_bindings[0].value), Some(&b"flux"[..]));
+    // Octets that are no whole blocks, or none at all, and another key: authentic, but nothing that can be read.
+    let told = Some(("des", Level::AuthNoPriv));
+    let whole = with_encrypted(&manager, "des", |_| ());
+    assert!(manager.send(&whole).is_some());
+    for less in 1..8 {
+        let cut = with_encrypted(&manager, "des", |octets| octets.truncate(octets.len() - less));
+        manager.check(&cut, DECRYPTION_ERROR, told);
+    }
+    let empty = with_encrypted(&manager, "des", Vec::clear);
+    manager.check(&empty, DECRYPTION_ERROR, told);
+    let last_missing = with_encrypted(&manager, "des", |octets| octets.truncate(octets.len() - 8));
+    manager.check(&last_missing, DECRYPTION_ERROR, told);
+    // More blocks than it takes are filling like any other.
+    let longer = with_encrypted(&manager, "des", |octets| octets.extend([0x5a; 8]));
+    assert!(manager.send(&longer).is_some());
+    let user = manager.user("des").unwrap();
+    let (protocol, key) = user.privacy.clone().unwrap();
+    // The pre-IV is the second half of the key: its first octets spoil the outermost element. (The last bit of each octet of
+    // the first half is parity.)
+    for at in 0..10 {
+        let mut other = key.octets().to_vec();
+        other[at] ^= 0x10;
+        let wrong = User { privacy: Some((protocol, usm::Key::new(other))), ..User::clone(&user) };
+        let mut out = Vec::new();
+        let request = Pdus::GetRequest(GetRequest(tests::pdu(NAME)));
+        let outgoing = manager.outgoing("des", Some(&wrong), Level::AuthPriv);
+        assert!(outgoing.encode(&manager.context, request, &mut out));
+        manager.check(&out, DECRYPTION_ERROR, told);
+    }
+    // Salts are boots, and then a count (RFC 3414, 8.1.1.1).
+    manager.agent.engine = Engine::new(manager.engine.clone(), 0x0102_0304);
+    manager.clock = (0x0102_0304, 1000);
+    let request = manager.get("des", Level::AuthPriv, NAME);
+    let [one, other] = [(); 2].map(|()| manager.send(&request).unwrap());
+    assert_eq!(parse(&one).unwrap().salt, [1, 2, 3, 4, 0, 0, 0, 1]);
+    assert_eq!(parse(&other).unwrap().salt, [1, 2, 3, 4, 0, 0, 0, 2]);
+}
+
+/// What fills blocks up is counted as part of the message: never longer than its receiver can take, and seldom much shorter.
+#[test]
+fn sizes_are_kept_with_what_fills_blocks_up() {
+    let mut manager = Manager::with_legacy_privacy(true);
+    // Boots and time with as many octets as they can have.
+    manager.clock = (BOOTS_MAX - 1, BOOTS_MAX - 100);
+    manager.agent.engine = Engine::new(manager.engine.clone(), manager.clock.0);
+    manager.uptime = Duration::from_secs(manager.clock.1.into());
+    let names = [&[1, 3, 6, 1, 2, 1, 1, 2, 0][..]; 30].map(|name| pdu(name).variable_bindings.remove(0));
+    for count in 1..30 {
+        let request = Pdu { variable_bindings: names[..count].to_vec(), ..pdu(NAME) };
+        let request = manager.encode("des", Level::AuthPriv, Pdus::GetRequest(GetRequest(request)));
+        let whole = manager.send(&request).unwrap().len();
+        if whole < 484 {
+            continue;
+        }
+        // With the room that it needs it is answered, with an octet less it is tooBig.
+        for (room, is_whole) in [(whole, true), (whole - 1, false)] {
+            let size = request.windows(5).position(|at| at == [2, 3, 0, 255, 227]).unwrap() + 2;
+            let mut request = request.clone();
+            request[size..size + 3].copy_from_slice(&u32::try_from(room).unwrap().to_be_bytes()[1..]);
+            let request = signed_again(&manager, "des", request);
+            let answer = manager.send(&request).unwrap();
+            assert_eq!(answer.len() == whole, is_whole, "{count} names, {room} octets");
+        }
+    }
 }
 
 #[test]
