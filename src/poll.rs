@@ -207,6 +207,8 @@ pub enum Found {
         at: UnixMillis,
         /// False: there may be others, because the router has just started or has more than are read.
         is_whole: bool,
+        /// When the router started, where that is a short while ago: what it does not show yet may still come.
+        started: Option<UnixMillis>,
         /// By number, ascending.
         interfaces: Vec<Interface>,
     },
@@ -223,6 +225,8 @@ pub enum Found {
         exporter: String,
         /// When they were read.
         at: UnixMillis,
+        /// The router's uptime then, in hundredths of a second.
+        uptime: u32,
         /// By number.
         cards: BTreeMap<u32, Card>,
     },

@@ -251,11 +251,7 @@ impl Router {
         }
         self.read_counters(plan, &session, clock).await?;
         if self.target.tables && self.has_cards != Some(false) {
-            let cards = cards::read(&session).await?;
-            self.has_cards = Some(!cards.is_empty());
-            if !cards.is_empty() {
-                sink(Found::Cards { exporter: self.target.exporter.clone(), at: clock(), cards });
-            }
+            self.read_cards(&session, clock, sink).await?;
         }
         self.session = Some(session);
         Ok(())
@@ -307,23 +303,22 @@ impl Router {
         if walk.rows.is_empty() {
             return Err(Error::no_interfaces());
         }
-        let asked = clock();
-        let answer = session.get(&[columns::UPTIME.to_vec()]).await?;
-        let now = clock();
-        let Some(uptime) = columns::uptime(&answer) else { return Err(Error::no_uptime()) };
-        if self.heard(asked, now, uptime) {
+        let (has_started, now, uptime) = self.hear(session, clock).await?;
+        if has_started {
             // Nobody knows which rows are from before.
             return Err(Error::started_meanwhile());
         }
         let is_settled = uptime >= SETTLED_TICKS;
         let interfaces = columns::interfaces(&walk.rows);
         let at = self.hold_from(&interfaces).unwrap_or(now);
+        let started = self.start.filter(|_| !is_settled).map(|start| start.at);
         self.take_names(interfaces);
         self.have_been_read(is_settled, now);
         sink(Found::Interfaces {
             exporter: self.target.exporter.clone(),
             at,
             is_whole: !walk.truncated && is_settled,
+            started,
             interfaces: self.interfaces.clone(),
         });
         Ok(())
@@ -344,6 +339,39 @@ impl Router {
             before.is_ok_and(|at| self.interfaces[at].name != now.name)
         };
         (!start.is_read || !interfaces.iter().any(has_moved)).then_some(start.at)
+    }
+
+    /// Reads the flow tables. Their counts are of the uptime that is read after them: where the router has started
+    /// meanwhile, they are left for the next poll.
+    async fn read_cards(
+        &mut self,
+        session: &Session,
+        clock: fn() -> UnixMillis,
+        sink: &Arc<dyn Fn(Found) + Send + Sync>,
+    ) -> Result<(), Error> {
+        let cards = cards::read(session).await?;
+        self.has_cards = Some(!cards.is_empty());
+        if cards.is_empty() {
+            return Ok(());
+        }
+        let (has_started, at, uptime) = self.hear(session, clock).await?;
+        if !has_started {
+            sink(Found::Cards { exporter: self.target.exporter.clone(), at, uptime, cards });
+        }
+        Ok(())
+    }
+
+    /// Asks for the uptime alone: whether the router has started since it was heard before, when it was read, and the uptime.
+    async fn hear(
+        &mut self,
+        session: &Session,
+        clock: fn() -> UnixMillis,
+    ) -> Result<(bool, UnixMillis, u32), Error> {
+        let asked = clock();
+        let answer = session.get(&[columns::UPTIME.to_vec()]).await?;
+        let now = clock();
+        let Some(uptime) = columns::uptime(&answer) else { return Err(Error::no_uptime()) };
+        Ok((self.heard(asked, now, uptime), now, uptime))
     }
 
     /// Takes the interfaces of a walk. What another interface has counted under a number does not go on.

@@ -78,6 +78,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     (
         "daemon",
         &[
+            "classify::named",
             "commit",
             "config",
             "decode::ErrorKind",
@@ -91,7 +92,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
             "setup",
             "snmp",
         ],
-        "wires the parts together, and names the kinds of malformed datagrams in its status",
+        "wires the parts together; knows whether named interfaces show, and names the kinds of malformed datagrams in its status",
     ),
     (
         "cli",
