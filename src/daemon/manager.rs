@@ -80,6 +80,8 @@ struct Shown {
     /// By exporter and card: with what it has said of failures.
     cards: BTreeMap<(String, u32), (CardRow, Option<Failed>)>,
     reconciled: BTreeMap<u32, ReconciledRow>,
+    /// The last reading of each router that has started a short while ago.
+    started: BTreeMap<String, Reading>,
     /// Until when flows wait for interfaces of links that have not shown since their router started, by exporter.
     awaited: BTreeMap<String, i64>,
     /// The same of an earlier run of this program, of which only the ledger knows.
@@ -176,7 +178,7 @@ impl Manager {
                 self.polled(&exporter, at, failure, interfaces, gaps);
             }
             Found::Interfaces { exporter, at, is_whole, started, interfaces } => {
-                self.inbox().keep_reading(&exporter, Reading { at, is_whole, started, interfaces });
+                self.take_reading(&exporter, Reading { at, is_whole, started, interfaces });
             }
             Found::Octets { exporter, parts } => self.inbox().keep_parts(&exporter, parts),
             Found::Cards { exporter, at, uptime, cards } => {
@@ -190,6 +192,26 @@ impl Manager {
                 // The queue is full, or the writer has ended: whatever is found next asks again.
                 self.asked.store(false, Relaxed);
             }
+        }
+    }
+
+    /// Keeps a reading for the ledger. Where the router has started, its flows wait until it is in force what the numbers of
+    /// its interfaces mean now, however long the ledger is busy: a record that is metered is not classified again.
+    fn take_reading(&self, exporter: &str, reading: Reading) {
+        let is_news = {
+            let mut shown = self.shown();
+            let before = match reading.started {
+                Some(_) => shown.started.insert(exporter.to_owned(), reading.clone()),
+                None => shown.started.remove(exporter),
+            };
+            reading.started.is_some() && before.as_ref() != Some(&reading)
+        };
+        self.inbox().keep_reading(exporter, reading);
+        let config = self.config.load();
+        let found = config.exporters.iter().find(|one| one.name == exporter);
+        if let Some(found) = found.filter(|_| is_news && config.network.has_names(exporter)) {
+            self.registry.await_interfaces(found.address);
+            self.unforced.store(true, Relaxed);
         }
     }
 
@@ -265,11 +287,12 @@ impl Manager {
                 }
             }
         }
+        // Otherwise flows would go by the numbers before what is still to be entered.
+        outcome?;
         self.end_waits(super::now_ms());
-        if self.unforced.load(Relaxed) {
+        if self.unforced.swap(false, Relaxed) {
             self.put_in_force(config, committer);
         }
-        outcome?;
         let ledger = committer.ledger();
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
         let named =
@@ -304,13 +327,13 @@ impl Manager {
     fn entered(&self, exporter: &str, reading: &Reading, entered: &Entered) {
         tell(exporter, &entered.added);
         let mut shown = self.shown();
-        match reading.started.filter(|_| entered.lacks) {
+        let has_turned = match reading.started.filter(|_| entered.lacks) {
             Some(started) => {
                 let until = started.plus(AWAITED_MS + AWAITED_LONGER_MS).0;
-                shown.awaited.insert(exporter.to_owned(), until);
+                shown.awaited.insert(exporter.to_owned(), until).is_none()
             }
-            None => _ = shown.awaited.remove(exporter),
-        }
+            None => shown.awaited.remove(exporter).is_some(),
+        };
         match (entered.is_news, entered.lacks) {
             (true, true) => {
                 warn!(%exporter, "The router has started, and interfaces of links do not show yet; its flows wait for them.");
@@ -320,7 +343,7 @@ impl Manager {
             }
             (false, _) => {}
         }
-        if entered.is_news || !entered.added.is_empty() {
+        if has_turned || entered.is_news || !entered.added.is_empty() {
             self.unforced.store(true, Relaxed);
         }
     }
@@ -355,9 +378,9 @@ impl Manager {
         let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
         let put =
             setup::put_in_force_again(config, accept, committer.ledger(), &self.registry, super::now_ms());
-        // Otherwise tried again with whatever is found next.
-        if matches!(put, Ok(true)) {
-            self.unforced.store(false, Relaxed);
+        // Tried again with whatever is found next.
+        if !matches!(put, Ok(true)) {
+            self.unforced.store(true, Relaxed);
         }
         if let Err(error) = put {
             error!(

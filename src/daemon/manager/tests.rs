@@ -201,3 +201,42 @@ fn only_interfaces_of_links_are_awaited_from_routers_that_are_asked() {
     edge.config.targets.clear();
     assert_eq!(edge.waits(1020), (false, false));
 }
+
+/// Whether flows wait is not left to the ledger: it may be busy when a start is found.
+#[test]
+fn flows_wait_from_the_moment_that_a_start_is_found() {
+    let mut edge = Edge::new();
+    edge.reads(2, None, &[(100, "up0"), (900, "x9")]);
+    let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    let manager = Manager::new(edge.config.clone(), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
+    let address = edge.config.exporters[0].address;
+    let waits = || registry.entry(address).expect("configured").policy.interfaces_awaited;
+    let mut put_in_force = |now: i64| {
+        setup::put_in_force(&edge.config, false, &mut edge.ledger, &registry, now * 1000).expect("compiles");
+    };
+    let reading = |at: i64, started: Option<i64>, ifindex: u32| Reading {
+        at: UnixMillis::from_seconds(at),
+        is_whole: started.is_none(),
+        started: started.map(UnixMillis::from_seconds),
+        interfaces: vec![Interface {
+            ifindex: IfIndex(ifindex),
+            name: "up0".to_owned(),
+            ..Interface::default()
+        }],
+    };
+    put_in_force(3);
+    manager.take_reading("edge", reading(60, None, 100));
+    assert!(!waits(), "nothing has started");
+    manager.take_reading("edge", reading(100, Some(100), 200));
+    assert!(waits() && manager.unforced.load(Relaxed));
+    put_in_force(110);
+    assert!(!waits(), "it is known what they mean");
+    manager.take_reading("edge", reading(100, Some(100), 200));
+    assert!(!waits(), "nothing new");
+    manager.take_reading("edge", reading(100, Some(100), 201));
+    assert!(waits());
+    put_in_force(120);
+    manager.take_reading("edge", reading(700, None, 201));
+    manager.take_reading("edge", reading(900, Some(900), 201));
+    assert!(waits(), "another start");
+}
