@@ -52,9 +52,19 @@ pub struct SamplingPolicy {
     /// Records wait, whatever their rate: links have interfaces of the exporter by name, and nobody was told yet which
     /// these are.
     pub names_awaited: bool,
+    /// The same for a while after the exporter has started anew, where interfaces of links have not shown yet: which they are
+    /// may change with them. What finds no room meanwhile goes by what is known.
+    pub interfaces_awaited: bool,
 }
 
 impl SamplingPolicy {
+    /// True where records wait, whatever their rate.
+    #[inline]
+    #[must_use]
+    pub const fn holds_all(&self) -> bool {
+        self.names_awaited || self.interfaces_awaited
+    }
+
     /// The operator's rate for a record, whatever the exporter says: that of the interface where it was observed, or
     /// the one for all.
     #[inline]

@@ -22,7 +22,9 @@
 //!
 //! After a restart interfaces may have other numbers. It shows in the uptime, or in the flows before the next poll is due,
 //! which then comes at once. For ten minutes after it the names are read at every poll, and an interface that does not
-//! show yet counts as there, unless its name has another number now: line cards take their time.
+//! show yet counts as there, unless its name has another number now: line cards take their time. A start is remembered until
+//! the interfaces have been read, whether that fails, is cut off by a reload, or shows none for a while; what is read then
+//! holds from the start on. So does what only shows later, unless its number was another interface's in a reading meanwhile.
 //!
 //! # Shape
 //!
@@ -31,7 +33,8 @@
 //! or sockets: [`counter`], [`bucket`], [`schedule`]. Credentials are kept as [`Secret`], which no log can print.
 //!
 //! Bounds: routers asked at one time, attempts and time for each request, rows of an interface table, a router's pause
-//! after failures (up to eight intervals). The walk of the names goes by GETBULK over six columns; counters are fetched by
+//! after failures (up to eight intervals). The walk of the names goes by GETBULK over six columns, or by GETNEXT where that is
+//! not answered; counters are fetched by
 //! GET for the interfaces that the caller wants, some in a datagram, with the uptime among them.
 
 pub mod bucket;
@@ -204,6 +207,8 @@ pub enum Found {
         at: UnixMillis,
         /// False: there may be others, because the router has just started or has more than are read.
         is_whole: bool,
+        /// When the router started, where that is a short while ago: what it does not show yet may still come.
+        started: Option<UnixMillis>,
         /// By number, ascending.
         interfaces: Vec<Interface>,
     },
@@ -220,6 +225,8 @@ pub enum Found {
         exporter: String,
         /// When they were read.
         at: UnixMillis,
+        /// The router's uptime then, in hundredths of a second.
+        uptime: u32,
         /// By number.
         cards: BTreeMap<u32, Card>,
     },

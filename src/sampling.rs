@@ -21,7 +21,9 @@
 //!   line card or a template, so where those differ, or its own interface has no statement, it waits as well.
 //!
 //! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
-//!   ([`SamplingPolicy::names_awaited`]): not even what states its rate.
+//!   ([`SamplingPolicy::names_awaited`]): not even what states its rate. Nor for some minutes after it has started anew,
+//!   where interfaces of links have not shown yet ([`SamplingPolicy::interfaces_awaited`]); but there what finds no room is
+//!   let go as if they had.
 //!
 //! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
 //! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
@@ -126,7 +128,7 @@ impl ExporterSampling {
         records: &mut Vec<FlowRecord>,
         from: usize,
     ) {
-        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty() && !policy.names_awaited) {
+        if let Some(rate) = policy.over.filter(|_| policy.interfaces.is_empty() && !policy.holds_all()) {
             let rate = rate.with_source(RateSource::Override);
             for record in records.iter_mut().skip(from) {
                 record.rate = rate;
@@ -177,11 +179,11 @@ impl ExporterSampling {
         now: UnixMillis,
         grace_over: &mut bool,
     ) -> (Verdict, bool) {
-        if policy.names_awaited {
+        if policy.holds_all() {
             if matches!(record.sampler, SamplerRef::Named(_) | SamplerRef::Unnamed) {
                 *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
             }
-            return (Verdict::Wait(Waiting::Described), false);
+            return (self.verdict_on(record, policy), false);
         }
         // Interfaces with a rate by the operator are asked for before anything else.
         let is_for_all = policy.interfaces.is_empty();
@@ -376,6 +378,15 @@ impl ExporterSampling {
         if policy.names_awaited {
             return Verdict::Wait(Waiting::Described);
         }
+        if policy.interfaces_awaited {
+            // It is not lost, however long it waits.
+            return Verdict::Wait(Waiting::Grace);
+        }
+        self.verdict_by_rate(record, policy)
+    }
+
+    /// The verdict on a waiting record, whatever it means where it was seen.
+    fn verdict_by_rate(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
@@ -419,7 +430,12 @@ impl ExporterSampling {
     fn let_oldest_go(&mut self, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
         let Some(held) = self.hold.pop_oldest() else { return };
         self.crowded_out += 1;
-        let rate = match self.verdict_on(&held.record, policy) {
+        let verdict = if policy.names_awaited {
+            Verdict::Wait(Waiting::Described)
+        } else {
+            self.verdict_by_rate(&held.record, policy)
+        };
+        let rate = match verdict {
             Verdict::Rate(rate) => Some(rate),
             Verdict::Wait(Waiting::Grace) => self.early(&held.record, policy),
             Verdict::Wait(Waiting::Described) => None,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::classify::named::History;
-use crate::classify::rules::{LinkPoint, Network};
+use crate::classify::rules::{InterfaceName, LinkPoint, Network};
 use crate::classify::{Classifier, CompileError, Names, Versions};
 use crate::config::Config;
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
@@ -92,6 +92,8 @@ pub struct InForce {
     pub sha256: String,
     /// Exporters with links by name whose interfaces nobody was told of yet: their records wait.
     pub waiting: Vec<String>,
+    /// Exporters that have started anew and do not show all interfaces of links yet: their records wait for a while.
+    pub returning: Vec<String>,
 }
 
 /// Stores `config`'s network as a version that holds from `now_ms` on, if it is new, and puts it in force.
@@ -129,6 +131,9 @@ pub fn put_in_force(
     let mut exporters = config.exporters.clone();
     for exporter in &mut exporters {
         exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+        // Where nobody asks any more, nothing comes.
+        let is_asked = config.targets.iter().any(|target| target.exporter == exporter.name);
+        exporter.sampling.interfaces_awaited = is_asked && in_force.returning.contains(&exporter.name);
     }
     registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
     registry.keep_compiled(compiled);
@@ -222,12 +227,15 @@ fn say_in_force(
             "Two links have this interface by name; it counts for the first."
         );
     }
-    for (at, name) in &resolved.unmatched {
+    // Of those that have just started nobody knows yet.
+    let is_told = |name: &InterfaceName| !resolved.returning.contains(&name.exporter);
+    for (at, name) in resolved.unmatched.iter().filter(|(_, name)| is_told(name)) {
         let link = network.links.get(*at).map_or("?", |link| link.name.as_str());
         warn!(exporter = %name.exporter, link, name = %name.pattern, "No interface is called so: nothing of it is on the link.");
     }
     Ok(InForce {
         waiting: resolved.waiting.into_iter().collect(),
+        returning: resolved.returning.into_iter().collect(),
         links: names.links.values().map(|id| u32::from(id.0)).collect(),
         customers: names.customers.values().copied().collect(),
         exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
@@ -572,7 +580,7 @@ mod tests {
 
     #[test]
     fn a_name_means_what_it_meant_when_the_flow_ended() {
-        use crate::classify::rules::{InterfaceName, NamedBy};
+        use crate::classify::rules::NamedBy;
         use crate::ledger::records::interfaces::Interface;
         use crate::units::IfIndex;
         let (_directory, mut ledger, registry, mut config) = fresh();

@@ -3,7 +3,8 @@
 //! Exporters tell over SNMP what their interfaces are called; the ledger keeps what they told, and from when on. So what
 //! a name meant when a flow ended is the same whenever the flow is read, and a number that moved after a restart is
 //! followed from the reading on that found it. The first reading of an exporter also holds for all time before it. Before
-//! there is one, nobody knows which of its interfaces are on links, and its records wait.
+//! there is one, nobody knows which of its interfaces are on links, and its records wait. So they do for [`AWAITED_MS`] after
+//! a start of the exporter, where interfaces that links had before it have not shown since: other numbers may be theirs now.
 //!
 //! An interface that a link has by number is that link's, whatever it is called; of several links that have it by name, it
 //! is that of the first in the configuration.
@@ -15,6 +16,10 @@ use super::rules::{InterfaceName, InterfaceRef, LinkPoint, Network};
 use crate::ledger::records::interfaces::{Interface, InterfaceEntry};
 use crate::units::{IfIndex, UnixMillis};
 
+/// How long after its start an exporter's records wait for interfaces of links that have not shown again. Routers have found
+/// their line cards by then.
+pub const AWAITED_MS: i64 = 10 * 60 * 1000;
+
 /// From when on an exporter had which interfaces.
 type Held = (UnixMillis, Arc<[Interface]>);
 
@@ -23,6 +28,8 @@ type Held = (UnixMillis, Arc<[Interface]>);
 pub struct History {
     /// By exporter: from when on it had which interfaces, ascending.
     exporters: BTreeMap<String, Vec<Held>>,
+    /// By exporter, ascending: from when on interfaces of links had not shown since a start, and from when on all had.
+    shown: BTreeMap<String, Vec<(UnixMillis, bool)>>,
 }
 
 /// What the names of a network mean at a time.
@@ -32,6 +39,8 @@ pub struct Resolved {
     pub(super) points: BTreeMap<InterfaceRef, usize>,
     /// Exporters with names that nobody can tell the meaning of yet.
     pub waiting: BTreeSet<String>,
+    /// Exporters that have started anew a short while ago, of which interfaces that links had before have not shown since.
+    pub returning: BTreeSet<String>,
     /// Interfaces that more than one link claims: which, the link that has it, and the one that does not.
     pub disputed: Vec<(InterfaceRef, usize, usize)>,
     /// Names that no interface has, of exporters whose interfaces are known; with the position of the link.
@@ -62,14 +71,16 @@ impl History {
             let times = by_exporter.entry(entry.exporter).or_default();
             times.entry(entry.valid_from).or_default().push(entry);
         }
-        let mut exporters = BTreeMap::new();
+        let (mut exporters, mut shown) = (BTreeMap::new(), BTreeMap::new());
         for (number, times) in by_exporter {
             let Some(name) = name(number) else { continue };
             let mut now: BTreeMap<IfIndex, Interface> = BTreeMap::new();
-            let mut states = Vec::new();
+            let (mut states, mut all_shown) = (Vec::new(), Vec::new());
             for (at, entries) in times {
-                for entry in entries.iter().filter(|entry| entry.interface.ifindex != IfIndex(0)) {
-                    if entry.present {
+                for entry in entries {
+                    if entry.interface.ifindex == IfIndex(0) {
+                        all_shown.push((at, entry.present));
+                    } else if entry.present {
                         now.insert(entry.interface.ifindex, entry.interface.clone());
                     } else {
                         now.remove(&entry.interface.ifindex);
@@ -77,9 +88,10 @@ impl History {
                 }
                 states.push((at, now.values().cloned().collect()));
             }
+            shown.insert(name.clone(), all_shown);
             exporters.insert(name, states);
         }
-        Self { exporters }
+        Self { exporters, shown }
     }
 
     /// The interfaces of an exporter at an instant; `None` where nobody was ever told.
@@ -88,6 +100,33 @@ impl History {
         let states = self.exporters.get(exporter)?;
         let place = states.partition_point(|(from, _)| *from <= at).saturating_sub(1);
         states.get(place).map(|(_, interfaces)| &interfaces[..])
+    }
+
+    /// Where interfaces of links have not shown at an instant since a start of the exporter: since when, by the first of
+    /// several such starts in a row. It ends by itself [`AWAITED_MS`] after the last.
+    #[must_use]
+    pub fn incomplete_since(&self, exporter: &str, at: UnixMillis) -> Option<UnixMillis> {
+        let told = self.shown.get(exporter)?;
+        let told = &told[..told.partition_point(|(from, _)| *from <= at)];
+        let mut since: Option<UnixMillis> = None;
+        let mut until = at;
+        for (from, all) in told.iter().rev() {
+            if *all || until.since(*from) >= AWAITED_MS {
+                break;
+            }
+            (since, until) = (Some(*from), *from);
+        }
+        since
+    }
+
+    /// Whether an interface that a link has by name was there before the exporter started, at `started`, and is not among
+    /// those that have been `found` since.
+    #[must_use]
+    pub fn lacks(&self, network: &Network, exporter: &str, started: UnixMillis, found: &[Interface]) -> bool {
+        let since = self.incomplete_since(exporter, started).unwrap_or(started);
+        let before = self.interfaces(exporter, since.plus(-1)).unwrap_or_default();
+        let found: BTreeSet<&str> = found.iter().map(|interface| &*interface.name).collect();
+        before.iter().any(|one| network.names(exporter, one) && !found.contains(&*one.name))
     }
 
     /// What the names in `network` mean at an instant.
@@ -107,6 +146,9 @@ impl History {
                     resolved.waiting.insert(name.exporter.clone());
                     continue;
                 };
+                if self.incomplete_since(&name.exporter, at).is_some() {
+                    resolved.returning.insert(name.exporter.clone());
+                }
                 if !interfaces.iter().any(|interface| name.matches(interface)) {
                     resolved.unmatched.push((position, name.clone()));
                 }
@@ -155,14 +197,24 @@ impl Network {
     #[must_use]
     pub fn of_interest(&self, exporter: &str, interfaces: &[Interface]) -> Vec<Interface> {
         let numbers: BTreeSet<IfIndex> = self.numbers(exporter).collect();
-        let is_named = |interface: &Interface| {
-            self.links.iter().flat_map(|link| &link.points).any(|point| match point {
-                LinkPoint::Named(name) => name.exporter == exporter && name.matches(interface),
-                LinkPoint::Interface(_) | LinkPoint::WholeExporter(_) => false,
-            })
-        };
-        let wanted = |interface: &&Interface| numbers.contains(&interface.ifindex) || is_named(interface);
+        let wanted =
+            |interface: &&Interface| numbers.contains(&interface.ifindex) || self.names(exporter, interface);
         interfaces.iter().filter(wanted).cloned().collect()
+    }
+
+    /// Whether a link has interfaces of an exporter by name.
+    #[must_use]
+    pub fn has_names(&self, exporter: &str) -> bool {
+        let is_its = |point: &LinkPoint| matches!(point, LinkPoint::Named(name) if name.exporter == exporter);
+        self.links.iter().flat_map(|link| &link.points).any(is_its)
+    }
+
+    /// Whether a link has this interface of an exporter by name.
+    fn names(&self, exporter: &str, interface: &Interface) -> bool {
+        self.links.iter().flat_map(|link| &link.points).any(|point| match point {
+            LinkPoint::Named(name) => name.exporter == exporter && name.matches(interface),
+            LinkPoint::Interface(_) | LinkPoint::WholeExporter(_) => false,
+        })
     }
 
     /// Interfaces of an exporter that links and customers have by number.

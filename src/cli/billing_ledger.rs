@@ -25,8 +25,8 @@ use crate::invoice::{Invoice, ReconciledLine, Seller, State, stored};
 use crate::ledger::records::{Asset, NameKind, StoredInvoice, TariffVersion};
 use crate::ledger::{self, Ledger};
 use crate::period::{AnchorDay, Period, Zone};
-use crate::rate::percentile::{Count, Sample, SampleSource};
-use crate::rate::tariff::{ChargeKind, Tariff};
+use crate::rate::percentile::{Count, Sample};
+use crate::rate::tariff::Tariff;
 use crate::rate::version;
 use crate::reconcile;
 use crate::units::UnixMillis;
@@ -357,9 +357,7 @@ pub(super) fn count_links(
         let first = period.preceding().filter(|_| rolls_over).unwrap_or(period);
         kinds.share_out(reconcile::calibration::totals(ledger, day(first, -2)?, day(period, 64)?)?);
     }
-    let of_counters =
-        |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
-    if !tariffs.iter().flat_map(|tariff| &tariff.charges).any(|rule| of_counters(&rule.kind)) {
+    if !tariffs.iter().any(Tariff::ranks_counters) {
         return Ok(());
     }
     let counted = reconcile::link_octets(ledger, day(period, -2)?, day(period, 64)?)?;

@@ -1,5 +1,6 @@
 //! `contention`: flow tables of routers that had no room, and what a router printed about them.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use clap::{Args, Subcommand};
@@ -72,7 +73,7 @@ fn import(args: &ImportArgs, text: &str, cli: &Cli, out: &mut dyn Write) -> Resu
     if !config.exporters.iter().any(|exporter| exporter.name == args.exporter) {
         return Err(Failure::Usage(format!("error: there is no exporter `{}`", args.exporter)));
     }
-    let found = read_text(text);
+    let found = read_text(text).map_err(|unreadable| Failure::said(unreadable.to_string()))?;
     if found.is_empty() {
         return Err(Failure::said(
             "no `Earl in Module N` in it: `show mls netflow table-contention detailed` prints one",
@@ -87,23 +88,20 @@ fn import(args: &ImportArgs, text: &str, cli: &Cli, out: &mut dyn Write) -> Resu
     let at = args.at.unwrap_or_else(Timestamp::now);
     let (_, mut ledger) = cli.ledger_created()?;
     let exporter = ledger.intern(NameKind::Exporter, &[&args.exporter])?.first().copied().unwrap_or(0);
-    let failures: Vec<CardFailures> = found
-        .iter()
-        .filter(|card| card.failures.is_some_and(|failures| failures > 0))
-        .map(|card| CardFailures {
-            exporter,
-            card: card.module,
-            at: UnixMillis(at.as_millisecond()),
-            state: Card {
-                name: format!("module {}", card.module),
-                utilisation: card.tcam,
-                active: card.tcam_count,
-                ..Card::default()
-            },
-            failures: card.failures.unwrap_or(0),
-        })
-        .collect();
-    ledger.put_card_failures(&failures)?;
+    let at = UnixMillis(at.as_millisecond());
+    let kept: Vec<CardFailures> = ledger.card_failures(at, at.plus(1))?;
+    let kept: Vec<&CardFailures> = kept.iter().filter(|row| row.exporter == exporter).collect();
+    let Additions { new, repeated } = additions(exporter, at, &found, &kept).map_err(|module| {
+        Failure::said(format!(
+            "module {module} of `{}` is known otherwise at {}, which is never changed; nothing was entered",
+            args.exporter,
+            rfc3339(at)
+        ))
+    })?;
+    ledger.put_card_failures(&new)?;
+    if repeated > 0 {
+        eprintln!("note: what is told of {repeated} {} is known already", modules(repeated));
+    }
     let columns = [
         "exporter",
         "module",
@@ -117,6 +115,56 @@ fn import(args: &ImportArgs, text: &str, cli: &Cli, out: &mut dyn Write) -> Resu
     let rows: Vec<Vec<Cell>> = found.iter().map(|card| cells(&args.exporter, card)).collect();
     output::rows(out, args.format, &columns, &rows)?;
     Ok(())
+}
+
+fn modules(n: usize) -> &'static str {
+    if n == 1 { "module" } else { "modules" }
+}
+
+/// What a text adds to what the ledger has of its moment.
+#[derive(Debug, Eq, PartialEq)]
+struct Additions {
+    new: Vec<CardFailures>,
+    /// Modules of which it tells what is there already.
+    repeated: usize,
+}
+
+/// Modules that had no room for something and are not in `kept`, which is what the ledger has of the exporter and the instant.
+///
+/// # Errors
+/// The first module of which the ledger, or the text itself, says something else.
+fn additions(
+    exporter: u32,
+    at: UnixMillis,
+    found: &[Contention],
+    kept: &[&CardFailures],
+) -> Result<Additions, u32> {
+    let mut told: BTreeMap<u32, CardFailures> = BTreeMap::new();
+    for card in found {
+        let state = Card {
+            name: format!("module {}", card.module),
+            utilisation: card.tcam,
+            active: card.tcam_count,
+            ..Card::default()
+        };
+        let failures = card.failures.unwrap_or(0);
+        let row = CardFailures { exporter, card: card.module, at, state, failures };
+        let first = told.entry(card.module).or_insert_with(|| row.clone());
+        if *first != row {
+            return Err(card.module);
+        }
+    }
+    let mut additions = Additions { new: Vec::new(), repeated: 0 };
+    for (module, row) in told {
+        match kept.iter().find(|kept| kept.card == module) {
+            Some(kept) if **kept != row => return Err(module),
+            Some(_) => additions.repeated += 1,
+            // One that had room for everything is not kept.
+            None if row.failures == 0 => {}
+            None => additions.new.push(row),
+        }
+    }
+    Ok(additions)
 }
 
 fn cells(exporter: &str, card: &Contention) -> Vec<Cell> {
@@ -157,4 +205,45 @@ fn list(args: &ListArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> 
     let columns = ["at", "exporter", "card", "name", "utilisation", "active_flows", "failures"];
     output::rows(out, args.format, &columns, &rows)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(module: u32, failures: u64) -> Contention {
+        Contention {
+            module,
+            tcam: Some(30),
+            tcam_count: Some(80_763),
+            failures: Some(failures),
+            ..Contention::default()
+        }
+    }
+
+    fn row(module: u32, failures: u64) -> CardFailures {
+        let state = Card {
+            name: format!("module {module}"),
+            utilisation: Some(30),
+            active: Some(80_763),
+            ..Card::default()
+        };
+        CardFailures { exporter: 3, card: module, at: UnixMillis(1000), state, failures }
+    }
+
+    #[test]
+    fn the_same_again_adds_nothing_and_other_values_name_the_module() {
+        let of = |found: &[Contention], kept: &[&CardFailures]| additions(3, UnixMillis(1000), found, kept);
+        let adds = |new: &[CardFailures], repeated| Ok(Additions { new: new.to_vec(), repeated });
+        let (five, six) = (row(5, 19), row(6, 23));
+        assert_eq!(of(&[told(5, 19)], &[]), adds(&[five.clone()], 0));
+        assert_eq!(of(&[told(5, 19)], &[&five]), adds(&[], 1));
+        assert_eq!(of(&[told(6, 23), told(5, 19)], &[&five]), adds(&[six.clone()], 1));
+        assert_eq!(of(&[told(6, 23), told(5, 20)], &[&five, &six]), Err(5));
+        assert_eq!(of(&[told(5, 0)], &[&five]), Err(5), "no failures are other failures");
+        assert_eq!(of(&[told(5, 0)], &[]), adds(&[], 0));
+        // Two texts in one.
+        assert_eq!(of(&[told(5, 19), told(5, 19)], &[]), adds(&[five], 0));
+        assert_eq!(of(&[told(5, 19), told(5, 23)], &[]), Err(5));
+    }
 }

@@ -248,9 +248,10 @@ fn customer(
         let by = inputs
             .tariffs
             .iter()
-            .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version);
+            .find(|tariff| tariff.id == with.tariff.id && tariff.version == with.tariff.version)
+            .map(|tariff| tariff.for_customer(name));
         let named = |charge: &str| {
-            let rule = by?.charges.iter().find(|rule| rule.id == charge)?;
+            let rule = by.as_ref()?.charges.iter().find(|rule| rule.id == charge)?;
             Some(saying::named(&rule.description, rule.said.as_ref()))
         };
         if let Err(error) = adjust::apply(draft, period, without.invoices.pop().as_ref(), &with, &root, named)

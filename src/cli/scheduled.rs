@@ -23,7 +23,7 @@ use crate::ledger::Ledger;
 use crate::ledger::records::books::Actor;
 use crate::ledger::records::{Alert, Stage, StoredInvoice};
 use crate::period::Period;
-use crate::rate::tariff::{ChargeKind, Tariff, may_close_from};
+use crate::rate::tariff::{Tariff, may_close_from};
 use crate::units::UnixMillis;
 
 /// Customers that are kept in one transaction.
@@ -262,19 +262,11 @@ impl Work<'_> {
     }
 }
 
-/// True where a charge includes something.
-fn has_allowance(tariff: &Tariff) -> bool {
-    tariff.charges.iter().any(|rule| match &rule.kind {
-        ChargeKind::Volume(volume) => volume.allowance.is_some(),
-        _ => false,
-    })
-}
-
 /// Where all customers stand whose tariffs include something, in their periods of now.
 pub(super) fn allowances(config: &Config, ledger: &mut Ledger, now: UnixMillis) -> anyhow::Result<Standings> {
     let mut found = Standings::default();
     let active = super::tariff::understand(&ledger.tariff_versions(None)?)?;
-    if !active.iter().any(has_allowance) {
+    if !active.iter().any(Tariff::has_allowance) {
         return Ok(found);
     }
     let names = billing_ledger::names(ledger)?;
@@ -285,7 +277,7 @@ pub(super) fn allowances(config: &Config, ledger: &mut Ledger, now: UnixMillis) 
         for period in periods_near(now) {
             let (span, tariff) = covered(&kinds, &active, &rule.name, period);
             let is_now = span.from <= now && now < span.to;
-            if is_now && tariff.is_some_and(has_allowance) {
+            if is_now && tariff.is_some_and(|tariff| tariff.for_customer(&rule.name).has_allowance()) {
                 groups.entry(period).or_default().insert(rule.name.clone());
                 break;
             }

@@ -14,8 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use tracing::{debug, error, info, warn};
 
+mod inbox;
+
+use self::inbox::{CardsRead, Inbox, Reading};
 use super::writer::Request;
-use crate::classify::rules::{LinkPoint, LinkRule};
+use crate::classify::named::{AWAITED_MS, History};
+use crate::classify::rules::{LinkPoint, LinkRule, Network};
 use crate::commit::Committer;
 use crate::config::Config;
 use crate::counters::{CardRow, Counters, Managed, PolledRow, Reconciled, ReconciledRow};
@@ -23,18 +27,15 @@ use crate::diagnostic;
 use crate::flow::Direction;
 use crate::ledger::records::NameKind;
 use crate::ledger::records::interfaces::{
-    Card, CardFailures, Interface, InterfaceEntry, InterfaceOctets, InterfacePart,
+    CardFailures, Interface, InterfaceEntry, InterfaceOctets, InterfacePart,
 };
 use crate::ledger::{self, Ledger};
-use crate::poll::{Found, Plan, Wanted};
+use crate::poll::{Found, Plan, Wanted, counter};
 use crate::processor::exporters::Exporters;
 use crate::reconcile;
 use crate::setup;
 use crate::units::{IfIndex, UnixMillis};
 use crate::usage::{BUCKET_SECONDS, BucketStart};
-
-/// Parts of buckets that may wait for the ledger: a day of 300 interfaces.
-const PARTS_MAX: usize = 100_000;
 
 /// A bucket is compared when it ended so long ago: flows are exported after they end, or at every active timeout.
 const RIPE_SECONDS: i64 = 15 * 60;
@@ -45,19 +46,6 @@ const COMPARED_MAX: i64 = 12;
 
 /// Buckets that are compared later than usual, at most: a day. What a longer pause left out is for `reconcile`.
 const BELATED_MAX: i64 = 288;
-
-/// What waits for the ledger.
-#[derive(Default)]
-struct Inbox {
-    /// Interfaces of an exporter as last read, and whether they are all.
-    interfaces: BTreeMap<String, (UnixMillis, bool, Vec<Interface>)>,
-    parts: Vec<(String, IfIndex, InterfacePart)>,
-    cards: Vec<(String, UnixMillis, BTreeMap<u32, Card>)>,
-    /// What cards had no room for, not in the ledger yet.
-    failures: Vec<CardFailures>,
-    /// Parts that found no room.
-    dropped: u64,
-}
 
 /// The daemon's side of the SNMP manager.
 pub(super) struct Manager {
@@ -74,12 +62,30 @@ pub(super) struct Manager {
     shown: Mutex<Shown>,
 }
 
+/// Failures of a flow table as read, and the router's uptime then, in hundredths of a second.
+#[derive(Clone, Copy)]
+struct Failed {
+    failures: u64,
+    at: UnixMillis,
+    uptime: u32,
+}
+
+/// Waits are ended so much later than they are over by the ledger's times, which may be a little later than those of starts.
+const AWAITED_LONGER_MS: i64 = 60_000;
+
 /// What is shown, and what the next comparison goes on from.
 #[derive(Default)]
 struct Shown {
     polled: BTreeMap<String, PolledRow>,
-    cards: BTreeMap<(String, u32), (CardRow, Option<u64>)>,
+    /// By exporter and card: with what it has said of failures.
+    cards: BTreeMap<(String, u32), (CardRow, Option<Failed>)>,
     reconciled: BTreeMap<u32, ReconciledRow>,
+    /// The last reading of each router that has started a short while ago.
+    started: BTreeMap<String, Reading>,
+    /// Until when flows wait for interfaces of links that have not shown since their router started, by exporter.
+    awaited: BTreeMap<String, i64>,
+    /// The same of an earlier run of this program, of which only the ledger knows.
+    left_until: Option<i64>,
     /// The links that will be compared have their rows.
     listed: bool,
     /// The newest bucket that was compared, or that needs no comparing.
@@ -126,7 +132,7 @@ impl Manager {
             inbox: Mutex::default(),
             asked: AtomicBool::new(false),
             unforced: AtomicBool::new(false),
-            shown: Mutex::default(),
+            shown: Mutex::new(Shown { left_until: Some(super::now_ms() + AWAITED_MS), ..Shown::default() }),
         }
     }
 
@@ -137,6 +143,14 @@ impl Manager {
         let mut shown = self.shown();
         shown.polled.retain(|name, _| config.targets.iter().any(|target| target.exporter == *name));
         shown.listed = false;
+        // Another router counts by itself.
+        let address = |config: &Config, name: &str| {
+            config.targets.iter().find(|target| target.exporter == name).map(|target| target.address)
+        };
+        let before = self.config.load_full();
+        for ((exporter, _), (_, failed)) in &mut shown.cards {
+            *failed = failed.filter(|_| address(&before, exporter) == address(&config, exporter));
+        }
         self.config.store(config);
         self.publish(&shown);
     }
@@ -163,11 +177,13 @@ impl Manager {
             Found::Polled { exporter, at, failure, interfaces, gaps } => {
                 self.polled(&exporter, at, failure, interfaces, gaps);
             }
-            Found::Interfaces { exporter, at, is_whole, interfaces } => {
-                drop(self.inbox().interfaces.insert(exporter, (at, is_whole, interfaces)));
+            Found::Interfaces { exporter, at, is_whole, started, interfaces } => {
+                self.take_reading(&exporter, Reading { at, is_whole, started, interfaces });
             }
-            Found::Octets { exporter, parts } => self.keep_parts(&exporter, parts),
-            Found::Cards { exporter, at, cards } => self.inbox().cards.push((exporter, at, cards)),
+            Found::Octets { exporter, parts } => self.inbox().keep_parts(&exporter, parts),
+            Found::Cards { exporter, at, uptime, cards } => {
+                self.inbox().cards.push(CardsRead { exporter, at, uptime, cards });
+            }
         }
         if !self.asked.swap(true, Relaxed) {
             let manager = Arc::clone(self);
@@ -176,6 +192,26 @@ impl Manager {
                 // The queue is full, or the writer has ended: whatever is found next asks again.
                 self.asked.store(false, Relaxed);
             }
+        }
+    }
+
+    /// Keeps a reading for the ledger. Where the router has started, its flows wait until it is in force what the numbers of
+    /// its interfaces mean now, however long the ledger is busy: a record that is metered is not classified again.
+    fn take_reading(&self, exporter: &str, reading: Reading) {
+        let is_news = {
+            let mut shown = self.shown();
+            let before = match reading.started {
+                Some(_) => shown.started.insert(exporter.to_owned(), reading.clone()),
+                None => shown.started.remove(exporter),
+            };
+            reading.started.is_some() && before.as_ref() != Some(&reading)
+        };
+        self.inbox().keep_reading(exporter, reading);
+        let config = self.config.load();
+        let found = config.exporters.iter().find(|one| one.name == exporter);
+        if let Some(found) = found.filter(|_| is_news && config.network.has_names(exporter)) {
+            self.registry.await_interfaces(found.address);
+            self.unforced.store(true, Relaxed);
         }
     }
 
@@ -206,14 +242,6 @@ impl Manager {
         self.publish(&shown);
     }
 
-    fn keep_parts(&self, exporter: &str, parts: Vec<(IfIndex, InterfacePart)>) {
-        let mut inbox = self.inbox();
-        let room = PARTS_MAX.saturating_sub(inbox.parts.len());
-        inbox.dropped += parts.len().saturating_sub(room) as u64;
-        let parts = parts.into_iter().take(room).map(|(at, part)| (exporter.to_owned(), at, part));
-        inbox.parts.extend(parts);
-    }
-
     /// Empties the inbox into the ledger. On the writer's thread.
     pub(super) fn look(&self, committer: &mut Committer) {
         self.asked.store(false, Relaxed);
@@ -230,15 +258,8 @@ impl Manager {
             if error.is_transient() {
                 // With what was found meanwhile.
                 let mut now = self.inbox();
-                for (exporter, found) in inbox.interfaces {
-                    now.interfaces.entry(exporter).or_insert(found);
-                }
-                inbox.parts.append(&mut now.parts);
-                now.parts = inbox.parts;
-                inbox.cards.append(&mut now.cards);
-                now.cards = inbox.cards;
-                inbox.failures.append(&mut now.failures);
-                now.failures = inbox.failures;
+                inbox.append(core::mem::take(&mut *now));
+                *now = inbox;
             } else {
                 error!(error = diagnostic::with_causes(&error), "What routers said could not be kept.");
             }
@@ -256,28 +277,26 @@ impl Manager {
         committer: &mut Committer,
     ) -> Result<(), ledger::Error> {
         let mut outcome = Ok(());
-        while let Some((exporter, (at, is_whole, interfaces))) = inbox.interfaces.pop_first() {
-            match enter_interfaces(&exporter, at, is_whole, &interfaces, committer.ledger()) {
-                Ok(added) => {
-                    tell(&exporter, &added);
-                    if !added.is_empty() {
-                        self.unforced.store(true, Relaxed);
-                    }
-                }
+        while let Some((exporter, reading)) = inbox.next_reading() {
+            match enter_interfaces(&exporter, &reading, &config.network, committer.ledger()) {
+                Ok(entered) => self.entered(&exporter, &reading, &entered),
                 Err(error) => {
-                    inbox.interfaces.insert(exporter, (at, is_whole, interfaces));
+                    inbox.put_back(exporter, reading);
                     outcome = Err(error);
                     break;
                 }
             }
         }
-        if self.unforced.load(Relaxed) {
+        // Otherwise flows would go by the numbers before what is still to be entered.
+        outcome?;
+        self.end_waits(super::now_ms());
+        if self.unforced.swap(false, Relaxed) {
             self.put_in_force(config, committer);
         }
-        outcome?;
         let ledger = committer.ledger();
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
-        let named = inbox.parts.iter().map(|part| &part.0).chain(inbox.cards.iter().map(|card| &card.0));
+        let named =
+            inbox.parts.iter().map(|part| &part.0).chain(inbox.cards.iter().map(|card| &card.exporter));
         for exporter in named {
             if !numbers.contains_key(exporter) {
                 numbers.insert(exporter.clone(), number(ledger, exporter)?);
@@ -293,8 +312,9 @@ impl Manager {
             enter_octets(&rows, ledger)?;
             inbox.parts.clear();
         }
-        for (exporter, at, cards) in inbox.cards.drain(..) {
-            inbox.failures.extend(self.cards(&exporter, numbers[&exporter], at, cards));
+        for read in inbox.cards.drain(..) {
+            let number = numbers[&read.exporter];
+            inbox.failures.extend(self.cards(number, read));
         }
         if !inbox.failures.is_empty() {
             ledger.put_card_failures(&inbox.failures)?;
@@ -303,14 +323,64 @@ impl Manager {
         Ok(())
     }
 
+    /// Says what is new of an exporter's interfaces, which is to be put in force, and notes until when others are awaited.
+    fn entered(&self, exporter: &str, reading: &Reading, entered: &Entered) {
+        tell(exporter, &entered.added);
+        let mut shown = self.shown();
+        let has_turned = match reading.started.filter(|_| entered.lacks) {
+            Some(started) => {
+                let until = started.plus(AWAITED_MS + AWAITED_LONGER_MS).0;
+                shown.awaited.insert(exporter.to_owned(), until).is_none()
+            }
+            None => shown.awaited.remove(exporter).is_some(),
+        };
+        match (entered.is_news, entered.lacks) {
+            (true, true) => {
+                warn!(%exporter, "The router has started, and interfaces of links do not show yet; its flows wait for them.");
+            }
+            (true, false) => {
+                info!(%exporter, held = self.held(exporter), "Flows no longer wait for interfaces of links to show.");
+            }
+            (false, _) => {}
+        }
+        if has_turned || entered.is_news || !entered.added.is_empty() {
+            self.unforced.store(true, Relaxed);
+        }
+    }
+
+    /// Records and sets of an exporter that wait.
+    fn held(&self, exporter: &str) -> u64 {
+        let config = self.config.load();
+        let found = config.exporters.iter().find(|one| one.name == exporter);
+        let entry = found.and_then(|one| self.registry.entry(one.address));
+        entry.map_or(0, |entry| entry.counters.held.load(Relaxed))
+    }
+
+    /// Ends the waits for interfaces that have not shown in time, and any that an earlier run has left.
+    fn end_waits(&self, now: i64) {
+        let mut shown = self.shown();
+        let before = shown.awaited.len();
+        shown.awaited.retain(|exporter, until| {
+            let is_over = *until <= now;
+            if is_over {
+                warn!(%exporter, held = self.held(exporter), "Interfaces of links have not shown since the router started; its flows wait no longer, and go by what is known.");
+            }
+            !is_over
+        });
+        let was_left = shown.left_until.take_if(|until| *until <= now).is_some();
+        if was_left || shown.awaited.len() < before {
+            self.unforced.store(true, Relaxed);
+        }
+    }
+
     /// Interfaces have other names or numbers than before: what the links' names mean is worked out anew.
     fn put_in_force(&self, config: &Config, committer: &mut Committer) {
         let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
         let put =
             setup::put_in_force_again(config, accept, committer.ledger(), &self.registry, super::now_ms());
-        // Otherwise tried again with whatever is found next.
-        if matches!(put, Ok(true)) {
-            self.unforced.store(false, Relaxed);
+        // Tried again with whatever is found next.
+        if !matches!(put, Ok(true)) {
+            self.unforced.store(true, Relaxed);
         }
         if let Err(error) = put {
             error!(
@@ -321,22 +391,21 @@ impl Manager {
     }
 
     /// Shows a router's flow tables; what they had no room for since the reading before.
-    fn cards(
-        &self,
-        exporter: &str,
-        number: u32,
-        at: UnixMillis,
-        cards: BTreeMap<u32, Card>,
-    ) -> Vec<CardFailures> {
+    fn cards(&self, number: u32, read: CardsRead) -> Vec<CardFailures> {
+        let CardsRead { exporter, at, uptime, cards } = read;
         let mut shown = self.shown();
         let mut failed = Vec::new();
         for (card, state) in cards {
-            let (row, before) = shown.cards.entry((exporter.to_owned(), card)).or_default();
+            let (row, before) = shown.cards.entry((exporter.clone(), card)).or_default();
             let plain = |n: Option<u64>| n.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
-            let failures = state.failures.zip(*before).map_or(0, |(now, before)| now.saturating_sub(before));
-            *before = state.failures.or(*before);
+            let rise = |(now, before): (u64, Failed)| {
+                let has_restarted = counter::has_started((before.at, before.uptime), (at, uptime));
+                counter::risen(before.failures, now, has_restarted)
+            };
+            let failures = state.failures.zip(*before).map_or(0, rise);
+            *before = state.failures.map(|failures| Failed { failures, at, uptime }).or(*before);
             *row = CardRow {
-                exporter: exporter.to_owned(),
+                exporter: exporter.clone(),
                 exporter_id: number,
                 card,
                 name: state.name.clone(),
@@ -520,55 +589,36 @@ fn enter_octets(rows: &[InterfaceOctets], ledger: &mut Ledger) -> Result<(), led
     Ok(())
 }
 
-/// Keeps the interfaces that matter; what was added.
+/// What a reading has brought into the ledger.
+struct Entered {
+    added: Vec<InterfaceEntry>,
+    /// Interfaces that links had before the router started have not shown since.
+    lacks: bool,
+    /// That was otherwise before.
+    is_news: bool,
+}
+
+/// Keeps the interfaces, and whether those of links all show.
 fn enter_interfaces(
     exporter: &str,
-    at: UnixMillis,
-    is_whole: bool,
-    interfaces: &[Interface],
+    reading: &Reading,
+    network: &Network,
     ledger: &mut Ledger,
-) -> Result<Vec<InterfaceEntry>, ledger::Error> {
+) -> Result<Entered, ledger::Error> {
     let number = number(ledger, exporter)?;
-    ledger.put_interfaces(number, at, is_whole, interfaces)
+    let lacks = match reading.started.filter(|_| network.has_names(exporter)) {
+        Some(started) => {
+            let history =
+                History::new(&ledger.interfaces()?, |of| (of == number).then(|| exporter.to_owned()));
+            history.lacks(network, exporter, started, &reading.interfaces)
+        }
+        None => false,
+    };
+    // Before its numbers: what it had is what it had before that.
+    let is_news = ledger.put_all_shown(number, reading.at, !lacks)?;
+    let added = ledger.put_interfaces(number, reading.at, reading.is_whole, &reading.interfaces)?;
+    Ok(Entered { added, lacks, is_news })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 2026-11-01T00:00:00Z, the start of a bucket.
-    const T: i64 = 1_793_491_200;
-
-    #[test]
-    fn a_bucket_is_ripe_a_quarter_of_an_hour_after_its_end() {
-        // The one from 00:00 to 00:05 at 00:20, and until 00:25.
-        assert_eq!(ripe(T + 20 * 60 - 1), BucketStart(T - 300));
-        assert_eq!(ripe(T + 20 * 60), BucketStart(T));
-        assert_eq!(ripe(T + 25 * 60 - 1), BucketStart(T));
-    }
-
-    /// From and to in buckets after [`T`], where these were compared last and can be.
-    fn spans(mut last: i64, ripe: i64) -> Vec<(i64, i64)> {
-        let mut spans = Vec::new();
-        let at = |bucket: i64| BucketStart(T + bucket * 300);
-        while let Some((from, to)) = to_compare(at(last), at(ripe)) {
-            let number = |bucket: BucketStart| (bucket.0 - T) / 300;
-            spans.push((number(from), number(to)));
-            last = number(to) - 1;
-        }
-        spans
-    }
-
-    #[test]
-    fn no_bucket_is_passed_over() {
-        assert_eq!(spans(5, 5), []);
-        assert_eq!(spans(6, 5), [], "a clock that was set back");
-        assert_eq!(spans(5, 6), [(6, 7)]);
-        assert_eq!(spans(5, 8), [(6, 9)], "the writer was busy for a quarter of an hour");
-        assert_eq!(spans(0, 30), [(1, 13), (13, 25), (25, 31)], "an hour at a time");
-        // A day at most: 1000 - 287 is 713, and the last one is 1000.
-        let belated = spans(0, 1000);
-        assert_eq!((belated[0], belated.len()), ((713, 725), 24));
-        assert_eq!(belated[23], (989, 1001));
-    }
-}
+mod tests;

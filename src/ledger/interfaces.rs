@@ -80,8 +80,49 @@ impl Ledger {
         })
     }
 
+    /// Keeps from when on an exporter shows all interfaces of links that it had before it started, or not. True where that
+    /// is new: it is known already, or it was never otherwise. After the newest entry of the exporter, as
+    /// [`Self::put_interfaces`].
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn put_all_shown(&mut self, exporter: u32, at: UnixMillis, all_shown: bool) -> Result<bool, Error> {
+        use schema::interface::dsl as i;
+        let number = small(exporter)?;
+        self.run("keep whether all interfaces show", |db| {
+            write_transaction!(db, c => {
+                let rows = newest_interfaces!(c, number)?;
+                let newest = rows.iter().map(|row| row.2).max();
+                let known = rows.iter().filter(|row| row.1 == 0).max_by_key(|row| row.2).map(|row| (row.2, row.3));
+                // A start after the one that is known is another one.
+                let is_known = match known {
+                    Some((_, true)) | None => all_shown,
+                    Some((from, false)) => !all_shown && at.0 <= from,
+                };
+                if !is_known {
+                    let valid_from = newest.map_or(at.0, |newest| at.0.max(newest.saturating_add(1)));
+                    diesel::insert_into(i::interface)
+                        .values((
+                            i::exporter.eq(number),
+                            i::ifindex.eq(0_i64),
+                            i::valid_from.eq(valid_from),
+                            i::present.eq(all_shown),
+                            i::name.eq(""),
+                            i::description.eq(""),
+                            i::alias.eq(""),
+                            i::speed.eq(0_i64),
+                            i::kind.eq(0_i64),
+                        ))
+                        .execute(c)?;
+                }
+                Ok(!is_known)
+            })
+        })
+    }
+
     /// All interfaces that were ever found, by exporter, instant and number. An entry of interface 0 says from when on
-    /// it is known what interfaces the exporter has.
+    /// it is known what interfaces the exporter has; one that is not present, since when it has been known only in part,
+    /// because the exporter has started and interfaces of links do not show yet.
     ///
     /// # Errors
     /// What the database says.

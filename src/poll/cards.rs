@@ -120,36 +120,71 @@ pub struct Contention {
     pub is_aggregate: bool,
 }
 
+/// A line whose number cannot be read. Passed over, it would look like a table that has lost nothing.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}: `{text}`: {why}")]
+pub struct Unreadable {
+    /// From 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// A number as routers print it, with or without thousands separators. None counts beyond 63 bits.
+fn number(text: &str) -> Result<u64, &'static str> {
+    let groups: Vec<&str> = text.split(',').collect();
+    let is_grouped =
+        groups.len() == 1 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3);
+    let is_digits = groups.iter().all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    if !is_grouped || !is_digits {
+        return Err("this is no whole number");
+    }
+    let number = groups.concat().parse().ok().filter(|&number: &u64| i64::try_from(number).is_ok());
+    number.ok_or("no counter goes so far")
+}
+
+fn percentage(text: &str) -> Result<u32, &'static str> {
+    let percent = number(text.strip_suffix('%').unwrap_or(text).trim_end())?;
+    u32::try_from(percent).ok().filter(|&percent| percent <= 100).ok_or("this is no percentage")
+}
+
 /// Reads what `show mls netflow table-contention detailed`, `aggregate` or `summary` printed, for one or more modules.
 /// Lines that say something else are passed over. Nothing is found where no module is named.
-#[must_use]
-pub fn read_text(text: &str) -> Vec<Contention> {
+///
+/// # Errors
+/// [`Unreadable`] where a line should have a number and has none, or one that cannot be.
+pub fn read_text(text: &str) -> Result<Vec<Contention>, Unreadable> {
     let mut found: Vec<Contention> = Vec::new();
-    for line in text.lines() {
+    for (at, line) in text.lines().enumerate() {
         let line = line.trim();
+        let unreadable = |why| Unreadable { line: at + 1, text: line.to_owned(), why };
         if let Some(module) = line.strip_prefix("Earl in Module ") {
-            let module = module.trim().parse();
-            found.extend(module.ok().map(|module| Contention { module, ..Contention::default() }));
+            // Passed over, what follows would be the module's before it.
+            let module = module.trim().parse().map_err(|_| unreadable("this is no module's number"))?;
+            found.push(Contention { module, ..Contention::default() });
             continue;
         }
         let Some(last) = found.last_mut() else { continue };
         if line.starts_with("Aggregate ") {
             last.is_aggregate = true;
         }
-        let Some((what, number)) = line.split_once(':') else { continue };
-        let number = number.trim().trim_end_matches('%').parse::<u64>().ok();
-        let percent = number.and_then(|number| u32::try_from(number).ok());
+        let Some((what, told)) = line.split_once(':') else { continue };
+        let told = told.trim();
+        let number = || number(told).map(Some).map_err(unreadable);
+        let percent = || percentage(told).map(Some).map_err(unreadable);
         match what.trim() {
-            "TCAM Utilization" => last.tcam = percent,
-            "ICAM Utilization" => last.icam = percent,
-            "Netflow TCAM count" => last.tcam_count = number,
-            "Netflow ICAM count" => last.icam_count = number,
-            "Netflow Creation Failures" => last.failures = number,
-            "Netflow CAM aliases" | "Netflow Hash Aliases" => last.aliases = number,
+            "TCAM Utilization" => last.tcam = percent()?,
+            "ICAM Utilization" => last.icam = percent()?,
+            "Netflow TCAM count" => last.tcam_count = number()?,
+            "Netflow ICAM count" => last.icam_count = number()?,
+            "Netflow Creation Failures" => last.failures = number()?,
+            "Netflow CAM aliases" | "Netflow Hash Aliases" => last.aliases = number()?,
             _ => {}
         }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -227,7 +262,47 @@ mod tests {
             is_aggregate: true,
             ..Contention::default()
         };
-        assert_eq!(read_text(text), [five, six]);
-        assert_eq!(read_text("TCAM Utilization : 3%\nEarl in Module x\n"), []);
+        assert_eq!(read_text(text), Ok(vec![five, six]));
+        assert_eq!(
+            read_text("TCAM Utilization : 3%\nNetflow Creation Failures : many\n"),
+            Ok(vec![]),
+            "of no module"
+        );
+    }
+
+    /// A number that is not understood is told with its line: nothing is lost in silence.
+    #[test]
+    fn a_number_that_cannot_be_read_is_no_empty_place() {
+        let failures = |told: &str| {
+            let text =
+                format!("Earl in Module 5\nTCAM Utilization : 30%\nNetflow Creation Failures : {told}\n");
+            read_text(&text).map(|found| found[0].failures)
+        };
+        assert_eq!(failures("1,234"), Ok(Some(1_234)));
+        assert_eq!(failures("12,345,678"), Ok(Some(12_345_678)));
+        assert_eq!(failures("9223372036854775807"), Ok(Some((1 << 63) - 1)));
+        for told in [
+            "99999999999999999999",
+            "9223372036854775808",
+            "1,23",
+            "1234,567",
+            ",123",
+            "1.234",
+            "-1",
+            "n/a",
+            "",
+        ] {
+            let wrong = failures(told).expect_err(told);
+            let text = format!("Netflow Creation Failures : {told}");
+            assert_eq!((wrong.line, wrong.text.as_str()), (3, text.trim()), "{told}");
+        }
+        for (text, line) in [
+            ("Earl in Module x\n", 1),
+            ("Earl in Module 5\nEarl in Module 99999999999\n", 2),
+            ("Earl in Module 5\n\nTCAM Utilization : 400%\n", 3),
+            ("Earl in Module 5\nICAM Utilization : %\n", 2),
+        ] {
+            assert_eq!(read_text(text).expect_err(text).line, line, "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions with routers, by async-snmp: the only place that knows it.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -31,6 +32,11 @@ impl Error {
     /// It answers, and shows no interfaces.
     pub(super) fn no_interfaces() -> Self {
         Self("it shows no interfaces (ifTable, ifXTable): look at the view that it gives us".to_owned())
+    }
+
+    /// It has started anew while its interfaces were read.
+    pub(super) fn started_meanwhile() -> Self {
+        Self("it started anew while its interfaces were read".to_owned())
     }
 }
 
@@ -77,7 +83,11 @@ fn salts() -> Result<DesSaltState, Error> {
 }
 
 /// A session with one router.
-pub(super) struct Session(Client<UdpHandle>);
+pub(super) struct Session {
+    client: Client<UdpHandle>,
+    /// A GETBULK failed where a GETNEXT for the same was answered: walks go by GETNEXT.
+    without_bulk: AtomicBool,
+}
 
 impl Session {
     pub(super) async fn open(sockets: &Sockets, target: &Target, config: &Config) -> Result<Self, Error> {
@@ -94,17 +104,18 @@ impl Session {
             .strict_source(true)
             .build_with(sockets.of(target.address)?)
             .await?;
-        Ok(Self(client))
+        Ok(Self { client, without_bulk: AtomicBool::new(false) })
     }
 
     /// The values of objects.
     pub(super) async fn get(&self, oids: &[Oid]) -> Result<Answer, Error> {
         let wire: Vec<WireOid> = oids.iter().map(|oid| WireOid::from_slice(oid)).collect();
-        let answer = self.0.get_many(&wire).await?;
+        let answer = self.client.get_many(&wire).await?;
         Ok(answer.varbinds.iter().map(read).collect())
     }
 
-    /// Walks over columns to their ends.
+    /// Walks over columns to their ends: by GETBULK, or by GETNEXT where an agent (or a path that loses long answers) does
+    /// not answer that.
     pub(super) async fn walk(&self, columns: Vec<Oid>, rows_max: usize) -> Result<Walk, Error> {
         let mut walk = Walk::new(columns, rows_max);
         loop {
@@ -112,11 +123,23 @@ impl Session {
             if request.is_empty() {
                 return Ok(walk);
             }
-            let rows = u32::try_from((BULK_VALUES / request.len()).max(1)).unwrap_or(1);
             let wire: Vec<WireOid> = request.iter().map(|oid| WireOid::from_slice(oid)).collect();
-            let answer = self.0.get_bulk(&wire, 0, rows).await?;
+            let answer = self.next(&wire).await?;
             walk.take(answer.iter().map(read).collect());
         }
+    }
+
+    /// The next values of some columns: several of each, or one.
+    async fn next(&self, wire: &[WireOid]) -> Result<Vec<VarBind>, Error> {
+        if !self.without_bulk.load(Relaxed) {
+            let rows = u32::try_from((BULK_VALUES / wire.len().max(1)).max(1)).unwrap_or(1);
+            if let Ok(answer) = self.client.get_bulk(wire, 0, rows).await {
+                return Ok(answer);
+            }
+        }
+        let answer = self.client.get_next_many(wire).await?;
+        self.without_bulk.store(true, Relaxed);
+        Ok(answer.varbinds)
     }
 }
 

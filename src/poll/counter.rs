@@ -90,6 +90,31 @@ pub fn goes_on(before: u32, after: u32, elapsed: i64) -> bool {
     (ticked - elapsed).abs() <= slack_ms(elapsed)
 }
 
+/// Whether a router has started between two readings of its uptime, by what the later one says. Where our clock was set, or
+/// another router answers, that only says something of neither.
+#[must_use]
+pub fn has_started(before: (UnixMillis, u32), after: (UnixMillis, u32)) -> bool {
+    let elapsed = after.0.since(before.0);
+    !goes_on(before.1, after.1, elapsed) && 10 * i64::from(after.1) <= elapsed + slack_ms(elapsed)
+}
+
+/// What a count of events has risen by from one reading to the next, as far as is known. It may be of 32 bits and wrap,
+/// which nothing tells but that it goes back from its upper half; one that goes back otherwise was cleared, and has counted
+/// what it says since. So has that of a router that started in between.
+#[must_use]
+pub fn risen(before: u64, after: u64, has_restarted: bool) -> u64 {
+    const WRAP: u64 = 1 << 32;
+    if has_restarted {
+        return after;
+    }
+    if before <= after {
+        return after - before;
+    }
+    let is_upper = (WRAP / 2..WRAP).contains(&before);
+    let round = after.saturating_add(WRAP).saturating_sub(before);
+    if is_upper && round < WRAP / 2 { round } else { after }
+}
+
 /// What crossed the interface between two of its readings.
 ///
 /// # Errors

@@ -80,13 +80,17 @@ async fn carried_over(
     let mut states = BTreeMap::new();
     for target in &plan.targets {
         let mut kept = before.remove(&target.exporter);
-        let mut gaps = 0;
+        let (mut gaps, mut heard) = (0, (None, None));
         if let Some(router) = &kept {
             let mut router = router.lock().await;
             // Other names may be asked for now.
             (router.named, router.polled) = (None, None);
             if router.target != *target {
                 gaps = router.finish(sink);
+                // The same agent, asked in another way, has the same uptime.
+                if router.target.address == target.address {
+                    heard = (router.uptime, router.start);
+                }
                 drop(router);
                 kept = None;
             }
@@ -95,6 +99,7 @@ async fn carried_over(
         let anew = || {
             let mut router = Router::new(target.clone());
             router.done.gaps = gaps;
+            (router.uptime, router.start) = heard;
             Arc::new(Mutex::new(router))
         };
         let router = kept.unwrap_or_else(anew);
@@ -170,6 +175,15 @@ struct Done {
     gaps: u64,
 }
 
+/// A start of a router.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Start {
+    /// From when on its interfaces may have other numbers than before.
+    at: UnixMillis,
+    /// Its interfaces have been read since, as far as they showed.
+    is_read: bool,
+}
+
 /// What is remembered of a router.
 struct Router {
     target: Target,
@@ -180,6 +194,8 @@ struct Router {
     polled: Option<UnixMillis>,
     /// When the uptime was read, and what it was.
     uptime: Option<(UnixMillis, u32)>,
+    /// Its last start, until it has been up for long enough and its interfaces have been read.
+    start: Option<Start>,
     table_last_change: Option<u32>,
     interfaces: Vec<Interface>,
     /// When they were read.
@@ -199,6 +215,7 @@ impl Router {
             failures: 0,
             polled: None,
             uptime: None,
+            start: None,
             table_last_change: None,
             interfaces: Vec::new(),
             named: None,
@@ -226,32 +243,15 @@ impl Router {
         let Some(uptime) = columns::uptime(&answer) else { return Err(Error::no_uptime()) };
         let changed = columns::table_last_change(&answer);
         let is_stale = self.names_are_stale(asked, uptime, changed, config.names_ms);
-        let holds_from = self.holds_from(asked, uptime);
-        (self.uptime, self.table_last_change) = (Some((now, uptime)), changed);
+        let _ = self.heard(asked, now, uptime);
+        self.table_last_change = changed;
         if is_stale {
             (self.named, self.has_cards) = (None, None);
-            let walk = session.walk(columns::names(), config.interfaces).await?;
-            if walk.truncated {
-                tracing::warn!(exporter = %self.target.exporter, rows = walk.rows.len(), "The router has more interfaces than are read (`[poll] interfaces`).");
-            }
-            // A router has interfaces. One that shows none has a view that hides them, or has not found them yet.
-            if walk.rows.is_empty() {
-                return Err(Error::no_interfaces());
-            }
-            let is_whole = !walk.truncated && uptime >= SETTLED_TICKS;
-            self.take_names(columns::interfaces(&walk.rows));
-            // Where a router has just started they are read again with each poll.
-            self.named = (uptime >= SETTLED_TICKS).then_some(now);
-            let (exporter, interfaces) = (self.target.exporter.clone(), self.interfaces.clone());
-            sink(Found::Interfaces { exporter, at: holds_from.unwrap_or_else(clock), is_whole, interfaces });
+            self.read_names(config, &session, clock, sink).await?;
         }
         self.read_counters(plan, &session, clock).await?;
         if self.target.tables && self.has_cards != Some(false) {
-            let cards = cards::read(&session).await?;
-            self.has_cards = Some(!cards.is_empty());
-            if !cards.is_empty() {
-                sink(Found::Cards { exporter: self.target.exporter.clone(), at: clock(), cards });
-            }
+            self.read_cards(&session, clock, sink).await?;
         }
         self.session = Some(session);
         Ok(())
@@ -266,11 +266,112 @@ impl Router {
             || now.since(named) >= names_ms
     }
 
-    /// Where the router has started since it was asked last: when, by its uptime, and not before it was asked.
-    fn holds_from(&self, now: UnixMillis, uptime: u32) -> Option<UnixMillis> {
-        let (before, ticks) = self.uptime?;
+    /// Takes in an uptime that was asked for at one instant and read at another. True where the router has started since
+    /// it was heard before. That is remembered until its interfaces have been read, however many polls that takes.
+    fn heard(&mut self, asked: UnixMillis, now: UnixMillis, uptime: u32) -> bool {
+        let started = self.started(asked, uptime);
+        self.uptime = Some((now, uptime));
+        // Of two starts before a walk nobody knows what the first has moved: it counts from there.
+        let is_unread = self.start.is_some_and(|start| !start.is_read);
+        if let Some(at) = started.filter(|_| !is_unread) {
+            self.start = Some(Start { at, is_read: false });
+        }
+        started.is_some()
+    }
+
+    /// Where the router has started since it was asked last: when, by its uptime, and not before it was asked. Of one that
+    /// was never asked: where it has started a short while ago.
+    fn started(&self, now: UnixMillis, uptime: u32) -> Option<UnixMillis> {
+        let start = now.plus(-10 * i64::from(uptime));
+        let Some((before, ticks)) = self.uptime else { return (uptime < SETTLED_TICKS).then_some(start) };
         let has_started = !super::counter::goes_on(ticks, uptime, now.since(before));
-        has_started.then(|| now.plus(-10 * i64::from(uptime)).max(before))
+        has_started.then(|| start.max(before))
+    }
+
+    async fn read_names(
+        &mut self,
+        config: &super::Config,
+        session: &Session,
+        clock: fn() -> UnixMillis,
+        sink: &Arc<dyn Fn(Found) + Send + Sync>,
+    ) -> Result<(), Error> {
+        let walk = session.walk(columns::names(), config.interfaces).await?;
+        if walk.truncated {
+            tracing::warn!(exporter = %self.target.exporter, rows = walk.rows.len(), "The router has more interfaces than are read (`[poll] interfaces`).");
+        }
+        // A router has interfaces. One that shows none has a view that hides them, or has not found them yet.
+        if walk.rows.is_empty() {
+            return Err(Error::no_interfaces());
+        }
+        let (has_started, now, uptime) = self.hear(session, clock).await?;
+        if has_started {
+            // Nobody knows which rows are from before.
+            return Err(Error::started_meanwhile());
+        }
+        let is_settled = uptime >= SETTLED_TICKS;
+        let interfaces = columns::interfaces(&walk.rows);
+        let at = self.hold_from(&interfaces).unwrap_or(now);
+        let started = self.start.filter(|_| !is_settled).map(|start| start.at);
+        self.take_names(interfaces);
+        self.have_been_read(is_settled, now);
+        sink(Found::Interfaces {
+            exporter: self.target.exporter.clone(),
+            at,
+            is_whole: !walk.truncated && is_settled,
+            started,
+            interfaces: self.interfaces.clone(),
+        });
+        Ok(())
+    }
+
+    /// Its interfaces have been read. Where it has just started they are read again with each poll.
+    fn have_been_read(&mut self, is_settled: bool, now: UnixMillis) {
+        self.named = is_settled.then_some(now);
+        self.start = self.start.filter(|_| !is_settled).map(|start| Start { is_read: true, ..start });
+    }
+
+    /// From when on the interfaces of a walk have their numbers, where that is from a start on: line cards take their time,
+    /// but a number that only shows now has been theirs since, unless it was another's in a walk since then.
+    fn hold_from(&self, interfaces: &[Interface]) -> Option<UnixMillis> {
+        let start = self.start?;
+        let has_moved = |now: &Interface| {
+            let before = self.interfaces.binary_search_by_key(&now.ifindex, |one| one.ifindex);
+            before.is_ok_and(|at| self.interfaces[at].name != now.name)
+        };
+        (!start.is_read || !interfaces.iter().any(has_moved)).then_some(start.at)
+    }
+
+    /// Reads the flow tables. Their counts are of the uptime that is read after them: where the router has started
+    /// meanwhile, they are left for the next poll.
+    async fn read_cards(
+        &mut self,
+        session: &Session,
+        clock: fn() -> UnixMillis,
+        sink: &Arc<dyn Fn(Found) + Send + Sync>,
+    ) -> Result<(), Error> {
+        let cards = cards::read(session).await?;
+        self.has_cards = Some(!cards.is_empty());
+        if cards.is_empty() {
+            return Ok(());
+        }
+        let (has_started, at, uptime) = self.hear(session, clock).await?;
+        if !has_started {
+            sink(Found::Cards { exporter: self.target.exporter.clone(), at, uptime, cards });
+        }
+        Ok(())
+    }
+
+    /// Asks for the uptime alone: whether the router has started since it was heard before, when it was read, and the uptime.
+    async fn hear(
+        &mut self,
+        session: &Session,
+        clock: fn() -> UnixMillis,
+    ) -> Result<(bool, UnixMillis, u32), Error> {
+        let asked = clock();
+        let answer = session.get(&[columns::UPTIME.to_vec()]).await?;
+        let now = clock();
+        let Some(uptime) = columns::uptime(&answer) else { return Err(Error::no_uptime()) };
+        Ok((self.heard(asked, now, uptime), now, uptime))
     }
 
     /// Takes the interfaces of a walk. What another interface has counted under a number does not go on.
@@ -390,29 +491,131 @@ fn tell(exporter: &str, interface: &Interface, gap: Gap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::poll::{Credentials, Secret};
+    use crate::poll::{Config, Credentials, Secret, Wanted};
 
-    /// When names hold from, of a router that told at second 1000 that it was up for 500 s.
-    fn holds_from(second: i64, uptime: u32) -> Option<i64> {
-        let credentials = Credentials::Community(Secret::new("public"));
-        let address = ([127, 0, 0, 1], 161).into();
-        let mut router =
-            Router::new(Target { exporter: "ce1".to_owned(), address, credentials, tables: false });
-        router.uptime = Some((UnixMillis(1_000_000), 50_000));
-        router.holds_from(UnixMillis(second * 1000), uptime).map(|at| at.0)
+    fn target(address: [u8; 4], community: &str) -> Target {
+        let credentials = Credentials::Community(Secret::new(community));
+        Target { exporter: "ce1".to_owned(), address: (address, 161).into(), credentials, tables: false }
+    }
+
+    /// A router that told at second 1000 that it was up for 10000 s, and whose interfaces were read then.
+    fn router() -> Router {
+        let mut router = Router::new(target([127, 0, 0, 1], "public"));
+        assert!(!hears(&mut router, 1000, 1_000_000), "it has been up for long");
+        assert_eq!(router.start, None);
+        router.interfaces = called(&[(100, "up0"), (900, "x9")]);
+        router
+    }
+
+    fn called(names: &[(u32, &str)]) -> Vec<Interface> {
+        let interface = |&(ifindex, name): &(u32, &str)| Interface {
+            ifindex: IfIndex(ifindex),
+            name: name.to_owned(),
+            ..Interface::default()
+        };
+        names.iter().map(interface).collect()
+    }
+
+    /// It is asked at a second, and tells its uptime in hundredths.
+    fn hears(router: &mut Router, second: i64, uptime: u32) -> bool {
+        router.heard(UnixMillis(second * 1000), UnixMillis(second * 1000), uptime)
+    }
+
+    /// Since which second interfaces would hold that are read now.
+    fn since(router: &Router, names: &[(u32, &str)]) -> Option<i64> {
+        router.hold_from(&called(names)).map(|at| at.0 / 1000)
+    }
+
+    /// They are read.
+    fn reads(router: &mut Router, names: &[(u32, &str)], is_settled: bool) {
+        router.take_names(called(names));
+        router.have_been_read(is_settled, UnixMillis(0));
     }
 
     #[test]
     fn numbers_hold_from_a_start_that_was_seen() {
-        // It went on: nothing is known of an earlier change.
-        assert_eq!(holds_from(1060, 56_000), None);
-        // 20 s up at second 1060: since 1040.
-        assert_eq!(holds_from(1060, 2_000), Some(1_040_000));
+        let mut one = router();
+        assert!(!hears(&mut one, 1060, 1_006_000));
+        assert_eq!(since(&one, &[]), None, "it went on: nothing is known of an earlier change");
+        // 20 s up at second 1120: since 1100.
+        assert!(hears(&mut one, 1120, 2_000));
+        assert_eq!(since(&one, &[]), Some(1100));
         // It says 70 s, which is before we asked it, when it had been up for longer: its clock runs fast.
-        assert_eq!(holds_from(1060, 7_000), Some(1_000_000));
-        let credentials = Credentials::Community(Secret::new("public"));
-        let address = ([127, 0, 0, 1], 161).into();
-        let unknown = Router::new(Target { exporter: "ce1".to_owned(), address, credentials, tables: false });
-        assert_eq!(unknown.holds_from(UnixMillis(1_000_000), 10), None, "nothing was asked before");
+        let mut fast = router();
+        assert!(hears(&mut fast, 1060, 7_000));
+        assert_eq!(since(&fast, &[]), Some(1000));
+        // One that was never asked before is believed its start where that is not ten minutes ago.
+        let mut unknown = Router::new(target([127, 0, 0, 1], "public"));
+        hears(&mut unknown, 1000, 59_999);
+        assert_eq!(since(&unknown, &[]), Some(400));
+        let mut old = Router::new(target([127, 0, 0, 1], "public"));
+        hears(&mut old, 1000, 60_000);
+        assert_eq!(since(&old, &[]), None);
+    }
+
+    /// A walk that was not answered, or found nothing, leaves the start as it was, also where there is another one.
+    #[test]
+    fn a_start_is_remembered_until_the_names_are_read() {
+        let mut one = router();
+        assert!(hears(&mut one, 1060, 2_000));
+        assert!(!hears(&mut one, 1120, 8_000), "it goes on");
+        assert_eq!(since(&one, &[(200, "up0")]), Some(1040));
+        assert!(hears(&mut one, 1180, 1_000));
+        assert_eq!(since(&one, &[(200, "up0")]), Some(1040), "of two the first");
+        // Ten minutes later nobody has read them yet.
+        assert!(!hears(&mut one, 1860, 69_000));
+        assert_eq!(since(&one, &[(200, "up0")]), Some(1040));
+        reads(&mut one, &[(200, "up0")], true);
+        assert!(!hears(&mut one, 1920, 75_000));
+        assert_eq!(since(&one, &[(200, "up0")]), None, "settled");
+    }
+
+    /// Interface 100 is another one since the start at 1040; where the first is shows a minute later.
+    #[test]
+    fn what_shows_late_has_its_number_since_the_start() {
+        let mut one = router();
+        hears(&mut one, 1060, 2_000);
+        reads(&mut one, &[(100, "x9")], false);
+        hears(&mut one, 1120, 8_000);
+        assert_eq!(since(&one, &[(100, "x9"), (200, "up0")]), Some(1040));
+        assert_eq!(since(&one, &[(100, "up0"), (200, "x9")]), None, "100 was another's until now");
+    }
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Wanted for Nothing {
+        fn of(&self, _: &str, _: &[Interface]) -> Vec<IfIndex> {
+            Vec::new()
+        }
+
+        fn restarts(&self, _: &str) -> u64 {
+            0
+        }
+    }
+
+    /// A reload between the uptime and the walk, also one that changes how the router is asked.
+    #[test]
+    fn a_reload_does_not_forget_a_start() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let sink: Arc<dyn Fn(Found) + Send + Sync> = Arc::new(|_| ());
+        for (next, expected) in [
+            (target([127, 0, 0, 1], "public"), Some(1040)),
+            (target([127, 0, 0, 1], "another"), Some(1040)),
+            (target([127, 0, 0, 2], "public"), None),
+        ] {
+            let mut one = router();
+            hears(&mut one, 1060, 2_000);
+            let states = BTreeMap::from([("ce1".to_owned(), Arc::new(Mutex::new(one)))]);
+            let plan = Plan { config: Config::default(), targets: vec![next], wanted: Box::new(Nothing) };
+            let after = runtime.block_on(carried_over(states, &plan, &sink));
+            let mut after = after["ce1"].try_lock().expect("nobody has it");
+            let is_known = after.uptime.is_some();
+            assert_eq!((since(&after, &[]), is_known), (expected, expected.is_some()));
+            if is_known {
+                assert!(!hears(&mut after, 1120, 8_000));
+                assert_eq!(since(&after, &[]), Some(1040));
+            }
+        }
     }
 }

@@ -114,6 +114,37 @@ fn thirty_two_bits_count_where_they_cannot_wrap_twice() {
     assert_eq!((both.in_octets, both.in_packets, both.out_packets), (600, None, Some(12)));
 }
 
+/// Up for 1000 s at 0.
+#[test]
+fn a_start_between_two_readings_shows_in_the_later_uptime() {
+    let after = |at: i64, uptime: u32| {
+        super::counter::has_started((UnixMillis(0), 100_000), (UnixMillis(at * 1000), uptime * 100))
+    };
+    assert!(!after(60, 1060), "it went on");
+    assert!(after(60, 20));
+    assert!(after(60, 0));
+    // 900 s are no start in the last 60, and no going on: another router, or our clock.
+    assert!(!after(60, 900));
+    assert!(!after(-60, 1060) && !after(-60, 20));
+}
+
+/// Failures of flow tables, which nothing tells the width of.
+#[test]
+fn a_count_of_events_wraps_or_was_cleared() {
+    use super::counter::risen;
+    let readings = [4_294_967_290, 4_294_967_295, 1_000, 1_010, 7, 57];
+    let rises: Vec<u64> = readings.windows(2).map(|two| risen(two[0], two[1], false)).collect();
+    // 2^32 is 4294967296: 1 up to 0, and 1000. From 1010 to 7 it was cleared.
+    assert_eq!(rises, [5, 1001, 10, 7, 50]);
+    // The router started anew: also where the count is greater than before.
+    assert_eq!([risen(4_294_967_295, 1_000, true), risen(10, 30, true)], [1_000, 30]);
+    // 2^31 is 2147483648: from there 2^31 - 1 is 2^32 - 1 on, and rather a count that was cleared.
+    assert_eq!(risen(2_147_483_648, 2_147_483_647, false), 2_147_483_647);
+    assert_eq!(risen(2_147_483_647, 5, false), 5, "the lower half");
+    assert_eq!([risen(1 << 40, 9, false), risen(1 << 40, (1 << 40) + 9, false)], [9, 9], "64 bits");
+    assert_eq!(risen(u64::MAX, 0, false), 0);
+}
+
 /// Bucket (by its number from [`T`]), beginning and end in seconds from [`T`], octets received.
 type Told = (i64, i64, i64, u64);
 

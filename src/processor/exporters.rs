@@ -167,6 +167,18 @@ impl Exporters {
         self.generation.fetch_add(1, Relaxed);
     }
 
+    /// Lets the records of an exporter wait until the next [`Self::configure`]: its interfaces may have other numbers, and
+    /// what these mean is not in force yet.
+    pub fn await_interfaces(&self, address: IpAddr) {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(&address) else { return };
+        let policy = SamplingPolicy { interfaces_awaited: true, ..entry.policy.clone() };
+        let (id, counters) = (entry.id, Arc::clone(&entry.counters));
+        let reported = AtomicI64::new(entry.reported.load(Relaxed));
+        *entry = Arc::new(Entry { id, policy, counters, reported });
+        self.generation.fetch_add(1, Relaxed);
+    }
+
     /// The classifier that was compiled from the text with this hash, where it is in force. It is as good as one
     /// compiled anew: the numbers of names never change, here as in the ledger.
     #[must_use]

@@ -122,10 +122,21 @@ impl Tariff {
         Cow::Owned(own)
     }
 
-    /// Names of the classes of which neither direction is charged.
+    /// All charges as they may apply: those of the tariff, and those that overrides put in their places. What a tariff may
+    /// need at all is asked of these; what one customer is charged, of [`Self::for_customer`].
+    pub fn possible_charges(&self) -> impl Iterator<Item = &ChargeRule> {
+        self.charges.iter().chain(self.overrides.iter().filter_map(|own| own.charge.as_ref()))
+    }
+
+    /// True where a charge may be by volume, and that of this kind.
+    fn has_volume(&self, is_it: impl Fn(&VolumeRule) -> bool) -> bool {
+        self.possible_charges().any(|rule| matches!(&rule.kind, ChargeKind::Volume(volume) if is_it(volume)))
+    }
+
+    /// Names of the classes of which neither direction is charged to anybody.
     pub fn free_classes(&self) -> impl Iterator<Item = &str> {
         self.classes.iter().enumerate().filter_map(|(at, class)| {
-            let charged = self.charges.iter().any(|rule| rule.kind.classes().contains(&at));
+            let charged = self.possible_charges().any(|rule| rule.kind.classes().contains(&at));
             (!charged).then_some(class.name.as_str())
         })
     }
@@ -133,19 +144,26 @@ impl Tariff {
     /// True where the volume of a charge is calibrated by interface counters.
     #[must_use]
     pub fn calibrates(&self) -> bool {
-        let own = self.charges.iter().chain(self.overrides.iter().filter_map(|own| own.charge.as_ref()));
-        own.map(|rule| &rule.kind)
-            .any(|kind| matches!(kind, ChargeKind::Volume(rule) if rule.calibrate.is_some()))
+        self.has_volume(|volume| volume.calibrate.is_some())
+    }
+
+    /// True where a charge includes something.
+    #[must_use]
+    pub fn has_allowance(&self) -> bool {
+        self.has_volume(|volume| volume.allowance.is_some())
     }
 
     /// True where a charge rolls what is left of its allowance over, so that the period before counts too.
     #[must_use]
     pub fn rolls_over(&self) -> bool {
-        let rolls = |kind: &ChargeKind| match kind {
-            ChargeKind::Volume(rule) => rule.allowance.as_ref().is_some_and(|allowance| allowance.rollover),
-            _ => false,
-        };
-        self.charges.iter().any(|rule| rolls(&rule.kind))
+        self.has_volume(|volume| volume.allowance.as_ref().is_some_and(|allowance| allowance.rollover))
+    }
+
+    /// True where a charge is by a percentile of what interfaces counted.
+    #[must_use]
+    pub fn ranks_counters(&self) -> bool {
+        self.possible_charges()
+            .any(|rule| matches!(&rule.kind, ChargeKind::Percentile(of) if of.source == SampleSource::Snmp))
     }
 }
 

@@ -131,6 +131,22 @@ fn what_a_router_printed_about_its_flow_table_is_kept() {
         site.out(&["contention", "list", "--format", "csv"]),
         "at,exporter,card,name,utilisation,active_flows,failures\n2026-11-01T00:00:00Z,edge,5,module 5,30,80763,19\n"
     );
+    // The same again is known; with another module, that is new; other values, and what cannot be read, are told.
+    let listed = site.out(&["contention", "list", "--format", "csv"]);
+    let (code, said) = import(printed);
+    assert!(code == Some(0) && said.contains("1 module is known already"), "{said}");
+    assert_eq!(site.out(&["contention", "list", "--format", "csv"]), listed);
+    let both =
+        format!("{}{printed}", printed.replace("Module 5", "Module 6").replace("   19\n", "   1,923\n"));
+    let (code, said) = import(&both);
+    assert!(code == Some(0) && said.contains("1 module is known already"), "{said}");
+    let listed = site.out(&["contention", "list", "--format", "csv"]);
+    assert!(listed.ends_with(",edge,6,module 6,30,80763,1923\n"), "{listed}");
+    let (code, said) = import(&both.replace("   19\n", "   20\n"));
+    assert!(code == Some(1) && said.contains("module 5 of `edge`"), "{said}");
+    let (code, said) = import(&printed.replace("   19\n", "   99999999999999999999\n"));
+    assert!(code == Some(1) && said.contains("line 7: `Netflow Creation Failures"), "{said}");
+    assert_eq!(site.out(&["contention", "list", "--format", "csv"]), listed);
     // `aggregate` counts since the router started.
     let (code, said) = import(
         "Earl in Module 5\nAggregate Netflow CAM Contention Information\nNetflow Creation Failures : 3\n",

@@ -87,6 +87,11 @@ fn name_of(month: jiff::civil::Date) -> String {
 
 /// A site whose daemon bills from last month on, with `customers` more that have only their ports.
 fn site(dialect: Dialect, at_period_end: &str, customers: usize, more: &str) -> Site {
+    site_of(dialect, PORT, at_period_end, customers, more)
+}
+
+/// The same with another tariff.
+fn site_of(dialect: Dialect, tariff: &str, at_period_end: &str, customers: usize, more: &str) -> Site {
     let mut config = NETWORK.to_owned();
     for n in 0..customers {
         let (high, low) = (n / 256, n % 256);
@@ -99,7 +104,7 @@ fn site(dialect: Dialect, at_period_end: &str, customers: usize, more: &str) -> 
     let period = name_of(last_month());
     writeln!(config, "{more}\n[billing]\nfrom = \"{period}\"\nat_period_end = \"{at_period_end}\"").unwrap();
     let site = Site::on(dialect, &config);
-    std::fs::write(site.path("port.toml"), PORT).unwrap();
+    std::fs::write(site.path("port.toml"), tariff).unwrap();
     site.ok(&["tariff", "activate", "port.toml"]);
     site
 }
@@ -230,11 +235,16 @@ fn the_daemon_and_commands_share_the_work() {
     }
 }
 
-/// 1 MB is included; much more than that has been used by now.
+/// 1 MB is included, by the charge or by an override of it alone; much more than that has been used by now.
 #[test]
 fn an_alert_is_told_once_whatever_is_restarted() {
-    for dialect in dialects() {
-        let site = site(dialect, "draft", 0, "");
+    const INCLUDED: &str = "allowance = { quantity = \"0.001\" }\nalerts = [\"50\", \"100\"]\n";
+    let own = format!("[[override]]\ncustomer = [\"campus\"]\ncharge = \"vol\"\n{INCLUDED}");
+    let overridden = format!("{}{own}", PORT.replace(INCLUDED, ""));
+    assert!(!overridden.starts_with(PORT));
+    let both = |dialect| [(dialect, PORT), (dialect, overridden.as_str())];
+    for (dialect, tariff) in dialects().into_iter().flat_map(both) {
+        let site = site_of(dialect, tariff, "draft", 0, "");
         let told = site.path("told");
         let mut config = std::fs::read_to_string(site.path("fluxoscope.toml")).unwrap();
         let script = format!("cat >> {}", told.display());

@@ -82,6 +82,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
     (
         "daemon",
         &[
+            "classify::named",
             "commit",
             "config",
             "decode::ErrorKind",
@@ -95,7 +96,7 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
             "setup",
             "snmp",
         ],
-        "wires the parts together, and names the kinds of malformed datagrams in its status",
+        "wires the parts together; knows whether named interfaces show, and names the kinds of malformed datagrams in its status",
     ),
     (
         "cli",

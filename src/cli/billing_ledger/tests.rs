@@ -395,10 +395,23 @@ percent = "0"
 /// March has 12000 GB and 10000 of its own. February left 10000; with 9000 that came late for it, 1000.
 #[test]
 fn late_usage_takes_from_what_rolls_over() {
+    takes_from_what_rolls_over(ROLLING);
+}
+
+/// The same where nothing rolls over but for this one customer.
+#[test]
+fn late_usage_takes_from_what_rolls_over_by_an_override() {
+    let own = "[[override]]\ncustomer = [\"campus\"]\ncharge = \"vol\"\n\
+        allowance = { quantity = \"10000\", rollover = \"next-period\" }\n";
+    let plain = ROLLING.replace("\"next-period\"", "\"none\"");
+    takes_from_what_rolls_over(&format!("{plain}{own}"));
+}
+
+fn takes_from_what_rolls_over(tariff: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut ledger = metered(dir.path());
     let file = dir.path().join("rolling.toml");
-    std::fs::write(&file, ROLLING).expect("writes");
+    std::fs::write(&file, tariff).expect("writes");
     tariff_activate(&mut ledger, &file, "ann", UnixMillis(0), false).expect("activates");
     let network = network();
     let net = |ledger: &mut Ledger, month: &str| {

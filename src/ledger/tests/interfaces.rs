@@ -86,6 +86,29 @@ fn what_a_part_of_the_interfaces_does_not_show_stays() {
     });
 }
 
+/// Whether all interfaces show is told when it changes, and by each start anew where they do not.
+#[test]
+fn from_when_on_not_all_interfaces_show_is_kept() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let tell = |ledger: &mut Ledger, at, all| ledger.put_all_shown(3, UnixMillis(at), all).unwrap();
+        assert!(!tell(&mut ledger, 10, true), "nothing else was known");
+        assert_eq!(told(&mut ledger), []);
+        ledger.put_interfaces(3, UnixMillis(1000), true, &[interface(7, "xe-0/0/1")]).unwrap();
+        assert!(!tell(&mut ledger, 1500, true));
+        assert!(tell(&mut ledger, 2000, false));
+        assert!(!tell(&mut ledger, 2000, false));
+        ledger.put_interfaces(3, UnixMillis(2000), false, &[interface(7, "xe-0/0/2")]).unwrap();
+        assert!(!tell(&mut ledger, 2000, false), "of the same start");
+        assert!(tell(&mut ledger, 3000, false), "of another one");
+        // The clock was set back.
+        assert!(tell(&mut ledger, 500, true));
+        let of_all: Vec<_> = told(&mut ledger).into_iter().filter(|row| row.1 == 0).collect();
+        let row = |at, present| (at, 0, String::new(), present);
+        assert_eq!(of_all, [row(1000, true), row(2000, false), row(3000, false), row(3001, true)]);
+    });
+}
+
 fn part(bucket: i64, from: i64, to: i64, octets: u64) -> InterfaceOctets {
     let part = InterfacePart {
         bucket: BucketStart(bucket),

@@ -35,6 +35,8 @@ struct State {
     started: Mutex<(Instant, u32)>,
     silent: AtomicBool,
     hides_uptime: AtomicBool,
+    /// It does not answer GETBULK.
+    without_bulk: AtomicBool,
     asked: AtomicU64,
     over: AtomicBool,
 }
@@ -54,6 +56,7 @@ impl Agent {
             started: Mutex::new((Instant::now(), 100_000)),
             silent: AtomicBool::new(false),
             hides_uptime: AtomicBool::new(false),
+            without_bulk: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
@@ -114,7 +117,8 @@ fn serve(socket: &UdpSocket, state: &State) {
             continue;
         }
         let Ok(message) = rasn::ber::decode::<Message<Pdus>>(&octets[..length]) else { continue };
-        if message.community != b"public"[..] {
+        let is_bulk = matches!(message.data, Pdus::GetBulkRequest(_));
+        if message.community != b"public"[..] || is_bulk && state.without_bulk.load(Relaxed) {
             continue;
         }
         let answer = Message {
@@ -142,6 +146,10 @@ fn answer(request: Pdus, state: &State) -> Pdu {
                 (oid, value)
             };
             (get.0.request_id, oids(&get.0.variable_bindings).into_iter().map(value).collect())
+        }
+        Pdus::GetNextRequest(next) => {
+            let asked = oids(&next.0.variable_bindings);
+            (next.0.request_id, super::bulk(&objects, &asked, 1, 40))
         }
         Pdus::GetBulkRequest(bulk) => {
             let asked = oids(&bulk.0.variable_bindings);
@@ -369,6 +377,43 @@ fn numbers_hold_from_when_the_router_started() {
     });
     // Uptimes are whole hundredths of a second, and were read after the question.
     assert!(at.since(restarted) <= 30, "{} ms after it", at.since(restarted));
+}
+
+/// A router that has started answers, and shows no interfaces for a while: when it does, they hold from its start on.
+#[test]
+fn a_start_is_known_however_late_its_interfaces_show() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.interface(1, "xe-0/0/1", 0);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    poller.wait(went_well);
+    let restarted = now();
+    agent.restart();
+    agent.clear();
+    for _ in 0..2 {
+        let failure = poller.wait(|found| match found {
+            Found::Polled { failure: Some(failure), .. } => Some(failure),
+            _ => None,
+        });
+        assert!(failure.contains("shows no interfaces"), "{failure}");
+    }
+    agent.interface(2, "xe-0/0/1", 0);
+    let at = poller.wait(|found| match found {
+        Found::Interfaces { at, interfaces, .. } if interfaces[0].ifindex == IfIndex(2) => Some(at),
+        _ => None,
+    });
+    assert!(at.since(restarted) <= 30, "{} ms after it", at.since(restarted));
+}
+
+/// Two interfaces, one row an answer.
+#[test]
+fn an_agent_without_getbulk_is_walked_by_getnext() {
+    let agent = Agent::start("127.0.0.1:0");
+    agent.state.without_bulk.store(true, Relaxed);
+    agent.interface(1, "xe-0/0/1", 0);
+    agent.interface(2, "xe-0/0/2", 0);
+    let poller = Poller::start(quick(), vec![community("ce1", agent.address)]);
+    assert_eq!(poller.wait(named), [(1, "xe-0/0/1".to_owned()), (2, "xe-0/0/2".to_owned())]);
+    assert_eq!(poller.wait(went_well), (2, 0));
 }
 
 /// Without its uptime nobody knows whether a router has started anew: such an answer is as good as none.

@@ -201,3 +201,32 @@ fn records_wait_for_the_names_of_interfaces() {
     sampling.expire(&config, &waits, UnixMillis(config.hold_ms + 1), &mut records);
     assert_eq!((sampling.held_records(), sampling.expired_records()), (0, 1));
 }
+
+/// A router has started anew, and an interface of a link does not show yet: records wait, but none of them is lost.
+#[test]
+fn records_wait_for_interfaces_that_show_late() {
+    let waits = SamplingPolicy { interfaces_awaited: true, ..SamplingPolicy::default() };
+    let over = SamplingPolicy { over: Some(rate(9, 1, RateSource::Override)), ..waits.clone() };
+    let known = SamplingPolicy::default();
+    let config = Config { hold_records: 3, ..Config::default() };
+    let stated = |n: u64| record(1, SamplerRef::Stated(rate(n, 1, RateSource::Record)));
+    let numerators = |records: &[FlowRecord]| -> Vec<u32> {
+        records.iter().map(|record| record.rate.numerator()).collect()
+    };
+    let mut sampling = ExporterSampling::default();
+    let mut records = vec![stated(7), stated(8), record(1, SamplerRef::Named(5))];
+    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    assert_eq!((records.len(), sampling.held_records()), (0, 3));
+    // Not by an override, the end of a grace time, or ten minutes.
+    sampling.expire(&config, &over, UnixMillis(600_000), &mut records);
+    sampling.finish(&waits, &mut records);
+    assert_eq!((records.len(), sampling.held_records(), sampling.expired_records()), (0, 3, 0));
+    // A fourth and a fifth have no room: the oldest are metered by their own rates.
+    let mut more = vec![stated(10), stated(11)];
+    sampling.scale(&config, &waits, UnixMillis(600_000), &mut more, 0);
+    assert_eq!((numerators(&more), sampling.held_records()), (vec![7, 8], 3));
+    assert_eq!((sampling.expired_records(), sampling.take_crowded_out()), (0, 2));
+    // Once they show, the rest goes; but what names a sampler that nobody has described waits on.
+    sampling.expire(&config, &known, UnixMillis(600_001), &mut records);
+    assert_eq!((numerators(&records), sampling.held_records()), (vec![10, 11], 1));
+}

@@ -168,3 +168,30 @@ fn what_comes_late_for_an_accepted_seam_is_counted_and_blocks_nothing() {
         assert_eq!(figures, [20_000_000_000, 0, 3_000_000_000]);
     }
 }
+
+/// The percentile is of flows, but for customer a of what the interfaces counted: 20 Mbit/s at 3.00, and 3 GB; for b 3 GB in
+/// one bucket of 8928 are a percentile of 0. What comes late for a is called as a's charge is, by an override, too.
+#[test]
+fn an_override_is_of_counters_and_has_a_name_of_its_own() {
+    let flows =
+        COUNTED.replace("\"snmp\"", "\"flow\"").replace("missing = \"exclude\"", "missing = \"zero\"");
+    let flows = flows.replace("min_coverage = \"0.5\"\n", "").replace("[minimum]\namount = \"100.00\"\n", "");
+    let own = "[[override]]\ncustomer = [\"a\"]\ncharge = \"p95\"\nsource = \"snmp\"\nmissing = \"exclude\"\n\
+        [[override]]\ncustomer = [\"a\"]\ncharge = \"vol\"\ndescription = \"Own traffic\"\n";
+    for dialect in dialects() {
+        let customers = [("a", "tariff = \"p\""), ("b", "tariff = \"p\"")];
+        let billed = Billed::new(dialect, &customers, &[&format!("{flows}{own}")]);
+        billed.used(&[("2026-07-10T10:00:00Z", 1, 3 * GB), ("2026-07-10T10:00:00Z", 2, 3 * GB)]);
+        billed.counted("2026-07-01T00:00:00Z", "2026-09-01T00:00:00Z", (TWENTY, 1000));
+        billed.bill("2026-07", "2026-08-01");
+        let net = |number: &str| billed.invoice(number)["net"].as_str().unwrap().to_owned();
+        assert_eq!([net("R-000001"), net("R-000002")], ["63.00", "3.00"]);
+        billed.used(&[("2026-07-11T10:00:00Z", 1, 2 * GB)]);
+        billed.bill("2026-08", "2026-09-01");
+        let lines = billed.invoice("R-000003")["lines"].clone();
+        let late = lines.as_array().unwrap().iter().find(|line| line["detail"]["kind"] == "late").unwrap();
+        assert_eq!(late["amount"], "2.00");
+        assert!(late["description"].as_str().unwrap().contains("Own traffic"), "{late}");
+        audited(&billed.site);
+    }
+}

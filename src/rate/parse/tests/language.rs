@@ -321,3 +321,29 @@ fn calibration_is_of_links_and_has_a_bound() {
             && !tariff.for_customer("b").calibrates()
     );
 }
+
+/// What a tariff may need is asked of overrides, too: they may be the only ones to need it.
+#[test]
+fn an_override_alone_may_need_what_no_charge_does() {
+    const PERCENTILE: &str = "[[charge]]\nid = \"p95\"\nkind = \"percentile\"\nclass = [\"up\"]\ncombine = \"max-of-p95\"\n\
+        rank = \"nearest\"\nmissing = \"zero\"\nsource = \"flow\"\nprice = \"1.00\"\n";
+    let needs = |tariff: &Tariff| [tariff.has_allowance(), tariff.rolls_over(), tariff.ranks_counters()];
+    let free = |tariff: &Tariff| tariff.free_classes().map(str::to_owned).collect::<Vec<_>>();
+    let bare = GOOD.replace("allowance = { quantity = \"500\", rollover = \"none\" }\n", "");
+    let plain = format!("{bare}{PERCENTILE}");
+    let with = |charge: &str, change: &str| {
+        let own = format!("[[override]]\ncustomer = [\"a\"]\ncharge = \"{charge}\"\n{change}\n");
+        let tariff = parse("t", &format!("{plain}{own}")).expect("good");
+        let (whole, others) = (needs(&tariff), needs(&tariff.for_customer("b")));
+        assert_eq!(whole, needs(&tariff.for_customer("a")), "{change}");
+        (whole, others, free(&tariff))
+    };
+    let base = parse("t", &plain).expect("good");
+    let (none, rest) = ([false; 3], vec!["rest".to_owned()]);
+    assert_eq!((needs(&base), free(&base)), (none, rest.clone()));
+    let allowance = |rollover: &str| format!("allowance = {{ quantity = \"3\", rollover = \"{rollover}\" }}");
+    assert_eq!(with("vol", &allowance("none")), ([true, false, false], none, rest.clone()));
+    assert_eq!(with("vol", &allowance("next-period")), ([true, true, false], none, rest.clone()));
+    assert_eq!(with("p95", "source = \"snmp\"\nmissing = \"exclude\""), ([false, false, true], none, rest));
+    assert_eq!(with("vol", "class = [\"up\", \"rest\"]"), (none, none, vec![]));
+}
