@@ -204,7 +204,7 @@ pub(in crate::cli) fn apply(
         eprintln!("note: nothing is left to correct: the journal says what the ledger says");
     } else {
         if spans.calibrates() {
-            shares::refuse_late(ledger, &changes, &late, (from, to))?;
+            shares::refuse_late(ledger, &changes, &late, (from, to), &sha256)?;
         }
         let rows = changes.len();
         let new = NewCorrection { from, until: to, config: &sha256, reason, after, changes };
