@@ -5,7 +5,8 @@
 //!
 //! Interfaces count frames, flows count IP packets. From an interface's octets the *overhead* of each of its packets is
 //! taken off: what `overhead` of the link says (in the configuration that was in force then), or by `ifType` 18 octets for Ethernet (header and check sequence, RFC 3635
-//! 3.2.5: the preamble is not counted) and nothing for others. A short packet is padded, which nobody sees from outside: up
+//! 3.2.5: the preamble is not counted) and nothing for others. Where an interface does not count packets, those of the flows
+//! stand in, shared out among the link's interfaces by their octets. A short packet is padded, which nobody sees from outside: up
 //! to 6 octets of each Ethernet packet (a packet of 40 octets in a frame of 64) may be padding, so the interface gives a
 //! range, not a number.
 //!
@@ -19,25 +20,26 @@
 //! `sigmas` standard errors of the flow estimate, plus `tolerance` of the greater of both, plus `floor`. The standard error
 //! is the greater of two: that of the samples, and the one to expect if the interface is right: with one of N packets
 //! looked at and none above M octets, the variance of the estimate is at most (N - 1) M times the octets (research on
-//! packet sampling calls it the Horvitz-Thompson variance). Where nothing was sampled, only the second knows how little
+//! packet sampling calls it the Horvitz-Thompson variance). N is the greatest rate of the very bucket's flows; where the link
+//! had none, of what its exporters sampled in that bucket elsewhere: a verdict is the same whatever else is looked at. Where nothing was sampled, only the second knows how little
 //! that means. `tolerance` is for what no theory has: flows tell their bytes as if spread evenly over their time, routers
 //! send packets of their own, and clocks differ.
 //!
-//! A bucket that the counters do not cover whole is not compared: half a bucket of flows cannot be cut out.
+//! A bucket that the counters do not cover whole is not compared: half a bucket of flows cannot be cut out. Nor is one in
+//! which the configuration says something else of the link's interfaces, or of other links at its exporters, than before.
 
+mod book;
 pub mod calibration;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::classify::named::{History, Resolved};
-use crate::classify::rules::{InterfaceRef, LinkPoint, Network};
+use self::book::{Book, Meanings, Sums};
+use crate::classify::named::Resolved;
+use crate::classify::rules::{InterfaceRef, LinkPoint, LinkRule};
 use crate::flow::Direction;
-use crate::ids::{CustomerId, ExporterId, LinkId};
-use crate::ledger::records::interfaces::{BUCKET_MS, Interface, InterfacePart};
-use crate::ledger::records::{NameKind, UsageFilter};
+use crate::ledger::records::interfaces::{BUCKET_MS, InterfacePart};
 use crate::ledger::{self, Ledger};
-use crate::units::{IfIndex, UnixMillis};
-use crate::usage::{BucketStart, Scaled, UsageRow, Variance};
+use crate::usage::BucketStart;
 
 /// Octets of an Ethernet frame that are no packet: header and check sequence.
 const ETHERNET_OVERHEAD: u32 = 18;
@@ -180,60 +182,6 @@ pub fn quality(rows: &[Row]) -> Vec<Quality> {
     links.into_values().map(with_compared).collect()
 }
 
-/// Flows of a link in a direction and bucket.
-#[derive(Clone, Debug, Default)]
-struct Flows {
-    octets: Scaled,
-    packets: Scaled,
-    variance: Variance,
-}
-
-/// What flows and counters sum to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    flows: u128,
-    packets: u128,
-    /// Of the samples.
-    variance: u128,
-    least: u128,
-    most: u128,
-    through: u128,
-}
-
-/// What the names of interfaces meant in a bucket.
-struct Meanings {
-    first: Resolved,
-    later: Vec<Resolved>,
-}
-
-impl Meanings {
-    fn of(book: &Book, network: &Network, bucket: BucketStart) -> Self {
-        let from = bucket.start().0;
-        let mut all =
-            book.history.meanings(network, from, from + BUCKET_MS).into_iter().map(|(_, resolved)| resolved);
-        Self { first: all.next().unwrap_or_default(), later: all.collect() }
-    }
-
-    /// True where a link had other interfaces at the end of the bucket than at its beginning: their counters are then not
-    /// the link's over all of it.
-    fn change(&self, position: usize) -> bool {
-        self.later.iter().any(|later| !later.of(position).eq(self.first.of(position)))
-    }
-}
-
-/// What the ledger has of a span.
-struct Book {
-    versions: Vec<(i64, Network)>,
-    history: History,
-    exporters: BTreeMap<String, u32>,
-    links: BTreeMap<String, u32>,
-    parts: BTreeMap<(BucketStart, u32, IfIndex), Vec<InterfacePart>>,
-    flows: BTreeMap<(BucketStart, LinkId, Direction), Flows>,
-    through: BTreeMap<(BucketStart, ExporterId), Scaled>,
-    /// The greatest sampling rate of each link, rounded up.
-    rates: BTreeMap<LinkId, u128>,
-}
-
 /// Compares all links in the buckets of `[from, to)`: a row for each bucket and direction, then one for each link and
 /// direction over all. `packet_max`: the greatest packet, in octets.
 ///
@@ -272,7 +220,8 @@ pub fn quality_of(
     Ok(found.filter(|one| one.compared > 0).map(|one| (one.link.clone(), one)).collect())
 }
 
-/// In how many buckets of `[from, to)` the counters of a link's interfaces cover all of it, by link.
+/// In how many buckets of `[from, to)` the counters of a link's interfaces cover all of it, by link: by any configuration that
+/// ever said which its interfaces were then, since documents were made before usage was corrected and after it.
 ///
 /// # Errors
 /// [`Error`].
@@ -282,8 +231,35 @@ pub fn covered(
     to: BucketStart,
 ) -> Result<BTreeMap<String, u64>, Error> {
     let book = Book::counted(ledger, from, to)?;
-    let found = quality(&compared(&book, &Config::default(), 1)).into_iter();
-    Ok(found.map(|one| (one.link, one.compared)).collect())
+    let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
+    let mut found: BTreeMap<String, BTreeSet<BucketStart>> = BTreeMap::new();
+    for bucket in buckets {
+        for network in book.networks(bucket) {
+            let meanings = Meanings::of(&book, network, bucket);
+            for (position, link) in network.links.iter().enumerate() {
+                let (Some(&number), Some(points)) =
+                    (book.links.get(&link.name), points(link, &meanings.first, position))
+                else {
+                    continue;
+                };
+                let (_, covered_ms) = book.sums(bucket, number, &points, Direction::In, link.overhead);
+                if covered_ms >= BUCKET_MS && !meanings.change(position) {
+                    found.entry(link.name.clone()).or_default().insert(bucket);
+                }
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(link, buckets)| (link, buckets.len() as u64)).collect())
+}
+
+/// The interfaces of a link in a bucket; `None` where it is a whole exporter, which nobody counts.
+fn points<'a>(link: &'a LinkRule, resolved: &'a Resolved, position: usize) -> Option<Vec<&'a InterfaceRef>> {
+    let numbered = |point: &'a LinkPoint| match point {
+        LinkPoint::Interface(at) => Some(at),
+        LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
+    };
+    let is_whole = link.points.iter().any(|point| matches!(point, LinkPoint::WholeExporter(_)));
+    (!is_whole).then(|| link.points.iter().filter_map(numbered).chain(resolved.of(position)).collect())
 }
 
 /// A row for each bucket, link and direction, then one for each link and direction over all.
@@ -298,23 +274,17 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
         let resolved = &meanings.first;
         for (position, link) in network.links.iter().enumerate() {
             let Some(&number) = book.links.get(&link.name) else { continue };
-            let numbered = link.points.iter().filter_map(|point| match point {
-                LinkPoint::Interface(at) => Some(at),
-                LinkPoint::Named(_) | LinkPoint::WholeExporter(_) => None,
-            });
-            let points: Vec<&InterfaceRef> = numbered.chain(resolved.of(position)).collect();
-            let is_whole = link.points.iter().any(|point| matches!(point, LinkPoint::WholeExporter(_)));
-            if is_whole {
-                continue;
-            }
+            let Some(points) = points(link, resolved, position) else { continue };
+            let is_other = meanings.change(position) || book.is_reconfigured(bucket, network, link);
             for direction in [Direction::In, Direction::Out] {
-                let (sums, mut covered_ms) = book.sums(bucket, number, &points, direction, link.overhead);
-                if meanings.change(position) {
+                let (mut sums, mut covered_ms) = book.sums(bucket, number, &points, direction, link.overhead);
+                if is_other {
                     covered_ms = 0;
                 }
-                let rate = book.rate(number);
+                let rest = sums.rate.saturating_sub(1);
+                sums.expected = rest.saturating_mul(packet_max.into()).saturating_mul(sums.most);
                 let key = (bucket, number, link.name.as_str(), direction);
-                let row = judge(config, packet_max, rate, key, &sums, covered_ms);
+                let row = judge(config, key, &sums, covered_ms);
                 if row.interface.is_some() {
                     let total = totals.entry((number, direction)).or_default();
                     total.0.clone_from(&link.name);
@@ -327,7 +297,7 @@ fn compared(book: &Book, config: &Config, packet_max: u32) -> Vec<Row> {
     }
     for ((number, direction), (name, sums, covered_ms)) in totals {
         let key = (BucketStart(0), number, name.as_str(), direction);
-        let row = judge(config, packet_max, book.rate(number), key, &sums, BUCKET_MS);
+        let row = judge(config, key, &sums, BUCKET_MS);
         rows.push(Row { bucket: None, covered_ms, ..row });
     }
     rows
@@ -346,7 +316,8 @@ pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> R
     let buckets: BTreeSet<BucketStart> = book.parts.keys().map(|key| key.0).collect();
     let mut found = LinkOctets::new();
     for bucket in buckets {
-        let Some(network) = book.network(bucket) else { continue };
+        // Samples of a percentile are of then, whatever usage was corrected since.
+        let Some(network) = book.in_force(bucket) else { continue };
         let meanings = Meanings::of(&book, network, bucket);
         let resolved = &meanings.first;
         for (position, link) in network.links.iter().enumerate() {
@@ -388,27 +359,13 @@ pub fn link_octets(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> R
     Ok(found)
 }
 
-impl Sums {
-    fn add(&mut self, other: &Self) {
-        self.flows += other.flows;
-        self.packets += other.packets;
-        self.variance += other.variance;
-        self.least += other.least;
-        self.most += other.most;
-        self.through += other.through;
-    }
-}
-
 fn judge(
     config: &Config,
-    packet_max: u32,
-    rate: u128,
     (bucket, link, name, direction): (BucketStart, u32, &str, Direction),
     sums: &Sums,
     covered_ms: i64,
 ) -> Row {
-    let expected = (rate - 1).saturating_mul(packet_max.into()).saturating_mul(sums.most);
-    let standard_error = sums.variance.max(expected).isqrt();
+    let standard_error = sums.variance.max(sums.expected).isqrt();
     let greater = sums.most.max(sums.flows);
     let tolerance = standard_error
         .saturating_mul(config.sigmas.into())
@@ -437,175 +394,6 @@ fn judge(
         covered_ms,
         verdict,
     }
-}
-
-impl Book {
-    /// With what interfaces counted.
-    fn counted(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Self, Error> {
-        let mut book = Self::without_flows(ledger)?;
-        book.read_octets(ledger, from, to)?;
-        Ok(book)
-    }
-
-    fn read_flows(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {
-        let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
-        ledger.for_each_usage(&filter, &mut |row| self.take(&row))?;
-        // What came after its period was closed crossed the link all the same.
-        ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
-            if from <= row.key.bucket && row.key.bucket < to {
-                self.take(&row);
-            }
-        })?;
-        Ok(())
-    }
-
-    fn read_octets(&mut self, ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<(), Error> {
-        for row in ledger.interface_octets(from, to)? {
-            self.parts.entry((row.part.bucket, row.exporter, row.ifindex)).or_default().push(row.part);
-        }
-        Ok(())
-    }
-
-    /// Names, versions and what exporters said of their interfaces.
-    fn without_flows(ledger: &mut Ledger) -> Result<Self, Error> {
-        let mut versions = Vec::new();
-        for version in ledger.config_versions()? {
-            let network = serde_json::from_str(&version.text)
-                .map_err(|source| Error::Version { sha256: version.sha256.clone(), source })?;
-            versions.push((version.valid_from, network));
-        }
-        let exporters: BTreeMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
-        let links = ledger.names(NameKind::Link)?;
-        let history = History::new(&ledger.interfaces()?, |number| exporters.get(&number).cloned());
-        Ok(Self {
-            versions,
-            history,
-            exporters: exporters.into_iter().map(|(number, name)| (name, number)).collect(),
-            links: links.into_iter().map(|(number, name)| (name, number)).collect(),
-            parts: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            through: BTreeMap::new(),
-            rates: BTreeMap::new(),
-        })
-    }
-
-    fn take(&mut self, row: &UsageRow) {
-        let key = &row.key;
-        if key.link == LinkId::NONE {
-            return;
-        }
-        let rate = u128::from(key.rate.numerator()).div_ceil(key.rate.denominator().into());
-        let most = self.rates.entry(key.link).or_insert(1);
-        *most = rate.max(*most);
-        if key.customer == CustomerId::THROUGH {
-            let through = self.through.entry((key.bucket, key.exporter)).or_default();
-            through.add(row.sums.octets, key.rate);
-        }
-        // What was discarded on its way out never left.
-        if key.customer == CustomerId::DISCARDED && key.direction == Direction::Out {
-            return;
-        }
-        let flows = self.flows.entry((key.bucket, key.link, key.direction)).or_default();
-        flows.octets.add(row.sums.octets, key.rate);
-        flows.packets.add(row.sums.packets, key.rate);
-        flows.variance.add(row.sums.squares_high, key.rate);
-    }
-
-    /// Adds a row of another link that left by this one.
-    fn leaves(&mut self, row: &UsageRow, link: LinkId) {
-        let flows = self.flows.entry((row.key.bucket, link, Direction::Out)).or_default();
-        flows.octets.add(row.sums.octets, row.key.rate);
-        flows.packets.add(row.sums.packets, row.key.rate);
-        flows.variance.add(row.sums.squares_high, row.key.rate);
-    }
-
-    /// As if no flows had been read.
-    fn forget_flows(&mut self) {
-        self.flows.clear();
-        self.through.clear();
-    }
-
-    /// The configuration in force at the beginning of a bucket.
-    fn network(&self, bucket: BucketStart) -> Option<&Network> {
-        let at = bucket.start().0;
-        let place = self.versions.partition_point(|(from, _)| *from <= at).saturating_sub(1);
-        self.versions.get(place).map(|(_, network)| network)
-    }
-
-    fn rate(&self, link: u32) -> u128 {
-        let link = u16::try_from(link).map(LinkId).unwrap_or(LinkId::NONE);
-        self.rates.get(&link).copied().unwrap_or(1)
-    }
-
-    /// The sums of a link, and how much of the bucket the counters of all its interfaces cover.
-    fn sums(
-        &self,
-        bucket: BucketStart,
-        link: u32,
-        points: &[&InterfaceRef],
-        direction: Direction,
-        overhead: Option<u32>,
-    ) -> (Sums, i64) {
-        let mut sums = Sums::default();
-        let link = u16::try_from(link).map(LinkId).unwrap_or(LinkId::NONE);
-        if let Some(flows) = self.flows.get(&(bucket, link, direction)) {
-            sums.flows = flows.octets.rounded().unsigned_abs();
-            sums.packets = flows.packets.rounded().unsigned_abs();
-            sums.variance = flows.variance.octets_squared();
-        }
-        let mut covered = if points.is_empty() { 0 } else { BUCKET_MS };
-        let mut at = BTreeSet::new();
-        for point in points {
-            let number = self.exporters.get(&point.exporter).copied().unwrap_or(0);
-            at.insert(number);
-            let parts = self.parts.get(&(bucket, number, point.ifindex));
-            covered = covered.min(parts.into_iter().flatten().map(InterfacePart::covered_ms).sum());
-            let interface = self.interface(point, bucket.start());
-            let (least, most) = without_overhead(
-                parts.map_or(&[], |parts| &parts[..]),
-                direction,
-                interface,
-                overhead,
-                sums.packets,
-            );
-            sums.least += least;
-            sums.most += most;
-        }
-        if direction == Direction::Out {
-            for exporter in at.into_iter().filter_map(|number| u16::try_from(number).ok().map(ExporterId)) {
-                let through = self.through.get(&(bucket, exporter));
-                sums.through += through.map_or(0, |sum| sum.rounded().unsigned_abs());
-            }
-        }
-        (sums, covered)
-    }
-
-    fn interface(&self, point: &InterfaceRef, at: UnixMillis) -> Option<&Interface> {
-        let interfaces = self.history.interfaces(&point.exporter, at)?;
-        interfaces.iter().find(|interface| interface.ifindex == point.ifindex)
-    }
-}
-
-/// Octets of packets in what an interface counted: the least and the most. Where it does not count packets, those of the
-/// flows stand in.
-fn without_overhead(
-    parts: &[InterfacePart],
-    direction: Direction,
-    interface: Option<&Interface>,
-    overhead: Option<u32>,
-    flow_packets: u128,
-) -> (u128, u128) {
-    let is_in = direction == Direction::In;
-    let octets: u128 =
-        parts.iter().map(|part| u128::from(if is_in { part.in_octets } else { part.out_octets })).sum();
-    let packets = |part: &InterfacePart| if is_in { part.in_packets } else { part.out_packets };
-    let packets: Option<u128> = parts.iter().map(|part| packets(part).map(u128::from)).sum();
-    let packets = packets.unwrap_or(flow_packets);
-    let is_ethernet = interface.is_some_and(|interface| ETHERNET.contains(&interface.kind));
-    let by_type = if is_ethernet { ETHERNET_OVERHEAD } else { 0 };
-    let padding = if is_ethernet { ETHERNET_PADDING } else { 0 };
-    let most = octets.saturating_sub(packets * u128::from(overhead.unwrap_or(by_type)));
-    (most.saturating_sub(packets * u128::from(padding)), most)
 }
 
 #[cfg(test)]

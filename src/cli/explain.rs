@@ -77,7 +77,7 @@ pub(super) fn run(
         return Ok(());
     }
     let text = format!(
-        "{number}, line {line} is {}, and what there is now comes to {}: usage, tariffs or customers have changed",
+        "{number}, line {line} is {}, and what there is now comes to {}: usage, counters, tariffs or customers have changed",
         shown.amount, behind.amount
     );
     unlike(&mut ledger, &invoice, number, text)

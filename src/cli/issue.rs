@@ -22,7 +22,7 @@ use crate::ledger::records::books::{Actor, Issue};
 use crate::ledger::records::{NameKind, StoredInvoice};
 use crate::ledger::{self, Ledger, Ready, Step};
 use crate::period::Period;
-use crate::rate::tariff::may_close_from;
+use crate::rate::tariff::{counted_from, may_close_from};
 use crate::units::UnixMillis;
 
 /// Invoices that become final in one transaction.
@@ -364,6 +364,7 @@ fn planned(
             customer,
             name,
             from: may_close_from(tariff, &span),
+            earliest: counted_from(tariff, &span),
             span,
             tariff: tariff.map(|tariff| (tariff.id.clone(), tariff.version)),
         }

@@ -17,7 +17,7 @@ use crate::ledger::records::NameKind;
 use crate::ledger::records::books::{Actor, Closure, EntryKind};
 use crate::ledger::{Ledger, Part};
 use crate::period::{AnchorDay, Period, Span, Zone};
-use crate::rate::tariff::{Tariff, may_close_from};
+use crate::rate::tariff::{COUNTED_MS, Tariff, counted_from, may_close_from};
 use crate::units::UnixMillis;
 use crate::usage::BucketStart;
 
@@ -191,7 +191,13 @@ impl core::fmt::Display for Waiting {
             write!(f, " and {more} more")?;
         }
         write!(f, "; ends at {}", crate::period::rfc3339(self.ends))?;
-        if self.from > self.ends {
+        if self.from == UnixMillis(self.ends.0 + COUNTED_MS) {
+            let from = crate::period::rfc3339(self.from);
+            write!(
+                f,
+                ", may be closed from {from} on, with what interfaces counted in its last five minutes"
+            )?;
+        } else if self.from > self.ends {
             write!(
                 f,
                 ", may be closed from {} on (`grace` of the tariff)",
@@ -289,6 +295,8 @@ pub(super) struct Planned {
     pub(super) name: String,
     /// When it may be closed.
     pub(super) from: UnixMillis,
+    /// When it may be closed by who does not wait for its grace time.
+    pub(super) earliest: UnixMillis,
     /// What the period covers.
     pub(super) span: Span,
     /// The tariff version that held.
@@ -325,9 +333,9 @@ fn plan(
         } else {
             spans.of(&name, period)
         };
-        let from = may_close_from(tariff, &span);
+        let (from, earliest) = (may_close_from(tariff, &span), counted_from(tariff, &span));
         let tariff = tariff.map(|tariff| (tariff.id.clone(), tariff.version));
-        planned.push(Planned { customer, name, from, span, tariff });
+        planned.push(Planned { customer, name, from, earliest, span, tariff });
     }
     Ok(planned)
 }
@@ -345,12 +353,14 @@ pub(super) fn due(
 ) -> Result<(Vec<Planned>, Vec<Waiting>), Failure> {
     let closed = ledger.closed()?;
     let is_due = |planned: &Planned| {
-        let from = if no_grace { planned.span.to } else { planned.from };
+        let from = if no_grace { planned.earliest } else { planned.from };
         from <= now || closed.until(planned.customer).is_some_and(|until| until >= planned.span.buckets().1)
     };
     let (due, later): (Vec<Planned>, Vec<Planned>) = planned.into_iter().partition(is_due);
     let mut waiting: BTreeMap<(UnixMillis, UnixMillis), Vec<String>> = BTreeMap::new();
-    for Planned { name, from, span, .. } in later {
+    for Planned { name, from, earliest, span, .. } in later {
+        // Who does not wait for the grace time is told what is left to wait for.
+        let from = if no_grace && span.to <= now { earliest } else { from };
         waiting.entry((from, span.to)).or_default().push(name);
     }
     let waiting = waiting.into_iter().map(|((from, ends), mut customers)| {

@@ -198,6 +198,23 @@ impl Ledger {
         Ok(last.unwrap_or(0).unsigned_abs())
     }
 
+    /// The buckets that were read again, up to the first one after them, and SHA-256 of the configuration version by which
+    /// they were: of all corrections in their order.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn corrected_by(&mut self) -> Result<Vec<(BucketStart, BucketStart, String)>, Error> {
+        use schema::correction::dsl as d;
+        let rows: Vec<(i64, i64, String)> = self.run("read corrections", |db| {
+            Ok(with_connection!(db, c => d::correction
+                .select((d::from_bucket, d::until_bucket, d::config))
+                .order(d::seq)
+                .load(c))?)
+        })?;
+        let of = |(from, until, config)| (BucketStart(from), BucketStart(until), config);
+        Ok(rows.into_iter().map(of).collect())
+    }
+
     /// The first bucket from `from` on of which a correction added or took off usage in time.
     ///
     /// # Errors

@@ -64,6 +64,12 @@ pub enum Error {
     /// Usage was corrected since the differences were worked out.
     #[error("usage was corrected by somebody else meanwhile; try again")]
     Corrected,
+    /// Counters of interfaces for a bucket in which nobody's usage changes any more.
+    #[error("usage at {bucket} is closed for everybody, and what interfaces counted then with it")]
+    CountersClosed {
+        /// The bucket.
+        bucket: String,
+    },
     /// A greater number would have an earlier date.
     #[error("the last of the series, {last}, is of {before}; no later number is of {day}")]
     DateOrder {

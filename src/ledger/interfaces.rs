@@ -9,11 +9,13 @@ use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::counted::seal_octets;
 use super::error::Error;
+use super::late::EVERYBODY_ELSE;
 use super::records::interfaces::{
     Card, CardFailures, Interface, InterfaceEntry, InterfaceOctets, InterfacePart,
 };
 use super::registers::{storable, stored};
 use super::schema;
+use crate::period::rfc3339;
 use crate::units::{IfIndex, UnixMillis};
 use crate::usage::BucketStart;
 
@@ -134,16 +136,29 @@ impl Ledger {
         rows.into_iter().map(into_entry).collect()
     }
 
-    /// Keeps parts of buckets: all of them or none.
+    /// Keeps parts of buckets: all of them or none. A bucket that is closed for everybody takes no more, of counters as of
+    /// usage: invoices may have shares of what was counted in it. What is closed is read inside the same transaction.
     ///
     /// # Errors
-    /// Where one overlaps what is there, and what the database says.
+    /// [`Error::CountersClosed`]; where one overlaps what is there; and what the database says.
     pub fn put_interface_octets(&mut self, rows: &[InterfaceOctets]) -> Result<(), Error> {
+        use schema::closed::dsl as d;
         use schema::interface_octets::dsl as o;
         let of = rows.iter().map(|row| Ok((row.part.bucket.0, small(row.exporter)?)));
         let of: BTreeSet<(i64, i32)> = of.collect::<Result<_, Error>>()?;
         self.run("keep interface octets", |db| {
             write_transaction!(db, c => {
+                let others: Option<i64> = d::closed
+                    .filter(d::customer.eq(EVERYBODY_ELSE))
+                    .select(d::until)
+                    .first(c)
+                    .optional()?;
+                let least: Option<i64> = d::closed.select(diesel::dsl::min(d::until)).first(c)?;
+                let closed = others.and(least);
+                let is_closed = |row: &&InterfaceOctets| closed.is_some_and(|until| row.part.bucket.0 < until);
+                if let Some(row) = rows.iter().find(is_closed) {
+                    return Err(Error::CountersClosed { bucket: rfc3339(row.part.bucket.start()) });
+                }
                 for InterfaceOctets { exporter, ifindex, part } in rows {
                     let octets = |n| storable(n, "octets of more than 63 bits");
                     let packets = |n: Option<u64>| n.map(|n| storable(n, "packets of more than 63 bits")).transpose();

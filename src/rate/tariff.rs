@@ -82,12 +82,20 @@ impl Tariff {
     }
 
     /// The first instant at which a period that covers `span` may be closed and made final: the local midnight as many days
-    /// after its end as `grace` says.
+    /// after its end as `grace` says, and not before [`counted_from`].
     #[must_use]
     pub fn may_close_from(&self, span: &Span) -> UnixMillis {
         let days = jiff::Span::new().days(i64::from(self.grace_days));
         let day = span.end_day.checked_add(days).unwrap_or(span.end_day);
-        self.zone.start_of(day).max(span.to)
+        self.zone.start_of(day).max(counted_from(Some(self), span))
+    }
+
+    /// True where a charge goes by what interfaces count.
+    fn reads_counters(&self) -> bool {
+        let own = self.charges.iter().chain(self.overrides.iter().filter_map(|own| own.charge.as_ref()));
+        let mut own = own.map(|rule| &rule.kind);
+        let by_counters = |kind: &ChargeKind| matches!(kind, ChargeKind::Percentile(rule) if rule.source == SampleSource::Snmp);
+        self.calibrates() || own.any(by_counters)
     }
 
     /// The tariff as it is for `customer`: charges that are others' alone are gone, and overrides are in place. The
@@ -173,6 +181,19 @@ impl Tariff {
 pub fn may_close_from(tariff: Option<&Tariff>, span: &Span) -> UnixMillis {
     tariff.map_or(span.to, |tariff| tariff.may_close_from(span))
 }
+
+/// The first instant at which a period that covers `span` may be closed at all, whatever its grace time: its end. Where a
+/// charge goes by what interfaces count, [`COUNTED_MS`] later: their last five minutes are read after they have passed, and
+/// what is closed takes no more counters.
+#[must_use]
+pub fn counted_from(tariff: Option<&Tariff>, span: &Span) -> UnixMillis {
+    let waits = tariff.is_some_and(Tariff::reads_counters);
+    UnixMillis(span.to.0.saturating_add(if waits { COUNTED_MS } else { 0 }))
+}
+
+/// So many milliseconds after a period its last counters are in the ledger, or are waited for no longer: a quarter of an
+/// hour.
+pub const COUNTED_MS: i64 = 15 * 60 * 1000;
 
 /// True where `patterns` name the customer; an empty list names all.
 fn is_for(patterns: &[String], customer: &str) -> bool {

@@ -1,9 +1,11 @@
 //! The totals of links that are shared out by flows, for charges that are calibrated.
 //!
 //! A link has a total in a direction and bucket where the counters of all its interfaces cover the bucket whole, and these
-//! are the same interfaces over all of it. It is what the interfaces counted without framing; of the range that padding
+//! are the same interfaces over all of it, as are those of other links at its exporters. It is what the interfaces counted without framing; of the range that padding
 //! leaves, what is nearest to the flows, so that nothing is corrected that the counters do not contradict. What framing is
 //! is said by the configuration version that was in force, as what a link is: a later one changes nothing that is closed.
+//! Where usage was corrected since, both are said by the version that it was corrected by, in all buckets of the correction:
+//! what is shared out and what it is shared out by are of the same link.
 //!
 //! What is shared out is in proportion to all usage of the link and direction, whoever it belongs to. Toward the customer
 //! that is all that the interfaces received. From the customer the interfaces also sent what passed from link to link
@@ -15,7 +17,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Book, Error, Meanings, Sums};
+use super::Error;
+use super::book::{Book, Meanings, Sums, exporters};
 use crate::classify::rules::{LinkPoint, LinkRule, Network};
 use crate::flow::Direction;
 use crate::ids::{CustomerId, LinkId};
@@ -33,6 +36,35 @@ use crate::usage::{BucketStart, UsageRow};
 /// [`Error`].
 pub fn totals(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result<Totals, Error> {
     let book = Book::counted(ledger, from, to)?;
+    totals_of(book, ledger, (from, to), BTreeSet::new())
+}
+
+/// A link in a direction in a bucket.
+pub type Place = (BucketStart, LinkId, Direction);
+
+/// The same, as if the usage had been corrected by a configuration version and there were some in these places: what is known
+/// of them is right, though not who would have what of it.
+///
+/// # Errors
+/// [`Error`].
+pub fn totals_supposing(
+    ledger: &mut Ledger,
+    (from, to): (BucketStart, BucketStart),
+    sha256: &str,
+    places: BTreeSet<Place>,
+) -> Result<Totals, Error> {
+    let mut book = Book::counted(ledger, from, to)?;
+    book.suppose((from, to), sha256, ledger)?;
+    totals_of(book, ledger, (from, to), places)
+}
+
+/// Of `known` places something is known also where there is no usage.
+fn totals_of(
+    book: Book,
+    ledger: &mut Ledger,
+    (from, to): (BucketStart, BucketStart),
+    mut known: BTreeSet<Place>,
+) -> Result<Totals, Error> {
     if book.parts.is_empty() {
         return Ok(Totals::default());
     }
@@ -47,14 +79,13 @@ pub fn totals(ledger: &mut Ledger, from: BucketStart, to: BucketStart) -> Result
     let filter = UsageFilter { from: Some(from), to: Some(to), customer: None };
     ledger.for_each_usage(&filter, &mut |row| sharing.take(row))?;
     sharing.end_bucket();
-    let mut late = BTreeSet::new();
     ledger.for_each_late_usage(BucketStart(i64::MIN), BucketStart(i64::MAX), &mut |_, row| {
         let key = &row.key;
         if from <= key.bucket && key.bucket < to && key.link != LinkId::NONE {
-            late.insert((key.bucket, key.link, key.direction));
+            known.insert((key.bucket, key.link, key.direction));
         }
     })?;
-    sharing.late_alone(&late);
+    sharing.late_alone(&known);
     Ok(sharing.totals)
 }
 
@@ -98,7 +129,7 @@ impl Sharing {
     }
 
     /// Of intervals with late usage that the counters cover, those that nothing came for in time are told apart from gaps.
-    fn late_alone(&mut self, late: &BTreeSet<(BucketStart, LinkId, Direction)>) {
+    fn late_alone(&mut self, late: &BTreeSet<Place>) {
         self.book.forget_flows();
         for &(bucket, link, direction) in late {
             if !self.counted.contains(&bucket) || self.totals.get(bucket, link, direction).is_some() {
@@ -171,10 +202,19 @@ impl Sharing {
             .collect();
         let is_through = |row: &&UsageRow| row.key.customer == CustomerId::THROUGH && row.sums.octets > 0;
         let through: Vec<&UsageRow> = rows.iter().filter(is_through).collect();
+        // Usage of a link that is not there: a flow that ended under a later configuration, or came after a correction. It may
+        // have crossed the interfaces of another.
+        let strays: Vec<&UsageRow> = rows.iter().filter(|row| !numbers.contains_key(&row.key.link)).collect();
         let has_passed = |link: &LinkRule| through.iter().any(|row| self.is_at(link, row));
         for own in rows.chunk_by(|a, b| (a.key.link, a.key.direction) == (b.key.link, b.key.direction)) {
             let (link, direction) = (own[0].key.link, own[0].key.direction);
-            let Some(&at) = numbers.get(&link) else { continue };
+            let Some(&at) = numbers.get(&link) else {
+                let mut later = self.book.later(self.bucket).flat_map(|network| &network.links);
+                if later.any(|rule| self.number(rule) == Some(link)) {
+                    found.insert((link, direction), Interval::Unknown(Unknown::Interfaces));
+                }
+                continue;
+            };
             let rule = &network.links[at];
             let mut all: Vec<&UsageRow> = own.iter().collect();
             let mut is_elsewhere = false;
@@ -184,14 +224,16 @@ impl Sharing {
                 all.extend(leaving.iter().filter(|(_, of)| *of == link).map(|(row, _)| row));
                 is_elsewhere = !self.is_alone(network, rule) && has_passed(rule);
             }
+            let is_whole = !strays.iter().any(|row| self.is_at(rule, row));
             let interval = match self.countable(network, &meanings, at) {
                 Countable::No => None,
                 Countable::Moves => Some(Interval::Unknown(Unknown::Interfaces)),
                 Countable::Yes => {
                     let total = self.total((network, &meanings, at), (link, direction), &all);
                     // Of what the counters do not cover, nothing else needs to be said.
-                    let through = is_elsewhere.then_some(Interval::Unknown(Unknown::Through));
-                    total.map(|total| through.unwrap_or(Interval::Total(total)))
+                    let unknown = (!is_whole).then_some(Unknown::Interfaces);
+                    let unknown = unknown.or_else(|| is_elsewhere.then_some(Unknown::Through));
+                    total.map(|total| unknown.map_or(Interval::Total(total), Interval::Unknown))
                 }
             };
             found.extend(interval.map(|interval| ((link, direction), interval)));
@@ -210,13 +252,7 @@ impl Sharing {
         if !is_known || resolved.unmatched.iter().any(|(of, _)| *of == at) {
             return Countable::No;
         }
-        // Flows of the rest of the bucket were given to a link by another configuration.
-        let begins = self.bucket.start().0;
-        let mut later =
-            self.book.versions.iter().filter(|(from, _)| begins < *from && *from < begins + BUCKET_MS);
-        let is_same =
-            |network: &Network| network.links.iter().find(|other| other.name == link.name) == Some(link);
-        if meanings.change(at) || later.any(|(_, network)| !is_same(network)) {
+        if meanings.change(at) || self.book.is_reconfigured(self.bucket, network, link) {
             return Countable::Moves;
         }
         Countable::Yes
@@ -265,15 +301,6 @@ enum Countable {
     No,
     /// Its interfaces were others at the end of the bucket.
     Moves,
-}
-
-/// The exporters of a link, with repetitions.
-fn exporters(link: &LinkRule) -> impl Iterator<Item = &str> {
-    link.points.iter().map(|point| match point {
-        LinkPoint::Interface(at) => at.exporter.as_str(),
-        LinkPoint::Named(name) => name.exporter.as_str(),
-        LinkPoint::WholeExporter(name) => name.as_str(),
-    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Verdicts worked out by hand, on ledgers that hold what they are about.
 
 use super::*;
+use crate::classify::rules::Network;
 use crate::classify::rules::{ExporterRule, InterfaceName, LinkRule, NamedBy};
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::Family;
-use crate::ids::{ClassId, Position};
+use crate::ids::{ClassId, CustomerId, ExporterId, LinkId, Position};
 use crate::ledger::Url;
-use crate::ledger::records::interfaces::InterfaceOctets;
-use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, SourceKind};
-use crate::units::{RateSource, SamplingRate};
-use crate::usage::{UsageKey, UsageSums};
+use crate::ledger::records::interfaces::{Interface, InterfaceOctets};
+use crate::ledger::records::{Advance, ConfigVersion, Flush, FlushTotals, NameKind, SourceKind};
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
+use crate::usage::{UsageKey, UsageRow, UsageSums};
 
 /// A bucket in 2026.
 pub(super) const T: i64 = 1_793_491_200;
@@ -112,13 +113,35 @@ impl Case {
     }
 
     /// At another configuration version from so many seconds after the beginning of the bucket: `up` has this overhead.
-    pub(super) fn with_overhead(mut self, octets: u32, seconds: i64) -> Self {
+    pub(super) fn with_overhead(self, octets: u32, seconds: i64) -> Self {
+        self.configured(seconds, |network| network.links[0].overhead = Some(octets))
+    }
+
+    /// The same with any change of what the newest version says.
+    pub(super) fn configured(mut self, seconds: i64, change: impl FnOnce(&mut Network)) -> Self {
         let text = self.ledger.config_versions().unwrap().pop().unwrap().text;
         let mut network: Network = serde_json::from_str(&text).unwrap();
-        network.links[0].overhead = Some(octets);
+        change(&mut network);
         let text = serde_json::to_string(&network).unwrap();
-        let (sha256, valid_from) = (format!("{octets:064}"), (T + seconds) * 1000);
+        let (sha256, valid_from) = (hash_of(seconds), (T + seconds) * 1000);
         self.ledger.put_config_version(&ConfigVersion { sha256, text, valid_from }).unwrap();
+        self
+    }
+
+    /// Octets that an interface received in the bucket, without packets.
+    pub(super) fn counted_octets(mut self, ifindex: u32, octets: u64) -> Self {
+        let part = InterfacePart {
+            bucket: BucketStart(T),
+            from: UnixMillis(T * 1000),
+            to: UnixMillis((T + 300) * 1000),
+            in_octets: octets,
+            out_octets: 0,
+            in_packets: None,
+            out_packets: None,
+        };
+        self.ledger
+            .put_interface_octets(&[InterfaceOctets { exporter: 1, ifindex: IfIndex(ifindex), part }])
+            .unwrap();
         self
     }
 
@@ -151,15 +174,25 @@ impl Case {
     }
 
     /// The verdict on a link in a direction, in the bucket.
-    fn verdict(&mut self, config: &Config, link: &str, direction: Direction) -> Row {
+    pub(super) fn verdict(&mut self, config: &Config, link: &str, direction: Direction) -> Row {
         let rows = self.rows(config);
         let is_it = |row: &&Row| row.bucket.is_some() && row.name == link && row.direction == direction;
         rows.iter().find(is_it).unwrap().clone()
     }
 }
 
+/// The hash of the configuration version from so many seconds after the beginning of the bucket.
+pub(super) fn hash_of(seconds: i64) -> String {
+    format!("{:064}", seconds + 1_000_000)
+}
+
+/// An interface of the exporter, by number.
+pub(super) fn at(ifindex: u32) -> LinkPoint {
+    LinkPoint::Interface(InterfaceRef { exporter: "ce1".to_owned(), ifindex: IfIndex(ifindex) })
+}
+
 /// No allowance but for sampling.
-fn strict() -> Config {
+pub(super) fn strict() -> Config {
     Config { tolerance_millionths: 0, floor_octets: 0, ..Config::default() }
 }
 
@@ -327,4 +360,62 @@ fn what_goes_through_leaves_by_another_link() {
     ];
     let mut case = Case::new(&mut usage).counted(5, 0, 300, (0, 80_000 + 80 * 18), (0, 80));
     assert_eq!(case.verdict(&strict(), "up", Direction::Out).verdict, Verdict::FlowsShort);
+}
+
+/// `up` is at interface 7, too, and neither counts packets. Flows say 100 packets of 1000 octets, and 18 of framing make 101800
+/// octets: by 76350 and 25450 of them, 75 packets crossed the one and 25 the other. That one is Ethernet: up to 6 octets of each
+/// of its packets may be padding.
+#[test]
+fn packets_of_flows_stand_in_once_for_all_interfaces_of_a_link() {
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 100_000, 1)])
+        .configured(-300, |network| {
+            network.links[0].overhead = Some(18);
+            network.links[0].points.push(at(7));
+        })
+        .counted_octets(5, 25_450)
+        .counted_octets(7, 76_350);
+    let row = case.verdict(&strict(), "up", Direction::In);
+    assert_eq!((row.interface, row.verdict), (Some((99_850, 100_000)), Verdict::Agrees));
+}
+
+/// In the bucket nothing was sampled, and of 50 packets 40 are there. That one in 10000 was looked at in the next one, and how
+/// far that may be off, is of that one, whether it is looked at together with the first or not.
+#[test]
+fn a_verdict_is_the_same_whatever_else_is_looked_at() {
+    let mut next = flows(1, Direction::In, CUSTOMER, 40_000, 10_000);
+    next.key.bucket = BucketStart(T + 300);
+    let mut case = Case::new(&mut [flows(1, Direction::In, CUSTOMER, 40_000, 1), next]).counted(
+        5,
+        0,
+        300,
+        (50_900, 0),
+        (50, 0),
+    );
+    for seconds in [300, 600] {
+        let (from, to) = (BucketStart(T), BucketStart(T + seconds));
+        let found = rows(&mut case.ledger, &strict(), 1500, from, to).unwrap();
+        let is_it =
+            |row: &&Row| row.name == "up" && row.direction == Direction::In && row.interface.is_some();
+        let verdicts: Vec<_> = found.iter().filter(is_it).map(|row| (row.tolerance, row.verdict)).collect();
+        assert_eq!(verdicts, [(0, Verdict::FlowsShort); 2], "the bucket, and the sum: {seconds}");
+        let quoted = quality_of(&mut case.ledger, &strict(), 1500, from, to).unwrap();
+        assert_eq!((quoted["up"].compared, quoted["up"].differences), (1, 1));
+    }
+}
+
+/// Nothing was seen of 30000 octets on `up`, while the exporter looked at one packet in 1000 elsewhere: the root of 999 * 1500 *
+/// 30000 is 212025, and thrice that explains it. What was sampled in another bucket explains nothing.
+#[test]
+fn a_link_without_flows_may_have_been_missed_by_what_was_sampled_then() {
+    let found = |bucket: i64| {
+        let mut elsewhere = flows(2, Direction::In, CUSTOMER, 40_000, 1000);
+        elsewhere.key.bucket = BucketStart(bucket);
+        let mut case = Case::new(&mut [elsewhere]).counted(5, 0, 300, (30_000, 0), (0, 0));
+        let found = rows(&mut case.ledger, &strict(), 1500, BucketStart(T), BucketStart(T + 600)).unwrap();
+        let is_it = |row: &&Row| row.bucket == Some(BucketStart(T)) && row.name == "up";
+        let row = found.iter().find(is_it).unwrap().clone();
+        (row.standard_error, row.verdict)
+    };
+    assert_eq!(found(T), (212_025, Verdict::Agrees));
+    assert_eq!(found(T + 300), (0, Verdict::FlowsShort));
 }

@@ -170,6 +170,11 @@ impl Billed {
 
     /// What the link's interface counted in every bucket of the days from one to another: octets in and out.
     fn counted(&self, from: &str, to: &str, octets: (u64, u64)) {
+        self.count(from, to, octets).unwrap();
+    }
+
+    /// The same, which may be refused.
+    fn count(&self, from: &str, to: &str, octets: (u64, u64)) -> Result<(), fluxoscope::ledger::Error> {
         let mut ledger = self.ledger();
         let exporters = ledger.names(NameKind::Exporter).unwrap();
         let exporter = exporters.iter().find(|(_, name)| name == "ce1").unwrap().0;
@@ -188,7 +193,7 @@ impl Billed {
             },
         };
         let buckets = (0..(to - from) / BUCKET_SECONDS).map(|n| row(from + n * BUCKET_SECONDS));
-        ledger.put_interface_octets(&buckets.collect::<Vec<_>>()).unwrap();
+        ledger.put_interface_octets(&buckets.collect::<Vec<_>>())
     }
 
     fn ledger(&self) -> Ledger {

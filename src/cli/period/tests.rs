@@ -150,3 +150,44 @@ fn a_period_waits_for_its_grace_time() {
         Ok((1, vec![]))
     );
 }
+
+/// What interfaces counted in the last five minutes of a period is read afterwards: with charges that go by it, a quarter of an
+/// hour is waited for, and also by those who do not wait for a grace time.
+#[test]
+fn a_period_waits_for_its_last_counters() {
+    let mut text = tariff("counted", "anchor_day = 1").toml;
+    for (from, to) in [
+        ("\nkind = \"volume\"\n", "\nkind = \"volume\"\ncalibrate = true\n"),
+        // Only links have interfaces.
+        (
+            "name = \"transit\"\nmatch = {}",
+            "name = \"transit\"\nmatch = { link_kind = \"upstream\" }\n[[class]]\nname = \"rest\"\nmatch = {}",
+        ),
+    ] {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text = text.replace(from, to);
+    }
+    let counted = TariffVersion {
+        sha256: sha256_hex(text.as_bytes()),
+        toml: text,
+        ..tariff("counted", "anchor_day = 1")
+    };
+    for no_grace in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut config, mut ledger) = site(dir.path(), &[("campus", "anchor_day = 1")]);
+        ledger.put_tariff_version(&counted).expect("keeps");
+        let mut town = config.network.customers[0].clone();
+        (town.name, town.tariff) = ("town".to_owned(), Some("counted".to_owned()));
+        config.network.customers.push(town);
+        let why = "not closed yet: `town`; ends at 2026-03-31T22:00:00Z, may be closed from 2026-03-31T22:15:00Z on, with what \
+                   interfaces counted in its last five minutes";
+        let mut close = |now: &str, only: &str| closed(&mut ledger, &config, now, (Some(only), no_grace));
+        assert_eq!(
+            close("2026-03-31T22:00:00Z", "campus"),
+            Ok((1, vec![])),
+            "it has nothing to do with counters"
+        );
+        assert_eq!(close("2026-03-31T22:14:59Z", "town"), Err(format!("2026-03: {why}")));
+        assert_eq!(close("2026-03-31T22:15:00Z", "town"), Ok((1, vec![])));
+    }
+}

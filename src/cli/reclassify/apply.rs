@@ -27,7 +27,7 @@ use crate::ledger::records::{NameKind, UsageFilter};
 use crate::period::{Period, rfc3339};
 use crate::reclassify::{ReadPart, Stages, Wanting};
 use crate::units::UnixMillis;
-use crate::usage::{BucketStart, UsageKey};
+use crate::usage::{BUCKET_SECONDS, BucketStart, UsageKey};
 
 /// Buckets of the last seconds are left as they are: flows of that time may still be on their way. Who they are is decided by
 /// the configuration in force anyway.
@@ -204,7 +204,7 @@ pub(in crate::cli) fn apply(
         eprintln!("note: nothing is left to correct: the journal says what the ledger says");
     } else {
         if spans.calibrates() {
-            shares::refuse_late(ledger, &changes, &late, (from, to))?;
+            shares::refuse_late(ledger, &changes, &late, (from, to), &sha256)?;
         }
         let rows = changes.len();
         let new = NewCorrection { from, until: to, config: &sha256, reason, after, changes };
@@ -399,7 +399,14 @@ fn concerned(
     let names: HashMap<u32, String> = ledger.names(NameKind::Customer)?.into_iter().collect();
     let mut all = BTreeMap::from([(asked.customer.clone(), asked.clone())]);
     let corrected = ledger.corrected(from, to)?;
-    let buckets = corrected.iter().map(|one| one.first).min().zip(corrected.iter().map(|one| one.last).max());
+    // A correction says of all that it read which links there were, so that totals may be others where no usage is.
+    let read = |(begins, ends, _): (BucketStart, BucketStart, String)| {
+        let (first, until) = (begins.max(from), ends.min(to));
+        (first < until).then_some((first, BucketStart(until.0 - BUCKET_SECONDS)))
+    };
+    let read =
+        ledger.corrected_by()?.into_iter().filter_map(read).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let buckets = read.filter(|_| !corrected.is_empty() && spans.calibrates());
     for corrected in corrected {
         let Some(name) = names.get(&corrected.customer) else { continue };
         if CustomerId(corrected.customer) < CustomerId::FIRST {
@@ -417,7 +424,7 @@ fn concerned(
             own.carried.insert(period_of(carried)?);
         }
     }
-    if let Some(buckets) = buckets.filter(|_| spans.calibrates()) {
+    if let Some(buckets) = buckets {
         for beside in shares::beside(ledger, buckets)? {
             let own = all.entry(beside.customer.clone()).or_insert_with(|| beside.clone());
             if !own.is_beside {

@@ -152,6 +152,30 @@ fn what_crossed_an_interface_is_kept_once() {
     });
 }
 
+/// As long as anybody's usage of a bucket can change, so can what was counted in it; all or nothing is kept.
+#[test]
+fn a_bucket_that_is_closed_for_everybody_takes_no_more_counters() {
+    on_each(|place| {
+        let mut ledger = place.open();
+        let ann = records::books::Actor { by: "ann", at: 1_800_000_000_000 };
+        let names = ledger.intern(NameKind::Customer, &["campus", "town"]).unwrap();
+        let (campus, town) = (names[0], names[1]);
+        ledger.put_interface_octets(&[part(300, 300_000, 360_000, 7)]).unwrap();
+        ledger.close(&[(Some(campus), BucketStart(900))], ann).unwrap();
+        ledger.put_interface_octets(&[part(300, 360_000, 420_000, 7)]).unwrap();
+        ledger.close(&[(None, BucketStart(900)), (Some(town), BucketStart(600))], ann).unwrap();
+        let late = [part(600, 600_000, 660_000, 7), part(300, 420_000, 480_000, 7)];
+        let refused = ledger.put_interface_octets(&late).unwrap_err();
+        assert!(
+            matches!(&refused, Error::CountersClosed { bucket } if bucket == "1970-01-01T00:05:00Z"),
+            "{refused}"
+        );
+        assert!(!refused.is_transient(), "it is not tried again");
+        ledger.put_interface_octets(&late[..1]).unwrap();
+        assert_eq!(ledger.interface_octets(BucketStart(0), BucketStart(9000)).unwrap().len(), 3);
+    });
+}
+
 /// By hand: two buckets of one exporter and one of another, on three days. Whoever takes the guards away is noticed, and where.
 #[test]
 fn what_interfaces_counted_is_sealed() {

@@ -1,8 +1,11 @@
 //! Totals worked out by hand, on ledgers that hold what they are about.
 
-use super::super::tests::{CUSTOMER, Case, T, flows};
+use super::super::Verdict;
+use super::super::tests::{CUSTOMER, Case, T, at, flows, hash_of, strict};
 use super::*;
 use crate::ledger::records::ConfigVersion;
+use crate::ledger::records::books::Actor;
+use crate::ledger::records::corrections::{Change, Difference, NewCorrection};
 
 const OTHER: CustomerId = CustomerId(17);
 
@@ -105,4 +108,94 @@ fn what_goes_through_leaves_no_total_where_it_may_have_left_elsewhere() {
     let mut case = Case::new(&mut usage).counted(5, 0, 300, (30_540, 52_000), (30, 50));
     // 52000 - 50 * 24
     assert_eq!(case.total(1, Direction::Out), Some((50_800, 50_000)), "nothing went through");
+}
+
+/// Interface 9 becomes a link in the middle of the bucket, or a link that there was gets another interface there. What went from
+/// `up` to it, or came from it, was told apart otherwise before, so neither link has a total; elsewhere it is nobody's concern.
+#[test]
+fn a_link_that_comes_beside_another_leaves_no_total() {
+    let case_of = |links: &[&str], has_down: bool| {
+        let mut usage = vec![
+            flows(1, Direction::In, CustomerId::THROUGH, 10_000, 1),
+            flows(1, Direction::Out, CUSTOMER, 50_000, 1),
+        ];
+        usage.extend(has_down.then(|| flows(2, Direction::In, CUSTOMER, 5_000, 1)));
+        // Frames of 10 packets in, and of 60 out.
+        Case::of(&mut usage, links).counted(5, 0, 300, (10_180, 61_080), (10, 60)).counted(
+            9,
+            0,
+            300,
+            (5_090, 0),
+            (5, 0),
+        )
+    };
+    let case = |links: &[&str]| case_of(links, true);
+    let down = |point| LinkRule {
+        name: "down".to_owned(),
+        kind: "upstream".to_owned(),
+        points: vec![point],
+        overhead: None,
+    };
+    let moves = Some(Interval::Unknown(Unknown::Interfaces));
+    let all = [(1, Direction::In), (1, Direction::Out), (2, Direction::In)];
+    assert_eq!(case_of(&["up"], false).total(1, Direction::Out), Some((60_000, 60_000)));
+    // What a flow that ended under a later configuration has of this bucket.
+    assert_eq!(case(&["up"]).interval(1, Direction::Out), moves);
+    let mut added = case(&["up"]).configured(150, |network| network.links.push(down(at(9))));
+    let mut changed = case(&["up", "down"]).configured(150, |network| network.links[1].points.push(at(8)));
+    for (link, direction) in all {
+        assert_eq!(added.interval(link, direction), moves, "{link} {direction:?}");
+        assert_eq!(changed.interval(link, direction), moves, "{link} {direction:?}");
+    }
+    let row = added.verdict(&strict(), "up", Direction::In);
+    assert_eq!((row.verdict, row.covered_ms), (Verdict::NoCounters, 0));
+    let elsewhere = || LinkPoint::WholeExporter("ce2".to_owned());
+    let mut other = case_of(&["up"], false).configured(150, |network| network.links.push(down(elsewhere())));
+    assert_eq!(other.total(1, Direction::In), Some((10_000, 10_000)));
+    // From the beginning of the bucket on it is there for all of it.
+    let mut before = case(&["up"]).configured(0, |network| network.links.push(down(at(9))));
+    assert_eq!(before.total(2, Direction::In), Some((5_000, 5_000)));
+}
+
+/// Interface 9 should have been of `up`, and its 20000 octets are corrected: what is shared out is then what both interfaces
+/// counted, 50900 - 50 * 18, and where one of them was not counted, nothing. By interface 5 alone it was 30000.
+#[test]
+fn the_total_of_what_was_corrected_is_of_the_corrected_link() {
+    let case = |is_counted: bool| {
+        let mut usage =
+            [flows(1, Direction::In, CUSTOMER, 30_000, 1), flows(2, Direction::In, OTHER, 20_000, 1)];
+        let case = Case::new(&mut usage).counted(5, 0, 300, (30_540, 0), (30, 0));
+        let case = if is_counted { case.counted(9, 0, 300, (20_360, 0), (20, 0)) } else { case };
+        let case = case.configured(86_400, |network| {
+            let down = network.links.remove(1);
+            network.links[0].points.extend(down.points);
+        });
+        (case, usage[1])
+    };
+    for is_counted in [true, false] {
+        let (mut case, row) = case(is_counted);
+        assert_eq!(case.total(1, Direction::In), Some((30_000, 30_000)));
+        let sha256 = hash_of(86_400);
+        let place = (BucketStart(T), LinkId(1), Direction::In);
+        let span = (BucketStart(T), BucketStart(T + 300));
+        let supposed = totals_supposing(&mut case.ledger, span, &sha256, [place].into()).unwrap();
+        assert_eq!(supposed.get(place.0, place.1, place.2).is_some(), is_counted);
+        let difference = Difference::of(&row.sums);
+        let to = crate::usage::UsageKey { link: LinkId(1), ..row.key };
+        let changes = vec![
+            Change { key: row.key, carried: None, difference: difference.negated() },
+            Change { key: to, carried: None, difference },
+        ];
+        let (from, until) = span;
+        let new = NewCorrection { from, until, config: &sha256, reason: "wrong", after: 0, changes };
+        case.ledger.correct(&new, Actor { by: "ann", at: 1_800_000_000_000 }).unwrap();
+        assert_eq!(case.total(1, Direction::In), is_counted.then_some((50_000, 50_000)));
+        let row = case.verdict(&strict(), "up", Direction::In);
+        let verdict = if is_counted { Verdict::Agrees } else { Verdict::NoCounters };
+        assert_eq!((row.flows, row.verdict), (50_000, verdict));
+        // Documents of before quote what was counted of the link as it was then.
+        let quoted = super::super::covered(&mut case.ledger, BucketStart(T), BucketStart(T + 300)).unwrap();
+        assert_eq!(quoted.get("up"), Some(&1));
+        assert_eq!(quoted.get("down"), is_counted.then_some(&1));
+    }
 }

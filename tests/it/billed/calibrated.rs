@@ -209,6 +209,41 @@ fn late_usage_is_not_charged_beyond_a_total() {
     }
 }
 
+/// July was billed by flows, since nothing was counted: counters that come when all is closed come too late, and late usage costs
+/// what it would have cost in time. 1 GB at 1.00.
+#[test]
+fn counters_of_a_closed_time_change_nothing() {
+    for dialect in dialects() {
+        let billed =
+            Billed::new(dialect, &CUSTOMERS, &[&tariff().replace("true", "{ max_difference = \"0.5\" }")]);
+        let at = "2026-07-10T10:00:00Z";
+        billed.used(&[(at, 1, GB), (at, 2, GB)]);
+        closed_and_billed(&billed, "2026-07", "2026-08-01");
+        let refused = billed.count(at, "2026-07-10T10:05:00Z", (0, 3 * GB)).unwrap_err().to_string();
+        assert!(refused.starts_with("usage at 2026-07-10T10:00:00Z is closed for everybody"), "{refused}");
+        billed.used(&[(at, 1, GB)]);
+        closed_and_billed(&billed, "2026-08", "2026-09-01");
+        assert_eq!(billed.late("R-000003"), amounts(&[("vol", "1.00")]));
+        for number in ["R-000001", "R-000003"] {
+            billed.explained(number);
+        }
+        let rerate = [
+            "rerate",
+            "--customer",
+            "a",
+            "--from",
+            "2026-07",
+            "--to",
+            "2026-08",
+            "--dry-run",
+            "--format",
+            "csv",
+        ];
+        assert_eq!(rows(&billed.site.ok(&rerate)).len(), 0);
+        audited(&billed.site);
+    }
+}
+
 /// What a tariff that takes no counters costs, beside one that nobody has activated and that does: 40 GB are 40 * 0.40 + 10.00 =
 /// 26.00, and 40.00 with 20 Mbit/s at 3.00, or at 6.00. Where too little was counted, it is said.
 #[test]

@@ -51,8 +51,8 @@ fn by_interface(at_ms: i64, sequence: u32, flows: &[([u8; 4], u32, u16)]) -> Vec
     out
 }
 
-/// 6 GB that interface 12 received in the bucket of that instant.
-fn counted(site: &Site, at_ms: i64) {
+/// Octets that an interface received in the bucket of that instant.
+fn counted(site: &Site, at_ms: i64, (ifindex, octets): (u32, u64)) {
     let mut ledger = Ledger::open_existing(&Url::parse(&site.ledger_url(), &site.state()).unwrap()).unwrap();
     let exporters = ledger.names(NameKind::Exporter).unwrap();
     let exporter = exporters.iter().find(|(_, name)| name == "ce1").unwrap().0;
@@ -61,37 +61,40 @@ fn counted(site: &Site, at_ms: i64) {
         bucket,
         from: bucket.start(),
         to: BucketStart(bucket.0 + BUCKET_SECONDS).start(),
-        in_octets: 6_000_000_000,
+        in_octets: octets,
         out_octets: 0,
         in_packets: None,
         out_packets: None,
     };
-    ledger.put_interface_octets(&[InterfaceOctets { exporter, ifindex: IfIndex(12), part }]).unwrap();
+    ledger.put_interface_octets(&[InterfaceOctets { exporter, ifindex: IfIndex(ifindex), part }]).unwrap();
 }
 
-/// In one bucket 3 GB of the campus and 3 GB of the archive by interface 12, and 1 GB of the campus by interface 13; billed
-/// with the wrong configuration, after all was closed.
-fn shared(dialect: Dialect, (period, at): (&str, i64)) -> Site {
+/// In one bucket 3 GB of the campus and 3 GB of the archive by interface 12, which counted as much, and 1 GB of the campus by
+/// interface 13, which counted 2 GB or was not counted; billed with the wrong configuration, after all was closed.
+fn shared(dialect: Dialect, (period, at): (&str, i64), is_counted: bool) -> Site {
     let site = Site::on(dialect, &network(false));
     std::fs::write(site.path("by-volume.toml"), tariff()).unwrap();
     let flows = [(CAMPUS, 3_000_000, 12), (NOBODY, 3_000_000, 12), (CAMPUS, 1_000_000, 13)];
     metered(&site, &[by_interface(at, 0, &flows)]);
-    counted(&site, at);
+    counted(&site, at, (12, 6_000_000_000));
+    if is_counted {
+        counted(&site, at, (13, 2_000_000_000));
+    }
     site.ok(&["tariff", "activate", "by-volume.toml", "--by", "ann"]);
     site.ok(&["period", "close", "--period", period]);
     final_invoices(&site, period);
     site
 }
 
-/// By hand: interface 12 counted 6 GB, as its flows say; the campus is billed 3 GB and the GB of the link that nobody counts, 10.00
-/// and the port, 20.00 and 20 %: 24.00; the archive 3 GB: 7.50, so 17.50 and 21.00. Right are 4 GB of 7 for the campus,
-/// 3 428 571 429 octets of the 6 GB: 8.57, so 18.57 and 22.28; and for the archive 2 571 428 571: 6.43, so 16.43 and 19.72,
-/// though nothing of its own usage has changed. The museum has only its port.
+/// By hand: of interface 12 both are billed their 3 GB, and the campus the 2 GB of interface 13 alone: 5 GB, 12.50 and the port,
+/// 22.50 and 20 %: 27.00; the archive 7.50, so 17.50 and 21.00. Right are 4 GB of 7 for the campus of the 8 GB that both
+/// interfaces counted, 4 571 428 571 octets: 11.43, so 21.43 and 25.72; and for the archive 3 428 571 429: 8.57, so 18.57 and
+/// 22.28, though nothing of its own usage has changed. Before and after, the 8 GB are billed. The museum has only its port.
 #[test]
 fn who_shares_with_the_corrected_is_rated_again() {
     let (period, at) = last_month();
     for dialect in dialects() {
-        let site = shared(dialect, (&period, at));
+        let site = shared(dialect, (&period, at), true);
         site.configure(&network(true));
         metered(&site, &[]);
         let output = site.run(&correct(&period));
@@ -99,13 +102,27 @@ fn who_shares_with_the_corrected_is_rated_again() {
         assert!(output.status.success(), "{said}");
         let done = String::from_utf8(output.stdout).unwrap();
         let gross: Vec<[&str; 2]> = rows(&done).iter().map(|row| [row[2], row[3]]).collect();
-        assert_eq!(gross, [["24.00", "22.28"], ["21.00", "19.72"]]);
+        assert_eq!(gross, [["27.00", "25.72"], ["21.00", "22.28"]]);
         assert!(said.contains("shares of `archive` moved with usage of others"), "{said}");
         assert!(!said.contains("`museum`"), "{said}");
-        assert_eq!(standing(&site, &period, "archive")["gross"], "19.72");
+        assert_eq!(standing(&site, &period, "archive")["gross"], "22.28");
         assert_eq!(rows(&site.ok(&correct(&period))).len(), 0, "nothing is left");
         audited(&site);
     }
+}
+
+/// Nobody counted interface 13, so the link that has it, too, has no total: the flows stand, of which 7 GB were billed before, and
+/// are after. The campus has 4 of them, 10.00, so 20.00 and 24.00.
+#[test]
+fn a_corrected_link_that_was_not_counted_whole_goes_by_flows() {
+    let (period, at) = last_month();
+    let site = shared(dialects()[0], (&period, at), false);
+    site.configure(&network(true));
+    metered(&site, &[]);
+    site.ok(&correct(&period));
+    assert_eq!(standing(&site, &period, "campus")["gross"], "24.00");
+    assert_eq!(standing(&site, &period, "archive")["gross"], "21.00");
+    audited(&site);
 }
 
 /// 0.2 GB of the campus on the shared link came late and are free, since all of the total is charged: what a correction moves
@@ -114,7 +131,7 @@ fn who_shares_with_the_corrected_is_rated_again() {
 fn where_late_usage_meets_a_total_nothing_is_corrected() {
     let (period, at) = last_month();
     for dialect in dialects() {
-        let site = shared(dialect, (&period, at));
+        let site = shared(dialect, (&period, at), true);
         metered(&site, &[by_interface(at, 3, &[(CAMPUS, 200_000, 12)])]);
         site.configure(&network(true));
         metered(&site, &[]);

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::flow::Family;
-use crate::ids::{ClassId, CustomerId, ExporterId};
-use crate::ledger::records::corrections::Difference;
+use crate::ids::ExporterId;
 use crate::rate::calibrate::{Interval, Ranks, Unknown};
 use crate::units::SamplingRate;
 
@@ -43,7 +42,7 @@ fn totals() -> Totals {
 #[test]
 fn who_has_late_usage_where_a_total_is_shared_out_is_not_corrected() {
     let found = |changes: &[Change], late: &Late| {
-        let found = first_among_shares(changes, late, || Ok(totals())).expect("reads");
+        let found = first_among_shares(changes, late, |_| Ok([totals(), Totals::default()])).expect("reads");
         found.map(|(key, place)| (key.customer.0, place.1.0))
     };
     let changes = moved(16, 17, (1, 1));
@@ -61,6 +60,27 @@ fn who_has_late_usage_where_a_total_is_shared_out_is_not_corrected() {
     // Late on a link that nobody counted, and moved to one that has a total.
     assert_eq!(found(&moved(16, 17, (2, 1)), &late(300, 16, 2, [5, 0])), Some((16, 1)));
     assert_eq!(found(&moved(16, 17, (2, 2)), &late(300, 16, 2, [5, 0])), None, "no total anywhere");
+    // In one bucket, but nothing goes from link to link: what was late on the one has no part in the total of the other.
+    let both = [moved(16, 17, (2, 2)), moved(16, 17, (1, 1))].concat();
+    assert_eq!(found(&both, &late(300, 16, 2, [5, 0])), None);
+    assert_eq!(found(&both, &late(300, 16, 1, [5, 0])), Some((16, 1)));
+    let mut elsewhere = [moved(16, 17, (2, 2)), moved(16, 17, (3, 1))].concat();
+    assert_eq!(found(&elsewhere, &late(300, 16, 2, [5, 0])), Some((16, 1)), "it may be this that moves");
+    elsewhere[2..].iter_mut().for_each(|change| change.key.exporter = ExporterId(2));
+    assert_eq!(found(&elsewhere, &late(300, 16, 2, [5, 0])), None, "of another exporter");
+    // Nobody counts any link as it is, and link 2 as it is going to be.
+    let corrected = || {
+        let mut totals = Totals::default();
+        totals.put(BucketStart(300), LinkId(2), Direction::In, Interval::Unknown(Unknown::Late));
+        Ok([Totals::default(), totals])
+    };
+    let mut asked = BTreeSet::new();
+    let of = first_among_shares(&moved(16, 17, (1, 2)), &late(300, 16, 1, [5, 0]), |places| {
+        asked = places;
+        corrected()
+    });
+    assert_eq!(of.expect("reads").map(|(key, place)| (key.customer.0, place.1.0)), Some((16, 2)));
+    assert_eq!(asked, [1, 2].map(|link| (BucketStart(300), LinkId(link), Direction::In)).into());
 }
 
 #[test]
