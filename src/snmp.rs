@@ -214,6 +214,8 @@ pub struct Agent {
     keys: Option<(PathBuf, Vec<u8>)>,
     statistics: Statistics,
     limit: limit::Limit,
+    /// Rows and leaves that the request at hand was looked for in.
+    looks: u32,
     watch: notify::Watch,
     sender: notify::Sender,
     lists: snapshot::Lists,
@@ -271,6 +273,7 @@ impl Agent {
             keys,
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
+            looks: 0,
             lists: snapshot::Lists::default(),
             registered: None,
             started: Instant::now(),
@@ -380,9 +383,10 @@ impl Agent {
                 false
             }
         };
-        if sent {
-            self.limit.spend(source, now.uptime, out.len());
-        }
+        // What gets no answer costs as well: it was read, and may have been looked for.
+        let response = if sent { out.len() } else { 0 };
+        let looks = core::mem::take(&mut self.looks);
+        self.limit.spend(source, now.uptime, limit::cost(request.len(), response, looks));
         sent
     }
 
@@ -471,7 +475,9 @@ impl Agent {
             told: Some(snapshot::Told { access, watch: &self.watch, sender: &self.sender }),
         };
         let view = snapshot::View::new(now, here, scope, &self.lists);
-        pdu::respond(&self.tree, &view, message)
+        let response = pdu::respond(&self.tree, &view, message);
+        self.looks = view.looks();
+        response
     }
 
     /// Every request that was taken is answered, or silently dropped.

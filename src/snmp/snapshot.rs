@@ -4,6 +4,7 @@
 //! exporters is copied at most once a second. Single counters are relaxed loads of what their owners wrote last.
 //! Nothing here waits: where the registry of exporters is being written, the last copy serves on.
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::sync::LazyLock;
 
@@ -66,6 +67,8 @@ pub(super) struct View<'a> {
     /// What may be seen.
     pub(super) scope: &'a Scope,
     pub(super) lists: &'a Lists,
+    /// Rows and leaves that were looked at for this request.
+    looks: Cell<u32>,
 }
 
 impl<'a> core::ops::Deref for View<'a> {
@@ -78,7 +81,17 @@ impl<'a> core::ops::Deref for View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(now: Now, here: Here<'a>, scope: &'a Scope, lists: &'a Lists) -> Self {
-        Self { now, here, scope, lists }
+        Self { now, here, scope, lists, looks: Cell::new(0) }
+    }
+
+    /// Counts a row or a leaf that is looked at.
+    pub(super) fn look(&self) {
+        self.looks.set(self.looks.get().saturating_add(1));
+    }
+
+    /// How many that were: what the request costs.
+    pub(super) fn looks(&self) -> u32 {
+        self.looks.get()
     }
 
     pub(super) fn processor(&self, row: usize) -> &Processor {
