@@ -136,7 +136,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             gauge32(25, "fluxProcessorFlushAgeMs", |view, row| {
                 age_ms(view, load_time(&view.processor(row).flushed_at))
             }),
-            counter64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
+            gauge64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
             counter64(27, "fluxProcessorImplausible", |view, row| load(&view.processor(row).implausible)),
         ],
     },
