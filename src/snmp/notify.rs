@@ -4,7 +4,7 @@
 //! is an event; the same event for the same object comes again only after [`Alarms::repeat_ms`], and all of them together
 //! no more often than one a second on average. What is held back is counted; for want of room, it is in the history all
 //! the same. It waits, and is told when there is room, or when it may be repeated: a condition only if it still stands
-//! then. Informs are sent again until they are acknowledged, three times at most, and a target has at most
+//! then. What is wrong with the whole process goes before what is wrong with one exporter, link or customer. Informs are sent again until they are acknowledged, three times at most, and a target has at most
 //! `PENDING_MAX` of them waiting.
 //!
 //! What is looked for is arithmetic on two readings, so this module has no clock of its own and no state that a restart
@@ -14,6 +14,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::lists::CARDS_FROM;
 use super::objects;
 use super::snapshot::{CONTENTION, View};
 use super::tree::{self, Rows, Tree};
@@ -31,7 +32,7 @@ pub use send::{Protocol, Target};
 pub(super) const HISTORY_MAX: usize = 128;
 /// Informs of one target that wait for their acknowledgement.
 pub(super) const PENDING_MAX: usize = 64;
-/// Events that wait to be told, at most: of exporters, there is one a kind.
+/// Events that wait to be told, at most, besides those of the process: of exporters, there is one a kind.
 const WAITING_MAX: usize = 16_384;
 /// Events that may be sent at once after a pause; one more each second.
 const BURST: u32 = 30;
@@ -134,6 +135,27 @@ struct Found {
     number: Option<u32>,
 }
 
+impl Found {
+    fn key(&self) -> (Kind, Row) {
+        (self.kind, self.row.clone())
+    }
+
+    /// Whether it is about the process and not about one exporter, link or customer of many: whatever else happens, it is
+    /// told first. There are few of these.
+    fn is_of_process(&self) -> bool {
+        match self.kind {
+            Kind::LedgerRefused | Kind::Backlog => true,
+            // Flow tables of routers are in the same table, further down.
+            Kind::Contention => self.row.first().is_some_and(|&row| row < CARDS_FROM),
+            Kind::ExporterSilent
+            | Kind::ExporterLoss
+            | Kind::HoldExpired
+            | Kind::Reconciliation
+            | Kind::Allowance => false,
+        }
+    }
+}
+
 /// What was read last of a counter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
@@ -153,7 +175,9 @@ pub(super) struct Watch {
     holding: BTreeSet<(Kind, Row)>,
     /// The alert of each allowance that was reached when it was last looked at: a greater one is told, too.
     alerts: BTreeMap<Row, (String, String)>,
-    /// What was held back, in the order in which it happened.
+    /// Those that have ended since the last look.
+    ended: BTreeSet<(Kind, Row)>,
+    /// What was held back: of the process, then the rest, each in the order in which it happened.
     waiting: VecDeque<Found>,
     room: u32,
     number: u32,
@@ -174,6 +198,7 @@ impl Watch {
             last: BTreeMap::new(),
             told: BTreeMap::new(),
             holding: BTreeSet::new(),
+            ended: BTreeSet::new(),
             alerts: BTreeMap::new(),
             waiting: VecDeque::new(),
             room: BURST,
@@ -284,43 +309,68 @@ impl Watch {
 
     /// Whether a condition holds that did not hold before. What has ended is not told any more.
     fn begins(&mut self, kind: Kind, row: &[u32], holds: bool) -> bool {
+        let key = (kind, row.to_vec());
         if holds {
-            return self.holding.insert((kind, row.to_vec()));
+            return self.holding.insert(key);
         }
-        if self.holding.remove(&(kind, row.to_vec())) {
-            self.waiting.retain(|one| one.kind != kind || one.row != row);
+        if self.holding.remove(&key) {
+            self.ended.insert(key);
         }
         false
     }
 
-    /// Tells what waited, then what was found, as far as there is room.
+    /// Tells what waited, then what was found, as far as there is room: of the whole process first.
     fn settle(&mut self, found: Vec<Found>, at: UnixMillis) -> Vec<Event> {
         let mut events = Vec::new();
-        for waited in core::mem::take(&mut self.waiting) {
+        let mut waiting = core::mem::take(&mut self.waiting);
+        let ended = core::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            waiting.retain(|one| !ended.contains(&one.key()));
+        }
+        let (first, rest): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(Found::is_of_process);
+        let (found_first, found_rest): (Vec<_>, Vec<_>) = found.into_iter().partition(Found::is_of_process);
+        self.settle_some(first, found_first, at, &mut events);
+        let of_process = self.waiting.len();
+        self.settle_some(rest, found_rest, at, &mut events);
+        // The oldest of the others leave for want of room.
+        let too_many = self.waiting.len().saturating_sub(WAITING_MAX);
+        self.waiting.drain(of_process..of_process + too_many);
+        events
+    }
+
+    fn settle_some(
+        &mut self,
+        waiting: VecDeque<Found>,
+        found: Vec<Found>,
+        at: UnixMillis,
+        events: &mut Vec<Event>,
+    ) {
+        let mut known = BTreeSet::new();
+        for waited in waiting {
             match self.tell(waited, at) {
                 Ok(event) => events.push(event),
-                Err(waits) => self.waiting.push_back(waits),
+                Err(waits) => {
+                    if !found.is_empty() {
+                        known.insert(waits.key());
+                    }
+                    self.waiting.push_back(waits);
+                }
             }
         }
         for new in found {
             // What waits already will be told with what the counters say then.
-            let waits = self.waiting.iter().any(|one| one.kind == new.kind && one.row == new.row);
-            let held_back = match if waits { Err(new) } else { self.tell(new, at) } {
-                Ok(event) => {
-                    events.push(event);
-                    continue;
+            if known.contains(&new.key()) {
+                super::count(&mut self.throttled);
+                continue;
+            }
+            match self.tell(new, at) {
+                Ok(event) => events.push(event),
+                Err(held_back) => {
+                    super::count(&mut self.throttled);
+                    self.waiting.push_back(held_back);
                 }
-                Err(held_back) => held_back,
-            };
-            super::count(&mut self.throttled);
-            if !waits {
-                if self.waiting.len() == WAITING_MAX {
-                    self.waiting.pop_front();
-                }
-                self.waiting.push_back(held_back);
             }
         }
-        events
     }
 
     /// An event that may be told now; otherwise what has to wait. For want of room it is in the history meanwhile.

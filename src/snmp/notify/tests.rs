@@ -9,7 +9,8 @@ use super::super::snapshot::{Here, Lists};
 use super::super::{Config, MIB, Now, Statistics, tree};
 use super::*;
 use crate::counters::{
-    AllowanceRow, Counters, CustomerRow, Exporter, Managed, Reconciled, ReconciledRow, Volume, Volumes,
+    AllowanceRow, CardRow, Counters, CustomerRow, Exporter, Managed, Reconciled, ReconciledRow, Volume,
+    Volumes,
 };
 
 const START: i64 = 1_795_000_000_000;
@@ -86,8 +87,9 @@ fn failures_are_told_and_not_repeated_too_soon() {
     counters.processors[0].holds.failures.store(4, Relaxed);
     counters.processors[0].expired_records.store(1, Relaxed);
     counters.processors[0].backlog.store(64 << 20, Relaxed);
+    // Of the process first.
     let expected =
-        [(Kind::HoldExpired, 1), (Kind::Backlog, 1), (Kind::Contention, 3), (Kind::LedgerRefused, 0)];
+        [(Kind::Backlog, 1), (Kind::Contention, 3), (Kind::LedgerRefused, 0), (Kind::HoldExpired, 1)];
     assert_eq!(look(&mut watch, &counters, 1_000), expected);
     counters.commit_failures.store(7, Relaxed);
     assert_eq!(look(&mut watch, &counters, 2_000), []);
@@ -121,6 +123,35 @@ fn many_at_once_are_held_back_and_the_history_is_bounded() {
     // Nothing was counted or numbered twice.
     assert_eq!((watch.throttled, watch.number), (170, 200));
     assert_eq!(look(&mut watch, &counters, 471_000), []);
+}
+
+#[test]
+fn what_is_wrong_with_the_process_is_told_first() {
+    let counters = Counters::new(1, START);
+    for id in 1..=200 {
+        let exporter = Exporter::new(format!("ce{id}"), [192, 0, 2, 1].into());
+        exporter.ledger_id.store(id, Relaxed);
+        exporter.last_seen.store(START, Relaxed);
+        counters.exporters.write().unwrap().push(Arc::new(exporter));
+    }
+    let card = |failures| {
+        let card = CardRow { exporter_id: 1, card: 1, failures, ..CardRow::default() };
+        counters.managed.store(Arc::new(Managed { cards: vec![card], ..Managed::default() }));
+    };
+    card(0);
+    let mut watch = Watch::new(Alarms::default());
+    assert_eq!(look(&mut watch, &counters, 300_000).len(), 30);
+    // 170 wait, one a second; the ledger does not, nor does the journal. A router's table waits in its place.
+    card(1);
+    assert_eq!(look(&mut watch, &counters, 301_000), [(Kind::ExporterSilent, 31)]);
+    counters.processors[0].backlog.store(64 << 20, Relaxed);
+    counters.commit_failures.store(1, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 302_000), [(Kind::Backlog, 1)]);
+    assert_eq!(look(&mut watch, &counters, 303_000), [(Kind::LedgerRefused, 0)]);
+    assert_eq!(look(&mut watch, &counters, 304_000), [(Kind::ExporterSilent, 32)]);
+    // Held back: 170 exporters, the card, and the ledger for the second in which the backlog was told.
+    assert_eq!((watch.throttled, watch.waiting.len()), (172, 169));
+    assert_eq!(watch.waiting.back().map(|one| one.kind), Some(Kind::Contention));
 }
 
 #[test]
