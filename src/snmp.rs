@@ -28,10 +28,12 @@ use tracing::{debug, warn};
 
 use crate::classify::rules::Prefix;
 use crate::counters::Counters;
+use crate::receive::socket;
 use crate::units::UnixMillis;
 
 mod access;
 mod agentx;
+mod ages;
 mod engine;
 mod ipfix;
 mod limit;
@@ -98,6 +100,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Users by whose keys traps are to be sent, and who are not among those `known`.
+    pub fn unknown_senders<'a>(&'a self, known: &[&str]) -> Vec<&'a str> {
+        let senders = self.notify.iter().filter_map(|target| match &target.protocol {
+            Protocol::V3 { user } => Some(user.as_str()),
+            Protocol::V2c { .. } | Protocol::V3Inform { .. } => None,
+        });
+        senders.filter(|user| !known.contains(user)).collect()
+    }
+
     /// What a running agent cannot change: all but who may ask ([`Gate::reload`]).
     #[must_use]
     pub fn fixed(&self) -> Self {
@@ -292,7 +303,14 @@ impl Agent {
     /// # Errors
     /// Where the system does not give the address.
     pub fn bind(config: &Config) -> io::Result<UdpSocket> {
-        UdpSocket::bind(config.listen)
+        let socket = UdpSocket::bind(config.listen)?;
+        // An answer comes from where it was asked for (RFC 1157, 4; RFC 3417, 3.1), whichever of our addresses that is.
+        if config.listen.ip().is_unspecified()
+            && let Err(error) = socket::tell_destinations(&socket)
+        {
+            warn!(%error, "Answers of the SNMP agent may leave from another address than was asked: listen on one.");
+        }
+        Ok(socket)
     }
 
     /// Answers until `stop` is true; looks at it at least five times a second. `clock` tells the time of day.
@@ -311,14 +329,14 @@ impl Agent {
         self.notify(self.started.elapsed(), COLD_START.to_vec(), &[]);
         while !stop.load(Relaxed) {
             self.tick(Now { wall: clock(), uptime: self.started.elapsed() });
-            let (length, source) = match socket.recv_from(&mut request) {
+            let (length, source, asked) = match socket::receive_addressed(socket, &mut request) {
                 Ok(received) => received,
                 Err(error) if is_passing(error.kind()) => continue,
                 Err(error) => return Err(error),
             };
             let now = Now { wall: clock(), uptime: self.started.elapsed() };
             if self.respond(now, source, &request[..length], &mut response)
-                && let Err(error) = socket.send_to(&response, source)
+                && let Err(error) = socket::send_from(socket, &response, source, asked)
             {
                 // The other side asks again.
                 debug!(%source, %error, "SNMP response not sent.");
@@ -342,7 +360,7 @@ impl Agent {
         if !self.watch.is_due(now.uptime) {
             return Vec::new();
         }
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let here = snapshot::Here {
             config: &self.config,
             counters: &self.counters,
@@ -466,7 +484,7 @@ impl Agent {
         scope: &access::Scope,
         message: &message::Message,
     ) -> Option<pdu::ResponsePdu> {
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let here = snapshot::Here {
             config: &self.config,
             counters: &self.counters,
@@ -501,6 +519,10 @@ fn tree() -> tree::Tree {
 
 fn count(counter: &mut u32) {
     *counter = counter.wrapping_add(1);
+}
+
+fn count_many(counter: &mut u32, many: usize) {
+    *counter = counter.wrapping_add(u32::try_from(many).unwrap_or(u32::MAX));
 }
 
 /// A prefix of IPv4-mapped addresses never matches: sources are canonical.

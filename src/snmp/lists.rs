@@ -4,10 +4,13 @@
 //! registry of exporters is being written, the last copy serves on.
 
 use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::ages::{Ages, Stamped};
+use super::snapshot::Now;
 use crate::counters::{
     AllowanceRow, Books, CardRow, Counters, Exporter, Managed, Memory, PeriodRow, PolledRow, Reconciled,
     Sampler, Template, Transport, Volumes,
@@ -76,7 +79,14 @@ pub(super) struct TransportRow {
 /// The lists.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
+    /// Who has the index now.
     pub(super) exporters: Vec<(u32, Arc<Exporter>)>,
+    /// Of each, who had its index before: at another address, or before its name was another one for a time. What they
+    /// counted goes on being counted, since a counter never falls (RFC 2578, 7.1.6 and 7.1.10).
+    pub(super) former: Vec<Vec<Arc<Exporter>>>,
+    /// Those whose index nobody has any more.
+    pub(super) departed: Vec<Arc<Exporter>>,
+    pub(super) ages: Ages,
     copied_at: Option<Duration>,
     pub(super) volumes: Arc<Volumes>,
     pub(super) books: Arc<Books>,
@@ -107,22 +117,18 @@ struct Rate {
 
 impl Lists {
     /// Brings the lists up to date.
-    pub(super) fn refresh(&mut self, counters: &Counters, uptime: Duration) {
+    pub(super) fn refresh(&mut self, counters: &Counters, now: Now) {
+        let uptime = now.uptime;
         let young = |at: Duration| uptime.checked_sub(at).is_some_and(|age| age < EXPORTERS_AGE);
         if !self.copied_at.is_some_and(young)
             && let Ok(registry) = counters.exporters.try_read()
+            && let Ok(renamed) = counters.renamed.try_read()
         {
-            self.exporters.clear();
-            self.exporters
-                .extend(registry.iter().map(|exporter| (ledger_id(exporter), Arc::clone(exporter))));
-            drop(registry);
-            self.exporters.retain(|&(id, _)| id != 0);
-            // Of two entries with one number the newer stays: sorting is stable and the registry only grows.
-            self.exporters.reverse();
-            self.exporters.sort_by_key(|&(id, _)| id);
-            self.exporters.dedup_by_key(|&mut (id, _)| id);
+            self.refresh_exporters(&registry, &renamed);
+            drop((registry, renamed));
             self.copied_at = Some(uptime);
             self.refresh_memories(uptime);
+            self.refresh_ages(counters, now);
         }
         let volumes = counters.volumes.load();
         if !Arc::ptr_eq(&volumes, &self.volumes) {
@@ -145,6 +151,53 @@ impl Lists {
             self.managed_exporters = self.exporters.len();
             self.refresh_managed(&managed);
         }
+    }
+
+    fn refresh_exporters(&mut self, registry: &[Arc<Exporter>], renamed: &[Arc<Exporter>]) {
+        let numbered = registry.iter().map(|exporter| (ledger_id(exporter), exporter));
+        let mut numbered: Vec<_> = numbered.filter(|&(id, _)| id != 0).collect();
+        // Of entries with one number, the one in force comes first, then the newest: sorting is stable and the registry
+        // only grows.
+        numbered.reverse();
+        numbered.sort_by_key(|(id, exporter)| (*id, exporter.is_taken_out.load(Relaxed)));
+        self.exporters.clear();
+        self.former.clear();
+        self.departed.clear();
+        for (id, exporter) in numbered {
+            match (self.exporters.last(), self.former.last_mut()) {
+                (Some(&(last, _)), Some(former)) if last == id => former.push(Arc::clone(exporter)),
+                _ => {
+                    self.exporters.push((id, Arc::clone(exporter)));
+                    self.former.push(Vec::new());
+                }
+            }
+        }
+        for exporter in renamed {
+            let id = ledger_id(exporter);
+            match self.exporters.binary_search_by_key(&id, |&(id, _)| id) {
+                Ok(row) => self.former[row].push(Arc::clone(exporter)),
+                Err(_) => self.departed.push(Arc::clone(exporter)),
+            }
+        }
+    }
+
+    /// When the exporter of a row was last heard, milliseconds since the epoch; 0: not in this process.
+    pub(super) fn heard(&self, row: usize) -> i64 {
+        let all = self.former[row].iter().chain([&self.exporters[row].1]);
+        all.map(|exporter| exporter.last_seen.load(Relaxed)).max().unwrap_or(0)
+    }
+
+    fn refresh_ages(&mut self, counters: &Counters, now: Now) {
+        let exporters =
+            (0..self.exporters.len()).map(|row| (Stamped::Exporter(self.exporters[row].0), self.heard(row)));
+        let transports =
+            self.transports.0.iter().map(|([key], row)| (Stamped::Transport(*key), row.transport.heard_at));
+        let processors = counters.processors.iter().enumerate().flat_map(|(at, one)| {
+            let uncommitted = (Stamped::Uncommitted(at), one.uncommitted_since.load(Relaxed));
+            [uncommitted, (Stamped::Flushed(at), one.flushed_at.load(Relaxed))]
+        });
+        let stamps: Vec<_> = exporters.chain(transports).chain(processors).collect();
+        self.ages.look(now, stamps.into_iter());
     }
 
     fn refresh_managed(&mut self, managed: &Managed) {
@@ -312,5 +365,5 @@ fn ascending(volumes: Arc<Volumes>) -> Arc<Volumes> {
 }
 
 fn ledger_id(exporter: &Exporter) -> u32 {
-    exporter.ledger_id.load(core::sync::atomic::Ordering::Relaxed)
+    exporter.ledger_id.load(Relaxed)
 }

@@ -7,7 +7,8 @@
 //! then. What is wrong with the whole process goes before what is wrong with one exporter, link or customer. Informs are sent again until they are acknowledged, three times at most, and a target has at most
 //! `PENDING_MAX` of them waiting.
 //!
-//! What is looked for is arithmetic on two readings, so this module has no clock of its own and no state that a restart
+//! What is looked for is arithmetic on two readings, so this module has no clock of its own, the one that it is told never
+//! jumps, and it has no state that a restart
 //! could miss: a condition that still holds after a restart is told again.
 
 use core::sync::atomic::Ordering::Relaxed;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::lists::CARDS_FROM;
 use super::objects;
-use super::snapshot::{CONTENTION, View};
+use super::snapshot::{CONTENTION, Now, View};
 use super::tree::{self, Rows, Tree};
 use crate::counters::Reconciled;
 use crate::units::UnixMillis;
@@ -48,6 +49,17 @@ pub struct Alarms {
     pub backlog_octets: u64,
     /// The same event is told again after so many milliseconds.
     pub repeat_ms: i64,
+}
+
+impl Alarms {
+    /// [`Self::silent_ms`].
+    pub(super) fn silence(&self) -> Duration {
+        millis(self.silent_ms)
+    }
+}
+
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 impl Default for Alarms {
@@ -161,7 +173,7 @@ impl Found {
 struct Last {
     value: u64,
     other: u64,
-    at_ms: i64,
+    at: Duration,
 }
 
 /// Watches the counters, and remembers what it saw.
@@ -170,7 +182,8 @@ pub(super) struct Watch {
     alarms: Alarms,
     looked: Option<Duration>,
     last: BTreeMap<(Kind, Row), Last>,
-    told: BTreeMap<(Kind, Row), i64>,
+    /// When, on the agent's own clock.
+    told: BTreeMap<(Kind, Row), Duration>,
     /// Conditions that hold, so that they are told when they begin.
     holding: BTreeSet<(Kind, Row)>,
     /// The alert of each allowance that was reached when it was last looked at: a greater one is told, too.
@@ -188,7 +201,7 @@ pub(super) struct Watch {
 /// How often the counters are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// Over how long loss is compared with what came.
-const LOSS_WINDOW_MS: i64 = 60_000;
+const LOSS_WINDOW: Duration = Duration::from_secs(60);
 
 impl Watch {
     pub(super) fn new(alarms: Alarms) -> Self {
@@ -259,22 +272,23 @@ impl Watch {
         for row in 0..view.len(Rows::Allowances) {
             self.allowance(view, row, &mut found);
         }
-        self.settle(found, view.now.wall)
+        self.settle(found, view.now)
     }
 
     fn exporter(&mut self, view: &View<'_>, row: usize, found: &mut Vec<Found>) {
         let exporter = view.exporter(row);
         let index = vec![exporter.ledger_id.load(Relaxed)];
-        let seen = exporter.last_seen.load(Relaxed);
-        // Who was never heard is no news.
-        let is_silent = seen != 0 && view.now.wall.0.saturating_sub(seen) >= self.alarms.silent_ms;
+        // Who was never heard is no news, nor is whom the operator took out.
+        let is_awaited = view.was_heard(row) && !exporter.is_taken_out.load(Relaxed);
+        let is_silent = is_awaited && view.silence(row) >= self.alarms.silence();
         if self.begins(Kind::ExporterSilent, &index, is_silent) {
             found.push(event(Kind::ExporterSilent, index.clone(), exporter.name.clone()));
         }
-        let (lost, records) = (exporter.lost_told.load(Relaxed), exporter.records.load(Relaxed));
-        let now = Last { value: lost, other: records, at_ms: view.now.wall.0 };
+        let (lost, records) =
+            (view.counted(row, |one| &one.lost_told), view.counted(row, |one| &one.records));
+        let now = Last { value: lost, other: records, at: view.now.uptime };
         let then = *self.last.entry((Kind::ExporterLoss, index.clone())).or_insert(now);
-        if now.at_ms.saturating_sub(then.at_ms) >= LOSS_WINDOW_MS || now.at_ms < then.at_ms {
+        if now.at.saturating_sub(then.at) >= LOSS_WINDOW {
             self.last.insert((Kind::ExporterLoss, index.clone()), now);
         }
         let lost = u128::from(lost.saturating_sub(then.value));
@@ -320,7 +334,7 @@ impl Watch {
     }
 
     /// Tells what waited, then what was found, as far as there is room: of the whole process first.
-    fn settle(&mut self, found: Vec<Found>, at: UnixMillis) -> Vec<Event> {
+    fn settle(&mut self, found: Vec<Found>, now: Now) -> Vec<Event> {
         let mut events = Vec::new();
         let mut waiting = core::mem::take(&mut self.waiting);
         let ended = core::mem::take(&mut self.ended);
@@ -329,9 +343,9 @@ impl Watch {
         }
         let (first, rest): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(Found::is_of_process);
         let (found_first, found_rest): (Vec<_>, Vec<_>) = found.into_iter().partition(Found::is_of_process);
-        self.settle_some(first, found_first, at, &mut events);
+        self.settle_some(first, found_first, now, &mut events);
         let of_process = self.waiting.len();
-        self.settle_some(rest, found_rest, at, &mut events);
+        self.settle_some(rest, found_rest, now, &mut events);
         // The oldest of the others leave for want of room.
         let too_many = self.waiting.len().saturating_sub(WAITING_MAX);
         self.waiting.drain(of_process..of_process + too_many);
@@ -342,12 +356,12 @@ impl Watch {
         &mut self,
         waiting: VecDeque<Found>,
         found: Vec<Found>,
-        at: UnixMillis,
+        now: Now,
         events: &mut Vec<Event>,
     ) {
         let mut known = BTreeSet::new();
         for waited in waiting {
-            match self.tell(waited, at) {
+            match self.tell(waited, now) {
                 Ok(event) => events.push(event),
                 Err(waits) => {
                     if !found.is_empty() {
@@ -363,7 +377,7 @@ impl Watch {
                 super::count(&mut self.throttled);
                 continue;
             }
-            match self.tell(new, at) {
+            match self.tell(new, now) {
                 Ok(event) => events.push(event),
                 Err(held_back) => {
                     super::count(&mut self.throttled);
@@ -374,11 +388,10 @@ impl Watch {
     }
 
     /// An event that may be told now; otherwise what has to wait. For want of room it is in the history meanwhile.
-    fn tell(&mut self, mut found: Found, at: UnixMillis) -> Result<Event, Found> {
+    fn tell(&mut self, mut found: Found, now: Now) -> Result<Event, Found> {
         let key = (found.kind, found.row.clone());
-        let is_repeated =
-            self.told.get(&key).is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
-        if is_repeated {
+        let told = self.told.get(&key).copied();
+        if told.is_some_and(|told| now.uptime.saturating_sub(told) < millis(self.alarms.repeat_ms)) {
             return Err(found);
         }
         let throttled = self.room == 0;
@@ -387,7 +400,8 @@ impl Watch {
         }
         let number = found.number.unwrap_or_else(|| self.number.wrapping_add(1).max(1));
         let Found { kind, ref row, ref subject, .. } = found;
-        let event = Event { number, kind, row: row.clone(), subject: subject.clone(), at, throttled };
+        let event =
+            Event { number, kind, row: row.clone(), subject: subject.clone(), at: now.wall, throttled };
         if found.number.is_none() {
             self.number = number;
             self.remember(event.clone());
@@ -400,7 +414,7 @@ impl Watch {
             self.history[place].throttled = false;
         }
         self.room -= 1;
-        self.told.insert(key, at.0);
+        self.told.insert(key, now.uptime);
         Ok(event)
     }
 

@@ -5,10 +5,12 @@
 //! Nothing here waits: where the registry of exporters is being written, the last copy serves on.
 
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::LazyLock;
 
 use super::access::{Access, Scope};
+use super::ages::Stamped;
 use super::engine::Engine;
 use super::lists::CARDS_FROM;
 pub(super) use super::lists::Lists;
@@ -21,9 +23,9 @@ use crate::units::UnixMillis;
 /// An instant on two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// The time of day, for dates and for ages of what others stamped with it.
+    /// The time of day, for dates, and for ages of what others stamped with it before anybody looked.
     pub wall: UnixMillis,
-    /// Since the agent started, on a clock that never jumps: `sysUpTime` and the rate limit go by it.
+    /// Since the agent started, on a clock that never jumps: `sysUpTime`, the rate limit and ages go by it.
     pub uptime: Duration,
 }
 
@@ -102,8 +104,33 @@ impl<'a> View<'a> {
         &self.lists.exporters[row].1
     }
 
-    pub(super) fn exporters(&self) -> impl Iterator<Item = &Exporter> {
-        self.lists.exporters.iter().map(|(_, exporter)| exporter.as_ref())
+    /// A counter of the exporter of a row: what everybody counted who ever had its index.
+    pub(super) fn counted(&self, row: usize, of: fn(&Exporter) -> &AtomicU64) -> u64 {
+        let all = self.lists.former[row].iter().chain([&self.lists.exporters[row].1]);
+        all.fold(0, |sum, exporter| sum.wrapping_add(of(exporter).load(Relaxed)))
+    }
+
+    /// The same over all exporters, also those that have no row any more.
+    pub(super) fn counted_by_all(&self, of: fn(&Exporter) -> &AtomicU64) -> u64 {
+        let rows = (0..self.lists.exporters.len()).map(|row| self.counted(row, of));
+        let departed = self.lists.departed.iter().map(|exporter| of(exporter).load(Relaxed));
+        rows.chain(departed).fold(0, u64::wrapping_add)
+    }
+
+    /// Whether an exporter was ever heard, by this process or an earlier one.
+    pub(super) fn was_heard(&self, row: usize) -> bool {
+        let mut all = self.lists.former[row].iter().chain([&self.lists.exporters[row].1]);
+        self.lists.heard(row) != 0 || all.any(|exporter| exporter.was_heard.load(Relaxed))
+    }
+
+    /// For how long it has been silent: since the agent or its row began, where it was not heard.
+    pub(super) fn silence(&self, row: usize) -> Duration {
+        self.age(Stamped::Exporter(self.lists.exporters[row].0), self.lists.heard(row))
+    }
+
+    /// How long ago a stamp of the stages was made.
+    pub(super) fn age(&self, what: Stamped, stamp: i64) -> Duration {
+        self.lists.ages.age(what, stamp, self.now)
     }
 
     pub(super) fn link(&self, row: usize) -> &LinkRow {
@@ -125,7 +152,6 @@ impl<'a> View<'a> {
 
     /// TCP connections now, and taken and refused since the start.
     pub(super) fn connections(&self) -> [u64; 3] {
-        use core::sync::atomic::Ordering::Relaxed;
         let sum = |of: fn(&Processor) -> u64| self.counters.processors.iter().map(of).sum();
         [
             sum(|one| one.connections.current.load(Relaxed)),
@@ -162,7 +188,6 @@ impl<'a> View<'a> {
 
     /// What found no place in the table behind a row of the contention table.
     pub(super) fn contention_failures(&self, row: usize) -> u64 {
-        use core::sync::atomic::Ordering::Relaxed;
         match self.card(row) {
             Some(card) => card.failures,
             None => self.contended(row).map(|table| table.failures.load(Relaxed)).sum(),

@@ -171,7 +171,7 @@ fn what_is_not_in_the_view_costs_nothing_to_pass_over() {
         wall: crate::units::UnixMillis(1_795_000_000_000),
         uptime: core::time::Duration::ZERO,
     };
-    asker.agent.lists.refresh(&asker.agent.counters, now.uptime);
+    asker.agent.lists.refresh(&asker.agent.counters, now);
     let agent = &asker.agent;
     let here = super::super::snapshot::Here {
         config: &agent.config,
