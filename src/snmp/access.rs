@@ -274,6 +274,13 @@ impl Access {
             };
             known.insert(rules.name.clone().into_bytes(), Arc::new(user));
         }
+        let names: Vec<&str> = known.values().map(|user| user.name.as_str()).collect();
+        for user in config.unknown_senders(&names) {
+            warn!(
+                user,
+                "Notifications by this SNMP user are not sent: it has no keys. Add it with `fluxoscope snmp user add`."
+            );
+        }
         let communities = config.communities.clone();
         Self {
             communities,
