@@ -183,13 +183,12 @@ impl Exporters {
         inner.versions = versions;
         self.generation.fetch_add(1, Relaxed);
         drop(inner);
-        self.show_left();
+        self.show(&self.states.lock().expect("no holder of this lock panics"));
     }
 
     /// Shows of those who may send, and have not been heard in this run, what an earlier one left of them.
-    fn show_left(&self) {
-        let states = self.states.lock().expect("no holder of this lock panics");
-        for (address, left) in states.iter() {
+    fn show(&self, states: &HashMap<IpAddr, Remembered>) {
+        for (address, left) in states {
             let Some(entry) = self.entry(*address) else { continue };
             let counters = &entry.counters;
             if counters.was_heard.swap(true, Relaxed) {
@@ -218,8 +217,10 @@ impl Exporters {
 
     /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.
     pub fn leave_states(&self, states: impl IntoIterator<Item = (IpAddr, Remembered)>) {
-        *self.states.lock().expect("no holder of this lock panics") = states.into_iter().collect();
-        self.show_left();
+        let states: HashMap<_, _> = states.into_iter().collect();
+        // Reading them all takes a while, in which nobody shall wait for one of them.
+        self.show(&states);
+        *self.states.lock().expect("no holder of this lock panics") = states;
     }
 
     /// Leaves one more.

@@ -106,7 +106,7 @@ impl EngineFile {
             }
             Err(error) => return Err(error),
         };
-        Self::parse(path.clone(), &text).ok_or_else(|| {
+        Self::parse(path, &text).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("`{DIRECTORY}/engine` is damaged"))
         })
     }
@@ -243,8 +243,10 @@ mod tests {
             "id 8000000001\nboots -1\n",
         ] {
             put(text);
-            let kind = Engine::start(directory.path()).unwrap_err().kind();
-            assert_eq!(kind, io::ErrorKind::InvalidData, "{text:?}");
+            let error = Engine::start(directory.path()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?}");
+            // Whoever asks says in which directory.
+            assert_eq!(error.to_string(), "`snmp/engine` is damaged");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

@@ -401,9 +401,16 @@ fn forms_that_snmp_prohibits_are_no_messages() {
         [&[0x30, 0x80][..], version, community, pdu, ends].concat(),
         framed(&[version, b"\x24\x05\x04\x03see", pdu]),
         framed(&[version, b"\x24\x80\x04\x03see", ends, pdu]),
-        framed(&[b"\x22\x03\x02\x01\x01", community, pdu]),
         framed(&[version, community, &[0xa0, 0x80], &pdu[2..], ends]),
-        framed(&[version, community, &pdu[..17], b"\x26\x0a", &pdu[17..]]),
+        framed(&[
+            version,
+            community,
+            b"\xa0\x1b",
+            &pdu[2..11],
+            b"\x30\x10\x30\x0e\x26\x0a",
+            &pdu[15..25],
+            &pdu[25..],
+        ]),
     ] {
         check_refused(&mut asker, &prohibited, |statistics| &mut statistics.in_asn_parse_errors);
     }
