@@ -13,7 +13,7 @@ use super::ages::{Ages, Stamped};
 use super::snapshot::Now;
 use crate::counters::{
     AllowanceRow, Books, CardRow, Counters, Exporter, Managed, Memory, PeriodRow, PolledRow, Reconciled,
-    Sampler, Template, Transport, Volumes,
+    Sampler, Template, Transport, TransportCounts, Volumes,
 };
 use crate::ids::Session;
 
@@ -98,7 +98,7 @@ pub(super) struct Lists {
     pub(super) cards: Listing<[u32; 1], CardRow>,
     pub(super) polled: Listing<[u32; 1], PolledRow>,
     pub(super) reconciled: Listing<[u32; 2], (String, i64, Reconciled)>,
-    /// In the order of `exporters`.
+    /// In the order of `exporters`, then of `former`.
     memories: Vec<Arc<Memory>>,
     pub(super) samplers: Listing<[u32; 4], Sampler>,
     pub(super) transports: Listing<[u32; 1], TransportRow>,
@@ -217,8 +217,10 @@ impl Lists {
 
     /// What is remembered of the exporters, where a flush has brought something new.
     fn refresh_memories(&mut self, uptime: Duration) {
+        let now = self.exporters.iter().map(|(_, exporter)| exporter);
+        // Those of now in their order, then those of before.
         let memories: Vec<Arc<Memory>> =
-            self.exporters.iter().map(|(_, exporter)| exporter.memory.load_full()).collect();
+            now.chain(self.former.iter().flatten()).map(|exporter| exporter.memory.load_full()).collect();
         let is_same = memories.len() == self.memories.len()
             && memories.iter().zip(&self.memories).all(|(new, old)| Arc::ptr_eq(new, old));
         if !is_same {
@@ -227,8 +229,14 @@ impl Lists {
             self.samplers = Listing::new(samplers.map(|(id, one)| (sampler_key(id, one), *one)).collect());
             let templates =
                 named().flat_map(|(id, memory)| memory.templates.iter().map(move |one| (id, one)));
-            let key = |id, one: &Template| [session_key(id, one.session), one.domain, one.id.into()];
-            self.templates = Listing::new(templates.map(|(id, one)| (key(id, one), one.clone())).collect());
+            let key = template_key;
+            let (sessions, records) = &self.counted_before();
+            let rows = templates.map(|(id, one)| {
+                let key = key(id, one);
+                let before = records.get(&key).copied().unwrap_or(0);
+                (key, Template { records: one.records.saturating_add(before), ..one.clone() })
+            });
+            self.templates = Listing::new(rows.collect());
             let mut before = 0;
             let fields = self.templates.0.iter().map(|(_, template)| {
                 let of_others = before;
@@ -238,14 +246,21 @@ impl Lists {
             self.fields_before = fields.collect();
             let of = self.exporters.iter().zip(&memories).flat_map(|((id, exporter), memory)| {
                 memory.transports.iter().map(move |transport| {
-                    let row =
-                        TransportRow { address: exporter.address, transport: transport.clone(), rate: 0 };
-                    ([session_key(*id, transport.session)], row)
+                    let key = session_key(*id, transport.session);
+                    let mut transport = transport.clone();
+                    if let Some(before) = sessions.get(&key) {
+                        transport.counts.add(before);
+                    }
+                    ([key], TransportRow { address: exporter.address, transport, rate: 0 })
                 })
             });
             self.transports = Listing::new(of.collect());
             self.memories = memories;
         }
+        self.refresh_rates(uptime);
+    }
+
+    fn refresh_rates(&mut self, uptime: Duration) {
         let present: BTreeSet<u32> = self.transports.0.iter().map(|([key], _)| *key).collect();
         self.rates.retain(|key, _| present.contains(key));
         for ([key], row) in &mut self.transports.0 {
@@ -262,6 +277,23 @@ impl Lists {
             }
             row.rate = rate.octets_second;
         }
+    }
+
+    /// What sessions of datagrams and their templates counted for those who had the exporters' indexes before. TCP sessions
+    /// ended with them.
+    fn counted_before(&self) -> (HashMap<u32, TransportCounts>, HashMap<[u32; 3], u64>) {
+        let (mut sessions, mut records) = (HashMap::<u32, TransportCounts>::new(), HashMap::new());
+        for ((id, _), former) in self.exporters.iter().zip(&self.former) {
+            for memory in former.iter().map(|exporter| exporter.memory.load()) {
+                for one in memory.transports.iter().filter(|one| one.session.is_none()) {
+                    sessions.entry(session_key(*id, one.session)).or_default().add(&one.counts);
+                }
+                for one in memory.templates.iter().filter(|one| one.session.is_none()) {
+                    *records.entry(template_key(*id, one)).or_insert(0) += one.records;
+                }
+            }
+        }
+        (sessions, records)
     }
 
     /// Fields of all templates.
@@ -309,6 +341,10 @@ fn session_key(exporter: u32, session: Option<Session>) -> u32 {
     session.map_or(exporter & (CARDS_FROM - 1), |Session(number)| {
         CARDS_FROM | (exporter & 0x7fff) << 16 | u32::from(number)
     })
+}
+
+fn template_key(exporter: u32, one: &Template) -> [u32; 3] {
+    [session_key(exporter, one.session), one.domain, one.id.into()]
 }
 
 fn sampler_key(exporter: u32, one: &Sampler) -> [u32; 4] {

@@ -11,7 +11,7 @@ use super::super::{Config, MIB, Statistics, tree};
 use super::*;
 use crate::counters::{
     AllowanceRow, Books, CardRow, Counters, Exporter, InvoiceState, Managed, Memory, PeriodRow, PolledRow,
-    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow,
+    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, TransportCounts,
 };
 use crate::units::UnixMillis;
 
@@ -299,6 +299,38 @@ fn counters_of_an_exporter_survive_other_addresses_and_names() {
     counters.renamed.write().unwrap().push(first);
     counters.exporters.write().unwrap().remove(0);
     total(46 + 17 + 5);
+}
+
+/// The same of what IPFIX-MIB counts.
+#[test]
+fn sessions_and_templates_of_another_address_count_on() {
+    use tree::Value;
+    let counters = Counters::new(1, 0);
+    let add = |is_taken_out: bool, messages: u64, records: u64| {
+        let exporter = Exporter::new("ce1".into(), "192.0.2.1".parse().unwrap());
+        exporter.ledger_id.store(7, Relaxed);
+        exporter.is_taken_out.store(is_taken_out, Relaxed);
+        let counts = TransportCounts { messages, octets: 100 * messages, ..TransportCounts::default() };
+        let transport = Transport { version: 10, counts, ..Transport::default() };
+        let template = Template {
+            session: None,
+            domain: 5,
+            id: 256,
+            is_options: false,
+            defined_at: 1,
+            records,
+            scopes: 0,
+            fields: Vec::new().into(),
+        };
+        let memory = Memory { transports: vec![transport], templates: vec![template], ..Memory::default() };
+        exporter.memory.store(Arc::new(memory));
+        counters.exporters.write().unwrap().push(Arc::new(exporter));
+    };
+    add(true, 46, 900);
+    add(false, 17, 30);
+    check(&counters, 0, "ipfixTransportSessionMessages", 7, Value::Counter64(63));
+    check(&counters, 0, "ipfixTransportSessionBytes", 7, Value::Counter64(6300));
+    check(&counters, 0, "ipfixTemplateDataRecords", [7, 5, 256], Value::Counter64(930));
 }
 
 fn text(text: &str) -> tree::Value {
