@@ -337,6 +337,7 @@ fn check(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             if let Err(error) = ledger::Url::parse(&config.ledger.url, &cli.state_dir) {
                 problems += &format!("error: {error}\n");
             }
+            snmp::note_unknown_senders(&config, &cli.state_dir);
             config
         }
         Err(found) => {

@@ -32,6 +32,7 @@ use crate::invoice::language::Language;
 use crate::{journal, meter, poll, reconcile, sampling, snmp};
 
 pub use self::csv::customers_from_csv;
+pub use self::polling::warn_of_readers;
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

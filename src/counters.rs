@@ -2,7 +2,7 @@
 //! agent, the control socket and the log. Readers take no lock that a writer waits for.
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
 mod books;
@@ -183,9 +183,13 @@ pub struct Exporter {
     pub rate_denominator: AtomicU32,
     /// When its last datagram came, milliseconds since the epoch. 0 before the first.
     pub last_seen: AtomicI64,
+    /// Whether an earlier process has heard it: a checkpoint was left of it.
+    pub was_heard: AtomicBool,
+    /// Whether the operator has taken it out of the configuration, or moved its name to another address.
+    pub is_taken_out: AtomicBool,
     /// What only sFlow has.
     pub sflow: Sflow,
-    /// What is remembered of it, as of the last flush that it was part of. Replaced whole.
+    /// What is remembered of it, as of the start or the last flush that it was part of. Replaced whole.
     pub memory: arc_swap::ArcSwap<Memory>,
 }
 
@@ -238,6 +242,8 @@ impl Exporter {
             rate_numerator: AtomicU32::new(0),
             rate_denominator: AtomicU32::new(0),
             last_seen: AtomicI64::new(0),
+            was_heard: AtomicBool::new(false),
+            is_taken_out: AtomicBool::new(false),
             sflow: Sflow::default(),
             memory: arc_swap::ArcSwap::default(),
         }
@@ -434,6 +440,8 @@ pub struct Counters {
     pub processors: Vec<Processor>,
     /// By [`crate::ids::ExporterId`]; only ever grows.
     pub exporters: RwLock<Vec<Arc<Exporter>>>,
+    /// Those that a reload has given another name: what they counted still belongs to the old one.
+    pub renamed: RwLock<Vec<Arc<Exporter>>>,
     /// Volumes as of the last commit.
     pub volumes: arc_swap::ArcSwap<Volumes>,
     /// Billing by the daemon.
@@ -466,6 +474,7 @@ impl Counters {
             started_at,
             processors: (0..processors).map(|_| Processor::default()).collect(),
             exporters: RwLock::new(Vec::new()),
+            renamed: RwLock::new(Vec::new()),
             volumes: arc_swap::ArcSwap::default(),
             billing: Billing::default(),
             books: arc_swap::ArcSwap::default(),

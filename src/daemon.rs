@@ -64,8 +64,8 @@ const TCP_CONNECTIONS_EXPORTER: usize = 16;
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A directory or file of the state cannot be used.
-    #[error("{path}: {source}")]
+    /// A directory or file of the state cannot be used; why is told by its source.
+    #[error("{path}")]
     State {
         /// Which.
         path: PathBuf,

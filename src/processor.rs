@@ -395,6 +395,7 @@ impl StreamProcessor {
         self.begin(address, entry, memory);
         // What waited in a session has expired just now: the next drain tells the difference.
         let begun = self.states.get_mut(&address).expect("begun above");
+        begun.publish_memory();
         (begun.drained, begun.dirty) = (before, had_sessions);
         Ok(())
     }

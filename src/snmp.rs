@@ -28,10 +28,12 @@ use tracing::{debug, warn};
 
 use crate::classify::rules::Prefix;
 use crate::counters::Counters;
+use crate::receive::socket;
 use crate::units::UnixMillis;
 
 mod access;
 mod agentx;
+mod ages;
 mod engine;
 mod ipfix;
 mod limit;
@@ -100,6 +102,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Users by whose keys traps are to be sent, and who are not among those `known`.
+    pub fn unknown_senders<'a>(&'a self, known: &[&str]) -> Vec<&'a str> {
+        let senders = self.notify.iter().filter_map(|target| match &target.protocol {
+            Protocol::V3 { user } => Some(user.as_str()),
+            Protocol::V2c { .. } | Protocol::V3Inform { .. } => None,
+        });
+        senders.filter(|user| !known.contains(user)).collect()
+    }
+
     /// What a running agent cannot change: all but who may ask ([`Gate::reload`]).
     #[must_use]
     pub fn fixed(&self) -> Self {
@@ -218,6 +229,8 @@ pub struct Agent {
     keys: Option<(PathBuf, Vec<u8>)>,
     statistics: Statistics,
     limit: limit::Limit,
+    /// Rows and leaves that the request at hand was looked for in.
+    looks: u32,
     watch: notify::Watch,
     sender: notify::Sender,
     lists: snapshot::Lists,
@@ -275,6 +288,7 @@ impl Agent {
             keys,
             statistics: Statistics::default(),
             limit: limit::Limit::new(),
+            looks: 0,
             lists: snapshot::Lists::default(),
             registered: None,
             started: Instant::now(),
@@ -293,7 +307,14 @@ impl Agent {
     /// # Errors
     /// Where the system does not give the address.
     pub fn bind(config: &Config) -> io::Result<UdpSocket> {
-        UdpSocket::bind(config.listen)
+        let socket = UdpSocket::bind(config.listen)?;
+        // An answer comes from where it was asked for (RFC 1157, 4; RFC 3417, 3.1), whichever of our addresses that is.
+        if config.listen.ip().is_unspecified()
+            && let Err(error) = socket::tell_destinations(&socket)
+        {
+            warn!(%error, "Answers of the SNMP agent may leave from another address than was asked: listen on one.");
+        }
+        Ok(socket)
     }
 
     /// Answers until `stop` is true; looks at it at least five times a second. `clock` tells the time of day.
@@ -312,14 +333,14 @@ impl Agent {
         self.notify(self.started.elapsed(), COLD_START.to_vec(), &[]);
         while !stop.load(Relaxed) {
             self.tick(Now { wall: clock(), uptime: self.started.elapsed() });
-            let (length, source) = match socket.recv_from(&mut request) {
+            let (length, source, asked) = match socket::receive_addressed(socket, &mut request) {
                 Ok(received) => received,
                 Err(error) if is_passing(error.kind()) => continue,
                 Err(error) => return Err(error),
             };
             let now = Now { wall: clock(), uptime: self.started.elapsed() };
             if self.respond(now, source, &request[..length], &mut response)
-                && let Err(error) = socket.send_to(&response, source)
+                && let Err(error) = socket::send_from(socket, &response, source, asked)
             {
                 // The other side asks again.
                 debug!(%source, %error, "SNMP response not sent.");
@@ -343,7 +364,7 @@ impl Agent {
         if !self.watch.is_due(now.uptime) {
             return Vec::new();
         }
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let here = snapshot::Here {
             config: &self.config,
             counters: &self.counters,
@@ -384,9 +405,10 @@ impl Agent {
                 false
             }
         };
-        if sent {
-            self.limit.spend(source, now.uptime, out.len());
-        }
+        // What gets no answer costs as well: it was read, and may have been looked for.
+        let response = if sent { out.len() } else { 0 };
+        let looks = core::mem::take(&mut self.looks);
+        self.limit.spend(source, now.uptime, limit::cost(request.len(), response, looks));
         sent
     }
 
@@ -466,7 +488,7 @@ impl Agent {
         scope: &access::Scope,
         message: &message::Message,
     ) -> Option<pdu::ResponsePdu> {
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let here = snapshot::Here {
             config: &self.config,
             counters: &self.counters,
@@ -475,7 +497,9 @@ impl Agent {
             told: Some(snapshot::Told { access, watch: &self.watch, sender: &self.sender }),
         };
         let view = snapshot::View::new(now, here, scope, &self.lists);
-        pdu::respond(&self.tree, &view, message)
+        let response = pdu::respond(&self.tree, &view, message);
+        self.looks = view.looks();
+        response
     }
 
     /// Every request that was taken is answered, or silently dropped.
@@ -499,6 +523,10 @@ fn tree() -> tree::Tree {
 
 fn count(counter: &mut u32) {
     *counter = counter.wrapping_add(1);
+}
+
+fn count_many(counter: &mut u32, many: usize) {
+    *counter = counter.wrapping_add(u32::try_from(many).unwrap_or(u32::MAX));
 }
 
 /// A prefix of IPv4-mapped addresses never matches: sources are canonical.

@@ -128,7 +128,17 @@ pub(super) fn mrtg(
     for unknown in unknown(config, &counters) {
         eprintln!("note: {unknown}");
     }
-    let host = args.host.clone().unwrap_or_else(|| agent.listen.ip().to_string());
+    let host = match &args.host {
+        Some(host) => host.clone(),
+        None if agent.listen.ip().is_unspecified() => {
+            return Err(Failure::Usage(format!(
+                "error: the agent listens on {}, which is no address to ask it at\n\n\
+                 hint: --host NAME, by which MRTG reaches this machine",
+                agent.listen.ip()
+            )));
+        }
+        None => agent.listen.ip().to_string(),
+    };
     // MRTG takes a relative one from wherever its file is.
     let work_dir = std::path::absolute(&args.work_dir)?.display().to_string();
     let text = snmp::mrtg::configuration(agent, &counters, &host, &work_dir)

@@ -10,6 +10,7 @@ use rustix::termios::{self, LocalModes, OptionalActions};
 
 use super::output::{self, Cell, Format};
 use super::{Cli, Failure};
+use crate::config;
 use crate::snmp::{self, Authentication, Privacy, Users};
 
 /// The verbs of `snmp`.
@@ -141,6 +142,7 @@ type Secret = zeroize::Zeroizing<String>;
 fn from_file(path: &Path, privacy: bool) -> Result<[Secret; 2], Failure> {
     let failed = |problem: String| Failure::said(format!("{}: {problem}", path.display()));
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    config::warn_of_readers(path);
     let mut lines = BufReader::new(file.take(4096)).lines();
     let mut next = || -> Result<Option<Secret>, Failure> {
         lines.next().transpose().map(|line| line.map(Into::into)).map_err(|error| failed(error.to_string()))
@@ -198,4 +200,22 @@ fn list(format: Format, state_dir: &Path, out: &mut dyn Write) -> Result<(), Fai
     };
     let rows: Vec<_> = open(state_dir)?.list().into_iter().map(row).collect();
     Ok(output::rows(out, format, &["name", "auth", "priv"], &rows)?)
+}
+
+/// Says whose keys for traps are not there. That is no error: they may be elsewhere, or come later.
+pub(super) fn note_unknown_senders(config: &config::Config, state_dir: &Path) {
+    let Some(agent) = &config.snmp else { return };
+    let keyed = Users::names(state_dir).unwrap_or_else(|error| {
+        eprintln!("note: {}: {error}", state_dir.display());
+        Vec::new()
+    });
+    let plain = agent.users.iter().filter(|user| user.security == Some(snmp::Level::NoAuthNoPriv));
+    let known: Vec<&str> =
+        keyed.iter().map(String::as_str).chain(plain.map(|user| user.name.as_str())).collect();
+    for user in agent.unknown_senders(&known) {
+        eprintln!(
+            "note: [[snmp.notify]] is to be sent by `{user}`, who is no SNMP user in {}: add it with `fluxoscope snmp user add`",
+            state_dir.display()
+        );
+    }
 }

@@ -36,7 +36,12 @@ pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>, b
             section.sources.extend(item.parse("an address prefix", value::prefix));
         }
     }
-    let named = |key| text(table, key).filter(|text| !text.is_empty());
+    // A DisplayString (RFC 3418, RFC 2579).
+    let display = |text: &str| match text.is_ascii() && text.len() <= 255 {
+        true => Ok(text.to_owned()),
+        false => Err("SNMP shows at most 255 characters of ASCII here: write it without accents".to_owned()),
+    };
+    let named = |key| table.get(key)?.parse("a text", display).filter(|text: &String| !text.is_empty());
     section.contact = named("contact");
     section.location = named("location");
     section.name = named("name");
@@ -84,7 +89,14 @@ pub(super) fn snmp(table: &Table<'_>, taken: &mut BTreeMap<SocketAddr, Place>, b
 /// When something is worth a notification.
 fn alarms(table: &Table<'_>, alarms: &mut snmp::Alarms) {
     let duration = |key| table.get(key).and_then(|value| value.parse("a duration", value::duration));
-    set(&mut alarms.silent_ms, duration("alarm_silent"));
+    let some_time = |text: &str| match value::duration(text)? {
+        0 => Err("every exporter is silent for no time; write one that is longer than it pauses".to_owned()),
+        millis => Ok(millis),
+    };
+    set(
+        &mut alarms.silent_ms,
+        table.get("alarm_silent").and_then(|value| value.parse("a duration", some_time)),
+    );
     set(&mut alarms.repeat_ms, duration("alarm_repeat"));
     let percent = table.get("alarm_loss_percent");
     set(&mut alarms.loss_percent, percent.and_then(|value| value.integer("a share in percent", 0..=100)));
@@ -102,7 +114,9 @@ fn target(table: &Table<'_>, base: &Path) -> Option<snmp::Target> {
     let address = table.require("address", "where notifications go")?;
     let address = address.parse("an address with its port", |text| {
         text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not an address with a port, such as \"192.0.2.9:162\""))
+            .ok()
+            .filter(|address| address.port() != 0)
+            .ok_or_else(|| format!("`{text}` is not an address with a port, such as \"192.0.2.9:162\""))
     })?;
     let protocol = match (is_v3?, user) {
         (false, _) => snmp::Protocol::V2c { community, inform: wants_inform },

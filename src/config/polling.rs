@@ -191,7 +191,10 @@ pub(super) fn secret<'a>(table: &Table<'a>, keys: [&'static str; 3], base: &Path
     let text = match kind {
         0 => text.to_owned(),
         1 => match std::fs::read_to_string(base.join(text)) {
-            Ok(text) => text,
+            Ok(secret) => {
+                warn_of_readers(&base.join(text));
+                secret
+            }
             Err(error) => {
                 value.problem(format!("cannot read `{}`: {error}", base.join(text).display()), "");
                 return None;
@@ -206,6 +209,14 @@ pub(super) fn secret<'a>(table: &Table<'a>, keys: [&'static str; 3], base: &Path
         },
     };
     Some(Found { text, value })
+}
+
+/// Says where everybody may read a secret. A group may: the daemon's, of a file that is root's.
+pub fn warn_of_readers(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o007 != 0) {
+        tracing::warn!(path = %path.display(), "Everybody may read or change these secrets: chmod o-rwx, and take them for lost.");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a secret that the operator keeps out of files")]

@@ -659,6 +659,9 @@ fn who_may_ask_over_snmp_and_who_is_told() {
     let user = snmp::InformUser { name: "a".into(), authentication: None, privacy: None };
     assert_eq!(plain.notify[0].protocol, snmp::Protocol::V3Inform { user });
     check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9\"\n", &["is not an address with a port"]);
+    check("[snmp]\n[[snmp.notify]]\naddress = \"192.0.2.9:0\"\n", &["is not an address with a port"]);
+    check("[snmp]\ncontact = \"Jürgen\"\n", &["at most 255 characters of ASCII"]);
+    check("[snmp]\nalarm_silent = \"0s\"\n", &["every exporter is silent for no time"]);
 }
 
 #[test]

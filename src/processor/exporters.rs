@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::warn;
@@ -55,6 +55,8 @@ struct Inner {
     entries: HashMap<IpAddr, Arc<Entry>>,
     /// Number and counters of every exporter ever met, also of those no longer allowed.
     known: HashMap<IpAddr, (ExporterId, Arc<counters::Exporter>)>,
+    /// Who has a section of the configuration in force.
+    configured: HashSet<IpAddr>,
     unconfigured: usize,
     accept_unknown: bool,
     versions: Arc<Versions>,
@@ -79,6 +81,7 @@ impl Exporters {
         let inner = Inner {
             entries: HashMap::new(),
             known: HashMap::new(),
+            configured: HashSet::new(),
             unconfigured: 0,
             accept_unknown: false,
             versions: Arc::new(Versions::new(Vec::new())),
@@ -133,7 +136,11 @@ impl Exporters {
         if counters.name == name {
             return;
         }
-        *counters = Arc::new(counters::Exporter::new(name.to_owned(), address));
+        let former =
+            core::mem::replace(counters, Arc::new(counters::Exporter::new(name.to_owned(), address)));
+        let was_heard = former.was_heard.load(Relaxed) || former.last_seen.load(Relaxed) != 0;
+        counters.was_heard.store(was_heard, Relaxed);
+        self.counters.renamed.write().expect("no holder of this lock panics").push(former);
         let mut all = self.counters.exporters.write().expect("no holder of this lock panics");
         all[usize::from(id.0)] = Arc::clone(counters);
     }
@@ -152,6 +159,16 @@ impl Exporters {
                 Entry { id, policy: exporter.sampling.clone(), counters, reported: AtomicI64::new(0) };
             entries.insert(exporter.address, Arc::new(entry));
         }
+        let configured: HashSet<IpAddr> = entries.keys().copied().collect();
+        for address in inner.configured.difference(&configured) {
+            if let Some((_, counters)) = inner.known.get(address) {
+                counters.is_taken_out.store(true, Relaxed);
+            }
+        }
+        for entry in entries.values() {
+            entry.counters.is_taken_out.store(false, Relaxed);
+        }
+        inner.configured = configured;
         if accept_unknown {
             for (address, entry) in &inner.entries {
                 entries.entry(*address).or_insert_with(|| {
@@ -165,6 +182,25 @@ impl Exporters {
         inner.accept_unknown = accept_unknown;
         inner.versions = versions;
         self.generation.fetch_add(1, Relaxed);
+        drop(inner);
+        self.show(&self.states.lock().expect("no holder of this lock panics"));
+    }
+
+    /// Shows of those who may send, and have not been heard in this run, what an earlier one left of them.
+    fn show(&self, states: &HashMap<IpAddr, Remembered>) {
+        for (address, left) in states {
+            let Some(entry) = self.entry(*address) else { continue };
+            let counters = &entry.counters;
+            if counters.was_heard.swap(true, Relaxed) {
+                continue;
+            }
+            // What cannot be read is told when it is taken up.
+            if counters.last_seen.load(Relaxed) == 0
+                && let Ok(memory) = super::remembered(left)
+            {
+                counters.memory.store(Arc::new(memory));
+            }
+        }
     }
 
     /// Lets the records of an exporter wait until the next [`Self::configure`]: its interfaces may have other numbers, and
@@ -193,7 +229,10 @@ impl Exporters {
 
     /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.
     pub fn leave_states(&self, states: impl IntoIterator<Item = (IpAddr, Remembered)>) {
-        *self.states.lock().expect("no holder of this lock panics") = states.into_iter().collect();
+        let states: HashMap<_, _> = states.into_iter().collect();
+        // Reading them all takes a while, in which nobody shall wait for one of them.
+        self.show(&states);
+        *self.states.lock().expect("no holder of this lock panics") = states;
     }
 
     /// Leaves one more.

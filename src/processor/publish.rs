@@ -114,11 +114,7 @@ impl ExporterState {
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
-        let (transports, templates) = self.memory.decoder.remembered();
-        let samplers = self.memory.sampling.announced();
-        to.memory.store(Arc::new(counters::Memory { samplers, transports, templates }));
-        let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
-        to.held.store(held as u64, Relaxed);
+        self.publish_memory();
         let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
         add(&to.flow_samples, now.flow_samples, then.flow_samples);
         add(&to.counter_samples, now.counter_samples, then.counter_samples);
@@ -128,6 +124,18 @@ impl ExporterState {
         add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
         add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
         add(&to.other_agents, now.other_agents, then.other_agents);
+    }
+}
+
+impl ExporterState {
+    /// Publishes what is remembered of the exporter and what waits of it; also where it was left by an earlier run.
+    pub(super) fn publish_memory(&self) {
+        let to = &self.entry.counters;
+        let (transports, templates) = self.memory.decoder.remembered();
+        let samplers = self.memory.sampling.announced();
+        to.memory.store(Arc::new(counters::Memory { samplers, transports, templates }));
+        let held = self.memory.sampling.held_records() + self.memory.decoder.held_sets();
+        to.held.store(held as u64, Relaxed);
     }
 }
 

@@ -223,6 +223,30 @@ fn a_renamed_exporter_keeps_its_number_and_gets_the_new_name() {
 /// What was metered before a reload gave its exporter another name is that of the old name, also where the flush comes
 /// after the reload; rows of both names are in one flush, and its totals are those of both.
 #[test]
+fn what_the_operator_takes_out_and_renames_is_known() {
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    feed(&mut processor, 1, &v5(0));
+    let first = Arc::clone(&registry.entry(address(1)).expect("configured").counters);
+    let configure = |exporters: &[Exporter], accept| {
+        registry.configure(exporters, accept, Arc::new(Versions::new(Vec::new())));
+    };
+    // Taken out, also where anybody may send; back in.
+    configure(&[], true);
+    assert!(first.is_taken_out.load(Relaxed));
+    configure(&[exporter(1, SamplingPolicy::default())], false);
+    assert!(!first.is_taken_out.load(Relaxed));
+    // The name moves to another address.
+    configure(&[Exporter { name: "r1".to_owned(), ..exporter(2, SamplingPolicy::default()) }], false);
+    let moved = Arc::clone(&registry.entry(address(2)).expect("configured").counters);
+    assert!(first.is_taken_out.load(Relaxed) && !moved.is_taken_out.load(Relaxed));
+    // Another name at the first address: what was counted stays with the old one.
+    configure(&[Exporter { name: "edge".to_owned(), ..exporter(1, SamplingPolicy::default()) }], false);
+    let renamed = processor.counters.renamed.read().expect("no panics").clone();
+    assert!(renamed.len() == 1 && Arc::ptr_eq(&renamed[0], &first));
+    assert!(registry.entry(address(1)).expect("configured").counters.was_heard.load(Relaxed));
+}
+
+#[test]
 fn usage_from_before_a_rename_keeps_the_old_name() {
     let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
     let rename = |name: &str| {

@@ -10,6 +10,9 @@
 //! While the groups are being put together every socket drops all that comes, so that nothing reaches a processor which is
 //! not its own; datagrams dropped then show up in [`Sockets::kernel_drops`], like those for which a socket had no room.
 //!
+//! Beside them stands what answers need that leave by the address they were asked at: [`receive_addressed`] and
+//! [`send_from`].
+//!
 //! Every slot of the arena holds the longest datagram there is, so none is ever truncated. The arena is 2 MiB of
 //! address space, but only pages that datagrams have touched take memory.
 #![allow(unsafe_code)]
@@ -18,10 +21,10 @@ use core::mem;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, MsgHdr, Protocol, SockAddr, SockAddrStorage, SockFilter, SockRef, Socket, Type};
 
 #[cfg(test)]
 mod tests;
@@ -344,6 +347,134 @@ fn receive_from(socket: RawFd, batch: &mut Batch) -> io::Result<()> {
     Ok(())
 }
 
+/// Which of our addresses a datagram came to; an answer leaves from there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Destination {
+    address: IpAddr,
+    /// The interface, where the address means nothing without it (link-local IPv6); 0 otherwise.
+    interface: u32,
+}
+
+/// Makes the kernel tell the [`Destination`] of each datagram that a socket on a wildcard address takes.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn tell_destinations(socket: &UdpSocket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let socket_ref = SockRef::from(socket);
+    if socket.local_addr()?.is_ipv4() {
+        return set_option_of(libc::IPPROTO_IP, &socket_ref, libc::IP_PKTINFO, &on);
+    }
+    set_option_of(libc::IPPROTO_IPV6, &socket_ref, libc::IPV6_RECVPKTINFO, &on)
+}
+
+/// Takes a datagram: its octets, where it came from, and what it came to, where the kernel tells that.
+///
+/// # Errors
+/// As of [`UdpSocket::recv_from`].
+pub fn receive_addressed(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr, Option<Destination>)> {
+    // All zeros end a list of control messages.
+    let mut control = [0_u8; CONTROL_OCTETS];
+    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: zero octets are a valid value: integers and null pointers.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL_OCTETS as _;
+    let receive = |name: *mut SockAddrStorage, length: *mut libc::socklen_t| {
+        header.msg_name = name.cast();
+        // SAFETY: both pointers are good for as long as this runs, and the length is that of the name's room. The header
+        // points to them, to the vector and through it to the buffer, and to the control messages, all of the lengths
+        // given, all distinct, and all alive and not otherwise used until the call returns.
+        let octets = unsafe {
+            header.msg_namelen = *length;
+            let octets = libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0);
+            *length = header.msg_namelen;
+            octets
+        };
+        usize::try_from(octets).map_err(|_| io::Error::last_os_error())
+    };
+    // SAFETY: where it succeeds, the kernel has written an address, and its length.
+    let (octets, source) = unsafe { SockAddr::try_init(receive) }?;
+    let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((octets, source, destination(&control)))
+}
+
+/// Sends an answer from where the question came to, where that is known.
+///
+/// # Errors
+/// As of [`UdpSocket::send_to`].
+pub fn send_from(
+    socket: &UdpSocket,
+    octets: &[u8],
+    to: SocketAddr,
+    from: Option<Destination>,
+) -> io::Result<usize> {
+    let Some(from) = from else { return socket.send_to(octets, to) };
+    let (to, control, buffers) = (to.into(), from.control(), [io::IoSlice::new(octets)]);
+    let message = MsgHdr::new().with_addr(&to).with_buffers(&buffers).with_control(&control);
+    SockRef::from(socket).sendmsg(&message, 0)
+}
+
+/// Room for control messages: one about the destination has 40 octets at most.
+const CONTROL_OCTETS: usize = 64;
+/// Octets of a word, to which control messages are aligned; and of what begins one: length, level and type.
+const WORD: usize = size_of::<usize>();
+const CONTROL_HEADER: usize = (WORD + 8).next_multiple_of(WORD);
+
+/// What control messages tell of the destination (ip(7), RFC 3542, 6.1). A group is no address of ours.
+fn destination(mut control: &[u8]) -> Option<Destination> {
+    let int = |octets: &[u8]| Some(libc::c_int::from_ne_bytes(octets.try_into().ok()?));
+    loop {
+        let (header, _) = control.split_at_checked(CONTROL_HEADER)?;
+        let length = usize::from_ne_bytes(header[..WORD].try_into().ok()?);
+        let body = control.get(CONTROL_HEADER..length)?;
+        match (int(&header[WORD..WORD + 4])?, int(&header[WORD + 4..WORD + 8])?) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // Interface, our address, the header's.
+                let address: [u8; 4] = body.get(4..8)?.try_into().ok()?;
+                return Some(Destination { address: address.into(), interface: 0 });
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let address: [u8; 16] = body.get(..16)?.try_into().ok()?;
+                let address = Ipv6Addr::from(address);
+                let interface = u32::from_ne_bytes(body.get(16..20)?.try_into().ok()?);
+                let interface = if address.is_unicast_link_local() { interface } else { 0 };
+                let is_ours = !address.to_canonical().is_multicast();
+                return is_ours.then_some(Destination { address: address.into(), interface });
+            }
+            _ => control = control.get(length.next_multiple_of(WORD)..)?,
+        }
+    }
+}
+
+impl Destination {
+    /// The control message that makes it the source.
+    fn control(self) -> Vec<u8> {
+        let (level, kind, body) = match self.address {
+            IpAddr::V4(address) => {
+                let body = [&[0; 4][..], &address.octets(), &[0; 4]].concat();
+                (libc::IPPROTO_IP, libc::IP_PKTINFO, body)
+            }
+            IpAddr::V6(address) => {
+                let body = [&address.octets()[..], &self.interface.to_ne_bytes()].concat();
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, body)
+            }
+        };
+        let mut control = (CONTROL_HEADER + body.len()).to_ne_bytes().to_vec();
+        control.extend(level.to_ne_bytes());
+        control.extend(kind.to_ne_bytes());
+        control.resize(CONTROL_HEADER, 0);
+        control.extend(body);
+        control.resize(control.len().next_multiple_of(WORD), 0);
+        control
+    }
+}
+
 /// The address in `name`; IPv4-mapped IPv6 addresses as IPv4.
 fn source_address(name: &libc::sockaddr_storage) -> SocketAddr {
     if libc::c_int::from(name.ss_family) == libc::AF_INET {
@@ -485,10 +616,13 @@ fn filter(code: u32, jump: u8, operand: u32) -> libc::sock_filter {
 }
 
 fn set_option<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+    set_option_of(libc::SOL_SOCKET, socket, option, value)
+}
+
+fn set_option_of<T>(level: libc::c_int, socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
     let pointer = core::ptr::from_ref(value).cast();
     // SAFETY: the pointer is to a `T` that lives until the call returns, and the length is that of a `T`.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, pointer, octets_of::<T>()) };
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, octets_of::<T>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

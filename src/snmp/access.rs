@@ -6,7 +6,7 @@
 //!
 //! For the tree, a view is worked out once as a [`Scope`]: whether it covers each leaf whole, in part or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
@@ -78,13 +78,6 @@ impl ViewRules {
         include.extend(statistics);
         Self { include, exclude: hidden.to_vec() }
     }
-
-    fn allows(&self, oid: &[u32]) -> bool {
-        let longest = |subtrees: &[Vec<u32>]| {
-            subtrees.iter().filter(|one| oid.starts_with(one)).map(|one| one.len() + 1).max().unwrap_or(0)
-        };
-        longest(&self.include) > longest(&self.exclude)
-    }
 }
 
 /// `[[snmp.user]]`: what the configuration says of a user. Keys are elsewhere.
@@ -107,26 +100,35 @@ pub(super) enum Cover {
 }
 
 /// A view over the tree.
+///
+/// A subtree is all names from its own to the end of those below it, so a view with any number of subtrees comes down to
+/// spans of names, ascending and apart: whether a name is in the view, and which is the next that is, are binary searches.
 #[derive(Debug)]
 pub(super) struct Scope {
-    rules: ViewRules,
+    /// First name, and the first beyond; `None`: there is no end.
+    spans: Vec<(Vec<u32>, Option<Vec<u32>>)>,
     leaves: Vec<Cover>,
 }
 
 impl Scope {
     pub(super) fn new(rules: ViewRules, tree: &Tree) -> Self {
-        let cover = |oid: &[u32]| {
-            let below = |one: &Vec<u32>| one.len() > oid.len() && one.starts_with(oid);
-            if rules.include.iter().any(below) || rules.exclude.iter().any(below) {
-                Cover::Part
-            } else if rules.allows(oid) {
+        let mut scope = Self { spans: spans(&rules), leaves: Vec::new() };
+        scope.leaves = tree.leaves().iter().map(|leaf| scope.cover_of(&leaf.oid)).collect();
+        scope
+    }
+
+    fn cover_of(&self, subtree: &[u32]) -> Cover {
+        let end = beyond(subtree);
+        let ends_before =
+            |span: &(Vec<u32>, Option<Vec<u32>>)| span.1.as_deref().is_some_and(|end| end <= subtree);
+        let span = self.spans.get(self.spans.partition_point(ends_before));
+        match span {
+            Some((from, to)) if from.as_slice() <= subtree && reaches(to.as_deref(), end.as_deref()) => {
                 Cover::Whole
-            } else {
-                Cover::None
             }
-        };
-        let leaves = tree.leaves().iter().map(|leaf| cover(&leaf.oid)).collect();
-        Self { rules, leaves }
+            Some((from, _)) if end.as_ref().is_none_or(|end| from < end) => Cover::Part,
+            _ => Cover::None,
+        }
     }
 
     /// How much it covers of the leaf at a position of the tree.
@@ -136,8 +138,53 @@ impl Scope {
 
     /// Whether an instance of a leaf that is covered in part is in the view.
     pub(super) fn allows(&self, oid: &[u32]) -> bool {
-        self.rules.allows(oid)
+        let after = self.spans.partition_point(|(from, _)| from.as_slice() <= oid);
+        let span = after.checked_sub(1).map(|at| &self.spans[at]);
+        span.is_some_and(|(_, to)| to.as_deref().is_none_or(|to| oid < to))
     }
+
+    /// Where the view goes on after a name that is not in it.
+    pub(super) fn resumes(&self, oid: &[u32]) -> Option<&[u32]> {
+        let after = self.spans.partition_point(|(from, _)| from.as_slice() <= oid);
+        self.spans.get(after).map(|(from, _)| from.as_slice())
+    }
+}
+
+/// The first name after all that begin with this one.
+fn beyond(subtree: &[u32]) -> Option<Vec<u32>> {
+    let last = subtree.iter().rposition(|&arc| arc < u32::MAX)?;
+    let mut beyond = subtree[..=last].to_vec();
+    beyond[last] += 1;
+    Some(beyond)
+}
+
+/// Whether what ends at `to` has all of what ends at `end`.
+fn reaches(to: Option<&[u32]>, end: Option<&[u32]>) -> bool {
+    to.is_none_or(|to| end.is_some_and(|end| end <= to))
+}
+
+/// The names in a view. Between two borders of subtrees all names are in the same subtrees, so the first tells for all.
+fn spans(rules: &ViewRules) -> Vec<(Vec<u32>, Option<Vec<u32>>)> {
+    // Of a subtree that is both, nothing is seen.
+    let mut subtrees: BTreeMap<&[u32], bool> =
+        rules.include.iter().map(|subtree| (subtree.as_slice(), true)).collect();
+    subtrees.extend(rules.exclude.iter().map(|subtree| (subtree.as_slice(), false)));
+    let is_in = |name: &[u32]| {
+        (0..=name.len()).rev().find_map(|length| subtrees.get(&name[..length]).copied()).unwrap_or(false)
+    };
+    let ends = subtrees.keys().filter_map(|subtree| beyond(subtree));
+    let borders: BTreeSet<Vec<u32>> = subtrees.keys().map(|subtree| subtree.to_vec()).chain(ends).collect();
+    let mut spans: Vec<(Vec<u32>, Option<Vec<u32>>)> = Vec::new();
+    let mut open = None;
+    for border in borders {
+        match (open.take(), is_in(&border)) {
+            (None, true) => open = Some(border),
+            (Some(from), false) => spans.push((from, Some(border))),
+            (before, _) => open = before,
+        }
+    }
+    spans.extend(open.map(|from| (from, None)));
+    spans
 }
 
 /// A user who may ask.
@@ -234,6 +281,13 @@ impl Access {
             };
             known.insert(rules.name.clone().into_bytes(), Arc::new(user));
         }
+        let names: Vec<&str> = known.values().map(|user| user.name.as_str()).collect();
+        for user in config.unknown_senders(&names) {
+            warn!(
+                user,
+                "Notifications by this SNMP user are not sent: it has no keys. Add it with `fluxoscope snmp user add`."
+            );
+        }
         let communities = config.communities.clone();
         Self {
             communities,
@@ -268,5 +322,70 @@ impl Access {
 
     pub(super) fn user(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.users.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_view_is_spans_of_names() {
+        let rules = ViewRules {
+            include: vec![vec![1, 3], vec![1, 3, 6, 1, 7], vec![1, 5, u32::MAX], vec![2, 9]],
+            exclude: vec![vec![1, 3, 6], vec![2, 9]],
+        };
+        let expected = [
+            (vec![1, 3], Some(vec![1, 3, 6])),
+            (vec![1, 3, 6, 1, 7], Some(vec![1, 3, 6, 1, 8])),
+            (vec![1, 3, 7], Some(vec![1, 4])),
+            (vec![1, 5, u32::MAX], Some(vec![1, 6])),
+        ];
+        assert_eq!(spans(&rules), expected);
+        let scope = Scope::new(rules, &Tree::new(&[]));
+        assert_eq!(scope.resumes(&[1, 3, 6, 1]), Some(&[1, 3, 6, 1, 7][..]));
+        assert_eq!(scope.resumes(&[1, 4, 2]), Some(&[1, 5, u32::MAX][..]));
+        assert_eq!(scope.resumes(&[1, 6]), Option::None);
+        let covers = [&[1, 3][..], &[1, 3, 6], &[1, 3, 6, 1, 7, 2], &[1, 4], &[1, 5], &[2, 9], &[]];
+        let covers = covers.map(|subtree| scope.cover_of(subtree));
+        use Cover::{None, Part, Whole};
+        assert_eq!(covers, [Part, Part, Whole, None, Part, None, Part]);
+        // Everything, without an end.
+        let all = ViewRules { include: vec![Vec::new()], exclude: vec![vec![u32::MAX]] };
+        assert_eq!(spans(&all), [(Vec::new(), Some(vec![u32::MAX]))]);
+        let all = ViewRules { include: vec![vec![u32::MAX, u32::MAX]], exclude: Vec::new() };
+        assert_eq!(spans(&all), [(vec![u32::MAX, u32::MAX], Option::None)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Spans say of every name what the longest subtree says (RFC 3415, vacmViewTreeFamilyTable).
+        #[test]
+        fn spans_say_what_the_longest_subtree_says(
+            include in prop::collection::vec(names(), 0..8),
+            exclude in prop::collection::vec(names(), 0..8),
+            names in prop::collection::vec(names(), 1..20),
+        ) {
+            let longest = |of: &[Vec<u32>], name: &[u32]| {
+                of.iter().filter(|one| name.starts_with(one)).map(|one| one.len() + 1).max().unwrap_or(0)
+            };
+            let rules = ViewRules { include, exclude };
+            let scope = Scope::new(rules.clone(), &Tree::new(&[]));
+            for name in names {
+                let expected = longest(&rules.include, &name) > longest(&rules.exclude, &name);
+                prop_assert_eq!(scope.allows(&name), expected, "{:?}", name);
+                if let Some(next) = scope.resumes(&name) {
+                    prop_assert!(next > name.as_slice() && scope.allows(next));
+                }
+            }
+        }
+    }
+
+    /// Few numbers, so that names meet; the greatest has nothing after it.
+    fn names() -> impl Strategy<Value = Vec<u32>> {
+        prop::collection::vec(prop::sample::select(&[0, 1, 2, u32::MAX][..]), 0..5)
     }
 }

@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
@@ -23,8 +23,10 @@ use super::snapshot::View;
 use super::tree::{Found, Tree, Value};
 use super::{Agent, Now, ipfix, is_passing, objects};
 use crate::units::UnixMillis;
+use outbox::Outbox;
 use pdu::{Body, Bound, Context, Malformed, Range, Writer};
 
+mod outbox;
 mod pdu;
 
 /// Where a master agent is.
@@ -64,8 +66,6 @@ const READ_WAIT: Duration = Duration::from_millis(100);
 const TIMEOUT_SECONDS: u8 = 5;
 /// The default priority of a registration (RFC 2741, 6.2.3).
 const PRIORITY: u8 = 127;
-/// Notifications that wait for a master, at most.
-const WAITING_MAX: usize = 64;
 
 /// Errors of responses (RFC 2741, 6.2.16).
 const TOO_BIG: u16 = 1;
@@ -162,13 +162,14 @@ impl Agent {
     /// Is part of a master agent until `stop` is true; looks at it some times a second. `clock` tells the time of day.
     pub fn run_under(&mut self, master: &Master, stop: &AtomicBool, clock: impl Fn() -> UnixMillis) {
         let mut pause = PAUSE_MIN;
-        let mut waiting = VecDeque::new();
+        let mut outbox = Outbox::default();
         let mut is_told = false;
         while !stop.load(Relaxed) {
             match Stream::connect(master) {
                 Ok(stream) => {
                     let mut session = Session::new(stream);
-                    let ended = session.run(self, stop, &clock, &mut waiting);
+                    let ended = session.run(self, stop, &clock, &mut outbox);
+                    super::count_many(&mut self.sender.failed, outbox.put_back());
                     if session.id.is_some() {
                         (pause, is_told) = (PAUSE_MIN, false);
                     }
@@ -187,26 +188,22 @@ impl Agent {
             pause = (pause * 2).min(PAUSE_MAX);
             while Instant::now() < until && !stop.load(Relaxed) {
                 std::thread::park_timeout(READ_WAIT);
-                self.look(Now { wall: clock(), uptime: self.started.elapsed() }, &mut waiting);
+                self.look(Now { wall: clock(), uptime: self.started.elapsed() }, &mut outbox);
             }
         }
     }
 
     /// Looks after notifications: those for the master wait for it, those for own targets are sent.
-    fn look(&mut self, now: Now, waiting: &mut VecDeque<Notification>) {
+    fn look(&mut self, now: Now, outbox: &mut Outbox) {
         for event in self.events(now) {
             self.notify(now.uptime, event.0.clone(), &event.1);
-            if waiting.len() == WAITING_MAX {
-                waiting.pop_front();
-                super::count(&mut self.sender.failed);
-            }
-            waiting.push_back(event);
+            super::count_many(&mut self.sender.failed, outbox.push(event));
         }
     }
 
     /// Lets `answer` see everything that is registered.
     fn with_view<T>(&mut self, now: Now, answer: impl FnOnce(&Tree, &View<'_>) -> T) -> T {
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let access = self.access.load_full();
         // Who may see what is the master's to say.
         let all = ViewRules { include: SUBTREES.map(<[u32]>::to_vec).to_vec(), exclude: Vec::new() };
@@ -240,19 +237,16 @@ impl Session {
         agent: &mut Agent,
         stop: &AtomicBool,
         clock: &impl Fn() -> UnixMillis,
-        waiting: &mut VecDeque<Notification>,
+        outbox: &mut Outbox,
     ) -> Result<(), Ended> {
         self.open()?;
         let mut part = vec![0; 16_384];
         while !stop.load(Relaxed) {
-            agent.look(Now { wall: clock(), uptime: agent.started.elapsed() }, waiting);
+            agent.look(Now { wall: clock(), uptime: agent.started.elapsed() }, outbox);
             let is_registered = self.id.is_some()
                 && !self.asked.values().any(|(asked, _)| matches!(asked, Asked::Register(_)));
             if is_registered {
-                while let Some(notification) = waiting.pop_front() {
-                    self.tell(&notification, agent.started.elapsed())?;
-                    super::count(&mut agent.sender.sent);
-                }
+                self.tell_waiting(outbox, agent.started.elapsed())?;
             }
             self.keep_alive()?;
             match self.stream.read(&mut part) {
@@ -268,7 +262,7 @@ impl Session {
                     Ok(Some((pdu, octets))) => {
                         at += octets;
                         let now = Now { wall: clock(), uptime: agent.started.elapsed() };
-                        self.take(agent, now, &pdu)?;
+                        self.take(agent, now, &pdu, outbox)?;
                     }
                     Ok(None) => break,
                     Err(Malformed) => {
@@ -323,6 +317,15 @@ impl Session {
         Ok(())
     }
 
+    /// Hands what waits to the master.
+    fn tell_waiting(&mut self, outbox: &mut Outbox, uptime: Duration) -> Result<(), Ended> {
+        while let Some(notification) = outbox.next() {
+            self.tell(notification, uptime)?;
+            outbox.told(self.last_packet);
+        }
+        Ok(())
+    }
+
     /// Hands a notification to the master.
     fn tell(&mut self, (name, objects): &Notification, uptime: Duration) -> Result<(), Ended> {
         let mut writer = self.ask(pdu::NOTIFY, Asked::Notify);
@@ -357,10 +360,16 @@ impl Session {
     }
 
     /// Takes what the master sent.
-    fn take(&mut self, agent: &mut Agent, now: Now, pdu: &pdu::Pdu) -> Result<(), Ended> {
+    fn take(
+        &mut self,
+        agent: &mut Agent,
+        now: Now,
+        pdu: &pdu::Pdu,
+        outbox: &mut Outbox,
+    ) -> Result<(), Ended> {
         let context = pdu.context;
         let answer = match &pdu.body {
-            Body::Response { error } => return self.answered(context, *error),
+            Body::Response { error } => return self.answered(agent, context, *error, outbox),
             Body::Close { .. } | Body::CleanupSet if self.id.is_some_and(|own| own != context.session) => {
                 return Ok(());
             }
@@ -385,7 +394,13 @@ impl Session {
         self.send(answer)
     }
 
-    fn answered(&mut self, context: Context, error: u16) -> Result<(), Ended> {
+    fn answered(
+        &mut self,
+        agent: &mut Agent,
+        context: Context,
+        error: u16,
+        outbox: &mut Outbox,
+    ) -> Result<(), Ended> {
         // The answer to Open tells the number of the session; others that have another number are somebody else's, and what
         // is wrong with a response is not told (RFC 2741, 7.2.2).
         if self.id.is_some_and(|own| own != context.session) {
@@ -406,6 +421,15 @@ impl Session {
                     subtree,
                     error, "The master agent does not take this subtree: somebody else may have it."
                 );
+                Ok(())
+            }
+            Asked::Notify => {
+                outbox.answered(context.packet);
+                let sender = &mut agent.sender;
+                super::count(if error == 0 { &mut sender.sent } else { &mut sender.failed });
+                if error != 0 {
+                    warn!(error, "The master agent does not take a notification.");
+                }
                 Ok(())
             }
             Asked::Ping if error != 0 => Err(format!("the master does not know it, with error {error}")),

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use tracing::error;
+
 /// Where a state directory keeps what belongs to SNMP.
 pub(super) const DIRECTORY: &str = "snmp";
 
@@ -36,6 +38,12 @@ impl Engine {
     pub(super) fn start(state_dir: &Path) -> io::Result<Self> {
         let file = EngineFile::open_or_create(state_dir)?;
         let boots = file.boots.saturating_add(1).min(BOOTS_MAX);
+        if boots == BOOTS_MAX {
+            error!(
+                "The SNMP engine has started as often as can be counted: nothing authenticated is taken any more (RFC \
+                 3414, 2.2.3). Remove `snmp/engine` and `snmp/users` of the state directory, and add the users again."
+            );
+        }
         EngineFile { boots, ..file.clone() }.write()?;
         Ok(Self::new(file.id, boots))
     }
@@ -98,8 +106,8 @@ impl EngineFile {
             }
             Err(error) => return Err(error),
         };
-        Self::parse(path.clone(), &text).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
+        Self::parse(path, &text).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("`{DIRECTORY}/engine` is damaged"))
         })
     }
 
@@ -115,14 +123,46 @@ impl EngineFile {
     }
 }
 
-/// The directory of everything here, which only its owner may look into.
+/// The directory of everything here, which only its owner may look into. One that others may write to is refused: they
+/// could put a key of theirs, or an older number of starts, in the place of ours.
+///
+/// # Errors
+/// Where it cannot be made, is none, or is not ours alone.
 pub(super) fn directory(state_dir: &Path) -> io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let path = state_dir.join(DIRECTORY);
     match fs::DirBuilder::new().mode(0o700).create(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(path),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    // Not through a link: it would be somebody else's directory.
+    let found = fs::symlink_metadata(&path)?;
+    if !found.is_dir() {
+        return Err(refused(&path, "is no directory"));
+    }
+    if found.permissions().mode() & 0o022 != 0 {
+        return Err(refused(&path, "others may write to it; look at what is in it, and chmod 700"));
+    }
+    check_owner(&path, &found)?;
+    Ok(path)
+}
+
+/// Whether a file is of the user of this process, or of root, who may everything. Root takes everybody's.
+///
+/// # Errors
+/// Where it is not.
+pub(super) fn check_owner(path: &Path, found: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    // Whose process this is: there is no safer way to ask, and no /proc means that nobody knows.
+    let Ok(own) = fs::metadata("/proc/self").map(|process| process.uid()) else { return Ok(()) };
+    if [own, 0].contains(&found.uid()) || own == 0 {
+        return Ok(());
+    }
+    Err(refused(path, "belongs to another user"))
+}
+
+fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()))
 }
 
 /// Puts `text` into a file that only its owner may read. It is whole or as before, and on disk when this returns.
@@ -203,8 +243,10 @@ mod tests {
             "id 8000000001\nboots -1\n",
         ] {
             put(text);
-            let kind = Engine::start(directory.path()).unwrap_err().kind();
-            assert_eq!(kind, io::ErrorKind::InvalidData, "{text:?}");
+            let error = Engine::start(directory.path()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?}");
+            // Whoever asks says in which directory.
+            assert_eq!(error.to_string(), "`snmp/engine` is damaged");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

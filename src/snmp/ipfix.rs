@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::ages::Stamped;
 use super::lists::TransportRow;
 use super::objects::date_and_time;
 use super::snapshot::View;
@@ -156,8 +157,9 @@ fn field(view: &View<'_>, row: usize) -> (crate::counters::Field, bool) {
 /// an exporter silent (`[snmp] alarm_silent`): so many milliseconds since its last message, as of the last flush.
 fn status(view: &View<'_>, row: usize) -> i32 {
     let transport = &session(view, row).transport;
-    let silent_ms = view.now.wall.0.saturating_sub(transport.heard_at);
-    if transport.counts.messages > 0 && silent_ms < view.config.alarms.silent_ms { 2 } else { 1 }
+    let [key] = view.lists.transports.key(row);
+    let silence = view.age(Stamped::Transport(key), transport.heard_at);
+    if transport.counts.messages > 0 && silence < view.config.alarms.silence() { 2 } else { 1 }
 }
 
 /// Seconds; only of UDP.

@@ -1,6 +1,8 @@
-//! A limit on what one source is sent, so that forged requests cannot turn the agent against a third party.
+//! A limit on what one source is sent, so that forged requests cannot turn the agent against a third party, and on what it
+//! may cost, so that none keeps the agent from the others.
 //!
-//! A token bucket in octets of responses for each source: an IPv4 address, or an IPv6 /64. The table has a fixed
+//! A token bucket in octets for each source, of the response or of the request, whichever is longer, and of what had to be
+//! looked at for it: an IPv4 address, or an IPv6 /64. The table has a fixed
 //! number of buckets, and a keyed hash gives a source its bucket: two sources with the same hash share one. So
 //! nothing grows, nothing is searched, and nobody can get a fresh bucket by driving others out. Loopback is not
 //! limited: such addresses do not come in over a wire.
@@ -14,16 +16,24 @@ use foldhash::quality::RandomState;
 /// How many buckets there are.
 const BUCKETS: usize = 4096;
 
-/// Response octets that a source gets per second, and at once after a pause. The burst carries a walk over
+/// Octets that a source gets per second, and at once after a pause. The burst carries a walk over
 /// 10 000 customers.
 const OCTETS_PER_SECOND: u128 = 1 << 20;
 const BURST_OCTETS: u128 = 4 << 20;
 
 const BILLION: u128 = 1_000_000_000;
 
+/// Rows and leaves that cost as much as an octet.
+const LOOKS_PER_OCTET: usize = 16;
+
+/// What a message costs its source, answered or not.
+pub(super) fn cost(request: usize, response: usize, looks: u32) -> usize {
+    request.max(response).max(usize::try_from(looks).unwrap_or(usize::MAX) / LOOKS_PER_OCTET)
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// Response octets spent and not yet made up for by time, in billionths: exact for any step of the clock.
+    /// Octets spent and not yet made up for by time, in billionths: exact for any step of the clock.
     spent: u128,
     /// When `spent` was right.
     at: Duration,
@@ -41,12 +51,12 @@ impl Limit {
         Self { hasher: RandomState::default(), buckets: vec![Bucket::default(); BUCKETS] }
     }
 
-    /// True where the source may have another response now.
+    /// True where the source may be heard now.
     pub(super) fn admits(&mut self, source: IpAddr, uptime: Duration) -> bool {
         source.is_loopback() || self.bucket(source, uptime).spent < BURST_OCTETS * BILLION
     }
 
-    /// Notes what it was sent.
+    /// Notes what it cost.
     pub(super) fn spend(&mut self, source: IpAddr, uptime: Duration, octets: usize) {
         if !source.is_loopback() {
             let bucket = self.bucket(source, uptime);

@@ -4,13 +4,16 @@
 //! registry of exporters is being written, the last copy serves on.
 
 use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::ages::{Ages, Stamped};
+use super::snapshot::Now;
 use crate::counters::{
     AllowanceRow, Books, CardRow, Counters, Exporter, Managed, Memory, PeriodRow, PolledRow, Reconciled,
-    Sampler, Template, Transport, Volumes,
+    Sampler, Template, Transport, TransportCounts, Volumes,
 };
 use crate::ids::Session;
 
@@ -76,7 +79,14 @@ pub(super) struct TransportRow {
 /// The lists.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
+    /// Who has the index now.
     pub(super) exporters: Vec<(u32, Arc<Exporter>)>,
+    /// Of each, who had its index before: at another address, or before its name was another one for a time. What they
+    /// counted goes on being counted, since a counter never falls (RFC 2578, 7.1.6 and 7.1.10).
+    pub(super) former: Vec<Vec<Arc<Exporter>>>,
+    /// Those whose index nobody has any more.
+    pub(super) departed: Vec<Arc<Exporter>>,
+    pub(super) ages: Ages,
     copied_at: Option<Duration>,
     pub(super) volumes: Arc<Volumes>,
     pub(super) books: Arc<Books>,
@@ -88,7 +98,7 @@ pub(super) struct Lists {
     pub(super) cards: Listing<[u32; 1], CardRow>,
     pub(super) polled: Listing<[u32; 1], PolledRow>,
     pub(super) reconciled: Listing<[u32; 2], (String, i64, Reconciled)>,
-    /// In the order of `exporters`.
+    /// In the order of `exporters`, then of `former`.
     memories: Vec<Arc<Memory>>,
     pub(super) samplers: Listing<[u32; 4], Sampler>,
     pub(super) transports: Listing<[u32; 1], TransportRow>,
@@ -107,22 +117,18 @@ struct Rate {
 
 impl Lists {
     /// Brings the lists up to date.
-    pub(super) fn refresh(&mut self, counters: &Counters, uptime: Duration) {
+    pub(super) fn refresh(&mut self, counters: &Counters, now: Now) {
+        let uptime = now.uptime;
         let young = |at: Duration| uptime.checked_sub(at).is_some_and(|age| age < EXPORTERS_AGE);
         if !self.copied_at.is_some_and(young)
             && let Ok(registry) = counters.exporters.try_read()
+            && let Ok(renamed) = counters.renamed.try_read()
         {
-            self.exporters.clear();
-            self.exporters
-                .extend(registry.iter().map(|exporter| (ledger_id(exporter), Arc::clone(exporter))));
-            drop(registry);
-            self.exporters.retain(|&(id, _)| id != 0);
-            // Of two entries with one number the newer stays: sorting is stable and the registry only grows.
-            self.exporters.reverse();
-            self.exporters.sort_by_key(|&(id, _)| id);
-            self.exporters.dedup_by_key(|&mut (id, _)| id);
+            self.refresh_exporters(&registry, &renamed);
+            drop((registry, renamed));
             self.copied_at = Some(uptime);
             self.refresh_memories(uptime);
+            self.refresh_ages(counters, now);
         }
         let volumes = counters.volumes.load();
         if !Arc::ptr_eq(&volumes, &self.volumes) {
@@ -147,6 +153,53 @@ impl Lists {
         }
     }
 
+    fn refresh_exporters(&mut self, registry: &[Arc<Exporter>], renamed: &[Arc<Exporter>]) {
+        let numbered = registry.iter().map(|exporter| (ledger_id(exporter), exporter));
+        let mut numbered: Vec<_> = numbered.filter(|&(id, _)| id != 0).collect();
+        // Of entries with one number, the one in force comes first, then the newest: sorting is stable and the registry
+        // only grows.
+        numbered.reverse();
+        numbered.sort_by_key(|(id, exporter)| (*id, exporter.is_taken_out.load(Relaxed)));
+        self.exporters.clear();
+        self.former.clear();
+        self.departed.clear();
+        for (id, exporter) in numbered {
+            match (self.exporters.last(), self.former.last_mut()) {
+                (Some(&(last, _)), Some(former)) if last == id => former.push(Arc::clone(exporter)),
+                _ => {
+                    self.exporters.push((id, Arc::clone(exporter)));
+                    self.former.push(Vec::new());
+                }
+            }
+        }
+        for exporter in renamed {
+            let id = ledger_id(exporter);
+            match self.exporters.binary_search_by_key(&id, |&(id, _)| id) {
+                Ok(row) => self.former[row].push(Arc::clone(exporter)),
+                Err(_) => self.departed.push(Arc::clone(exporter)),
+            }
+        }
+    }
+
+    /// When the exporter of a row was last heard, milliseconds since the epoch; 0: not in this process.
+    pub(super) fn heard(&self, row: usize) -> i64 {
+        let all = self.former[row].iter().chain([&self.exporters[row].1]);
+        all.map(|exporter| exporter.last_seen.load(Relaxed)).max().unwrap_or(0)
+    }
+
+    fn refresh_ages(&mut self, counters: &Counters, now: Now) {
+        let exporters =
+            (0..self.exporters.len()).map(|row| (Stamped::Exporter(self.exporters[row].0), self.heard(row)));
+        let transports =
+            self.transports.0.iter().map(|([key], row)| (Stamped::Transport(*key), row.transport.heard_at));
+        let processors = counters.processors.iter().enumerate().flat_map(|(at, one)| {
+            let uncommitted = (Stamped::Uncommitted(at), one.uncommitted_since.load(Relaxed));
+            [uncommitted, (Stamped::Flushed(at), one.flushed_at.load(Relaxed))]
+        });
+        let stamps: Vec<_> = exporters.chain(transports).chain(processors).collect();
+        self.ages.look(now, stamps.into_iter());
+    }
+
     fn refresh_managed(&mut self, managed: &Managed) {
         self.cards = cards(&managed.cards);
         let ids: HashMap<&str, u32> =
@@ -164,8 +217,10 @@ impl Lists {
 
     /// What is remembered of the exporters, where a flush has brought something new.
     fn refresh_memories(&mut self, uptime: Duration) {
+        let now = self.exporters.iter().map(|(_, exporter)| exporter);
+        // Those of now in their order, then those of before.
         let memories: Vec<Arc<Memory>> =
-            self.exporters.iter().map(|(_, exporter)| exporter.memory.load_full()).collect();
+            now.chain(self.former.iter().flatten()).map(|exporter| exporter.memory.load_full()).collect();
         let is_same = memories.len() == self.memories.len()
             && memories.iter().zip(&self.memories).all(|(new, old)| Arc::ptr_eq(new, old));
         if !is_same {
@@ -174,8 +229,14 @@ impl Lists {
             self.samplers = Listing::new(samplers.map(|(id, one)| (sampler_key(id, one), *one)).collect());
             let templates =
                 named().flat_map(|(id, memory)| memory.templates.iter().map(move |one| (id, one)));
-            let key = |id, one: &Template| [session_key(id, one.session), one.domain, one.id.into()];
-            self.templates = Listing::new(templates.map(|(id, one)| (key(id, one), one.clone())).collect());
+            let key = template_key;
+            let (sessions, records) = &self.counted_before();
+            let rows = templates.map(|(id, one)| {
+                let key = key(id, one);
+                let before = records.get(&key).copied().unwrap_or(0);
+                (key, Template { records: one.records.saturating_add(before), ..one.clone() })
+            });
+            self.templates = Listing::new(rows.collect());
             let mut before = 0;
             let fields = self.templates.0.iter().map(|(_, template)| {
                 let of_others = before;
@@ -185,14 +246,21 @@ impl Lists {
             self.fields_before = fields.collect();
             let of = self.exporters.iter().zip(&memories).flat_map(|((id, exporter), memory)| {
                 memory.transports.iter().map(move |transport| {
-                    let row =
-                        TransportRow { address: exporter.address, transport: transport.clone(), rate: 0 };
-                    ([session_key(*id, transport.session)], row)
+                    let key = session_key(*id, transport.session);
+                    let mut transport = transport.clone();
+                    if let Some(before) = sessions.get(&key) {
+                        transport.counts.add(before);
+                    }
+                    ([key], TransportRow { address: exporter.address, transport, rate: 0 })
                 })
             });
             self.transports = Listing::new(of.collect());
             self.memories = memories;
         }
+        self.refresh_rates(uptime);
+    }
+
+    fn refresh_rates(&mut self, uptime: Duration) {
         let present: BTreeSet<u32> = self.transports.0.iter().map(|([key], _)| *key).collect();
         self.rates.retain(|key, _| present.contains(key));
         for ([key], row) in &mut self.transports.0 {
@@ -209,6 +277,23 @@ impl Lists {
             }
             row.rate = rate.octets_second;
         }
+    }
+
+    /// What sessions of datagrams and their templates counted for those who had the exporters' indexes before. TCP sessions
+    /// ended with them.
+    fn counted_before(&self) -> (HashMap<u32, TransportCounts>, HashMap<[u32; 3], u64>) {
+        let (mut sessions, mut records) = (HashMap::<u32, TransportCounts>::new(), HashMap::new());
+        for ((id, _), former) in self.exporters.iter().zip(&self.former) {
+            for memory in former.iter().map(|exporter| exporter.memory.load()) {
+                for one in memory.transports.iter().filter(|one| one.session.is_none()) {
+                    sessions.entry(session_key(*id, one.session)).or_default().add(&one.counts);
+                }
+                for one in memory.templates.iter().filter(|one| one.session.is_none()) {
+                    *records.entry(template_key(*id, one)).or_insert(0) += one.records;
+                }
+            }
+        }
+        (sessions, records)
     }
 
     /// Fields of all templates.
@@ -256,6 +341,10 @@ fn session_key(exporter: u32, session: Option<Session>) -> u32 {
     session.map_or(exporter & (CARDS_FROM - 1), |Session(number)| {
         CARDS_FROM | (exporter & 0x7fff) << 16 | u32::from(number)
     })
+}
+
+fn template_key(exporter: u32, one: &Template) -> [u32; 3] {
+    [session_key(exporter, one.session), one.domain, one.id.into()]
 }
 
 fn sampler_key(exporter: u32, one: &Sampler) -> [u32; 4] {
@@ -312,5 +401,5 @@ fn ascending(volumes: Arc<Volumes>) -> Arc<Volumes> {
 }
 
 fn ledger_id(exporter: &Exporter) -> u32 {
-    exporter.ledger_id.load(core::sync::atomic::Ordering::Relaxed)
+    exporter.ledger_id.load(Relaxed)
 }

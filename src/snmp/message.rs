@@ -1,7 +1,8 @@
 //! SNMPv1 and v2c messages on the wire (RFC 1157, 1901, 3416), and the PDUs of all versions, with rasn-snmp's types.
 //! What version 3 puts around its PDUs is in `v3`.
 //!
-//! Decoding is stricter than the types: the version is looked at first, nothing may follow the message, object
+//! Decoding is stricter than the types: the version is looked at first, nothing may follow the message, lengths are
+//! definite and strings in one piece (RFC 3417, 8), object
 //! identifiers have at most 128 sub-identifiers (RFC 2578, 7.1.3), integers fit in 32 bits. GetBulk has a type of
 //! its own here, because a negative `non-repeaters` or `max-repetitions` is a zero (RFC 3416, 4.2.3), no error.
 //!
@@ -74,6 +75,9 @@ pub(super) struct Message {
 impl Message {
     /// Decodes a datagram of version 1 or 2c.
     pub(super) fn decode(datagram: &[u8], version: Version) -> Result<Self, Refused> {
+        if strict(datagram, DEPTH_MAX).is_none() {
+            return Err(Refused::Malformed);
+        }
         let message = match ber::decode_with_remainder::<v2c::Message<Pdus>>(datagram) {
             Ok((message, [])) => message,
             Ok(_) => return Err(Refused::Malformed),
@@ -93,6 +97,9 @@ impl Message {
 
     /// The request in a scoped PDU, and its context. Octets may follow where there is padding.
     pub(super) fn decode_scoped(octets: &[u8], padded: bool) -> Result<(Self, ScopedPdu), Refused> {
+        if strict(octets, DEPTH_MAX).is_none() {
+            return Err(Refused::Malformed);
+        }
         let (scoped, rest) =
             ber::decode_with_remainder::<ScopedRequest>(octets).map_err(|_| Refused::Malformed)?;
         let (request_id, operation, bindings) = scoped.data.split();
@@ -267,6 +274,36 @@ pub(super) fn version(datagram: &[u8]) -> Result<Version, Refused> {
         Ok(3) => Ok(Version::V3),
         _ => Err(Refused::Version),
     }
+}
+
+/// How deep elements are in each other, at most: message, PDU, bindings, a binding.
+const DEPTH_MAX: u32 = 4;
+
+/// What follows the first element, where that is in the form that SNMP allows of BER (RFC 3417, 8): lengths are
+/// definite, and only sequences and PDUs are constructed.
+fn strict(octets: &[u8], depth: u32) -> Option<&[u8]> {
+    let (&[tag, first], rest) = octets.split_first_chunk()?;
+    let (length, rest) = match first {
+        0..=0x7f => (first.into(), rest),
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked((first & 0x7f).into())?;
+            (length.iter().fold(0, |length, &octet| length << 8 | usize::from(octet)), rest)
+        }
+        _ => return None,
+    };
+    let (mut content, rest) = rest.split_at_checked(length)?;
+    // 0x30 is a sequence; 0xa0 and on are the PDUs, by their numbers.
+    let may_be_constructed = tag == 0x30 || tag & 0xe0 == 0xa0;
+    if tag & 0x1f == 0x1f || tag & 0x20 != 0 && !may_be_constructed {
+        return None;
+    }
+    if may_be_constructed {
+        let depth = depth.checked_sub(1)?;
+        while !content.is_empty() {
+            content = strict(content, depth)?;
+        }
+    }
+    Some(rest)
 }
 
 /// RFC 2578: at most 128 sub-identifiers, and integers of 32 bits.

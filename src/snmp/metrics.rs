@@ -144,7 +144,7 @@ impl Exposition {
 
     /// Everything, in Prometheus' text format.
     pub fn render(&mut self, now: Now) -> String {
-        self.lists.refresh(&self.counters, now.uptime);
+        self.lists.refresh(&self.counters, now);
         let here = Here {
             config: &self.config,
             counters: &self.counters,
@@ -261,7 +261,7 @@ mod tests {
         let customer =
             CustomerRow { id: 16, name: "campus".into(), volume, month_in_octets: 3, month_out_octets: 4 };
         counters.volumes.store(Arc::new(Volumes { links: Vec::new(), customers: vec![customer] }));
-        let now = Now { wall: UnixMillis(4_000), uptime: Duration::ZERO };
+        let now = Now { wall: UnixMillis(4_000), uptime: Duration::from_secs(3) };
         let text = Exposition::new(Arc::new(counters)).render(now);
         for line in [
             "# TYPE fluxoscope_processor_records_total counter",

@@ -185,7 +185,9 @@ impl Writer {
     /// Adds what exporters, routers and billing bring: rows that are there where `counters` has them.
     fn others(&mut self, counters: &Counters) {
         let mut lists = Lists::default();
-        lists.refresh(counters, core::time::Duration::ZERO);
+        // Graphs are of rows: how old anything is does not matter.
+        let now = super::Now { wall: crate::units::UnixMillis(0), uptime: core::time::Duration::ZERO };
+        lists.refresh(counters, now);
         for row in 0..lists.cards.len() {
             let (index, card) = (lists.cards.key(row), lists.cards.row(row));
             let target = format!("fluxoscope-card-{}", dashed(&index));

@@ -4,18 +4,20 @@
 //! is an event; the same event for the same object comes again only after [`Alarms::repeat_ms`], and all of them together
 //! no more often than one a second on average. What is held back is counted; for want of room, it is in the history all
 //! the same. It waits, and is told when there is room, or when it may be repeated: a condition only if it still stands
-//! then. Informs are sent again until they are acknowledged, three times at most, and a target has at most
+//! then. What is wrong with the whole process goes before what is wrong with one exporter, link or customer. Informs are sent again until they are acknowledged, three times at most, and a target has at most
 //! `PENDING_MAX` of them waiting.
 //!
-//! What is looked for is arithmetic on two readings, so this module has no clock of its own and no state that a restart
+//! What is looked for is arithmetic on two readings, so this module has no clock of its own, the one that it is told never
+//! jumps, and it has no state that a restart
 //! could miss: a condition that still holds after a restart is told again.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::lists::CARDS_FROM;
 use super::objects;
-use super::snapshot::{CONTENTION, View};
+use super::snapshot::{CONTENTION, Now, View};
 use super::tree::{self, Rows, Tree};
 use crate::counters::Reconciled;
 use crate::units::UnixMillis;
@@ -31,7 +33,7 @@ pub use send::{Protocol, Target};
 pub(super) const HISTORY_MAX: usize = 128;
 /// Informs of one target that wait for their acknowledgement.
 pub(super) const PENDING_MAX: usize = 64;
-/// Events that wait to be told, at most: of exporters, there is one a kind.
+/// Events that wait to be told, at most, besides those of the process: of exporters, there is one a kind.
 const WAITING_MAX: usize = 16_384;
 /// Events that may be sent at once after a pause; one more each second.
 const BURST: u32 = 30;
@@ -47,6 +49,17 @@ pub struct Alarms {
     pub backlog_octets: u64,
     /// The same event is told again after so many milliseconds.
     pub repeat_ms: i64,
+}
+
+impl Alarms {
+    /// [`Self::silent_ms`].
+    pub(super) fn silence(&self) -> Duration {
+        millis(self.silent_ms)
+    }
+}
+
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 impl Default for Alarms {
@@ -134,12 +147,33 @@ struct Found {
     number: Option<u32>,
 }
 
+impl Found {
+    fn key(&self) -> (Kind, Row) {
+        (self.kind, self.row.clone())
+    }
+
+    /// Whether it is about the process and not about one exporter, link or customer of many: whatever else happens, it is
+    /// told first. There are few of these.
+    fn is_of_process(&self) -> bool {
+        match self.kind {
+            Kind::LedgerRefused | Kind::Backlog => true,
+            // Flow tables of routers are in the same table, further down.
+            Kind::Contention => self.row.first().is_some_and(|&row| row < CARDS_FROM),
+            Kind::ExporterSilent
+            | Kind::ExporterLoss
+            | Kind::HoldExpired
+            | Kind::Reconciliation
+            | Kind::Allowance => false,
+        }
+    }
+}
+
 /// What was read last of a counter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
     value: u64,
     other: u64,
-    at_ms: i64,
+    at: Duration,
 }
 
 /// Watches the counters, and remembers what it saw.
@@ -148,12 +182,15 @@ pub(super) struct Watch {
     alarms: Alarms,
     looked: Option<Duration>,
     last: BTreeMap<(Kind, Row), Last>,
-    told: BTreeMap<(Kind, Row), i64>,
+    /// When, on the agent's own clock.
+    told: BTreeMap<(Kind, Row), Duration>,
     /// Conditions that hold, so that they are told when they begin.
     holding: BTreeSet<(Kind, Row)>,
     /// The alert of each allowance that was reached when it was last looked at: a greater one is told, too.
     alerts: BTreeMap<Row, (String, String)>,
-    /// What was held back, in the order in which it happened.
+    /// Those that have ended since the last look.
+    ended: BTreeSet<(Kind, Row)>,
+    /// What was held back: of the process, then the rest, each in the order in which it happened.
     waiting: VecDeque<Found>,
     room: u32,
     number: u32,
@@ -164,7 +201,7 @@ pub(super) struct Watch {
 /// How often the counters are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// Over how long loss is compared with what came.
-const LOSS_WINDOW_MS: i64 = 60_000;
+const LOSS_WINDOW: Duration = Duration::from_secs(60);
 
 impl Watch {
     pub(super) fn new(alarms: Alarms) -> Self {
@@ -174,6 +211,7 @@ impl Watch {
             last: BTreeMap::new(),
             told: BTreeMap::new(),
             holding: BTreeSet::new(),
+            ended: BTreeSet::new(),
             alerts: BTreeMap::new(),
             waiting: VecDeque::new(),
             room: BURST,
@@ -234,22 +272,23 @@ impl Watch {
         for row in 0..view.len(Rows::Allowances) {
             self.allowance(view, row, &mut found);
         }
-        self.settle(found, view.now.wall)
+        self.settle(found, view.now)
     }
 
     fn exporter(&mut self, view: &View<'_>, row: usize, found: &mut Vec<Found>) {
         let exporter = view.exporter(row);
         let index = vec![exporter.ledger_id.load(Relaxed)];
-        let seen = exporter.last_seen.load(Relaxed);
-        // Who was never heard is no news.
-        let is_silent = seen != 0 && view.now.wall.0.saturating_sub(seen) >= self.alarms.silent_ms;
+        // Who was never heard is no news, nor is whom the operator took out.
+        let is_awaited = view.was_heard(row) && !exporter.is_taken_out.load(Relaxed);
+        let is_silent = is_awaited && view.silence(row) >= self.alarms.silence();
         if self.begins(Kind::ExporterSilent, &index, is_silent) {
             found.push(event(Kind::ExporterSilent, index.clone(), exporter.name.clone()));
         }
-        let (lost, records) = (exporter.lost_told.load(Relaxed), exporter.records.load(Relaxed));
-        let now = Last { value: lost, other: records, at_ms: view.now.wall.0 };
+        let (lost, records) =
+            (view.counted(row, |one| &one.lost_told), view.counted(row, |one| &one.records));
+        let now = Last { value: lost, other: records, at: view.now.uptime };
         let then = *self.last.entry((Kind::ExporterLoss, index.clone())).or_insert(now);
-        if now.at_ms.saturating_sub(then.at_ms) >= LOSS_WINDOW_MS || now.at_ms < then.at_ms {
+        if now.at.saturating_sub(then.at) >= LOSS_WINDOW {
             self.last.insert((Kind::ExporterLoss, index.clone()), now);
         }
         let lost = u128::from(lost.saturating_sub(then.value));
@@ -284,51 +323,75 @@ impl Watch {
 
     /// Whether a condition holds that did not hold before. What has ended is not told any more.
     fn begins(&mut self, kind: Kind, row: &[u32], holds: bool) -> bool {
+        let key = (kind, row.to_vec());
         if holds {
-            return self.holding.insert((kind, row.to_vec()));
+            return self.holding.insert(key);
         }
-        if self.holding.remove(&(kind, row.to_vec())) {
-            self.waiting.retain(|one| one.kind != kind || one.row != row);
+        if self.holding.remove(&key) {
+            self.ended.insert(key);
         }
         false
     }
 
-    /// Tells what waited, then what was found, as far as there is room.
-    fn settle(&mut self, found: Vec<Found>, at: UnixMillis) -> Vec<Event> {
+    /// Tells what waited, then what was found, as far as there is room: of the whole process first.
+    fn settle(&mut self, found: Vec<Found>, now: Now) -> Vec<Event> {
         let mut events = Vec::new();
-        for waited in core::mem::take(&mut self.waiting) {
-            match self.tell(waited, at) {
+        let mut waiting = core::mem::take(&mut self.waiting);
+        let ended = core::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            waiting.retain(|one| !ended.contains(&one.key()));
+        }
+        let (first, rest): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(Found::is_of_process);
+        let (found_first, found_rest): (Vec<_>, Vec<_>) = found.into_iter().partition(Found::is_of_process);
+        self.settle_some(first, found_first, now, &mut events);
+        let of_process = self.waiting.len();
+        self.settle_some(rest, found_rest, now, &mut events);
+        // The oldest of the others leave for want of room.
+        let too_many = self.waiting.len().saturating_sub(WAITING_MAX);
+        self.waiting.drain(of_process..of_process + too_many);
+        events
+    }
+
+    fn settle_some(
+        &mut self,
+        waiting: VecDeque<Found>,
+        found: Vec<Found>,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let mut known = BTreeSet::new();
+        for waited in waiting {
+            match self.tell(waited, now) {
                 Ok(event) => events.push(event),
-                Err(waits) => self.waiting.push_back(waits),
+                Err(waits) => {
+                    if !found.is_empty() {
+                        known.insert(waits.key());
+                    }
+                    self.waiting.push_back(waits);
+                }
             }
         }
         for new in found {
             // What waits already will be told with what the counters say then.
-            let waits = self.waiting.iter().any(|one| one.kind == new.kind && one.row == new.row);
-            let held_back = match if waits { Err(new) } else { self.tell(new, at) } {
-                Ok(event) => {
-                    events.push(event);
-                    continue;
+            if known.contains(&new.key()) {
+                super::count(&mut self.throttled);
+                continue;
+            }
+            match self.tell(new, now) {
+                Ok(event) => events.push(event),
+                Err(held_back) => {
+                    super::count(&mut self.throttled);
+                    self.waiting.push_back(held_back);
                 }
-                Err(held_back) => held_back,
-            };
-            super::count(&mut self.throttled);
-            if !waits {
-                if self.waiting.len() == WAITING_MAX {
-                    self.waiting.pop_front();
-                }
-                self.waiting.push_back(held_back);
             }
         }
-        events
     }
 
     /// An event that may be told now; otherwise what has to wait. For want of room it is in the history meanwhile.
-    fn tell(&mut self, mut found: Found, at: UnixMillis) -> Result<Event, Found> {
+    fn tell(&mut self, mut found: Found, now: Now) -> Result<Event, Found> {
         let key = (found.kind, found.row.clone());
-        let is_repeated =
-            self.told.get(&key).is_some_and(|&told| (0..self.alarms.repeat_ms).contains(&(at.0 - told)));
-        if is_repeated {
+        let told = self.told.get(&key).copied();
+        if told.is_some_and(|told| now.uptime.saturating_sub(told) < millis(self.alarms.repeat_ms)) {
             return Err(found);
         }
         let throttled = self.room == 0;
@@ -337,7 +400,8 @@ impl Watch {
         }
         let number = found.number.unwrap_or_else(|| self.number.wrapping_add(1).max(1));
         let Found { kind, ref row, ref subject, .. } = found;
-        let event = Event { number, kind, row: row.clone(), subject: subject.clone(), at, throttled };
+        let event =
+            Event { number, kind, row: row.clone(), subject: subject.clone(), at: now.wall, throttled };
         if found.number.is_none() {
             self.number = number;
             self.remember(event.clone());
@@ -350,7 +414,7 @@ impl Watch {
             self.history[place].throttled = false;
         }
         self.room -= 1;
-        self.told.insert(key, at.0);
+        self.told.insert(key, now.uptime);
         Ok(event)
     }
 

@@ -5,10 +5,10 @@ use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
+use super::ages::Stamped;
 use super::snapshot::{CONTENTION, View};
 use super::tree::{Branch, Rows, counter32, counter64, gauge32, gauge64, integer, object_id, octets, text};
 use crate::counters::Exporter;
-use crate::units::UnixMillis;
 
 mod tables;
 
@@ -84,7 +84,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(19, "fluxTotalExpiredRecords", |view, _| {
                 view.counters.processors.iter().map(|one| load(&one.expired_records)).sum()
             }),
-            counter64(20, "fluxTotalLost", |view, _| view.exporters().map(|one| load(&one.lost_told)).sum()),
+            counter64(20, "fluxTotalLost", |view, _| view.counted_by_all(|one| &one.lost_told)),
             counter64(21, "fluxCommits", |view, _| load(&view.counters.commits)),
             counter64(22, "fluxCommitFailures", |view, _| load(&view.counters.commit_failures)),
             gauge32(23, "fluxLastCommitMicros", |view, _| load(&view.counters.commit_micros)),
@@ -103,7 +103,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(6, "fluxProcessorMalformed", |view, row| load(&view.processor(row).malformed)),
             gauge32(7, "fluxProcessorHeld", |view, row| load(&view.processor(row).held)),
             gauge32(8, "fluxProcessorFlushLagMs", |view, row| {
-                age_ms(view, load_time(&view.processor(row).uncommitted_since))
+                age_ms(view, Stamped::Uncommitted(row), load_time(&view.processor(row).uncommitted_since))
             }),
             gauge32(9, "fluxProcessorQueue", |view, row| load(&view.processor(row).journal_queue.current)),
             counter64(10, "fluxProcessorRejected", |view, row| load(&view.processor(row).rejected)),
@@ -134,9 +134,9 @@ pub(super) const BRANCHES: &[Branch] = &[
                 load(&view.processor(row).duplicate_observation_octets)
             }),
             gauge32(25, "fluxProcessorFlushAgeMs", |view, row| {
-                age_ms(view, load_time(&view.processor(row).flushed_at))
+                age_ms(view, Stamped::Flushed(row), load_time(&view.processor(row).flushed_at))
             }),
-            counter64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
+            gauge64(26, "fluxProcessorBacklog", |view, row| load(&view.processor(row).backlog)),
             counter64(27, "fluxProcessorImplausible", |view, row| load(&view.processor(row).implausible)),
             counter64(28, "fluxProcessorUnknownObservations", |view, row| {
                 load(&view.processor(row).unknown_observations)
@@ -148,25 +148,23 @@ pub(super) const BRANCHES: &[Branch] = &[
         rows: Rows::Exporters,
         objects: &[
             text(2, "fluxExporterName", |view, row| view.exporter(row).name.as_str().into()),
-            counter64(3, "fluxExporterDatagrams", |view, row| load(&view.exporter(row).datagrams)),
-            counter64(4, "fluxExporterRecords", |view, row| load(&view.exporter(row).records)),
-            counter64(5, "fluxExporterLost", |view, row| load(&view.exporter(row).lost_told)),
+            counter64(3, "fluxExporterDatagrams", |view, row| view.counted(row, |one| &one.datagrams)),
+            counter64(4, "fluxExporterRecords", |view, row| view.counted(row, |one| &one.records)),
+            counter64(5, "fluxExporterLost", |view, row| view.counted(row, |one| &one.lost_told)),
             gauge32(6, "fluxExporterSamplingRate", |view, row| sampling_rate(view.exporter(row))),
-            octets(7, "fluxExporterLastSeen", |view, row| {
-                date_and_time(load_time(&view.exporter(row).last_seen))
-            }),
+            octets(7, "fluxExporterLastSeen", |view, row| date_and_time(view.lists.heard(row))),
             gauge32(8, "fluxExporterSilentSeconds", silent_seconds),
             text(9, "fluxExporterAddress", |view, row| view.exporter(row).address.to_string().into()),
-            counter64(10, "fluxExporterOctets", |view, row| load(&view.exporter(row).octets)),
-            counter64(11, "fluxExporterRawOctets", |view, row| load(&view.exporter(row).raw_octets)),
-            counter64(12, "fluxExporterMalformed", |view, row| load(&view.exporter(row).malformed)),
-            counter64(13, "fluxExporterDuplicates", |view, row| load(&view.exporter(row).duplicates)),
+            counter64(10, "fluxExporterOctets", |view, row| view.counted(row, |one| &one.octets)),
+            counter64(11, "fluxExporterRawOctets", |view, row| view.counted(row, |one| &one.raw_octets)),
+            counter64(12, "fluxExporterMalformed", |view, row| view.counted(row, |one| &one.malformed)),
+            counter64(13, "fluxExporterDuplicates", |view, row| view.counted(row, |one| &one.duplicates)),
             counter64(14, "fluxExporterOptionsRecords", |view, row| {
-                load(&view.exporter(row).options_records)
+                view.counted(row, |one| &one.options_records)
             }),
             gauge32(15, "fluxExporterHeld", |view, row| load(&view.exporter(row).held)),
             counter64(16, "fluxExporterExpiredRecords", |view, row| {
-                load(&view.exporter(row).expired_records)
+                view.counted(row, |one| &one.expired_records)
             }),
             gauge32(17, "fluxExporterRateNumerator", |view, row| {
                 view.exporter(row).rate_numerator.load(Relaxed).into()
@@ -174,11 +172,15 @@ pub(super) const BRANCHES: &[Branch] = &[
             gauge32(18, "fluxExporterRateDenominator", |view, row| {
                 view.exporter(row).rate_denominator.load(Relaxed).into()
             }),
-            counter64(19, "fluxExporterClockAhead", |view, row| load(&view.exporter(row).clock_ahead)),
-            counter64(20, "fluxExporterClockBehind", |view, row| load(&view.exporter(row).clock_behind)),
-            counter64(21, "fluxExporterClockShifted", |view, row| load(&view.exporter(row).clock_shifted)),
-            counter64(22, "fluxExporterRestarts", |view, row| load(&view.exporter(row).restarts)),
-            counter64(23, "fluxExporterSharedDomains", |view, row| load(&view.exporter(row).shared_domains)),
+            counter64(19, "fluxExporterClockAhead", |view, row| view.counted(row, |one| &one.clock_ahead)),
+            counter64(20, "fluxExporterClockBehind", |view, row| view.counted(row, |one| &one.clock_behind)),
+            counter64(21, "fluxExporterClockShifted", |view, row| {
+                view.counted(row, |one| &one.clock_shifted)
+            }),
+            counter64(22, "fluxExporterRestarts", |view, row| view.counted(row, |one| &one.restarts)),
+            counter64(23, "fluxExporterSharedDomains", |view, row| {
+                view.counted(row, |one| &one.shared_domains)
+            }),
         ],
     },
     Branch {
@@ -290,17 +292,16 @@ fn load_time(time: &AtomicI64) -> i64 {
     time.load(Relaxed)
 }
 
-/// Milliseconds since `instant`; 0 where it is 0 ("never"), or ahead of the clock.
-fn age_ms(view: &View<'_>, instant: i64) -> u64 {
-    if instant == 0 {
+/// Milliseconds since `stamp`; 0 where it is 0 ("never").
+fn age_ms(view: &View<'_>, what: Stamped, stamp: i64) -> u64 {
+    if stamp == 0 {
         return 0;
     }
-    u64::try_from(view.now.wall.since(UnixMillis(instant))).unwrap_or(0)
+    u64::try_from(view.age(what, stamp).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn silent_seconds(view: &View<'_>, row: usize) -> u64 {
-    let last_seen = load_time(&view.exporter(row).last_seen);
-    age_ms(view, if last_seen == 0 { view.counters.started_at } else { last_seen }) / 1000
+    view.silence(row).as_secs()
 }
 
 /// To the nearest whole number, halves up; 0 where there is no rate yet.

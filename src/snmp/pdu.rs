@@ -8,9 +8,22 @@ use super::message::{self, Message, Operation, Version};
 use super::snapshot::View;
 use super::tree::{Found, Tree};
 
+/// Octets of the shortest binding: a SEQUENCE of an object identifier of one octet and a NULL (X.690).
+const BINDING_OCTETS_MIN: usize = 2 + 3 + 2;
+
+/// Rows and leaves that one request may cost. The largest that is answered has some hundred bindings, each of which passes
+/// over every leaf at most; only a view of many single rows, most of which are not there, comes near.
+const LOOKS_MAX: u32 = 100_000;
+
 /// The response to a request; `None` where even the shortest is too long, or the PDU is not for us.
 pub(super) fn respond(tree: &Tree, view: &View<'_>, request: &Message) -> Option<ResponsePdu> {
     let outcome = match request.operation {
+        // No answer has room for as many, whatever they are: there is nothing to look for.
+        Operation::Get | Operation::GetNext
+            if request.bindings.len() * BINDING_OCTETS_MIN > request.octets_max() =>
+        {
+            return too_big(request);
+        }
         Operation::Get => get(tree, view, request),
         Operation::GetNext => get_next(tree, view, request),
         Operation::GetBulk { non_repeaters, max_repetitions } => {
@@ -63,7 +76,8 @@ impl Failure {
 }
 
 fn get(tree: &Tree, view: &View<'_>, request: &Message) -> Result<VarBindList, Failure> {
-    collect(request, |name| {
+    collect(view, request, |name| {
+        view.look();
         let value = match tree.get(view, name) {
             Found::Value(value) => message::value(value),
             Found::NoSuchObject => VarBindValue::NoSuchObject,
@@ -74,14 +88,22 @@ fn get(tree: &Tree, view: &View<'_>, request: &Message) -> Result<VarBindList, F
 }
 
 fn get_next(tree: &Tree, view: &View<'_>, request: &Message) -> Result<VarBindList, Failure> {
-    collect(request, |name| next(tree, view, request.version, name))
+    collect(view, request, |name| next(tree, view, request.version, name))
 }
 
 /// One answer for each binding, in order.
-fn collect(request: &Message, answer: impl Fn(&ObjectName) -> VarBind) -> Result<VarBindList, Failure> {
+fn collect(
+    view: &View<'_>,
+    request: &Message,
+    answer: impl Fn(&ObjectName) -> VarBind,
+) -> Result<VarBindList, Failure> {
     let mut octets = 0;
     let mut bindings = Vec::with_capacity(request.bindings.len().min(128));
     for (position, asked) in request.bindings.iter().enumerate() {
+        // Whoever asks for less at once gets it.
+        if position > 0 && view.looks() > LOOKS_MAX {
+            return Err(Failure { status: Pdu::ERROR_STATUS_TOO_BIG, index: 0 });
+        }
         let answer = answer(&asked.name);
         if !is_carried(request.version, &answer.value) {
             return Err(Failure::at(position, Pdu::ERROR_STATUS_NO_SUCH_NAME));
@@ -131,7 +153,8 @@ fn get_bulk(
     let mut bindings: VarBindList = Vec::new();
     let mut push = |bindings: &mut VarBindList, binding: VarBind| {
         octets += message::binding_length(&binding);
-        let fits = overhead(octets) <= request.octets_max();
+        let is_cheap = bindings.is_empty() || view.looks() <= LOOKS_MAX;
+        let fits = is_cheap && overhead(octets) <= request.octets_max();
         if fits {
             bindings.push(binding);
         }

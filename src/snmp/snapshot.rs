@@ -4,10 +4,13 @@
 //! exporters is copied at most once a second. Single counters are relaxed loads of what their owners wrote last.
 //! Nothing here waits: where the registry of exporters is being written, the last copy serves on.
 
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::LazyLock;
 
 use super::access::{Access, Scope};
+use super::ages::Stamped;
 use super::engine::Engine;
 use super::lists::CARDS_FROM;
 pub(super) use super::lists::Lists;
@@ -20,9 +23,9 @@ use crate::units::UnixMillis;
 /// An instant on two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// The time of day, for dates and for ages of what others stamped with it.
+    /// The time of day, for dates, and for ages of what others stamped with it before anybody looked.
     pub wall: UnixMillis,
-    /// Since the agent started, on a clock that never jumps: `sysUpTime` and the rate limit go by it.
+    /// Since the agent started, on a clock that never jumps: `sysUpTime`, the rate limit and ages go by it.
     pub uptime: Duration,
 }
 
@@ -66,6 +69,8 @@ pub(super) struct View<'a> {
     /// What may be seen.
     pub(super) scope: &'a Scope,
     pub(super) lists: &'a Lists,
+    /// Rows and leaves that were looked at for this request.
+    looks: Cell<u32>,
 }
 
 impl<'a> core::ops::Deref for View<'a> {
@@ -78,7 +83,17 @@ impl<'a> core::ops::Deref for View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(now: Now, here: Here<'a>, scope: &'a Scope, lists: &'a Lists) -> Self {
-        Self { now, here, scope, lists }
+        Self { now, here, scope, lists, looks: Cell::new(0) }
+    }
+
+    /// Counts a row or a leaf that is looked at.
+    pub(super) fn look(&self) {
+        self.looks.set(self.looks.get().saturating_add(1));
+    }
+
+    /// How many that were: what the request costs.
+    pub(super) fn looks(&self) -> u32 {
+        self.looks.get()
     }
 
     pub(super) fn processor(&self, row: usize) -> &Processor {
@@ -89,8 +104,33 @@ impl<'a> View<'a> {
         &self.lists.exporters[row].1
     }
 
-    pub(super) fn exporters(&self) -> impl Iterator<Item = &Exporter> {
-        self.lists.exporters.iter().map(|(_, exporter)| exporter.as_ref())
+    /// A counter of the exporter of a row: what everybody counted who ever had its index.
+    pub(super) fn counted(&self, row: usize, of: fn(&Exporter) -> &AtomicU64) -> u64 {
+        let all = self.lists.former[row].iter().chain([&self.lists.exporters[row].1]);
+        all.fold(0, |sum, exporter| sum.wrapping_add(of(exporter).load(Relaxed)))
+    }
+
+    /// The same over all exporters, also those that have no row any more.
+    pub(super) fn counted_by_all(&self, of: fn(&Exporter) -> &AtomicU64) -> u64 {
+        let rows = (0..self.lists.exporters.len()).map(|row| self.counted(row, of));
+        let departed = self.lists.departed.iter().map(|exporter| of(exporter).load(Relaxed));
+        rows.chain(departed).fold(0, u64::wrapping_add)
+    }
+
+    /// Whether an exporter was ever heard, by this process or an earlier one.
+    pub(super) fn was_heard(&self, row: usize) -> bool {
+        let mut all = self.lists.former[row].iter().chain([&self.lists.exporters[row].1]);
+        self.lists.heard(row) != 0 || all.any(|exporter| exporter.was_heard.load(Relaxed))
+    }
+
+    /// For how long it has been silent: since the agent or its row began, where it was not heard.
+    pub(super) fn silence(&self, row: usize) -> Duration {
+        self.age(Stamped::Exporter(self.lists.exporters[row].0), self.lists.heard(row))
+    }
+
+    /// How long ago a stamp of the stages was made.
+    pub(super) fn age(&self, what: Stamped, stamp: i64) -> Duration {
+        self.lists.ages.age(what, stamp, self.now)
     }
 
     pub(super) fn link(&self, row: usize) -> &LinkRow {
@@ -112,7 +152,6 @@ impl<'a> View<'a> {
 
     /// TCP connections now, and taken and refused since the start.
     pub(super) fn connections(&self) -> [u64; 3] {
-        use core::sync::atomic::Ordering::Relaxed;
         let sum = |of: fn(&Processor) -> u64| self.counters.processors.iter().map(of).sum();
         [
             sum(|one| one.connections.current.load(Relaxed)),
@@ -149,7 +188,6 @@ impl<'a> View<'a> {
 
     /// What found no place in the table behind a row of the contention table.
     pub(super) fn contention_failures(&self, row: usize) -> u64 {
-        use core::sync::atomic::Ordering::Relaxed;
         match self.card(row) {
             Some(card) => card.failures,
             None => self.contended(row).map(|table| table.failures.load(Relaxed)).sum(),

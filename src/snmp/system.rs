@@ -91,7 +91,7 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter32(4, "snmpInBadCommunityNames", |view, _| view.statistics.in_bad_community_names),
             counter32(5, "snmpInBadCommunityUses", |view, _| view.statistics.in_bad_community_uses),
             counter32(6, "snmpInASNParseErrs", |view, _| view.statistics.in_asn_parse_errors),
-            // disabled(2): this agent sends no notifications.
+            // disabled(2): this agent sends no authenticationFailure; what it does send is in FLUXOSCOPE-MIB.
             integer(30, "snmpEnableAuthenTraps", |_, _| 2),
             counter32(31, "snmpSilentDrops", |view, _| view.statistics.silent_drops),
             // Never counts: there is no proxy here.

@@ -381,6 +381,82 @@ fn lists_follow_what_happens() {
     assert!(known(&mut asker, &exporter));
 }
 
+/// GET of sysUpTime.0 by SNMPv2c with the community "see" and the request-id 7.
+const GET: &[u8] = b"\x30\x23\x02\x01\x01\x04\x03see\xa0\x19\x02\x01\x07\x02\x01\x00\x02\x01\x00\
+    \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x03\x00\x05\x00";
+
+#[test]
+fn forms_that_snmp_prohibits_are_no_messages() {
+    let mut asker = Asker::new(counters(1));
+    asker.request_id = 7;
+    assert!(asker.send(GET).is_some());
+    // RFC 3417, 8: lengths are definite, what is not a sequence is in one piece.
+    let (version, community, pdu) = (&GET[2..5], &GET[5..10], &GET[10..]);
+    let framed = |parts: &[&[u8]]| {
+        let content = parts.concat();
+        [&[0x30, u8::try_from(content.len()).unwrap()][..], &content].concat()
+    };
+    let ends = &[0, 0][..];
+    for prohibited in [
+        [&[0x30, 0x80][..], version, community, pdu, ends].concat(),
+        framed(&[version, b"\x24\x05\x04\x03see", pdu]),
+        framed(&[version, b"\x24\x80\x04\x03see", ends, pdu]),
+        framed(&[version, community, &[0xa0, 0x80], &pdu[2..], ends]),
+        framed(&[
+            version,
+            community,
+            b"\xa0\x1b",
+            &pdu[2..11],
+            b"\x30\x10\x30\x0e\x26\x0a",
+            &pdu[15..25],
+            &pdu[25..],
+        ]),
+    ] {
+        check_refused(&mut asker, &prohibited, |statistics| &mut statistics.in_asn_parse_errors);
+    }
+}
+
+#[test]
+fn global_data_of_version_3_has_four_elements() {
+    let mut asker = Asker::new(counters(1));
+    let now = Now { wall: UnixMillis(1_795_000_000_000), uptime: asker.uptime };
+    // Discovery: number 7, 1472 octets, reportable, USM; no engine, no user; an empty GET.
+    let message = |global: &[u8]| {
+        let global = [&[0x30, u8::try_from(global.len()).unwrap()][..], global].concat();
+        let parameters = b"\x04\x10\x30\x0e\x04\0\x02\x01\0\x02\x01\0\x04\0\x04\0\x04\0";
+        let scoped = b"\x30\x11\x04\0\x04\0\xa0\x0b\x02\x01\x07\x02\x01\0\x02\x01\0\x30\0";
+        let content = [&b"\x02\x01\x03"[..], &global, parameters, scoped].concat();
+        [&[0x30, u8::try_from(content.len()).unwrap()][..], &content].concat()
+    };
+    let four = b"\x02\x01\x07\x02\x02\x05\xc0\x04\x01\x04\x02\x01\x03";
+    assert!(asker.agent.respond(now, asker.source, &message(four), &mut asker.out));
+    let five = [&four[..], b"\x02\x01\0"].concat();
+    check_refused(&mut asker, &message(&five), |statistics| &mut statistics.in_asn_parse_errors);
+}
+
+#[test]
+fn what_cannot_be_sent_is_a_failure() {
+    // The kernel refuses to broadcast for who did not ask for that.
+    let target = Target {
+        address: ([255, 255, 255, 255], 9).into(),
+        protocol: Protocol::V2c { community: "public".into(), inform: false },
+    };
+    let config = Config { notify: vec![target], ..Config::default() };
+    let mut agent = Agent::new(config, Arc::new(counters(1))).unwrap();
+    agent.notify(Duration::ZERO, COLD_START.to_vec(), &[]);
+    assert_eq!((agent.sender.sent, agent.sender.failed), (0, 1));
+}
+
+#[test]
+fn who_is_to_send_traps_has_to_be_known() {
+    let target = |user: &str| Target {
+        address: ([192, 0, 2, 9], 162).into(),
+        protocol: Protocol::V3 { user: user.into() },
+    };
+    let config = Config { notify: vec![target("a"), target("b")], ..Config::default() };
+    assert_eq!(config.unknown_senders(&["a", "c"]), ["b"]);
+}
+
 /// Sends `request` and checks that there is no answer and that exactly these counters moved.
 #[track_caller]
 fn check_refused(asker: &mut Asker, request: &[u8], counted: fn(&mut Statistics) -> &mut u32) {

@@ -239,8 +239,10 @@ impl Tree {
             return Some(found);
         }
         let rest = self.leaves.iter().enumerate().skip(after).filter(|(_, leaf)| served(leaf));
-        rest.into_iter()
-            .find_map(|(place, leaf)| Self::instance(view, place, leaf, view.row_after(leaf.rows, None)))
+        rest.into_iter().find_map(|(place, leaf)| {
+            view.look();
+            Self::instance(view, place, leaf, view.row_after(leaf.rows, None))
+        })
     }
 
     /// The leaf that `oid` lies in with its position, and what follows the leaf's own identifier.
@@ -263,14 +265,19 @@ impl Tree {
         }
         let mut oid = Vec::with_capacity(leaf.oid.len() + 4);
         oid.extend_from_slice(&leaf.oid);
-        for row in from?..view.len(leaf.rows) {
+        let mut row = from?;
+        loop {
+            view.look();
             oid.truncate(leaf.oid.len());
             view.push_index(leaf.rows, row, &mut oid);
             if cover == Cover::Whole || view.scope.allows(&oid) {
                 return Some((oid, leaf.get.read(view, row)));
             }
+            // Rows that the view does not have are passed over at once, however many there are.
+            let index = view.scope.resumes(&oid)?.strip_prefix(leaf.oid.as_slice())?;
+            let there = || view.row_after(leaf.rows, Some(index));
+            row = view.row_at(leaf.rows, index).or_else(there)?;
         }
-        None
     }
 }
 

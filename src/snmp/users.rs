@@ -47,7 +47,12 @@ pub struct Users {
 /// # Errors
 /// The state directory cannot be written.
 pub fn lock(state_dir: &Path) -> io::Result<fs::File> {
-    let file = fs::File::create(engine::directory(state_dir)?.join("lock"))?;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = engine::directory(state_dir)?.join("lock");
+    // Not through a link, and never emptied: it is opened to be locked.
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(path)?;
     file.lock()?;
     Ok(file)
 }
@@ -60,6 +65,21 @@ impl Users {
     pub fn open(state_dir: &Path) -> io::Result<Self> {
         let engine = engine::identifier(state_dir)?;
         Self::of_engine(state_dir, engine)
+    }
+
+    /// The names of the users of a state directory, where it can be read; nothing is made there.
+    ///
+    /// # Errors
+    /// Where there is a file that cannot be read.
+    pub fn names(state_dir: &Path) -> io::Result<Vec<String>> {
+        match fs::read_to_string(state_dir.join(engine::DIRECTORY).join("users")) {
+            Ok(text) => {
+                let name = |line: &str| Some(line.strip_prefix("user ")?.split(' ').next()?.to_owned());
+                Ok(text.lines().filter_map(name).collect())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn of_engine(state_dir: &Path, engine: Vec<u8>) -> io::Result<Self> {
@@ -173,7 +193,9 @@ fn invalid(problem: String) -> io::Error {
 
 fn check_mode(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+    let found = fs::metadata(path)?;
+    engine::check_owner(path, &found)?;
+    if found.permissions().mode() & 0o077 != 0 {
         let problem =
             format!("{}: others may read the keys; take them for lost, or chmod 600", path.display());
         return Err(io::Error::new(ErrorKind::PermissionDenied, problem));
@@ -279,5 +301,33 @@ mod tests {
         fs::write(&path, &good).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert_eq!(Users::open(directory.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused_and_a_lock_is_no_way_out_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        Users::open(directory.path()).unwrap();
+        assert_eq!(Users::names(directory.path()).unwrap(), Vec::<String>::new());
+        let own = directory.path().join("snmp");
+        for (mode, is_taken) in [(0o777, false), (0o720, false), (0o702, false), (0o755, true), (0o700, true)]
+        {
+            fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Users::open(directory.path()).is_ok(), is_taken, "{mode:o}");
+            assert_eq!(lock(directory.path()).is_ok(), is_taken, "{mode:o}");
+        }
+        // The lock keeps what somebody wrote into it, and is not opened through a link.
+        fs::write(own.join("lock"), "something").unwrap();
+        drop(lock(directory.path()).unwrap());
+        assert_eq!(fs::read_to_string(own.join("lock")).unwrap(), "something");
+        let precious = directory.path().join("precious");
+        fs::write(&precious, "something").unwrap();
+        fs::remove_file(own.join("lock")).unwrap();
+        std::os::unix::fs::symlink(&precious, own.join("lock")).unwrap();
+        assert!(lock(directory.path()).is_err());
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "something");
+        // Nor is the directory.
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&own, elsewhere.path().join("snmp")).unwrap();
+        assert_eq!(Users::open(elsewhere.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 }

@@ -138,6 +138,16 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Incoming<'_>, Refused> {
     let mut outer = datagram;
     let mut rest = element(&mut outer, asn1_rs::Tag::Sequence).ok_or(malformed)?;
     element(&mut rest, asn1_rs::Tag::Integer).ok_or(malformed)?;
+    // msgGlobalData has four elements and nothing else (RFC 3412, 6).
+    let mut global = element(&mut { rest }, asn1_rs::Tag::Sequence).ok_or(malformed)?;
+    for tag in
+        [asn1_rs::Tag::Integer, asn1_rs::Tag::Integer, asn1_rs::Tag::OctetString, asn1_rs::Tag::Integer]
+    {
+        element(&mut global, tag).ok_or(malformed)?;
+    }
+    if !global.is_empty() {
+        return Err(malformed);
+    }
     let (mut rest, header) = HeaderData::from_ber(rest).map_err(|_| malformed)?;
     let in_range = header.msg_id <= BOOTS_MAX && (OCTETS_MAX_MIN..=BOOTS_MAX).contains(&header.msg_max_size);
     if !outer.is_empty() || !in_range {

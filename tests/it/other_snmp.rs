@@ -235,3 +235,18 @@ fn mrtg_is_given_no_community_that_it_would_run() {
         assert!(!said.contains("touch") && !said.contains("a:b"), "{said}");
     }
 }
+
+/// A wildcard is no address to ask an agent at.
+#[test]
+fn mrtg_wants_a_host_where_the_agent_listens_everywhere() {
+    for wildcard in ["0.0.0.0:1161", "[::]:1161"] {
+        let site = Site::new(&format!(
+            "[receive]\nlisten = [\"127.0.0.1:0\"]\n[snmp]\nlisten = \"{wildcard}\"\ncommunities = [\"see\"]\n"
+        ));
+        let output = site.run(&["mrtg"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains("--host NAME"), "{said}");
+        assert!(site.run(&["mrtg", "--host", "192.0.2.1"]).status.success());
+    }
+}

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test, in helpers too")]
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -32,8 +32,12 @@ impl Running {
     }
 
     pub(crate) fn sharing(counters: Arc<Counters>) -> Self {
+        Self::listening(counters, [127, 0, 0, 1].into())
+    }
+
+    fn listening(counters: Arc<Counters>, address: IpAddr) -> Self {
         let config = Config {
-            listen: ([127, 0, 0, 1], 0).into(),
+            listen: (address, 0).into(),
             communities: vec!["see".into()],
             name: Some("flux.example.net".into()),
             ..Config::default()
@@ -56,6 +60,28 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+/// Whoever asks takes an answer only from whom it asked (RFC 1157, 4): a connected socket sees no other.
+#[test]
+fn answers_come_from_the_address_that_was_asked() {
+    let agent = Running::listening(Arc::new(counters(1)), [0, 0, 0, 0].into());
+    let port = agent.config.listen.port();
+    // GET of sysUpTime.0 by SNMPv2c with the community "see".
+    let request = b"\x30\x23\x02\x01\x01\x04\x03see\xa0\x19\x02\x01\x07\x02\x01\x00\x02\x01\x00\
+        \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x03\x00\x05\x00";
+    for address in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+        let manager = UdpSocket::bind("127.0.0.1:0").unwrap();
+        manager.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        manager.connect((address, port)).unwrap();
+        manager.send(request).unwrap();
+        let mut answer = [0; 100];
+        let octets = manager.recv(&mut answer).unwrap_or_else(|error| panic!("{address}: {error}"));
+        assert!(
+            octets > request.len() && answer[..octets].windows(3).any(|part| part == b"see"),
+            "{address}"
+        );
     }
 }
 

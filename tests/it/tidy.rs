@@ -78,7 +78,11 @@ const IMPORTS: [(&str, &[&str], &str); 23] = [
         &["config", "meter::BucketRule", "meter::Config", "receive::pcap_write"],
         "writes captures; its truth owes nothing to the metering code",
     ),
-    ("snmp", &[], "a reader of the counters"),
+    (
+        "snmp",
+        &["receive::socket"],
+        "a reader of the counters; answers leave by system calls without a safe wrapper",
+    ),
     (
         "daemon",
         &[

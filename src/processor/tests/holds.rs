@@ -280,6 +280,29 @@ fn an_exporter_that_comes_back_has_its_records() {
     assert_eq!(after.drain().totals.metered_records, 60);
 }
 
+/// Whoever watches sees it from the start on, whether the exporter speaks or not.
+#[test]
+fn what_an_earlier_run_left_is_shown_before_its_exporter_speaks() {
+    let mut bench = Bench::new(sampling::Config::default());
+    bench.feed(1, EXPORT_MS, &[&templates()[..], &[data(NAMED, EXPORT_MS, 20)]].concat());
+    let mut kept = Kept::default();
+    kept.take(bench.drain().checkpoints);
+
+    let counters = Arc::new(Counters::new(1, 0));
+    let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+    let allowed = [Exporter::unconfigured(at(1)), Exporter::unconfigured(at(2))];
+    registry.configure(&allowed, false, Arc::new(Versions::new(Vec::new())));
+    registry.leave_states(kept.states());
+    let [heard, stranger] = [1, 2].map(|n| Arc::clone(&registry.entry(at(n)).unwrap().counters));
+    assert!(heard.was_heard.load(Relaxed) && !stranger.was_heard.load(Relaxed));
+    let shown = heard.memory.load_full();
+    assert_eq!((shown.transports.len(), shown.templates.len()), (1, 2));
+    let mut processor = StreamProcessor::new(0, Config::default(), registry, counters);
+    processor.take_up_waiting(|_| true).unwrap();
+    assert_eq!(heard.held.load(Relaxed), 20);
+    assert_eq!((stranger.held.load(Relaxed), stranger.memory.load().templates.len()), (0, 0));
+}
+
 /// And what waits of it comes to its end where it is never heard again.
 #[test]
 fn what_waits_goes_on_waiting_when_its_exporter_comes_back_silent() {

@@ -150,3 +150,57 @@ fn an_address_that_is_not_ours_is_an_error_that_names_it() {
     let error = bind(&addresses(&["198.51.100.1:2055"]), 1, 8192).unwrap_err();
     assert_eq!(error.to_string(), "cannot listen on UDP 198.51.100.1:2055");
 }
+
+#[test]
+fn an_answer_leaves_from_where_it_was_asked_for() {
+    for (wildcard, asked) in
+        [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "127.0.0.3"), ("[::]:0", "::1"), ("127.0.0.1:0", "127.0.0.1")]
+    {
+        // Not every machine has IPv6.
+        let Ok(own) = UdpSocket::bind(wildcard) else { continue };
+        tell_destinations(&own).unwrap();
+        let asked: IpAddr = asked.parse().unwrap();
+        let Ok(manager) = UdpSocket::bind((if asked.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)) else {
+            continue;
+        };
+        manager.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        manager.connect((asked, own.local_addr().unwrap().port())).unwrap();
+        manager.send(b"question").unwrap();
+        let mut buffer = [0; 20];
+        let (octets, source, destination) = receive_addressed(&own, &mut buffer).unwrap();
+        assert_eq!(
+            (&buffer[..octets], source.port()),
+            (&b"question"[..], manager.local_addr().unwrap().port())
+        );
+        assert_eq!(destination.map(|to| (to.address.to_canonical(), to.interface)), Some((asked, 0)));
+        send_from(&own, b"answer", source, destination).unwrap();
+        let octets = manager.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..octets], b"answer");
+    }
+    // Without the kernel's word it leaves from where the kernel likes.
+    let own = UdpSocket::bind("127.0.0.1:0").unwrap();
+    own.send_to(b"question", own.local_addr().unwrap()).unwrap();
+    assert_eq!(receive_addressed(&own, &mut [0; 20]).unwrap().2, None);
+}
+
+#[test]
+fn control_messages_are_read_to_their_end() {
+    let link_local = Destination { address: "fe80::1".parse().unwrap(), interface: 3 };
+    let global = Destination { address: "192.0.2.1".parse().unwrap(), interface: 0 };
+    for one in [link_local, global] {
+        let control = one.control();
+        assert_eq!((destination(&control), control.len() % WORD), (Some(one), 0));
+        // After another one; cut anywhere.
+        let mut other = control.clone();
+        other[WORD..WORD + 4].copy_from_slice(&99_i32.to_ne_bytes());
+        assert_eq!(destination(&[other, control.clone()].concat()), Some(one));
+        for end in 0..CONTROL_HEADER + 8 {
+            assert_eq!(destination(&control[..end]), None);
+        }
+    }
+    let group = Destination { address: "ff02::1".parse().unwrap(), interface: 3 };
+    assert_eq!(destination(&group.control()), None);
+    assert_eq!(destination(&[0; CONTROL_OCTETS]), None);
+    // A length that leads nowhere.
+    assert_eq!(destination(&[0xff; CONTROL_OCTETS]), None);
+}

@@ -197,3 +197,52 @@ fn nothing_follows_too_big_in_a_bulk() {
         assert_eq!(bulk(4096, max_repetitions), expected);
     }
 }
+
+/// A session that is open, and the master's end of it.
+fn session() -> (Session, UnixStream) {
+    let (own, master) = UnixStream::pair().unwrap();
+    let mut session = Session::new(Stream::Unix(own));
+    session.id = Some(7);
+    (session, master)
+}
+
+#[test]
+fn a_notification_is_told_until_the_master_has_answered() {
+    let mut agent = Agent::new(
+        super::super::Config::default(),
+        std::sync::Arc::new(crate::counters::Counters::new(1, 0)),
+    )
+    .unwrap();
+    let mut outbox = Outbox::default();
+    outbox.push((vec![1, 3, 6, 1], Vec::new()));
+    // A master that is gone takes nothing.
+    let (mut lost, master) = session();
+    drop(master);
+    assert!(lost.tell_waiting(&mut outbox, Duration::ZERO).is_err());
+    assert!(outbox.next().is_some());
+    // One that goes before it has answered: told again in the next session.
+    let (mut first, _first_master) = session();
+    let (mut second, mut master) = session();
+    first.tell_waiting(&mut outbox, Duration::ZERO).unwrap();
+    assert_eq!((outbox.next(), agent.sender.sent), (None, 0));
+    assert_eq!(outbox.put_back(), 0);
+    second.tell_waiting(&mut outbox, Duration::ZERO).unwrap();
+    let mut header = [0; HEADER_OCTETS];
+    master.read_exact(&mut header).unwrap();
+    assert_eq!((header[1], header[7]), (NOTIFY, 7));
+    // Only the answer makes it a notification that was sent (RFC 2741, 7.2.5); an error makes it a failure.
+    let packet = second.last_packet;
+    let mut answer = |session: &mut Session, packet: u32, error: u16, outbox: &mut Outbox| {
+        let context = Context { session: 7, transaction: 0, packet };
+        let pdu = Pdu { context, body: Body::Response { error } };
+        let now = Now { wall: UnixMillis(0), uptime: Duration::ZERO };
+        session.take(&mut agent, now, &pdu, outbox).unwrap();
+        (agent.sender.sent, agent.sender.failed)
+    };
+    assert_eq!(answer(&mut second, packet, 0, &mut outbox), (1, 0));
+    assert_eq!((outbox.put_back(), outbox.next()), (0, None));
+    outbox.push((vec![1, 3, 6, 2], Vec::new()));
+    second.tell_waiting(&mut outbox, Duration::ZERO).unwrap();
+    assert_eq!(answer(&mut second, packet + 1, 268, &mut outbox), (1, 1));
+    assert_eq!((outbox.put_back(), outbox.next()), (0, None));
+}

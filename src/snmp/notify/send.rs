@@ -168,8 +168,12 @@ impl Sender {
                 debug!(target = %target.address, "A notification has no encoding, or its user is unknown.");
                 continue;
             };
-            transmit(&self.sockets, target.address, &message);
-            super::super::count(&mut self.sent);
+            let is_sent = transmit(&self.sockets, target.address, &message);
+            if is_sent {
+                super::super::count(&mut self.sent);
+            } else if !target.protocol.wants_acknowledgement() {
+                super::super::count(&mut self.failed);
+            }
             if target.protocol.wants_acknowledgement() {
                 if pending.len() == PENDING_MAX {
                     pending.pop_front();
@@ -280,11 +284,15 @@ fn bind(address: &str) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// What does not go out counts as lost on the way: an inform is sent again.
-fn transmit(sockets: &[Option<UdpSocket>; 2], address: SocketAddr, message: &[u8]) {
-    let socket = &sockets[usize::from(address.is_ipv6())];
-    if let Some(Err(error)) = socket.as_ref().map(|socket| socket.send_to(message, address)) {
-        debug!(target = %address, %error, "A notification was not sent.");
+/// Whether a message went out. An inform that did not is lost on the way: it is sent again.
+fn transmit(sockets: &[Option<UdpSocket>; 2], address: SocketAddr, message: &[u8]) -> bool {
+    let Some(socket) = &sockets[usize::from(address.is_ipv6())] else { return false };
+    match socket.send_to(message, address) {
+        Ok(_) => true,
+        Err(error) => {
+            debug!(target = %address, %error, "A notification was not sent.");
+            false
+        }
     }
 }
 

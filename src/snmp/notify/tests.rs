@@ -9,22 +9,33 @@ use super::super::snapshot::{Here, Lists};
 use super::super::{Config, MIB, Now, Statistics, tree};
 use super::*;
 use crate::counters::{
-    AllowanceRow, Counters, CustomerRow, Exporter, Managed, Reconciled, ReconciledRow, Volume, Volumes,
+    AllowanceRow, CardRow, Counters, CustomerRow, Exporter, Managed, Reconciled, ReconciledRow, Volume,
+    Volumes,
 };
 
 const START: i64 = 1_795_000_000_000;
 
 /// Looks at the counters so many milliseconds after the start.
 fn look(watch: &mut Watch, counters: &Counters, at_ms: u64) -> Vec<(Kind, u32)> {
+    look_again(watch, &mut Lists::default(), counters, at_ms, 0)
+}
+
+/// With the lists of an earlier look, and a clock that was set by so many milliseconds.
+fn look_again(
+    watch: &mut Watch,
+    lists: &mut Lists,
+    counters: &Counters,
+    at_ms: u64,
+    set_by: i64,
+) -> Vec<(Kind, u32)> {
     let (config, tree, statistics) = (Config::default(), tree(), Statistics::default());
     let scope = Scope::new(ViewRules::standard(), &tree);
     let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
-    let mut lists = Lists::default();
-    let uptime = Duration::from_millis(at_ms);
-    lists.refresh(counters, uptime);
+    let wall = UnixMillis(START + i64::try_from(at_ms).unwrap() + set_by);
+    let now = Now { wall, uptime: Duration::from_millis(at_ms) };
+    lists.refresh(counters, now);
     let here = Here { config: &config, counters, statistics: &statistics, engine: &engine, told: None };
-    let now = Now { wall: UnixMillis(START + i64::try_from(at_ms).unwrap()), uptime };
-    let view = View::new(now, here, &scope, &lists);
+    let view = View::new(now, here, &scope, lists);
     watch.look(&view).into_iter().map(|event| (event.kind, event.row[0])).collect()
 }
 
@@ -53,6 +64,56 @@ fn an_exporter_falls_silent_once() {
     assert_eq!(look(&mut watch, &counters, 2_200_000), [(Kind::ExporterSilent, 7)]);
     let history: Vec<_> = watch.history.iter().map(|event| (event.number, event.subject.as_str())).collect();
     assert_eq!(history, [(1, "ce1"), (2, "ce1")]);
+}
+
+#[test]
+fn who_was_heard_before_the_start_and_says_nothing_is_told() {
+    let (counters, exporter) = counters();
+    let mut watch = Watch::new(Alarms::default());
+    // A checkpoint is there: 300 s from the start of the process on.
+    exporter.was_heard.store(true, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 299_999), []);
+    assert_eq!(look(&mut watch, &counters, 300_999), [(Kind::ExporterSilent, 7)]);
+}
+
+#[test]
+fn whom_the_operator_took_out_is_no_news() {
+    let (counters, exporter) = counters();
+    let mut watch = Watch::new(Alarms::default());
+    exporter.last_seen.store(START, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 1_000), []);
+    exporter.is_taken_out.store(true, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 900_000), []);
+    // Its name at another address is waited for.
+    let moved = Exporter::new("ce1".into(), [192, 0, 2, 2].into());
+    moved.ledger_id.store(7, Relaxed);
+    counters.exporters.write().unwrap().push(Arc::new(moved));
+    assert_eq!(look(&mut watch, &counters, 901_000), [(Kind::ExporterSilent, 7)]);
+    // What waits of somebody who is taken out is not told.
+    exporter.last_seen.store(START + 902_000, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 902_000), []);
+    assert_eq!(look(&mut watch, &counters, 1_200_999), []);
+}
+
+#[test]
+fn a_clock_that_is_set_hides_nobody_and_blames_nobody() {
+    let (counters, exporter) = counters();
+    let (mut watch, mut lists) = (Watch::new(Alarms::default()), Lists::default());
+    let hour = 3_600_000;
+    exporter.last_seen.store(START + 999_500, Relaxed);
+    assert_eq!(look_again(&mut watch, &mut lists, &counters, 1_000_000, 0), []);
+    // Forward by an hour: no false alarm. Back by an hour: told all the same, 300 s after it was heard.
+    assert_eq!(look_again(&mut watch, &mut lists, &counters, 1_001_000, hour), []);
+    assert_eq!(look_again(&mut watch, &mut lists, &counters, 1_299_000, -hour), []);
+    let told = look_again(&mut watch, &mut lists, &counters, 1_300_000, -hour);
+    assert_eq!(told, [(Kind::ExporterSilent, 7)]);
+    // Heard and silent again: `alarm_repeat` after it was told, whatever the clock says.
+    exporter.last_seen.store(START + 1_300_500 - hour, Relaxed);
+    assert_eq!(look_again(&mut watch, &mut lists, &counters, 1_301_000, -hour), []);
+    watch.alarms.silent_ms = 1_000;
+    assert_eq!(look_again(&mut watch, &mut lists, &counters, 1_599_000, hour), []);
+    let told = look_again(&mut watch, &mut lists, &counters, 1_600_000, -2 * hour);
+    assert_eq!(told, [(Kind::ExporterSilent, 7)]);
 }
 
 #[test]
@@ -86,8 +147,9 @@ fn failures_are_told_and_not_repeated_too_soon() {
     counters.processors[0].holds.failures.store(4, Relaxed);
     counters.processors[0].expired_records.store(1, Relaxed);
     counters.processors[0].backlog.store(64 << 20, Relaxed);
+    // Of the process first.
     let expected =
-        [(Kind::HoldExpired, 1), (Kind::Backlog, 1), (Kind::Contention, 3), (Kind::LedgerRefused, 0)];
+        [(Kind::Backlog, 1), (Kind::Contention, 3), (Kind::LedgerRefused, 0), (Kind::HoldExpired, 1)];
     assert_eq!(look(&mut watch, &counters, 1_000), expected);
     counters.commit_failures.store(7, Relaxed);
     assert_eq!(look(&mut watch, &counters, 2_000), []);
@@ -121,6 +183,35 @@ fn many_at_once_are_held_back_and_the_history_is_bounded() {
     // Nothing was counted or numbered twice.
     assert_eq!((watch.throttled, watch.number), (170, 200));
     assert_eq!(look(&mut watch, &counters, 471_000), []);
+}
+
+#[test]
+fn what_is_wrong_with_the_process_is_told_first() {
+    let counters = Counters::new(1, START);
+    for id in 1..=200 {
+        let exporter = Exporter::new(format!("ce{id}"), [192, 0, 2, 1].into());
+        exporter.ledger_id.store(id, Relaxed);
+        exporter.last_seen.store(START, Relaxed);
+        counters.exporters.write().unwrap().push(Arc::new(exporter));
+    }
+    let card = |failures| {
+        let card = CardRow { exporter_id: 1, card: 1, failures, ..CardRow::default() };
+        counters.managed.store(Arc::new(Managed { cards: vec![card], ..Managed::default() }));
+    };
+    card(0);
+    let mut watch = Watch::new(Alarms::default());
+    assert_eq!(look(&mut watch, &counters, 300_000).len(), 30);
+    // 170 wait, one a second; the ledger does not, nor does the journal. A router's table waits in its place.
+    card(1);
+    assert_eq!(look(&mut watch, &counters, 301_000), [(Kind::ExporterSilent, 31)]);
+    counters.processors[0].backlog.store(64 << 20, Relaxed);
+    counters.commit_failures.store(1, Relaxed);
+    assert_eq!(look(&mut watch, &counters, 302_000), [(Kind::Backlog, 1)]);
+    assert_eq!(look(&mut watch, &counters, 303_000), [(Kind::LedgerRefused, 0)]);
+    assert_eq!(look(&mut watch, &counters, 304_000), [(Kind::ExporterSilent, 32)]);
+    // Held back: 170 exporters, the card, and the ledger for the second in which the backlog was told.
+    assert_eq!((watch.throttled, watch.waiting.len()), (172, 169));
+    assert_eq!(watch.waiting.back().map(|one| one.kind), Some(Kind::Contention));
 }
 
 #[test]
@@ -208,10 +299,11 @@ fn notifications_carry_what_the_module_says() {
     let scope = Scope::new(ViewRules::standard(), &tree);
     let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
     let mut lists = Lists::default();
-    lists.refresh(&counters, Duration::ZERO);
+    let now = Now { wall: UnixMillis(START), uptime: Duration::ZERO };
+    lists.refresh(&counters, now);
     let here =
         Here { config: &config, counters: &counters, statistics: &statistics, engine: &engine, told: None };
-    let view = View::new(Now { wall: UnixMillis(START), uptime: Duration::ZERO }, here, &scope, &lists);
+    let view = View::new(now, here, &scope, &lists);
     for (kind, row) in [
         (Kind::ExporterSilent, vec![7]),
         (Kind::ExporterLoss, vec![7]),

@@ -11,8 +11,9 @@ use super::super::{Config, MIB, Statistics, tree};
 use super::*;
 use crate::counters::{
     AllowanceRow, Books, CardRow, Counters, Exporter, InvoiceState, Managed, Memory, PeriodRow, PolledRow,
-    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow,
+    Reconciled, ReconciledRow, Sampled, Sampler, TariffRow, Template, Transport, TransportCounts,
 };
+use crate::units::UnixMillis;
 
 mod librenms;
 
@@ -134,6 +135,8 @@ fn the_module_and_the_tree_hold_the_same_objects() {
             other => panic!("{name} has the unexpected syntax {other}"),
         };
         assert_eq!(leaf.get.kind(), kind, "{name}");
+        // On the wire a FluxGauge64 is a Counter64; elsewhere it may fall, and is named so.
+        assert_eq!(leaf.get.is_counter(), object.syntax.starts_with("Counter"), "{name}");
         assert_eq!(leaf.rows != Rows::Scalar, table, "{name}");
     }
     assert_eq!(readable, served.len(), "an object is served that the module does not declare");
@@ -160,8 +163,9 @@ fn no_object_lies_under_another_and_none_is_there_twice() {
 /// Reads objects of one exporter, one processor and the contention rows at a given time.
 fn read(counters: &Counters, wall: i64, name: &str, index: impl Into<Index>) -> tree::Found {
     let mut lists = Lists::default();
-    lists.refresh(counters, core::time::Duration::ZERO);
-    let now = Now { wall: UnixMillis(wall), uptime: core::time::Duration::ZERO };
+    let uptime = u64::try_from(wall - counters.started_at).unwrap_or(0);
+    let now = Now { wall: UnixMillis(wall), uptime: core::time::Duration::from_millis(uptime) };
+    lists.refresh(counters, now);
     let (config, statistics, tree) = (Config::default(), Statistics::default(), tree());
     let engine = Engine::new(vec![0x80, 0, 0, 0, 1], 1);
     let scope = Scope::new(ViewRules::standard(), &tree);
@@ -226,9 +230,9 @@ fn derived_values_by_hand() {
     exporter.ledger_id.store(0, Relaxed);
     assert_eq!(read(&counters, 0, "fluxExporterName", 0), Found::NoSuchInstance);
 
-    counters.processors[1].uncommitted_since.store(5_000, Relaxed);
-    check(&counters, 5_250, "fluxProcessorFlushLagMs", 2, Value::Gauge32(250));
-    check(&counters, 5_250, "fluxProcessorFlushLagMs", 1, Value::Gauge32(0));
+    counters.processors[1].uncommitted_since.store(1_005_000, Relaxed);
+    check(&counters, 1_005_250, "fluxProcessorFlushLagMs", 2, Value::Gauge32(250));
+    check(&counters, 1_005_250, "fluxProcessorFlushLagMs", 1, Value::Gauge32(0));
     // A gauge stays at its end (RFC 2578, 7.1.7).
     counters.processors[0].held.store(1 << 40, Relaxed);
     check(&counters, 0, "fluxProcessorHeld", 1, Value::Gauge32(u32::MAX));
@@ -253,6 +257,82 @@ fn derived_values_by_hand() {
     counters.processors[0].running_totals.set_current(6);
     check(&counters, 0, "fluxContentionHighWater", 9, Value::Gauge32(6));
     assert_eq!(read(&counters, 0, "fluxContentionWaits", 10), Found::NoSuchInstance);
+}
+
+/// A reload moves `ce1` to another address and back, and gives the address another name for a time: its counters are those
+/// of all that time, and so is the total.
+#[test]
+fn counters_of_an_exporter_survive_other_addresses_and_names() {
+    use tree::Value;
+    let counters = Counters::new(1, 0);
+    let add = |name: &str, id: u32, lost: u64| {
+        let exporter = Arc::new(Exporter::new(name.into(), "192.0.2.1".parse().unwrap()));
+        exporter.ledger_id.store(id, Relaxed);
+        exporter.lost_told.store(lost, Relaxed);
+        exporter.held.store(lost, Relaxed);
+        counters.exporters.write().unwrap().push(Arc::clone(&exporter));
+        exporter
+    };
+    let lost = |id: u32, expected| check(&counters, 0, "fluxExporterLost", id, Value::Counter64(expected));
+    let total = |expected| check(&counters, 0, "fluxTotalLost", 0, Value::Counter64(expected));
+    let first = add("ce1", 7, 46);
+    lost(7, 46);
+    first.is_taken_out.store(true, Relaxed);
+    first.last_seen.store(1_709_251_198_750, Relaxed);
+    let second = add("ce1", 7, 17);
+    lost(7, 46 + 17);
+    // What is there now is told by whom is there now; what was, by all.
+    check(&counters, 0, "fluxExporterHeld", 7, Value::Gauge32(17));
+    let date = vec![0x07, 0xe8, 2, 29, 23, 59, 58, 7, b'+', 0, 0];
+    check(&counters, 0, "fluxExporterLastSeen", 7, Value::Octets(date));
+    first.is_taken_out.store(false, Relaxed);
+    second.is_taken_out.store(true, Relaxed);
+    check(&counters, 0, "fluxExporterHeld", 7, Value::Gauge32(46));
+    lost(7, 46 + 17);
+    // The second address has another name from now on, and the first one then, too.
+    counters.renamed.write().unwrap().push(second);
+    let other = Arc::new(Exporter::new("ce2".into(), "192.0.2.2".parse().unwrap()));
+    other.ledger_id.store(8, Relaxed);
+    other.lost_told.store(5, Relaxed);
+    counters.exporters.write().unwrap()[1] = other;
+    lost(7, 46 + 17);
+    lost(8, 5);
+    total(46 + 17 + 5);
+    counters.renamed.write().unwrap().push(first);
+    counters.exporters.write().unwrap().remove(0);
+    total(46 + 17 + 5);
+}
+
+/// The same of what IPFIX-MIB counts.
+#[test]
+fn sessions_and_templates_of_another_address_count_on() {
+    use tree::Value;
+    let counters = Counters::new(1, 0);
+    let add = |is_taken_out: bool, messages: u64, records: u64| {
+        let exporter = Exporter::new("ce1".into(), "192.0.2.1".parse().unwrap());
+        exporter.ledger_id.store(7, Relaxed);
+        exporter.is_taken_out.store(is_taken_out, Relaxed);
+        let counts = TransportCounts { messages, octets: 100 * messages, ..TransportCounts::default() };
+        let transport = Transport { version: 10, counts, ..Transport::default() };
+        let template = Template {
+            session: None,
+            domain: 5,
+            id: 256,
+            is_options: false,
+            defined_at: 1,
+            records,
+            scopes: 0,
+            fields: Vec::new().into(),
+        };
+        let memory = Memory { transports: vec![transport], templates: vec![template], ..Memory::default() };
+        exporter.memory.store(Arc::new(memory));
+        counters.exporters.write().unwrap().push(Arc::new(exporter));
+    };
+    add(true, 46, 900);
+    add(false, 17, 30);
+    check(&counters, 0, "ipfixTransportSessionMessages", 7, Value::Counter64(63));
+    check(&counters, 0, "ipfixTransportSessionBytes", 7, Value::Counter64(6300));
+    check(&counters, 0, "ipfixTemplateDataRecords", [7, 5, 256], Value::Counter64(930));
 }
 
 fn text(text: &str) -> tree::Value {

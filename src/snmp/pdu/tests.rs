@@ -159,3 +159,59 @@ fn what_does_not_fit_is_too_big() {
     let pdu = asker.ask(Ask::Set, &names);
     assert_eq!((pdu.error_status, pdu.error_index, pdu.variable_bindings.len()), (1, 0, 0));
 }
+
+#[test]
+fn what_is_not_in_the_view_costs_nothing_to_pass_over() {
+    // Customers 1, 4, ... 14 998, of which a view has one, and one that is not there.
+    let mut asker = Asker::new(counters(5000));
+    let name = |index| instance("fluxCustomerName", index);
+    let rules = super::super::ViewRules { include: vec![name(2), name(14_998)], exclude: Vec::new() };
+    let scope = super::super::access::Scope::new(rules, &asker.agent.tree);
+    let now = super::super::Now {
+        wall: crate::units::UnixMillis(1_795_000_000_000),
+        uptime: core::time::Duration::ZERO,
+    };
+    asker.agent.lists.refresh(&asker.agent.counters, now);
+    let agent = &asker.agent;
+    let here = super::super::snapshot::Here {
+        config: &agent.config,
+        counters: &agent.counters,
+        statistics: &agent.statistics,
+        engine: &agent.engine,
+        told: None,
+    };
+    let view = View::new(now, here, &scope, &agent.lists);
+    let (found, _) = agent.tree.next(&view, &name(0)[..13], true).expect("the one");
+    assert_eq!(found, name(14_998));
+    // Rows 1 (nothing), 4 (where the view has 2), 14 998.
+    assert_eq!(view.looks(), 3);
+    assert_eq!(agent.tree.next(&view, &name(4), true).expect("the one").0, name(14_998));
+    assert_eq!(view.looks(), 5);
+    assert!(agent.tree.next(&view, &name(14_998), true).is_none());
+
+    // More names than any answer holds are not looked for: 211 of 7 octets are 1477.
+    let message = |names: usize| {
+        let request = asker.encode(Ask::Next, &vec![&[1u32, 3][..]; names]);
+        Message::decode(&request, Version::V1).unwrap()
+    };
+    let before = view.looks();
+    assert!(respond(&asker.agent.tree, &view, &message(3000)).is_none());
+    assert!(respond(&asker.agent.tree, &view, &message(211)).is_none());
+    assert_eq!(view.looks(), before);
+}
+
+#[test]
+fn what_gets_no_answer_is_charged_all_the_same() {
+    let mut asker = Asker::new(counters(1));
+    asker.version = 0;
+    asker.source.set_ip([203, 0, 113, 9].into());
+    let request = asker.encode(Ask::Next, &vec![UPTIME; 3000]);
+    // As many as fill 4 MiB; the last may go beyond.
+    let heard = (4usize << 20).div_ceil(request.len());
+    for _ in 0..heard {
+        assert_eq!(asker.send(&request), None);
+    }
+    assert_eq!(asker.agent.statistics.limited, 0);
+    assert_eq!(asker.send(&request), None);
+    assert_eq!((asker.agent.statistics.limited, asker.agent.statistics.silent_drops as usize), (1, heard));
+}
