@@ -1,14 +1,15 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or v8 header's); the options record of the
-//! sampler that the record names; options for the interface where the record was observed; options for the whole
+//! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or
+//! v8 header's); the options record of the sampler that the record names; options for the interface where the record was observed; options for the whole
 //! observation domain; options of the exporter's other domains, where they all agree; the operator's default. Never a
 //! silent 1, never 0:
 //!
-//! - A record that names a sampler which nobody has described waits for the description. A default does not stand in
-//!   for it: the exporter says that a rate exists, so any other number would be wrong. The description may come from
-//!   another domain of the exporter; but where that one has records, too, and so perhaps samplers of its own, it has to
-//!   last out the grace time of the record's domain, which may yet describe its own.
+//! - A record that names a sampler which nobody has described waits for the description; so does one that names a selection
+//!   sequence, which is one sampler behind another (RFC 5476 6.5.1). A default does not stand in for it: the exporter says
+//!   that a rate exists, so any other number would be wrong. The description may come from another domain of the exporter;
+//!   but where that one has records, too, and so perhaps samplers of its own, it has to last out the grace time of the
+//!   record's domain, which may yet describe its own.
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].

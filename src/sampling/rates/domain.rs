@@ -130,7 +130,7 @@ pub(super) struct Statement {
     pub(super) rate: Option<SamplingRate>,
     /// The run of the exporter in which it was last made.
     run: u32,
-    /// The layout of the options record that made it.
+    /// The layout of the options record that made it; 0 where it is about a sampler.
     layout: u32,
 }
 
@@ -179,7 +179,7 @@ impl Whole {
 /// What is worked out of all statements.
 #[derive(Clone, Debug, Default)]
 struct WorkedOut {
-    /// Sorted by sampler.
+    /// Of what has several statements, sorted by sampler.
     wholes: Vec<Whole>,
     /// A sampler picks packets, and the oldest run in which that was said.
     samples: Option<u32>,
@@ -222,11 +222,16 @@ impl Domain {
             return;
         }
         let same = |a: &Statement, b: &Statement| a.about.sampler == b.about.sampler;
-        let wholes: Vec<_> =
-            self.statements.chunk_by(same).map(|all| Whole::of(all[0].about.sampler, all)).collect();
-        let picks = wholes.iter().filter(|whole| whole.sampler.is_some() && whole.answer.known.samples());
-        let samples = picks.map(|whole| whole.answer.run).min();
-        self.worked_out = Some(WorkedOut { wholes, samples });
+        let several = self.statements.chunk_by(same).filter(|all| all.len() > 1);
+        let wholes = several.map(|all| Whole::of(all[0].about.sampler, all)).collect();
+        self.worked_out = Some(WorkedOut { wholes, samples: self.samples() });
+    }
+
+    /// The oldest run in which it was said that a sampler picks packets, if it was.
+    fn samples(&self) -> Option<u32> {
+        let named = self.statements.iter().filter(|made| made.about.sampler.is_some());
+        let picks = named.map(Answer::of).filter(|answer| answer.known.samples());
+        picks.map(|answer| answer.run).min()
     }
 
     /// Statements about one sampler, or about records that name none.
@@ -237,13 +242,14 @@ impl Domain {
     }
 
     pub(super) fn whole(&self, sampler: Option<u64>) -> Whole {
-        let Some(WorkedOut { wholes, .. }) = &self.worked_out else {
-            return Whole::of(sampler, self.about(sampler));
-        };
-        match wholes.binary_search_by_key(&sampler, |whole| whole.sampler) {
-            Ok(at) => wholes[at],
-            Err(_) => Whole::of(sampler, &[]),
+        let statements = self.about(sampler);
+        if statements.len() > 1
+            && let Some(WorkedOut { wholes, .. }) = &self.worked_out
+            && let Ok(at) = wholes.binary_search_by_key(&sampler, |whole| whole.sampler)
+        {
+            return wholes[at];
         }
+        Whole::of(sampler, statements)
     }
 
     /// Takes in a statement of the exporter's run `run`. Whether it changed something; `None` where there is no `room` for
@@ -259,7 +265,7 @@ impl Domain {
             return Some(false);
         }
         let about = About { sampler, part };
-        let statement = Statement { about, rate, run, layout };
+        let statement = Statement { about, rate, run, layout: if sampler.is_none() { layout } else { 0 } };
         let changed = match self.statements.binary_search_by_key(&about, |statement| statement.about) {
             Ok(at) => {
                 let was = core::mem::replace(&mut self.statements[at], statement);
@@ -361,21 +367,11 @@ impl Domain {
     /// is, or of none.
     pub(super) fn unnamed(&self, point: Point, is_mute: bool) -> Answer {
         let answer = self.at(None, point);
-        let samples = || match &self.worked_out {
-            Some(worked_out) => worked_out.samples,
-            None => {
-                let named = self.statements.iter().filter(|made| made.about.sampler.is_some());
-                let picks = named.map(Answer::of).filter(|answer| answer.known.samples());
-                picks.map(|answer| answer.run).min()
-            }
-        };
-        match answer.known {
-            Known::Nothing if is_mute => match samples() {
-                Some(run) => Answer { known: Known::Elsewhere, run },
-                None => answer,
-            },
-            _ => answer,
+        if answer.known != Known::Nothing || !is_mute {
+            return answer;
         }
+        let samples = self.worked_out.as_ref().map_or_else(|| self.samples(), |all| all.samples);
+        samples.map_or(answer, |run| Answer { known: Known::Elsewhere, run })
     }
 
     /// The doubt about what was said in former runs is over. Of the statements about records without a sampler the old ones
