@@ -169,6 +169,8 @@ pub struct Exporter {
     pub clock_behind: AtomicU64,
     /// Datagrams whose export time was too long before their reception to be believed: that ruled.
     pub clock_shifted: AtomicU64,
+    /// Times that its sampling rates of before were used again after it started anew, since it announced none.
+    pub rates_taken_up: AtomicU64,
     /// Times that it was seen to start anew.
     pub restarts: AtomicU64,
     /// Times that two exporters were found to use one domain of this address, where numbers then tell nothing.
@@ -210,6 +212,8 @@ pub struct Sflow {
     pub samples_dropped: AtomicU64,
     /// Spans in which the sample pool contradicted the stated rate.
     pub pool_contradictions: AtomicU64,
+    /// Packets that dropped samples stood for and that no sample made up for.
+    pub packets_unpaid: AtomicU64,
     /// Datagrams of another agent than the first: a relay.
     pub other_agents: AtomicU64,
 }
@@ -235,6 +239,7 @@ impl Exporter {
             clock_ahead: AtomicU64::new(0),
             clock_behind: AtomicU64::new(0),
             clock_shifted: AtomicU64::new(0),
+            rates_taken_up: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             shared_domains: AtomicU64::new(0),
             held: AtomicU64::new(0),

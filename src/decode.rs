@@ -40,7 +40,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::TransportCounts;
-use crate::flow::{Announcement, FlowRecord};
+use crate::flow::{Announcement, FlowRecord, SelectionSequence};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
@@ -112,6 +112,11 @@ pub struct Decoded {
     pub records: Vec<FlowRecord>,
     /// What the datagram's options records say of sampling.
     pub announcements: Vec<Announcement>,
+    /// What they say of selection sequences.
+    pub sequences: Vec<SelectionSequence>,
+    /// Observation domains in which the datagram shows that the exporter has started anew. That was before all that it
+    /// announces.
+    pub restarts: Vec<u32>,
 }
 
 /// What became of a datagram that is not an error.

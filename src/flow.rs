@@ -143,6 +143,11 @@ pub enum SamplerRef {
     /// The protocol has no place for a rate (NetFlow v1, v7): nothing is ever announced, there is nothing to wait for.
     /// Unless the operator says otherwise it is counted as unsampled, and marked as not announced.
     Mute,
+    /// The record has a place for a sampler and names none (0): it is of none of those that options records describe.
+    /// What they say of the domain rules, or the operator.
+    Zero,
+    /// The record names a selection sequence (element 301), which options records trace to samplers (RFC 5476 6.5.1).
+    Sequence(u64),
 }
 
 /// One directional flow record.
@@ -242,7 +247,41 @@ pub struct Announcement {
     pub rate: Option<SamplingRate>,
     /// What part of the domain it is about, where it is not about all of it.
     pub part: Option<Part>,
-    /// True where the record contradicts itself: its exporter's options data is not what its template says, and nothing
+    /// True where the record contradicts itself: options data of its layout is not what its template says, and nothing
     /// that it states of whole domains is believed.
     pub garbled: bool,
+    /// Tells the layout of the options record from others.
+    pub layout: u32,
+}
+
+/// Selectors of a selection sequence that are looked at.
+pub const SELECTORS_MAX: usize = 4;
+
+/// What one options record says of a selection sequence (RFC 5476 6.5.1): which selectors packets pass, one behind the
+/// other.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SelectionSequence {
+    /// The observation domain that it is of.
+    pub domain: u32,
+    /// Its number (element 301).
+    pub id: u64,
+    /// Its selectors (element 302), as far as there is room; 0 is none.
+    pub selectors: [u64; SELECTORS_MAX],
+    /// There are more.
+    pub more: bool,
+}
+
+impl SelectionSequence {
+    /// The selectors.
+    #[must_use]
+    pub fn selectors(&self) -> &[u64] {
+        let count = self.selectors.iter().position(|&selector| selector == 0).unwrap_or(SELECTORS_MAX);
+        &self.selectors[..count]
+    }
+
+    /// True where these are all.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        !self.more
+    }
 }

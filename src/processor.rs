@@ -324,13 +324,18 @@ impl StreamProcessor {
             }
         }
         let sampling = &mut state.memory.sampling;
-        if !self.decoded.announcements.is_empty() {
+        let Decoded { announcements, sequences, restarts, .. } = &mut self.decoded;
+        if !(announcements.is_empty() && sequences.is_empty() && restarts.is_empty()) {
             // A grace time that was over before counts as over, however seldom somebody looks.
             sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
         }
+        sampling.restarted(&self.config.sampling, restarts, received);
+        sampling.announce_sequences(sequences);
         // Released records are scaled already; they go before the datagram's own only in the sense of time.
-        sampling.announce(&self.decoded.announcements, policy, &mut self.released);
-        self.decoded.announcements.clear();
+        sampling.announce(announcements, policy, &mut self.released);
+        restarts.clear();
+        sequences.clear();
+        announcements.clear();
         sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
         self.decoded.records.append(&mut self.released);
         self.crowded_out += sampling.take_crowded_out();

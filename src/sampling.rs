@@ -1,14 +1,15 @@
 //! Scaling: which sampling rate applies to a record, by the algorithm that the exporter states.
 //!
-//! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or v8 header's); the options record of the
-//! sampler that the record names; options for the interface where the record was observed; options for the whole
+//! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or
+//! v8 header's); the options record of the sampler that the record names; options for the interface where the record was observed; options for the whole
 //! observation domain; options of the exporter's other domains, where they all agree; the operator's default. Never a
 //! silent 1, never 0:
 //!
-//! - A record that names a sampler which nobody has described waits for the description. A default does not stand in
-//!   for it: the exporter says that a rate exists, so any other number would be wrong. The description may come from
-//!   another domain of the exporter; but where that one has records, too, and so perhaps samplers of its own, it has to
-//!   last out the grace time of the record's domain, which may yet describe its own.
+//! - A record that names a sampler which nobody has described waits for the description; so does one that names a selection
+//!   sequence, which is one sampler behind another (RFC 5476 6.5.1). A default does not stand in for it: the exporter says
+//!   that a rate exists, so any other number would be wrong. The description may come from another domain of the exporter;
+//!   but where that one has records, too, and so perhaps samplers of its own, it has to last out the grace time of the
+//!   record's domain, which may yet describe its own.
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
@@ -16,9 +17,16 @@
 //!   operator's default, or unsampled; marked [`RateSource::NotAnnounced`] where the protocol has no place for a rate.
 //! - A statement that can be read in two ways gives no rate: the records it is about wait for a better one, or for the
 //!   operator's override.
-//! - Statements about parts of a domain that agree speak for all of it. Where they differ, a record goes by that of its
-//!   own interface: the input one, or the output one where it was observed on the way out. No record can be traced to a
-//!   line card or a template, so where those differ, or its own interface has no statement, it waits as well.
+//! - A statement about a sampler is none about records that name no sampler. Where they could not name one (their template
+//!   has no place for it), nobody can tell whether it was at work: they take the operator's default, or wait.
+//! - Where interfaces have statements, a record goes by that of its own: the input one, or the output one where it was
+//!   observed on the way out (or where only that is described, and all that are agree). Of an interface without a
+//!   statement nothing is known but what is said of the whole domain: its records take the operator's default, or wait.
+//!   No record can be traced to a line card or a template: statements about those speak for all of the domain where they
+//!   agree, and for nothing where they differ. A sampler may be described by interface, too.
+//! - When the exporter has started anew, what it announced before is doubted: a router's configuration mostly survives its
+//!   restart, but not always. Records wait until it is announced again. If it is not within the grace time, the old rates
+//!   are used again, and that is counted ([`ExporterSampling::taken_up`]).
 //!
 //! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
 //!   ([`SamplingPolicy::names_awaited`]): not even what states its rate. Nor for some minutes after it has started anew,
@@ -36,16 +44,16 @@ mod rates;
 use serde::{Deserialize, Serialize};
 
 use crate::exporter::SamplingPolicy;
-use crate::flow::{Announcement, FlowRecord, SamplerRef};
+use crate::flow::{Announcement, FlowRecord, Observed, SamplerRef, SelectionSequence};
 use crate::ids::ExporterId;
-use crate::units::{RateSource, SamplingRate, UnixMillis};
+use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 use crate::usage::ChunkChanges;
 
 pub use hold::BadHold;
 
 use compact::Waiting;
 use hold::Hold;
-use rates::{Known, Point, Rates, Source};
+use rates::{Answer, Known, Point, Rates, Source};
 
 /// `[sampling]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,6 +126,21 @@ impl ExporterSampling {
         }
     }
 
+    /// Takes in what selection sequences consist of. To be followed by [`Self::announce`].
+    pub fn announce_sequences(&mut self, sequences: &[SelectionSequence]) {
+        for sequence in sequences {
+            self.stale |= self.rates.announce_sequence(sequence);
+        }
+    }
+
+    /// The exporter has started anew, as datagrams of these domains show. To be followed by what the datagram announces:
+    /// what was announced before is not used there until it is announced again, or the grace time is over.
+    pub fn restarted(&mut self, config: &Config, domains: &[u32], now: UnixMillis) {
+        for &domain in domains {
+            self.rates.restarted(domain, now, config.grace_ms);
+        }
+    }
+
     /// Settles the rates of `records[from..]`; those that must wait are taken out and held. The order of the others
     /// stays; records whose wait ends here are appended.
     pub fn scale(
@@ -180,7 +203,7 @@ impl ExporterSampling {
         grace_over: &mut bool,
     ) -> (Verdict, bool) {
         if policy.holds_all() {
-            if matches!(record.sampler, SamplerRef::Named(_) | SamplerRef::Unnamed) {
+            if !matches!(record.sampler, SamplerRef::Stated(_) | SamplerRef::Silent | SamplerRef::Mute) {
                 *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
             }
             return (self.verdict_on(record, policy), false);
@@ -197,11 +220,12 @@ impl ExporterSampling {
                 return (rate.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate), is_for_all);
             }
             SamplerRef::Named(sampler) => Some(sampler),
-            SamplerRef::Unnamed => None,
+            SamplerRef::Unnamed | SamplerRef::Zero | SamplerRef::Sequence(_) => None,
         };
         *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
-        let verdict = self.verdict(record.domain, sampler, policy.observation_point(record), policy);
-        let by_interface = sampler.is_none() && self.rates.is_by_interface(record.domain);
+        let verdict = self.announced_for(record, policy);
+        let by_interface = matches!(record.sampler, SamplerRef::Sequence(_))
+            || self.rates.is_by_interface(record.domain, sampler);
         (verdict, is_for_all && !by_interface)
     }
 
@@ -309,6 +333,13 @@ impl ExporterSampling {
         self.hold.expired_octets()
     }
 
+    /// Times that what was announced before the exporter started anew was used again, because nobody announced it anew
+    /// within the grace time.
+    #[must_use]
+    pub const fn taken_up(&self) -> u64 {
+        self.rates.taken_up()
+    }
+
     /// Announcements that found no room.
     #[must_use]
     pub const fn refused(&self) -> u64 {
@@ -326,50 +357,67 @@ impl ExporterSampling {
     pub fn domain_rate(&self, domain: u32) -> Option<SamplingRate> {
         match self.rates.domain(domain) {
             Known::Rate(rate) => Some(rate),
-            Known::Nothing | Known::Ambiguous => None,
+            Known::Nothing | Known::Elsewhere | Known::Ambiguous => None,
         }
     }
 
-    /// The verdict on a record for which the operator has no rate of their own.
-    fn verdict(&self, domain: u32, sampler: Option<u64>, point: Point, policy: &SamplingPolicy) -> Verdict {
-        if let Some(sampler) = sampler {
-            return match self.rates.sampler(domain, sampler) {
-                (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(domain) => {
-                    Verdict::Wait(Waiting::Grace)
-                }
-                (Known::Rate(rate), _) => Verdict::Rate(rate),
-                (Known::Nothing | Known::Ambiguous, _) => Verdict::Wait(Waiting::Described),
-            };
+    /// The verdict on a record for which the operator has no rate of their own, and which states none.
+    fn announced_for(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+        let (domain, point) = (record.domain, point(record, policy));
+        let (answer, source) = match record.sampler {
+            SamplerRef::Named(sampler) => self.rates.sampler(domain, sampler, point),
+            SamplerRef::Sequence(sequence) => self.rates.sequence(domain, sequence, point),
+            _ => return self.unnamed(domain, point, record.sampler != SamplerRef::Zero, policy),
+        };
+        if self.rates.doubts(domain, answer) {
+            return Verdict::Wait(Waiting::Grace);
         }
-        match self.rates.at(domain, point) {
+        match (answer.known, source) {
+            (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(domain) => {
+                Verdict::Wait(Waiting::Grace)
+            }
+            (Known::Rate(rate), _) => Verdict::Rate(rate),
+            _ => Verdict::Wait(Waiting::Described),
+        }
+    }
+
+    /// The verdict on a record that names no sampler, or could not (`is_mute`).
+    fn unnamed(&self, domain: u32, point: Point, is_mute: bool, policy: &SamplingPolicy) -> Verdict {
+        let own = self.rates.at(domain, point, is_mute);
+        if self.rates.doubts(domain, own) {
+            return Verdict::Wait(Waiting::Grace);
+        }
+        match own.known {
             Known::Rate(rate) => return Verdict::Rate(rate),
             Known::Ambiguous => return Verdict::Wait(Waiting::Described),
-            Known::Nothing if self.rates.in_grace(domain) => return Verdict::Wait(Waiting::Grace),
-            Known::Nothing => {}
+            _ if self.rates.in_grace(domain) => return Verdict::Wait(Waiting::Grace),
+            Known::Nothing | Known::Elsewhere => {}
         }
-        self.after_grace(point, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
+        let all = self.rates.exporter(point, is_mute);
+        if self.rates.doubts(domain, all) {
+            return Verdict::Wait(Waiting::Grace);
+        }
+        after_grace(all, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
     }
 
-    /// What is left for a record whose domain announced nothing in time; `None` where the operator insists, and where
-    /// the exporter's other domains announce different rates: it samples, and which rate it is would be a guess.
-    fn after_grace(&self, point: Point, policy: &SamplingPolicy) -> Option<SamplingRate> {
-        match (self.rates.exporter(point), policy.default) {
-            (Known::Rate(rate), _) => Some(rate),
-            (_, Some(default)) => Some(default.with_source(RateSource::Default)),
-            (Known::Ambiguous, None) => None,
-            _ if policy.require => None,
-            _ => Some(SamplingRate::NOT_ANNOUNCED),
-        }
-    }
-
-    /// What a record gets that has to leave before its domain's grace time is over.
+    /// What a record gets that has to leave before its domain's grace time, or doubt, is over.
     fn early(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Option<SamplingRate> {
-        let SamplerRef::Named(sampler) = record.sampler else {
-            return self.after_grace(policy.observation_point(record), policy);
+        let (domain, point) = (record.domain, point(record, policy));
+        let rate = |answer: Answer| match answer.known {
+            Known::Rate(rate) => Some(rate),
+            _ => None,
         };
-        match self.rates.sampler(record.domain, sampler) {
-            (Known::Rate(rate), _) => Some(rate),
-            (Known::Nothing | Known::Ambiguous, _) => None,
+        match record.sampler {
+            SamplerRef::Named(sampler) => rate(self.rates.sampler(domain, sampler, point).0),
+            SamplerRef::Sequence(sequence) => rate(self.rates.sequence(domain, sequence, point).0),
+            reference => {
+                let is_mute = reference != SamplerRef::Zero;
+                match self.rates.at(domain, point, is_mute).known {
+                    Known::Rate(rate) => Some(rate),
+                    Known::Ambiguous => None,
+                    _ => after_grace(self.rates.exporter(point, is_mute), policy),
+                }
+            }
         }
     }
 
@@ -390,14 +438,12 @@ impl ExporterSampling {
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
-        let point = policy.observation_point(record);
         match record.sampler {
-            SamplerRef::Named(sampler) => self.verdict(record.domain, Some(sampler), point, policy),
             silent @ (SamplerRef::Silent | SamplerRef::Mute) => {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
             SamplerRef::Stated(rate) => Verdict::Rate(rate),
-            SamplerRef::Unnamed => self.verdict(record.domain, None, point, policy),
+            _ => self.announced_for(record, policy),
         }
     }
 
@@ -444,6 +490,26 @@ impl ExporterSampling {
             Some(rate) => released.push(FlowRecord { rate, ..held.record }),
             None => self.hold.count_expired(&held.record),
         }
+    }
+}
+
+/// Where a record's packets were looked at.
+#[inline]
+fn point(record: &FlowRecord, policy: &SamplingPolicy) -> Point {
+    let (interface, is_egress) = policy.observation_point(record);
+    let is_told = record.observed != Observed::Unknown || policy.at_egress;
+    Point { interface, is_egress, other: if is_told { IfIndex(0) } else { record.output } }
+}
+
+/// What is left for a record whose domain announced nothing in time; `None` where the operator insists, and where the
+/// exporter samples, but does not say how it sampled this one, or says different things: any rate would be a guess.
+fn after_grace(all: Answer, policy: &SamplingPolicy) -> Option<SamplingRate> {
+    match (all.known, policy.default) {
+        (Known::Rate(rate), _) => Some(rate),
+        (_, Some(default)) => Some(default.with_source(RateSource::Default)),
+        (Known::Ambiguous | Known::Elsewhere, None) => None,
+        (Known::Nothing, None) if policy.require => None,
+        (Known::Nothing, None) => Some(SamplingRate::NOT_ANNOUNCED),
     }
 }
 

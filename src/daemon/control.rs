@@ -142,7 +142,8 @@ fn sflow(sflow: &Sflow) -> Value {
         "flow_samples": n(&sflow.flow_samples), "counter_samples": n(&sflow.counter_samples),
         "discard_notifications": n(&sflow.discard_notifications), "skipped_formats": n(&sflow.skipped_formats),
         "samples_lost": n(&sflow.samples_lost), "samples_dropped": n(&sflow.samples_dropped),
-        "pool_contradictions": n(&sflow.pool_contradictions), "other_agents": n(&sflow.other_agents),
+        "pool_contradictions": n(&sflow.pool_contradictions), "packets_unpaid": n(&sflow.packets_unpaid),
+        "other_agents": n(&sflow.other_agents),
     })
 }
 
@@ -258,7 +259,7 @@ fn status(shared: &Shared) -> Value {
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
                 "clock_shifted": n(&e.clock_shifted),
-                "restarts": n(&e.restarts),
+                "restarts": n(&e.restarts), "rates_taken_up": n(&e.rates_taken_up),
                 "shared_domains": n(&e.shared_domains),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })

@@ -60,7 +60,9 @@ slots! {
         Status = [89],
         ObservedAt = [61],
         Interval = [34],
-        Sampler = [48, 302],
+        Sampler = [48],
+        Selector = [302],
+        Sequence = [301],
         // What else a record can say of its own sampling, as an options record does.
         RandomInterval = [50],
         Algorithm = [304],
@@ -95,7 +97,14 @@ slots! {
 slots! {
     /// The places of an options record.
     OptionSlot, OPTIONS, OPTION_SLOTS {
-        Sampler = [48, 302],
+        Sampler = [48],
+        // A selection sequence has several: which one is which place is chosen by rule.
+        Selector = [],
+        SecondSelector = [],
+        ThirdSelector = [],
+        FourthSelector = [],
+        FurtherSelector = [],
+        Sequence = [301],
         Interval = [34],
         IntervalAlgorithm = [35],
         RandomInterval = [50],
@@ -134,6 +143,14 @@ pub(super) fn find(fields: &[FieldSpec], enterprise: u32, elements: &[u16], widt
             field.enterprise == enterprise && field.element == element && width.allows(field.length)
         })
     })
+}
+
+/// All fields of `element` whose length `width` allows: their indices.
+pub(super) fn find_all(fields: &[FieldSpec], element: u16, width: Width) -> impl Iterator<Item = usize> {
+    let is_one = move |field: &FieldSpec| {
+        field.enterprise == 0 && field.element == element && width.allows(field.length)
+    };
+    fields.iter().enumerate().filter(move |(_, field)| is_one(field)).map(|(at, _)| at)
 }
 
 /// The lengths that a place can hold.

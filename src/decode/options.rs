@@ -11,13 +11,15 @@
 //!
 //! Some firewalls send options data that is not laid out as their template says (nfdump's issue 77 shows FortiOS): what
 //! stands at element 34 is then part of some counter, and would multiply a bill. Element 35 gives it away. It has three
-//! values, and one that it cannot have is a record that cannot be believed, nor those that follow it, in which chance may
-//! put one that it can.
+//! values, and one that it cannot have is a record that cannot be believed, nor those of the same layout that follow it, in
+//! which chance may put one that it can, until several of them agree.
+//!
+//! A record may say which selectors a selection sequence consists of (RFC 5476 6.5.1), to which data records then refer.
 
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::flow::{Announcement, Part};
+use crate::flow::{Announcement, Part, SelectionSequence};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Fractions of a probability that is not 1/n are given in billionths.
@@ -30,6 +32,8 @@ const INTERVAL_ALGORITHM_MAX: u64 = 3;
 #[derive(Debug)]
 pub(super) struct OptionsPlan {
     pub(super) layout: Layout<OPTION_SLOTS>,
+    /// Tells the layout from others. Part of the checkpoint.
+    checksum: u32,
 }
 
 /// An options record's row.
@@ -44,8 +48,51 @@ impl OptionsPlan {
         for (slot, scope) in [(OptionSlot::Interface, 2), (OptionSlot::Cache, 4)] {
             places[slot as usize] = element::find(fields, FieldSpec::SCOPE, &[scope], Width::Number);
         }
-        Self { layout: Layout::new(fields, &places) }
+        for (slot, at) in SELECTORS.iter().zip(element::find_all(fields, 302, Width::Number)) {
+            places[*slot as usize] = Some(at);
+        }
+        let mut checksum = crc32fast::Hasher::new();
+        for &FieldSpec { enterprise, element, length } in fields {
+            checksum.update(&enterprise.to_be_bytes());
+            checksum.update(&element.to_be_bytes());
+            checksum.update(&length.to_be_bytes());
+        }
+        Self { layout: Layout::new(fields, &places), checksum: checksum.finalize() }
     }
+
+    /// What a record of `domain` says of sampling, if anything.
+    pub(super) fn announcement(&self, domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
+        Some(Announcement { layout: self.checksum, ..announcement(domain, row)? })
+    }
+}
+
+/// The places of selectors. More than one are those of a selection sequence.
+const SELECTORS: [OptionSlot; 5] = [
+    OptionSlot::Selector,
+    OptionSlot::SecondSelector,
+    OptionSlot::ThirdSelector,
+    OptionSlot::FourthSelector,
+    OptionSlot::FurtherSelector,
+];
+
+/// What a record of `domain` says of a selection sequence, if anything.
+pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>) -> Option<SelectionSequence> {
+    let number = |slot: OptionSlot| row.number(slot as usize);
+    let id = Some(number(OptionSlot::Sequence)).filter(|&id| id != 0)?;
+    let [selectors @ .., further] = SELECTORS.map(number);
+    (selectors[0] != 0).then(|| SelectionSequence {
+        domain: about(domain, row),
+        id,
+        selectors,
+        more: further != 0,
+    })
+}
+
+/// The domain that a record is about. A statement about domain 5 may come in domain 0, which stands for the whole
+/// exporter.
+fn about(domain: u32, row: &OptionsRow<'_>) -> u32 {
+    let scope = u32::try_from(row.number(OptionSlot::Domain as usize)).unwrap_or_default();
+    if scope == 0 { domain } else { scope }
 }
 
 /// When the exporter started, if the record says so.
@@ -54,10 +101,11 @@ pub(super) fn system_init(row: &OptionsRow<'_>) -> Option<UnixMillis> {
     (millis != 0).then_some(UnixMillis(millis))
 }
 
-/// What a record of `domain` says of sampling, if anything.
-pub(super) fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
+/// The same, of whatever layout.
+fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
     let number = |slot: OptionSlot| row.number(slot as usize);
-    let sampler = Some(number(OptionSlot::Sampler)).filter(|&sampler| sampler != 0);
+    let named = [OptionSlot::Sampler, OptionSlot::Selector].map(number);
+    let sampler = named.into_iter().find(|&sampler| sampler != 0);
     let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
     let parameters = Parameters {
         interval: number(OptionSlot::Interval),
@@ -81,19 +129,21 @@ pub(super) fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announce
             flows.rate(RateSource::FlowSelection)
         }
     };
-    // A statement about domain 5 may come in domain 0, which stands for the whole exporter.
-    let scope = u32::try_from(number(OptionSlot::Domain)).unwrap_or_default();
-    let domain = if scope == 0 { domain } else { scope };
-    let part = if sampler.is_none() { part(row) } else { None };
     let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
-    Some(Announcement { domain, sampler, rate, part, garbled })
+    let domain = about(domain, row);
+    Some(Announcement { domain, sampler, rate, part: part(row), garbled, layout: 0 })
 }
 
-/// The part that a record is about; 0 is none. An interface is more than what it belongs to, and a record can be
-/// traced to it. A pair of interfaces, or a physical one (which records need not name), is something else.
+/// The part that a record is about. An interface is more than what it belongs to, and a record can be traced to it. A pair
+/// of interfaces, or a physical one (which records need not name), is something else. Interface 0 is none (RFC 2863 wants
+/// greater numbers), and no template has the number 0; but there is a slot 0, a port 0 and a VRF 0.
 fn part(row: &OptionsRow<'_>) -> Option<Part> {
     let named = |slot: OptionSlot| Some(row.number(slot as usize)).filter(|&number| number != 0);
     let other = |element, slot| named(slot).map(|number| Part::Other(element, number));
+    let numbered = |element, slot: OptionSlot| {
+        let number = stated(row, slot as usize);
+        number.map(|number| Part::Other(element, number))
+    };
     let pair = named(OptionSlot::Ingress).is_some() && named(OptionSlot::Egress).is_some();
     let interface = |slot: OptionSlot, part: fn(IfIndex) -> Part| {
         named(slot)
@@ -108,11 +158,11 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
         .or_else(|| other(14, OptionSlot::Egress))
         .or_else(|| other(252, OptionSlot::PhysicalIngress))
         .or_else(|| other(253, OptionSlot::PhysicalEgress))
-        .or_else(|| other(142, OptionSlot::Port))
-        .or_else(|| other(141, OptionSlot::LineCard))
+        .or_else(|| numbered(142, OptionSlot::Port))
+        .or_else(|| numbered(141, OptionSlot::LineCard))
         .or_else(|| other(145, OptionSlot::Template))
-        .or_else(|| other(234, OptionSlot::IngressVrf))
-        .or_else(|| other(235, OptionSlot::EgressVrf))
+        .or_else(|| numbered(234, OptionSlot::IngressVrf))
+        .or_else(|| numbered(235, OptionSlot::EgressVrf))
         .or_else(|| other(4, OptionSlot::Cache))
 }
 

@@ -330,13 +330,21 @@ fn icmp(row: &DataRow<'_>, flow: &mut FlowRecord) {
     }
 }
 
-/// The interval that a record states, or the sampler that it names. An interval of 0 says nothing; sampler 0 is none.
+/// The interval that a record states, or the sampler that it names, or the selection sequence. An interval of 0 says
+/// nothing; sampler 0 is none.
 fn stated_sampler(row: &DataRow<'_>) -> SamplerRef {
     let n = |slot: Slot| row.number(slot as usize);
-    match (SamplingRate::new(n(Slot::Interval), 1, RateSource::Record), n(Slot::Sampler)) {
-        (Some(rate), _) => SamplerRef::Stated(rate),
-        (None, 0) => SamplerRef::Unnamed,
-        (None, sampler) => SamplerRef::Named(sampler),
+    if let Some(rate) = SamplingRate::new(n(Slot::Interval), 1, RateSource::Record) {
+        return SamplerRef::Stated(rate);
+    }
+    match [Slot::Sampler, Slot::Selector, Slot::Sequence].map(n) {
+        [0, 0, 0] => {
+            let has = |slot: Slot| row.len(slot as usize) != 0;
+            if has(Slot::Sampler) || has(Slot::Selector) { SamplerRef::Zero } else { SamplerRef::Unnamed }
+        }
+        [0, 0, sequence] => SamplerRef::Sequence(sequence),
+        [0, selector, _] => SamplerRef::Named(selector),
+        [sampler, ..] => SamplerRef::Named(sampler),
     }
 }
 

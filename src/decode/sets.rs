@@ -179,6 +179,7 @@ impl Work<'_> {
     /// used before it is sent again, and sets that wait for one of the time before wait in vain.
     pub(super) fn doubt_templates(&mut self, domain: &mut Domain) {
         domain.templates.doubt();
+        self.out.restarts.push(domain.id);
         let expired = self.hold.forget(domain.version, domain.id);
         self.counts.expired(expired, self.hold);
     }
@@ -203,6 +204,7 @@ impl Work<'_> {
         if domain.templates.doubt_before(begun) {
             self.counts.restarts += 1;
             domain.sequence.start_anew();
+            self.out.restarts.push(domain.id);
         }
         let expired = self.hold.forget_before(domain.version, domain.id, begun);
         self.counts.expired(expired, self.hold);
@@ -383,7 +385,8 @@ impl Work<'_> {
             };
             let row = places.row(set.data, at);
             self.counts.options_records += 1;
-            self.out.announcements.extend(options::announcement(domain, &row));
+            self.out.announcements.extend(plan.announcement(domain, &row));
+            self.out.sequences.extend(options::sequence(domain, &row));
             *started = options::system_init(&row).or(*started);
             (at, count) = (next, count + 1);
         }

@@ -68,6 +68,9 @@ pub struct Counts {
     pub samples_dropped: u64,
     /// Spans in which the sample pool moved by more than twice, or less than half, of what the stated rate explains.
     pub pool_contradictions: u64,
+    /// Packets that dropped samples stood for and that no sample made up for, because their source began anew or was
+    /// forgotten.
+    pub packets_unpaid: u64,
     /// Datagrams of another agent than the exporter's first one: a relay.
     pub other_agents: u64,
     /// Flow samples whose data source found no room: their stated rate ruled.
@@ -109,6 +112,8 @@ impl ExporterDecoder {
 
         let others = self.domains.len();
         let room = limits.domains.saturating_sub(others);
+        let unpaid = &mut self.counts.sflow.packets_unpaid;
+        *unpaid = unpaid.saturating_add(self.agents.take_unpaid());
         let mut agent = self.agents.find_or_add((address, sub_agent), room, received);
         match &mut agent {
             Some(agent) => {

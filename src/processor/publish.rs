@@ -114,6 +114,14 @@ impl ExporterState {
         // What late datagrams take back is not taken off: managers take a counter that falls for one that wrapped.
         add(&to.lost_told, now.lost, then.lost);
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
+        let taken_up = self.memory.sampling.taken_up();
+        if to.rates_taken_up.swap(taken_up, Relaxed) < taken_up {
+            tracing::warn!(
+                exporter = %to.name,
+                address = %to.address,
+                "This exporter has started anew and did not announce its sampling rates again; those of before are used."
+            );
+        }
         self.publish_memory();
         let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
         add(&to.flow_samples, now.flow_samples, then.flow_samples);
@@ -123,6 +131,7 @@ impl ExporterState {
         add(&to.samples_lost, now.samples_lost, then.samples_lost);
         add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
         add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
+        add(&to.packets_unpaid, now.packets_unpaid, then.packets_unpaid);
         add(&to.other_agents, now.other_agents, then.other_agents);
     }
 }

@@ -57,8 +57,8 @@ const PROTOCOL: u32 = 1 << 14;
 const WIDE: u32 = 1 << 15;
 /// The addresses are networks.
 const NETWORKS: u32 = 1 << 16;
-/// The sampler is mute, not silent.
-const MUTE: u32 = 1 << 17;
+/// The sampler is mute, not silent; zero, not unnamed; a sequence, not a sampler.
+const OTHER: u32 = 1 << 17;
 
 /// Appends `held` to `out`; times are told from `base`.
 pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
@@ -89,8 +89,17 @@ pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
         SamplerRef::Unnamed => 0,
         SamplerRef::Silent => 1,
         SamplerRef::Mute => {
-            fields |= MUTE;
+            fields |= OTHER;
             1
+        }
+        SamplerRef::Zero => {
+            fields |= OTHER;
+            0
+        }
+        SamplerRef::Sequence(sequence) => {
+            fields |= OTHER;
+            w.number(sequence);
+            2
         }
         SamplerRef::Named(sampler) => {
             w.number(sampler);
@@ -162,9 +171,11 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
     let next_hop = if has(NEXT_HOP) { r.address(width)? } else { Address(0) };
     let rate = if head & RATED != 0 { r.rate()? } else { SamplingRate::default() };
     let sampler = match head >> SAMPLER_SHIFT & 3 {
+        0 if has(OTHER) => SamplerRef::Zero,
         0 => SamplerRef::Unnamed,
-        1 if has(MUTE) => SamplerRef::Mute,
+        1 if has(OTHER) => SamplerRef::Mute,
         1 => SamplerRef::Silent,
+        2 if has(OTHER) => SamplerRef::Sequence(r.number()?),
         2 => SamplerRef::Named(r.number()?),
         _ => SamplerRef::Stated(r.rate()?),
     };

@@ -1,11 +1,17 @@
 //! What an exporter has announced, by observation domain; and which domains still have their grace time.
 
+mod domain;
+
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
 use crate::counters::{Sampled, Sampler};
-use crate::flow::Part;
+use crate::flow::{Part, SelectionSequence};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
+
+pub(super) use domain::{Answer, Known};
+
+use domain::{Domain, Grace};
 
 /// Domains remembered of one exporter.
 const DOMAINS_MAX: usize = 1024;
@@ -13,39 +19,6 @@ const DOMAINS_MAX: usize = 1024;
 /// Samplers, and parts with a rate of their own, remembered of one exporter, over all of its domains: the bound is on
 /// memory, and on what each flush writes of it. A chassis with every interface sampled for itself has some thousands.
 const STATEMENTS_MAX: usize = 16_384;
-
-/// What is known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Known {
-    /// Nothing was said.
-    Nothing,
-    /// Something was said that gives no rate, or different ones.
-    Ambiguous,
-    /// The rate.
-    Rate(SamplingRate),
-}
-
-impl Known {
-    fn from_statement(rate: Option<SamplingRate>) -> Self {
-        rate.map_or(Self::Ambiguous, Self::Rate)
-    }
-
-    /// What two statements come to: where they differ, neither.
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Nothing, known) | (known, Self::Nothing) => known,
-            (Self::Rate(a), Self::Rate(b)) if a == b => self,
-            _ => Self::Ambiguous,
-        }
-    }
-
-    fn with_source(self, source: RateSource) -> Self {
-        match self {
-            Self::Rate(rate) => Self::Rate(learnt_from(rate, source)),
-            other => other,
-        }
-    }
-}
 
 /// Who described a sampler.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,95 +34,14 @@ fn learnt_from(rate: SamplingRate, source: RateSource) -> SamplingRate {
     if rate.source() == RateSource::FlowSelection { rate } else { rate.with_source(source) }
 }
 
-/// The grace time of a domain.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-enum Grace {
-    /// No record that waited for a rate yet.
-    #[default]
-    Unseen,
-    /// Since the first record: its end, and when it was received.
-    Since { record: UnixMillis, received: UnixMillis },
-    /// Over.
-    Over,
-}
-
-type Statement<K> = (K, Option<SamplingRate>);
-
-/// An interface where packets were looked at, and whether that was on their way out.
-pub(super) type Point = (IfIndex, bool);
-
-/// What is known of a domain as a whole.
+/// Where a record's packets were looked at.
 #[derive(Clone, Copy, Debug)]
-struct Whole {
-    /// The domain-wide statement, or what all parts agree on.
-    rate: Known,
-    /// Interfaces have statements of their own that say something else.
-    by_interface: bool,
-}
-
-/// What is known of one observation domain. The lists are sorted by their numbers.
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct Domain {
-    id: u32,
-    grace: Grace,
-    /// The domain-wide statement, if there was one.
-    wide: Option<Option<SamplingRate>>,
-    /// Statements about interfaces, line cards and the like.
-    parts: Vec<Statement<Part>>,
-    /// Statements about samplers.
-    samplers: Vec<Statement<u64>>,
-    /// Its statements about the whole domain were found to be garbled, and say nothing.
-    garbled: bool,
-    /// What `wide` and `parts` come to, worked out when they change.
-    #[serde(skip)]
-    rate: Option<Whole>,
-}
-
-impl Domain {
-    fn statements(&self) -> usize {
-        self.parts.len() + self.samplers.len()
-    }
-
-    fn whole(&self) -> Whole {
-        self.rate.unwrap_or_else(|| self.work_out())
-    }
-
-    fn work_out(&self) -> Whole {
-        if self.garbled {
-            return Whole { rate: Known::Nothing, by_interface: false };
-        }
-        let agreed = || {
-            let parts = self.parts.iter().map(|&(_, rate)| Known::from_statement(rate));
-            parts.fold(Known::Nothing, Known::and)
-        };
-        let rate = self.wide.map_or_else(agreed, Known::from_statement);
-        let by_interface = self
-            .parts
-            .iter()
-            .any(|&(part, own)| !matches!(part, Part::Other(..)) && Known::from_statement(own) != rate);
-        Whole { rate, by_interface }
-    }
-
-    /// The rate of records without a sampler that were observed at `point`: that of the interface, or of the domain.
-    fn at(&self, (interface, is_egress): Point) -> Known {
-        let whole = self.whole();
-        if !whole.by_interface {
-            return whole.rate;
-        }
-        let way = if is_egress { Part::Egress(interface) } else { Part::Ingress(interface) };
-        let own = |part: Part| self.parts.binary_search_by_key(&part, |&(part, _)| part).ok();
-        match own(way).or_else(|| own(Part::Interface(interface))) {
-            Some(at) => Known::from_statement(self.parts[at].1),
-            None => whole.rate,
-        }
-    }
-
-    fn sampler(&self, sampler: u64) -> Known {
-        match self.samplers.binary_search_by_key(&sampler, |&(id, _)| id) {
-            Ok(at) => Known::from_statement(self.samplers[at].1),
-            Err(_) => Known::Nothing,
-        }
-    }
+pub(super) struct Point {
+    pub(super) interface: IfIndex,
+    /// On their way out.
+    pub(super) is_egress: bool,
+    /// The record's other interface, where nobody says that it was not there; 0 is none.
+    pub(super) other: IfIndex,
 }
 
 /// What one exporter has announced.
@@ -158,77 +50,74 @@ pub(super) struct Rates {
     /// Sorted by id.
     domains: Vec<Domain>,
     refused: u64,
+    /// The exporter's runs are counted, as far as they were seen to begin.
+    run: u32,
+    /// When the first domain was seen to start anew in this one.
+    run_since: UnixMillis,
+    /// Times that what a former run announced was taken up again, since the process began.
+    #[serde(skip)]
+    taken_up: u64,
     /// Statements over all domains; worked out again after a restart.
     #[serde(skip)]
     statements: Option<usize>,
 }
 
-/// Puts a statement into a list. True where it changed something; `None` where there is no `room` for a new one.
-fn state<K: Copy + Ord>(
-    list: &mut Vec<Statement<K>>,
-    id: K,
-    rate: Option<SamplingRate>,
-    room: bool,
-) -> Option<bool> {
-    match list.binary_search_by_key(&id, |&(id, _)| id) {
-        Ok(at) => Some(core::mem::replace(&mut list[at].1, rate) != rate),
-        Err(_) if !room => None,
-        Err(at) => {
-            list.insert(at, (id, rate));
-            Some(true)
-        }
-    }
-}
-
 impl Rates {
-    fn find(&self, id: u32) -> Option<&Domain> {
-        let at = self.domains.binary_search_by_key(&id, |domain| domain.id).ok()?;
-        Some(&self.domains[at])
+    fn place(&self, id: u32) -> Result<usize, usize> {
+        self.domains.binary_search_by_key(&id, |domain| domain.id)
     }
 
-    fn find_or_add(&mut self, id: u32) -> Option<&mut Domain> {
-        let at = match self.domains.binary_search_by_key(&id, |domain| domain.id) {
-            Ok(at) => at,
-            Err(_) if self.domains.len() >= DOMAINS_MAX => return None,
+    fn find(&self, id: u32) -> Option<&Domain> {
+        Some(&self.domains[self.place(id).ok()?])
+    }
+
+    fn find_or_add(&mut self, id: u32) -> Option<usize> {
+        match self.place(id) {
+            Ok(at) => Some(at),
+            Err(_) if self.domains.len() >= DOMAINS_MAX => None,
             Err(at) => {
-                let rate = Some(Domain::default().work_out());
-                self.domains.insert(at, Domain { id, rate, ..Domain::default() });
-                at
+                self.domains.insert(at, Domain::new(id, self.run));
+                Some(at)
             }
-        };
-        Some(&mut self.domains[at])
+        }
     }
 
     /// Works out what the statements of each domain come to, where that may have changed. To be called after a datagram's
     /// announcements, and after a restart: until then every question goes through all statements of its domain, of which a
     /// large chassis has thousands.
     pub(super) fn work_out(&mut self) {
-        for domain in self.domains.iter_mut().filter(|domain| domain.rate.is_none()) {
-            domain.rate = Some(domain.work_out());
-        }
+        self.domains.iter_mut().for_each(Domain::work_out);
     }
 
-    /// Every statement, for those who watch, by domain, kind and number.
+    /// Every statement, for those who watch, by domain, kind and number. A sampler with several is one of them.
     pub(super) fn announced(&self) -> Vec<Sampler> {
-        let mut all = Vec::new();
-        for domain in self.domains.iter().filter(|domain| !domain.garbled) {
-            let mut add = |kind, number, rate: Option<SamplingRate>| {
+        let mut all: Vec<Sampler> = Vec::new();
+        for domain in &self.domains {
+            let mut last = None;
+            for statement in &domain.statements {
+                let (sampler, part) = (statement.about.sampler, statement.about.part);
+                let mut rate = statement.rate;
+                if sampler.is_some() {
+                    if last == sampler {
+                        continue;
+                    }
+                    last = sampler;
+                    let whole = domain.whole(sampler);
+                    rate = match whole.answer.known {
+                        Known::Rate(rate) if !whole.differs => Some(rate),
+                        _ => None,
+                    };
+                }
+                let (kind, number) = match (sampler, part) {
+                    (Some(number), _) => (Sampled::Sampler, number),
+                    (None, None) => (Sampled::Domain, 0),
+                    (None, Some(Part::Ingress(interface))) => (Sampled::Ingress, interface.0.into()),
+                    (None, Some(Part::Egress(interface))) => (Sampled::Egress, interface.0.into()),
+                    (None, Some(Part::Interface(interface))) => (Sampled::Interface, interface.0.into()),
+                    (None, Some(Part::Other(_, number))) => (Sampled::Other, number),
+                };
                 let rate = rate.map_or((0, 0), |rate| (rate.numerator(), rate.denominator()));
                 all.push(Sampler { domain: domain.id, kind, number, rate });
-            };
-            if let Some(rate) = domain.wide {
-                add(Sampled::Domain, 0, rate);
-            }
-            for &(number, rate) in &domain.samplers {
-                add(Sampled::Sampler, number, rate);
-            }
-            for &(part, rate) in &domain.parts {
-                match part {
-                    Part::Ingress(interface) => add(Sampled::Ingress, interface.0.into(), rate),
-                    Part::Egress(interface) => add(Sampled::Egress, interface.0.into(), rate),
-                    Part::Interface(interface) => add(Sampled::Interface, interface.0.into(), rate),
-                    Part::Other(_, number) => add(Sampled::Other, number, rate),
-                }
             }
         }
         all.sort_by_key(|one| (one.domain, one.kind, one.number));
@@ -238,33 +127,30 @@ impl Rates {
     /// True where no question has to go through statements.
     #[cfg(test)]
     pub(super) fn are_worked_out(&self) -> bool {
-        self.domains.iter().all(|domain| domain.rate.is_some())
+        self.domains.iter().all(Domain::is_worked_out)
     }
 
     /// Takes in an announcement; true where it changed what is known. [`Self::work_out`] is due then.
     pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
-        let Announcement { domain, sampler, rate, part, garbled } = *announcement;
-        let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
-        let rate = rate.map(|rate| learnt_from(rate, source));
+        self.state(announcement.domain, |domain, run, room| domain.take(announcement, run, room))
+    }
+
+    /// Takes in what a selection sequence consists of; as [`Self::announce`].
+    pub(super) fn announce_sequence(&mut self, told: &SelectionSequence) -> bool {
+        self.state(told.domain, |domain, run, room| domain.take_sequence(told, run, room))
+    }
+
+    fn state(&mut self, id: u32, take: impl FnOnce(&mut Domain, u32, bool) -> Option<bool>) -> bool {
         let domains = &self.domains;
-        let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::statements).sum());
-        let room = total < STATEMENTS_MAX;
-        let mut more = 0;
-        let changed = self.find_or_add(domain).and_then(|domain| {
-            let before = domain.statements();
-            let changed = match (sampler, part) {
-                (None, _) if garbled => Some(!core::mem::replace(&mut domain.garbled, true)),
-                (Some(sampler), _) => state(&mut domain.samplers, sampler, rate, room),
-                (None, Some(part)) => state(&mut domain.parts, part, rate, room),
-                (None, None) => Some(domain.wide.replace(rate) != Some(rate)),
-            };
-            if changed == Some(true) {
-                domain.rate = None;
-            }
-            more = domain.statements() - before;
-            changed
-        });
-        self.statements = Some(total + more);
+        let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::size).sum());
+        let Some(at) = self.find_or_add(id) else {
+            self.refused += 1;
+            return false;
+        };
+        let domain = &mut self.domains[at];
+        let before = domain.size();
+        let changed = take(domain, self.run, total < STATEMENTS_MAX);
+        self.statements = Some(total + domain.size() - before);
         if changed.is_none() {
             self.refused += 1;
         }
@@ -275,94 +161,172 @@ impl Rates {
         self.refused
     }
 
-    /// The rate of a sampler: as its own domain describes it; otherwise as the exporter's other domains do, if there is
-    /// only one rate. Where one of those has records of its own, its sampler of that number need not be this domain's, which
-    /// may yet describe it: then this is [`Source::Neighbours`].
-    pub(super) fn sampler(&self, domain: u32, sampler: u64) -> (Known, Source) {
-        match self.find(domain).map_or(Known::Nothing, |domain| domain.sampler(sampler)) {
-            Known::Nothing => {}
-            known => return (known, Source::Own),
+    pub(super) const fn taken_up(&self) -> u64 {
+        self.taken_up
+    }
+
+    /// The exporter has started anew, as a domain's datagrams show: what was announced before is doubted there until it
+    /// is announced again, or the grace time is over. Each domain shows it for itself, and those that do soon after one
+    /// another speak of the same beginning.
+    pub(super) fn restarted(&mut self, id: u32, now: UnixMillis, grace_ms: i64) {
+        let Ok(at) = self.place(id) else { return };
+        let is_same = self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;
+        if !is_same {
+            self.run = self.run.saturating_add(1);
+            self.run_since = now;
         }
-        let (mut found, mut source) = (Known::Nothing, Source::Own);
+        let domain = &mut self.domains[at];
+        domain.run = self.run;
+        domain.doubt = Some(Grace::Unseen);
+    }
+
+    /// True where records of a domain may not go by an answer: it was given before the exporter started anew.
+    pub(super) fn doubts(&self, id: u32, answer: Answer) -> bool {
+        answer.known != Known::Nothing
+            && self.find(id).is_some_and(|domain| domain.doubt.is_some() && answer.run < domain.run)
+    }
+
+    fn end_doubt(&mut self, at: usize) {
+        let run = self.domains[at].run;
+        self.domains[at].end_doubt();
+        self.statements = None;
+        self.taken_up += u64::from(self.domains.iter().any(|domain| domain.has_older(run)));
+    }
+
+    /// The rate of a sampler for records observed at `point`: as its own domain describes it; otherwise as the exporter's
+    /// other domains do, if there is only one rate. Where one of those has records of its own, its sampler of that number
+    /// need not be this domain's, which may yet describe it: then this is [`Source::Neighbours`].
+    pub(super) fn sampler(&self, id: u32, sampler: u64, point: Point) -> (Answer, Source) {
+        let own = self.find(id).map_or(Answer::NOTHING, |domain| domain.at(Some(sampler), point));
+        if own.known != Known::Nothing {
+            return (own, Source::Own);
+        }
+        let (mut found, mut source) = (Answer::NOTHING, Source::Own);
         for domain in &self.domains {
-            let known = domain.sampler(sampler);
-            if known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
+            let answer = domain.at(Some(sampler), point);
+            if answer.known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
                 source = Source::Neighbours;
             }
-            found = found.and(known);
+            found = found.and(answer);
         }
-        (found.with_source(RateSource::Exporter), source)
+        (Answer { known: found.known.with_source(RateSource::Exporter), ..found }, source)
+    }
+
+    /// The rate of a selection sequence (RFC 5476 6.5.1): that of its selector; of several, which each pick from what the
+    /// one before has picked, their product. One that nobody has described is [`Known::Nothing`].
+    pub(super) fn sequence(&self, id: u32, sequence: u64, point: Point) -> (Answer, Source) {
+        let Some((told, run)) = self.find(id).and_then(|domain| domain.sequence(sequence)) else {
+            return (Answer::NOTHING, Source::Own);
+        };
+        let (mut rate, mut oldest, mut source) = (None::<SamplingRate>, run, Source::Own);
+        for &selector in told.selectors() {
+            let (answer, by) = self.sampler(id, selector, point);
+            if by == Source::Neighbours {
+                source = by;
+            }
+            oldest = oldest.min(answer.run);
+            let known = Answer { known: Known::Ambiguous, run: oldest };
+            rate = match (answer.known, rate) {
+                (Known::Rate(one), None) => Some(one),
+                (Known::Rate(one), Some(rate)) => match product(rate, one) {
+                    Some(product) => Some(product),
+                    None => return (known, source),
+                },
+                // It is described, and its selector not yet.
+                (Known::Nothing, _) => return (Answer::NOTHING, source),
+                _ => return (known, source),
+            };
+        }
+        let known =
+            if told.is_whole() { rate.map_or(Known::Ambiguous, Known::Rate) } else { Known::Ambiguous };
+        (Answer { known, run: oldest }, source)
     }
 
     /// The rate that holds for a whole domain, if no interface has another one.
-    pub(super) fn domain(&self, domain: u32) -> Known {
-        match self.find(domain).map(Domain::whole) {
+    pub(super) fn domain(&self, id: u32) -> Known {
+        match self.find(id).map(|domain| domain.whole(None)) {
             None => Known::Nothing,
-            Some(whole) if whole.by_interface => Known::Ambiguous,
-            Some(whole) => whole.rate,
+            Some(whole) if whole.differs => Known::Ambiguous,
+            Some(whole) => whole.answer.known,
         }
     }
 
-    /// True where records of a domain that name no sampler may have different rates.
-    pub(super) fn is_by_interface(&self, domain: u32) -> bool {
-        match self.find(domain).map(Domain::whole) {
-            Some(whole) if whole.by_interface || whole.rate != Known::Nothing => whole.by_interface,
+    /// True where records of a domain with the same sampler, or none, may have different rates.
+    pub(super) fn is_by_interface(&self, id: u32, sampler: Option<u64>) -> bool {
+        match self.find(id).map(|domain| domain.whole(sampler)) {
+            Some(whole) if whole.is_by_interface() || whole.answer.known != Known::Nothing => {
+                whole.is_by_interface()
+            }
             // What other domains say may stand in for it.
-            _ => self.domains.iter().any(|domain| domain.whole().by_interface),
+            _ => self.domains.iter().any(|domain| domain.whole(sampler).is_by_interface()),
         }
     }
 
-    /// The rate of records of a domain that were observed at `point`.
-    pub(super) fn at(&self, domain: u32, point: Point) -> Known {
-        self.find(domain).map_or(Known::Nothing, |domain| domain.at(point))
+    /// What is said of records of a domain that name no sampler (or could not, where they are `is_mute`) and were observed
+    /// at `point`.
+    pub(super) fn at(&self, id: u32, point: Point, is_mute: bool) -> Answer {
+        self.find(id).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
     }
 
     /// What all domains agree on for such records: an interface has the same number in each.
-    pub(super) fn exporter(&self, point: Point) -> Known {
-        self.domains
-            .iter()
-            .fold(Known::Nothing, |known, domain| known.and(domain.at(point)))
-            .with_source(RateSource::Exporter)
+    pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
+        let answers = self.domains.iter().map(|domain| domain.unnamed(point, is_mute));
+        let all = answers.fold(Answer::NOTHING, Answer::and);
+        Answer { known: all.known.with_source(RateSource::Exporter), ..all }
     }
 
-    /// Sees a record. True where the domain's grace time ends with it.
-    pub(super) fn seen(&mut self, domain: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
-        let Some(domain) = self.find_or_add(domain) else { return false };
-        match domain.grace {
-            Grace::Unseen if grace_ms <= 0 => domain.grace = Grace::Over,
-            Grace::Unseen => domain.grace = Grace::Since { record: end, received: now },
-            Grace::Since { record, received } => {
-                if end.since(record) < grace_ms && now.since(received) < grace_ms {
-                    return false;
-                }
-                domain.grace = Grace::Over;
-                return true;
+    /// Sees a record. True where the domain's grace time, or its doubt, ends with it.
+    pub(super) fn seen(&mut self, id: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
+        let Some(at) = self.find_or_add(id) else { return false };
+        let domain = &mut self.domains[at];
+        let mut is_over = domain.grace.see(end, now, grace_ms);
+        if let Some(doubt) = &mut domain.doubt {
+            is_over |= doubt.see(end, now, grace_ms);
+            if matches!(doubt, Grace::Over) {
+                self.end_doubt(at);
             }
-            Grace::Over => {}
         }
-        false
+        is_over
     }
 
-    /// Ends the grace times that are over at `now`; true where one was.
+    /// Ends the grace times and doubts that are over at `now`; true where one was.
     pub(super) fn grace_passes(&mut self, now: UnixMillis, grace_ms: i64) -> bool {
         let mut passed = false;
-        for domain in &mut self.domains {
-            if matches!(domain.grace, Grace::Since { received, .. } if now.since(received) >= grace_ms) {
-                domain.grace = Grace::Over;
+        for at in 0..self.domains.len() {
+            let domain = &mut self.domains[at];
+            passed |= domain.grace.passes(now, grace_ms);
+            if domain.doubt.as_mut().is_some_and(|doubt| doubt.passes(now, grace_ms)) {
+                self.end_doubt(at);
                 passed = true;
             }
         }
         passed
     }
 
-    /// Ends the grace time of every domain.
+    /// Ends the grace time of every domain, and all doubts.
     pub(super) fn end_grace(&mut self) {
-        for domain in &mut self.domains {
-            domain.grace = Grace::Over;
+        for at in 0..self.domains.len() {
+            self.domains[at].grace = Grace::Over;
+            // What was not asked for since was not taken up.
+            match self.domains[at].doubt {
+                Some(Grace::Unseen) => self.domains[at].end_doubt(),
+                Some(_) => self.end_doubt(at),
+                None => {}
+            }
         }
+        self.statements = None;
     }
 
-    pub(super) fn in_grace(&self, domain: u32) -> bool {
-        self.find(domain).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
+    pub(super) fn in_grace(&self, id: u32) -> bool {
+        self.find(id).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
     }
+}
+
+/// The rate of two samplers one behind the other. None where one of them picks whole flows, or it is beyond a rate.
+fn product(a: SamplingRate, b: SamplingRate) -> Option<SamplingRate> {
+    if a.source() == RateSource::FlowSelection || b.source() == RateSource::FlowSelection {
+        return None;
+    }
+    let of = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    SamplingRate::new(of(a.numerator(), b.numerator()), of(a.denominator(), b.denominator()), a.source())
 }

@@ -1,6 +1,8 @@
 //! Traps of sampling, from octets to scaled volumes; holds and their bounds.
 
 mod interfaces;
+mod restarts;
+mod samplers;
 
 use super::*;
 use crate::decode::tests::build::*;
@@ -25,7 +27,10 @@ impl Pipe {
 
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
-        let Decoded { records, announcements } = core::mem::take(&mut self.collector.out);
+        let Decoded { records, announcements, sequences, restarts } =
+            core::mem::take(&mut self.collector.out);
+        self.sampling.restarted(&self.config, &restarts, UnixMillis(now));
+        self.sampling.announce_sequences(&sequences);
         self.sampling.announce(&announcements, &self.policy, &mut self.settled);
         let from = self.settled.len();
         self.settled.extend(records);
@@ -137,7 +142,14 @@ fn v9_options_with_scope_system_interface_or_sampler() {
     let domain_wide = Some(rate(1000, 1, RateSource::Domain));
     assert_eq!(
         system,
-        Announcement { domain: 9, sampler: None, rate: domain_wide, part: None, garbled: false }
+        Announcement {
+            domain: 9,
+            sampler: None,
+            rate: domain_wide,
+            part: None,
+            garbled: false,
+            layout: system.layout
+        }
     );
     let [interface] = announcements(&[(2, 4)], &[(34, 4)], octets().u32(12).u32(1000))[..] else { panic!() };
     assert_eq!(
@@ -148,6 +160,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: Some(Part::Interface(IfIndex(12))),
             garbled: false,
+            layout: interface.layout,
         }
     );
     let [sampler] =
@@ -158,7 +171,14 @@ fn v9_options_with_scope_system_interface_or_sampler() {
     let its_own = Some(rate(64, 1, RateSource::Sampler));
     assert_eq!(
         sampler,
-        Announcement { domain: 9, sampler: Some(3), rate: its_own, part: None, garbled: false }
+        Announcement {
+            domain: 9,
+            sampler: Some(3),
+            rate: its_own,
+            part: None,
+            garbled: false,
+            layout: sampler.layout
+        }
     );
     // A scope type's number is not an element's: type 1 is "system", not octets; and interval 0 says nothing.
     assert_eq!(announcements(&[(1, 4)], &[(34, 4)], octets().u32(50).u32(0)), []);
@@ -378,7 +398,7 @@ fn domain_wide_options_within_the_grace_time_scale_what_waited() {
 
 fn wide(domain: u32, numerator: u64) -> Announcement {
     let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
-    Announcement { domain, sampler: None, rate, part: None, garbled: false }
+    Announcement { domain, sampler: None, rate, part: None, garbled: false, layout: 0 }
 }
 
 fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {
@@ -572,8 +592,10 @@ fn a_checkpoint_keeps_rates_holds_and_grace_times() {
     assert_eq!((pipe.sampling.held_records(), pipe.sampling.held_octets()), (2, 1100));
     pipe.take(&ipfix(3, 1, &[data(6, 1)]));
     assert_eq!(pipe.scaled(), (64, vec![RateSource::Sampler]));
+    // Only samplers are announced: those that cannot name one take the operator's default.
+    pipe.policy.default = Some(rate(3, 1, RateSource::Default));
     pipe.take_at(EXPORT_MS + 600_000, &unnamed(4, 600));
-    assert_eq!(pipe.scaled().0, 64 + 200);
+    assert_eq!(pipe.scaled().0, 64 + 600);
 }
 
 /// What thousands of statements by interface come to is not worked out for each record, after a restart either.

@@ -30,7 +30,7 @@ fn config() -> Config {
 
 /// What those bounds come to, in octets, generously: 256 templates of 64 fields at 32 octets each with their plans, 512
 /// KiB; 64 domains, or agents of sFlow, at 2 KiB; sets, 256 KiB; totals, 4096 of some 128 octets in tables half full, 1 MiB; waiting
-/// records, 512 KiB, and as much again while they move; samplers, 16 384 of 32 octets in a vector half full, 1 MiB; data
+/// records, 512 KiB, and as much again while they move; samplers, 16 384 of 64 octets in a vector half full, 2 MiB; data
 /// sources of sFlow, 4096 of some 200 octets, 2 MiB; usage rows until they are drained, 4 MiB; batches, 4 MiB.
 const BOUND: i64 = 16 << 20;
 

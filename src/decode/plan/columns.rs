@@ -97,7 +97,7 @@ impl Plan {
         // What takes more than one field of a record is read record by record.
         let has = |slots: &[Slot]| slots.iter().any(|&slot| self.layout.place(slot as usize).is_some());
         let icmp_type = has(&[Slot::IcmpTypeCode, Slot::IcmpType, Slot::IcmpCode]);
-        let sampler = has(&[Slot::Interval, Slot::Sampler]);
+        let sampler = has(&[Slot::Interval, Slot::Sampler, Slot::Selector, Slot::Sequence]);
         let rows = (0..count).map(|n| self.layout.row(data, at + n * length));
         for (flow, row) in columns.flows.iter_mut().zip(rows) {
             let (start, end, moved) = context.span(self.clocks, &row);

@@ -36,6 +36,8 @@ pub(in crate::decode) struct Agents {
     first: Option<(Family, Address)>,
     /// Pools over all agents.
     pools: usize,
+    /// Packets that sources owed when they were forgotten, not told yet.
+    unpaid: u64,
     swept: Option<UnixMillis>,
 }
 
@@ -53,6 +55,11 @@ impl Agents {
         self.known.len()
     }
 
+    /// Packets that sources owed which are forgotten since the last call.
+    pub(super) fn take_unpaid(&mut self) -> u64 {
+        core::mem::take(&mut self.unpaid)
+    }
+
     /// The agent `key`, which is made if fewer than `room` are known; one that was long silent gives way.
     pub(super) fn find_or_add(&mut self, key: Key, room: usize, now: UnixMillis) -> Option<Agent<'_>> {
         if self.pools >= SOURCES_MAX {
@@ -67,6 +74,8 @@ impl Agents {
             }
             let gone = self.known.remove(idlest);
             self.pools -= gone.pools.len();
+            let unpaid = gone.pools.iter().map(Pool::unpaid);
+            self.unpaid = unpaid.fold(self.unpaid, u64::saturating_add);
             place = search(&self.known);
         }
         let at = place.unwrap_or_else(|at| {
@@ -87,7 +96,12 @@ impl Agents {
         }
         self.swept = Some(now);
         for agent in &mut self.known {
-            agent.pools.retain(|pool| now.since(pool.last_seen) < DOMAIN_IDLE_MS);
+            let unpaid = &mut self.unpaid;
+            agent.pools.retain(|pool| {
+                let stays = now.since(pool.last_seen) < DOMAIN_IDLE_MS;
+                *unpaid = unpaid.saturating_add(if stays { 0 } else { pool.unpaid() });
+                stays
+            });
         }
         self.pools = self.known.iter().map(|agent| agent.pools.len()).sum();
     }

@@ -23,7 +23,14 @@
 //! - What is behind is never made good for: the rate is not taken below the stated one.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
 //!   Only the part of the samples of a span that arrived is owed anything.
-//! - A pool that does not move says nothing. Where the sequence begins anew all of this does.
+//! - Where the stated rate changes between two samples, nobody can say which packets passed at which rate. Those dropped
+//!   there stand for as many as the lesser rate says, and the pool contradicts only what neither rate explains.
+//! - A pool that does not move says nothing. Where the sequence begins anew all of this does; what was still owed then is
+//!   counted.
+//!
+//! A pool that is steadily ahead by more than twice, without a drop, is not believed either: it may be that the stated rate
+//! is wrong, or that the pool counts the packets of a whole switch, and a steady load makes both look alike. It could
+//! multiply a bill; so each such span is counted (`pool_contradictions`), and which of the two it is the operator says.
 //!
 //! Where the stated rate is wrong, the operator has the last word (`sampling.override`).
 
@@ -71,11 +78,14 @@ pub(super) struct Verdict {
     pub(super) dropped: u32,
     /// True where a span ended in which the pool said something else than the samples.
     pub(super) contradicted: bool,
+    /// Packets that dropped samples stood for and that no sample will make up for: their source began anew.
+    pub(super) unpaid: u64,
 }
 
 impl Verdict {
     /// The stated rate, and nothing else learnt.
-    pub(super) const STATED: Self = Self { multiple: 1, lost: 0, found: 0, dropped: 0, contradicted: false };
+    pub(super) const STATED: Self =
+        Self { multiple: 1, lost: 0, found: 0, dropped: 0, contradicted: false, unpaid: 0 };
 }
 
 /// The pool of one data source.
@@ -91,21 +101,39 @@ pub(super) struct Pool {
     /// Packets by which the pool is ahead of the samples made and dropped, over so many of them.
     ahead: i64,
     over: u64,
+    /// The greatest rate that was stated meanwhile.
+    greatest: u32,
 }
 
 /// Sums over the samples of a span.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 struct Span {
+    /// Samples made.
     made: u64,
+    /// Of them, those that arrived.
     arrived: u64,
+    /// Samples made or dropped.
+    picked: u64,
+    /// Packets that dropped samples stand for.
     dropped: u64,
+    /// Packets that all of them stand for: at least, and at most.
+    low: u64,
+    high: u64,
+    /// Packets by which the pool moved.
     passed: u64,
 }
 
 impl Pool {
     /// The pool of a source whose first sample states `first`.
     pub(super) fn new((class, index): (u32, u32), first: Statement, now: UnixMillis) -> Self {
-        Self { class, index, last_seen: now, last: first, span: Span::default(), owed: 0, ahead: 0, over: 0 }
+        let greatest = first.rate;
+        let span = Span::default();
+        Self { class, index, last_seen: now, last: first, span, owed: 0, ahead: 0, over: 0, greatest }
+    }
+
+    /// Packets that dropped samples stand for and that no sample has made up for yet.
+    pub(super) const fn unpaid(&self) -> u64 {
+        self.owed.saturating_add(self.span.dropped)
     }
 
     /// Takes in what the next sample states.
@@ -119,48 +147,48 @@ impl Pool {
                 self.span.arrived = (self.span.arrived + 1).min(self.span.made);
                 return Verdict { found: 1, ..Verdict::STATED };
             }
+            let unpaid = self.unpaid();
             *self = Self::new((self.class, self.index), next, self.last_seen);
-            return Verdict::STATED;
+            return Verdict { unpaid, ..Verdict::STATED };
         }
         let last = core::mem::replace(&mut self.last, next);
         let passed = next.pool.wrapping_sub(last.pool);
         // A dropped sample was a packet of the pool; a counter that says otherwise is none, or began anew.
         let dropped = Some(next.drops.wrapping_sub(last.drops)).filter(|&n| n <= passed).unwrap_or(0);
-        let mut contradicted = false;
-        if next.rate == last.rate {
-            self.span.made += u64::from(step);
-            self.span.arrived += 1;
-            self.span.dropped += u64::from(dropped);
-            self.span.passed += u64::from(passed);
-            if self.span.made + self.span.dropped >= SPAN {
-                contradicted = self.close(next.rate.into());
-            }
-        } else {
-            // Nobody can say which packets passed at which rate.
-            self.span = Span::default();
-        }
-        Verdict { multiple: self.pay(next.rate.into()), lost: step - 1, found: 0, dropped, contradicted }
+        self.greatest = self.greatest.max(next.rate);
+        let (low, high) = (u64::from(next.rate.min(last.rate)), u64::from(next.rate.max(last.rate)));
+        let picked = u64::from(step) + u64::from(dropped);
+        let span = &mut self.span;
+        span.made += u64::from(step);
+        span.arrived += 1;
+        span.picked += picked;
+        span.dropped = span.dropped.saturating_add(low * u64::from(dropped));
+        // Both are numbers of 32 bits, so their product may just not fit; then it is more than any pool.
+        span.low = span.low.saturating_add(low.saturating_mul(picked));
+        span.high = span.high.saturating_add(high.saturating_mul(picked));
+        span.passed += u64::from(passed);
+        let contradicted = span.picked >= SPAN && self.close(next.rate);
+        let multiple = self.pay(next.rate.into());
+        Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
     }
 
     /// Ends a span: what it leaves owed. True where the pool contradicts the samples.
-    fn close(&mut self, rate: u64) -> bool {
-        let Span { made, arrived, dropped, passed } = core::mem::take(&mut self.span);
+    fn close(&mut self, rate: u32) -> bool {
+        let Span { made, arrived, picked, dropped, low, high, passed } = core::mem::take(&mut self.span);
         if passed == 0 {
             return false;
         }
-        // Both are counters of 32 bits, so their product may just not fit; then it is more than any pool.
-        let explained = rate.saturating_mul(made + dropped);
-        if passed / 2 > explained || passed < explained / 2 {
+        if passed / 2 > high || passed < low / 2 {
             return true;
         }
         let part = |packets: i128| packets * i128::from(arrived) / i128::from(made);
-        let ahead = i128::from(self.ahead) + part(i128::from(passed) - i128::from(explained));
+        let ahead = i128::from(self.ahead) + part(i128::from(passed) - i128::from(high));
         self.ahead = i64::try_from(ahead.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64");
-        self.over = self.over.saturating_add(made + dropped);
-        let mut owed = i128::from(self.owed) + part(i128::from(rate) * i128::from(dropped));
-        if self.is_beyond_chance(rate) {
+        self.over = self.over.saturating_add(picked);
+        let mut owed = i128::from(self.owed) + part(i128::from(dropped));
+        if self.is_beyond_chance() {
             owed += i128::from(self.ahead);
-            (self.ahead, self.over) = (0, 0);
+            (self.ahead, self.over, self.greatest) = (0, 0, rate);
         }
         self.owed = u64::try_from(owed.clamp(0, PACKETS_MAX)).expect("48 bits fit into 64");
         false
@@ -169,8 +197,8 @@ impl Pool {
     /// True where the pool is so far ahead that chance does not explain it. One sample of random 1-in-*N* sampling
     /// stands for *N* packets, give or take *N*; *n* of them are off by *N* times the root of *n*, and by four times
     /// that hardly ever.
-    fn is_beyond_chance(&self, rate: u64) -> bool {
-        i128::from(self.ahead) > i128::from(rate) * i128::from(4 * self.over.isqrt() + 16)
+    fn is_beyond_chance(&self) -> bool {
+        i128::from(self.ahead) > i128::from(self.greatest) * i128::from(4 * self.over.isqrt() + 16)
     }
 
     /// The multiple that the next sample takes, paid from what is owed.

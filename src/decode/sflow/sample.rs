@@ -98,6 +98,7 @@ impl Work<'_> {
         counts.samples_lost = counts.samples_lost.saturating_sub(u64::from(verdict.found));
         counts.samples_dropped += u64::from(verdict.dropped);
         counts.pool_contradictions += u64::from(verdict.contradicted);
+        counts.packets_unpaid = counts.packets_unpaid.saturating_add(verdict.unpaid);
         verdict.multiple
     }
 

@@ -474,7 +474,7 @@ fn records_state_their_own_rate_or_name_a_sampler() {
     assert_eq!(sampler(&[(34, 4), (48, 1)], &[0, 9]), SamplerRef::Named(9));
     assert_eq!(sampler(&[(34, 4), (302, 8)], &[50, 9]), stated(50));
     assert_eq!(sampler(&[(302, 8)], &[1 << 40]), SamplerRef::Named(1 << 40));
-    assert_eq!(sampler(&[(48, 1)], &[0]), SamplerRef::Unnamed);
+    assert_eq!(sampler(&[(48, 1)], &[0]), SamplerRef::Zero);
     // The other elements of sampling, in the record itself, by the rules of options records.
     assert_eq!(sampler(&[(49, 1), (50, 4)], &[2, 64]), stated(64));
     assert_eq!(sampler(&[(48, 1), (49, 1), (50, 4)], &[9, 2, 64]), stated(64));

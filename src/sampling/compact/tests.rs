@@ -23,6 +23,8 @@ fn sampler() -> impl Strategy<Value = SamplerRef> {
         Just(SamplerRef::Unnamed),
         Just(SamplerRef::Silent),
         Just(SamplerRef::Mute),
+        Just(SamplerRef::Zero),
+        number().prop_map(SamplerRef::Sequence),
         number().prop_map(SamplerRef::Named),
         rate().prop_map(SamplerRef::Stated),
     ]

@@ -13,6 +13,46 @@ fn interfaces_that_agree_speak_for_the_domain() {
     assert_eq!(settle(&[part(1, 100), wide(1, 5)], &none, unnamed), Some((5, RateSource::Domain)));
 }
 
+/// What is said of interface 5 is nothing that anybody said of 7.
+#[test]
+fn an_interface_speaks_for_itself() {
+    use Observed::{Egress, Ingress, Unknown};
+    let part = |part: Part, n| Announcement { part: Some(part), ..wide(1, n) };
+    let (any, ingress) = (|n| Part::Interface(IfIndex(n)), |n| Part::Ingress(IfIndex(n)));
+    let flow = |input, output, observed| FlowRecord {
+        input: IfIndex(input),
+        output: IfIndex(output),
+        observed,
+        ..record(1, SamplerRef::Unnamed)
+    };
+    let none = SamplingPolicy::default();
+    let five = [part(any(5), 1000)];
+    let rate_of = |n| Some((n, RateSource::Domain));
+    for (flow, expected) in [
+        (flow(5, 8, Unknown), rate_of(1000)),
+        (flow(7, 8, Unknown), None),
+        // It was observed at 5, since only that is observed; unless it says otherwise.
+        (flow(7, 5, Unknown), rate_of(1000)),
+        (flow(7, 5, Egress), rate_of(1000)),
+        (flow(7, 5, Ingress), None),
+        // No interface to tell it by.
+        (flow(0, 0, Unknown), rate_of(1000)),
+        (flow(0, 8, Unknown), None),
+    ] {
+        assert_eq!(settle(&five, &none, flow), expected, "{flow:?}");
+    }
+    let other = flow(7, 8, Unknown);
+    let default = SamplingPolicy { default: Some(rate(50, 1, RateSource::Default)), ..none.clone() };
+    assert_eq!(settle(&five, &default, other), Some((50, RateSource::Default)));
+    assert_eq!(settle(&[part(any(5), 1000), part(any(6), 1000)], &none, other), None);
+    assert_eq!(settle(&[part(ingress(5), 1000)], &none, flow(7, 5, Unknown)), None);
+    // What is said of all of the domain, or of the exporter, is said of 7; and line cards are not interfaces.
+    assert_eq!(settle(&[part(any(5), 1000), wide(1, 10)], &none, other), rate_of(10));
+    let elsewhere = settle(&[part(any(5), 1000), wide(2, 30)], &none, other);
+    assert_eq!(elsewhere, Some((30, RateSource::Exporter)));
+    assert_eq!(settle(&[part(Part::Other(141, 0), 1000)], &none, other), rate_of(1000));
+}
+
 /// What a part of the domain is said to have, and the rate of a record that came in by interface 1 and left by 2.
 fn by_parts(parts: &[(Part, u64)], observed: Observed) -> Option<(u32, RateSource)> {
     let announcements: Vec<_> =

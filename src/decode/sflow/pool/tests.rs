@@ -22,6 +22,7 @@ struct Run {
     lost: i64,
     dropped: u64,
     contradicted: u64,
+    unpaid: u64,
 }
 
 impl Source {
@@ -55,6 +56,7 @@ impl Source {
         run.lost += i64::from(verdict.lost) - i64::from(verdict.found);
         run.dropped += u64::from(verdict.dropped);
         run.contradicted += u64::from(verdict.contradicted);
+        run.unpaid += verdict.unpaid;
     }
 }
 
@@ -121,11 +123,14 @@ fn an_exporter_that_starts_anew_owes_nothing() {
     let mut source = Source::ordinary();
     source.stated.sequence = 500_000;
     source.run(1, 0, 0, |_| true);
-    source.run(15, 40 * RATE, 39, |_| true);
+    let run = source.run(15, 40 * RATE, 39, |_| true);
+    // 15 samples stand for 40 000 packets each; what they did not take is not billed any more, but counted.
+    let unpaid = 600_000 - run.scaled;
+    assert!(unpaid > 0);
     // It restarts with all counters at 0, and drops nothing any more.
     source.stated = Statement { sequence: 0, rate: RATE, pool: 0, drops: 0 };
     let run = source.run(1000, RATE, 0, |_| true);
-    assert_eq!(run, Run { scaled: 1_000_000, at: [1000, 0, 0, 0, 0, 0, 0], ..Run::default() });
+    assert_eq!(run, Run { scaled: 1_000_000, at: [1000, 0, 0, 0, 0, 0, 0], unpaid, ..Run::default() });
 }
 
 #[test]
@@ -169,6 +174,37 @@ fn rates_that_change_and_rates_at_the_end_of_the_range() {
     let mut source = Source::new(Statement { sequence: 1, rate: u32::MAX, pool: 0, drops: 0 });
     let run = source.run(100, u32::MAX, u32::MAX, |_| true);
     assert_eq!((run.at[0], run.dropped), (100, 100 * u64::from(u32::MAX)));
+}
+
+/// What was dropped at the old rate is made up for at the new one: 15 samples and 15 drops are no whole span yet.
+#[test]
+fn drops_survive_a_changed_rate() {
+    let mut source = Source::ordinary();
+    let before = source.run(15, 2 * RATE, 1, |_| true);
+    assert_eq!(before.scaled, 15_000);
+    source.stated.rate = 100;
+    // 1000 samples of 100 packets, and the 15 000 dropped before but for what 8 samples come to.
+    let run = source.run(1000, 100, 0, |_| true);
+    assert!((100_000 + 14_200..=100_000 + 15_000).contains(&run.scaled), "{run:?}");
+    assert_eq!((before.dropped, run.dropped, run.contradicted), (15, 0, 0));
+    // A rate that changes with each sample: 500 at 1000, 500 at 2000, and 1000 dropped, at 1000 at the least. 8 samples'
+    // worth may be owed, and a span of 16 be open.
+    let mut source = Source::ordinary();
+    let mut scaled = 0;
+    for n in 0..1000 {
+        source.stated.rate = if n % 2 == 0 { 1000 } else { 2000 };
+        let run = source.run(1, 2000, 1, |_| true);
+        assert_eq!(run.contradicted, 0);
+        scaled += run.scaled;
+    }
+    assert!((2_500_000 - 32_000..=2_500_000).contains(&scaled), "{scaled}");
+}
+
+/// A pool that is steadily ahead by three times, without a drop, is the operator's affair: counted, span by span.
+#[test]
+fn a_pool_that_is_far_ahead_is_counted() {
+    let run = Source::ordinary().run(640, 3 * RATE, 0, |_| true);
+    assert_eq!((run.scaled, run.contradicted), (640_000, 20));
 }
 
 #[test]
