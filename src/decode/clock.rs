@@ -56,6 +56,11 @@ pub(super) enum Clock {
 }
 
 impl Clock {
+    /// True where it states instants by themselves, whatever the export time, and 0 where it has none to state.
+    pub(super) const fn is_absolute(self) -> bool {
+        matches!(self, Self::Millis | Self::Seconds | Self::Ntp)
+    }
+
     /// The elements that state a start, most trusted first.
     pub(super) const START: [(u16, Self); 6] = [
         (152, Self::Millis),
@@ -139,6 +144,12 @@ impl Context {
         }
     }
 
+    /// The instant that `raw` states by the exporter's own clock, exactly; `None` where that takes the export time.
+    pub(super) fn own(&self, clock: Clock, raw: u64) -> Option<UnixMillis> {
+        let instant = clock.is_absolute().then(|| self.instant(clock, raw, None)).flatten();
+        instant.map(|instant| UnixMillis(instant).plus(-self.shift))
+    }
+
     /// No flow is said to begin before.
     pub(super) fn oldest(&self) -> UnixMillis {
         self.export.plus(-AGE_MS_MAX)
@@ -152,14 +163,14 @@ impl Context {
         self.clamp(self.before_export(uptime, first), self.before_export(uptime, last))
     }
 
-    /// Start and end of a record, and whether they had to be moved.
+    /// Start and end of a record that has them as `first` and `last`, and whether they had to be moved.
     #[inline(always)]
     pub(super) fn span<const N: usize>(
         &self,
         clocks: Clocks,
+        (first, last): (u64, u64),
         row: &Row<'_, N>,
     ) -> (UnixMillis, UnixMillis, bool) {
-        let (first, last) = (row.number(Slot::Start as usize), row.number(Slot::End as usize));
         if let (Clock::Uptime, Clock::Uptime, Some(_)) = (clocks.start, clocks.end, self.uptime) {
             // What nearly all of v9 has.
             return self.uptimes(first, last);
