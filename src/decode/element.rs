@@ -91,8 +91,6 @@ slots! {
         InitiatorPackets = [298],
         ResponderOctets = [232],
         ResponderPackets = [299],
-        TotalOctets = [85],
-        TotalPackets = [86],
         Layer2Octets = [352],
     }
 }

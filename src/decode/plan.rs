@@ -6,9 +6,9 @@
 //!
 //! Exporters have templates for all their records, and fill only what fits each: the octets of egress flows only in 23, of
 //! frames without IP only in 352. So where the counter of the highest rank is 0 in a record, the next one that is not
-//! counts. A running total does so only while no counter of what was added was ever filled in records of that template:
-//! after that, 0 means that nothing was added since the last record. In the same way a time of 0 gives way to the next
-//! clock, and an interface of 0 to the physical one (elements 252 and 253).
+//! counts. A running total does not: beside a counter of what was added, whose 0 says that nothing was, it is not 0 either
+//! (Barracuda). In the same way a time of 0 gives way to the next clock, and an interface of 0 to the physical one
+//! (elements 252 and 253).
 //!
 //! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
 //! 313 from the IP header on) and none of these counters is one packet. Its octets are element 312, the length of the
@@ -86,8 +86,8 @@ const COUNTERS: [(u16, u16, bool); 5] =
     [(1, 2, false), (23, 24, false), (231, 298, false), (85, 86, true), (352, 2, false)];
 
 /// Octet counters that count where those of higher rank are 0.
-const SECOND_COUNTERS: [Slot; 5] =
-    [Slot::PostOctets, Slot::InitiatorOctets, Slot::ResponderOctets, Slot::TotalOctets, Slot::Layer2Octets];
+const SECOND_COUNTERS: [Slot; 4] =
+    [Slot::PostOctets, Slot::InitiatorOctets, Slot::ResponderOctets, Slot::Layer2Octets];
 
 impl Plan {
     pub(super) fn compile(fields: &[FieldSpec]) -> Self {
@@ -159,8 +159,7 @@ impl Plan {
             reverse,
             clocks,
             other_clocks,
-            keys: (is_running(forward) || is_running(reverse) || has(Slot::TotalOctets))
-                .then(|| Keys::compile(fields)),
+            keys: (is_running(forward) || is_running(reverse)).then(|| Keys::compile(fields)),
             second_counters: matches!(forward, Counter::Delta | Counter::Running { .. })
                 && SECOND_COUNTERS.iter().any(|&slot| has(slot)),
             addresses,
@@ -189,11 +188,11 @@ impl Plan {
     }
 
     /// Octets of the fields that have the record's running totals of octets and packets, in one direction.
-    pub(super) fn total_widths(&self, row: &DataRow<'_>, is_reverse: bool) -> (u8, u8) {
-        let (octets, packets) = match (is_reverse, is_running(self.forward)) {
-            (true, _) => (Slot::ReverseOctets, Slot::ReversePackets),
-            (false, true) => (Slot::Octets, Slot::Packets),
-            (false, false) => (Slot::TotalOctets, Slot::TotalPackets),
+    pub(super) fn total_widths(row: &DataRow<'_>, is_reverse: bool) -> (u8, u8) {
+        let (octets, packets) = if is_reverse {
+            (Slot::ReverseOctets, Slot::ReversePackets)
+        } else {
+            (Slot::Octets, Slot::Packets)
         };
         (row.len(octets as usize), row.len(packets as usize))
     }
@@ -240,20 +239,16 @@ impl Plan {
         !self.second_counters || (0..count).all(|n| octets(n) != 0)
     }
 
-    /// Which counters give the volume of a record: where those of the template's highest rank are 0 in both directions,
-    /// the next ones that are not fill the flows. `has_deltas`: whether a counter of what was added was ever filled in
-    /// records of this template, as it is then. Where it was, its 0 says that nothing was added, and a running total has
-    /// been counted already.
+    /// Which counters give the volume of a record: where those of the template's highest rank are 0 in both directions, the
+    /// next ones that are not fill the flows.
     pub(super) fn counters(
         &self,
         row: &DataRow<'_>,
         (forward, reverse): (&mut FlowRecord, &mut FlowRecord),
-        has_deltas: &mut bool,
     ) -> (Counter, Counter) {
         let n = |slot: Slot| row.number(slot as usize);
         let has = |slot: Slot| row.len(slot as usize) > 0;
         if !self.second_counters || forward.octets != Octets::ZERO || reverse.octets != Octets::ZERO {
-            *has_deltas |= self.second_counters;
             return (self.forward, self.reverse);
         }
         let fill = |flow: &mut FlowRecord, octets: Slot, packets: Slot| {
@@ -267,18 +262,13 @@ impl Plan {
         } else if n(Slot::InitiatorOctets) | n(Slot::ResponderOctets) != 0 {
             fill(forward, Slot::InitiatorOctets, Slot::InitiatorPackets);
             fill(reverse, Slot::ResponderOctets, Slot::ResponderPackets);
-            *has_deltas = true;
             let back = if has(Slot::ResponderOctets) { Counter::Delta } else { self.reverse };
             return (Counter::Delta, back);
-        } else if n(Slot::TotalOctets) != 0 && !*has_deltas {
-            fill(forward, Slot::TotalOctets, Slot::TotalPackets);
-            return (Counter::Running { packets: has(Slot::TotalPackets) }, self.reverse);
         } else if n(Slot::Layer2Octets) != 0 {
             forward.octets = Octets::new(n(Slot::Layer2Octets));
         } else {
             return (self.forward, self.reverse);
         }
-        *has_deltas = true;
         (Counter::Delta, self.reverse)
     }
 

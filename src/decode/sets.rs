@@ -118,7 +118,7 @@ impl Work<'_> {
         let (records, result) = match &template.plan {
             AnyPlan::Data(plan) => {
                 let context = Context { system_init: *system_init, ..*context };
-                let flows = self.flows((id, plan), &context, set, &mut template.has_deltas);
+                let flows = self.flows((id, plan), &context, set);
                 template.records += u64::from(flows.0);
                 seen.records += u64::from(flows.0);
                 flows
@@ -220,7 +220,6 @@ impl Work<'_> {
         (id, plan): (u16, &Plan),
         context: &Context,
         set: Piece<'_>,
-        has_deltas: &mut bool,
     ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {
@@ -229,7 +228,6 @@ impl Work<'_> {
         if plan.is_simple() {
             let count = (set.end - set.at) / length;
             if plan.counts_first((set.data, set.at), count) {
-                *has_deltas |= count > 0;
                 self.simple_flows(plan, context, set, count);
                 return (saturated(count), leftover(set, set.at + count * length));
             }
@@ -240,7 +238,7 @@ impl Work<'_> {
             let Some(next) = plan.layout.walk(set.data, at, set.end, &mut places) else {
                 return (count, leftover(set, at));
             };
-            self.record((id, plan), context, &places.row(set.data, at), has_deltas);
+            self.record((id, plan), context, &places.row(set.data, at));
             (at, count) = (next, count + 1);
         }
         (count, leftover(set, at))
@@ -269,13 +267,7 @@ impl Work<'_> {
     }
 
     /// One record of any kind.
-    fn record(
-        &mut self,
-        (id, plan): (u16, &Plan),
-        context: &Context,
-        row: &DataRow<'_>,
-        has_deltas: &mut bool,
-    ) {
+    fn record(&mut self, (id, plan): (u16, &Plan), context: &Context, row: &DataRow<'_>) {
         use super::element::Slot;
         self.counts.records += 1;
         if plan.forward == Counter::Absent && plan.reverse == Counter::Absent {
@@ -292,7 +284,7 @@ impl Work<'_> {
             packets: Packets::new(row.number(Slot::ReversePackets as usize)),
             ..turned(&forward)
         };
-        let (counter, reverse_counter) = plan.counters(row, (&mut forward, &mut reverse), has_deltas);
+        let (counter, reverse_counter) = plan.counters(row, (&mut forward, &mut reverse));
         // Whichever side has volume is emitted; of two empty sides, the first one that is counted at all.
         let is_empty = |flow: &FlowRecord| flow.octets.as_u64() == 0 && flow.packets.as_u64() == 0;
         let two_sided = counter != Counter::Absent && reverse_counter != Counter::Absent;
@@ -344,7 +336,7 @@ impl Work<'_> {
         let report = Report {
             octets: flow.octets.as_u64(),
             packets: if total_packets { flow.packets.as_u64() } else { 0 },
-            widths: plan.total_widths(row, is_reverse),
+            widths: Plan::total_widths(row, is_reverse),
             times,
             span: plan.own_span(context, row),
             tells_end: plan.states_end(context, row),

@@ -40,8 +40,6 @@ pub(super) struct Template {
     pub(super) records: u64,
     /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
     scopes: u16,
-    /// Whether a counter of what was added was ever filled in its records, beside others ([`Plan::counters`]).
-    pub(super) has_deltas: bool,
 }
 
 /// How to read the records of a template.
@@ -59,7 +57,7 @@ impl Template {
         };
         let scopes = fields.iter().take_while(|field| field.is_scope()).count();
         let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
-        Self { kind, fields, defined, plan, records: 0, scopes, has_deltas: false }
+        Self { kind, fields, defined, plan, records: 0, scopes }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -87,15 +85,14 @@ impl Template {
 
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind, &self.fields[..], self.defined, self.has_deltas).serialize(serializer)
+        (self.kind, &self.fields[..], self.defined).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields, defined, has_deltas): (_, Box<[FieldSpec]>, _, _) =
-            Deserialize::deserialize(deserializer)?;
-        Ok(Self { has_deltas, ..Self::new(kind, fields.into(), defined) })
+        let (kind, fields, defined): (_, Box<[FieldSpec]>, _) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(kind, fields.into(), defined))
     }
 }
 

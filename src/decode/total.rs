@@ -282,6 +282,8 @@ impl Totals {
         let known = going.map(|total| (total, false));
         let known = known.or_else(|| self.ended.get(&key).map(|total| (*total, true)));
         let step = known.map_or(Step::Whole, |(total, is_over)| total.step(is_over, report));
+        let begun_by = report.times.begun_by.zip(self.forgotten_until);
+        let may_be_forgotten = known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until);
         if step == Step::Late {
             if let Some(total) = going {
                 self.keep(key, total, limit);
@@ -296,10 +298,9 @@ impl Totals {
         } else {
             self.keep(key, Total::new(report), limit);
         }
-        let begun_by = report.times.begun_by.zip(self.forgotten_until);
         match step {
             Step::Added(octets, packets) => (octets, packets),
-            _ if known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until) => {
+            _ if may_be_forgotten => {
                 self.forgotten += 1;
                 (0, 0)
             }
