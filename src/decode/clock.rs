@@ -56,6 +56,11 @@ pub(super) enum Clock {
 }
 
 impl Clock {
+    /// True where it states instants by themselves, whatever the export time, and 0 where it has none to state.
+    pub(super) const fn is_absolute(self) -> bool {
+        matches!(self, Self::Millis | Self::Seconds | Self::Ntp)
+    }
+
     /// The elements that state a start, most trusted first.
     pub(super) const START: [(u16, Self); 6] = [
         (152, Self::Millis),
@@ -141,16 +146,22 @@ impl Context {
         self.export.plus(-self.shift).since(init) as u32
     }
 
-    /// True where an instant by that clock is the exporter's own word, and not made up from the export time.
-    pub(super) fn states<const N: usize>(&self, clock: Clock, slot: Slot, row: &Row<'_, N>) -> bool {
+    /// True where `raw` by that clock is the exporter's own word, and not made up from the export time.
+    pub(super) fn states<const N: usize>(&self, clock: Clock, raw: u64, row: &Row<'_, N>) -> bool {
         let is_known = || {
             self.uptime.is_some() || self.system_init.is_some() || row.number(Slot::SystemInit as usize) != 0
         };
         match clock {
             Clock::Absent => false,
             Clock::Uptime => is_known(),
-            _ => row.number(slot as usize) != 0,
+            _ => raw != 0,
         }
+    }
+
+    /// The instant that `raw` states by the exporter's own clock, exactly; `None` where that takes the export time.
+    pub(super) fn own(&self, clock: Clock, raw: u64) -> Option<UnixMillis> {
+        let instant = clock.is_absolute().then(|| self.instant(clock, raw, None)).flatten();
+        instant.map(|instant| UnixMillis(instant).plus(-self.shift))
     }
 
     /// No flow is said to begin before.
@@ -166,10 +177,14 @@ impl Context {
         self.clamp(self.before_export(uptime, first), self.before_export(uptime, last))
     }
 
-    /// Start and end of a record, and whether they had to be moved.
+    /// Start and end of a record that has them as `first` and `last`, and whether they had to be moved.
     #[inline(always)]
-    pub(super) fn span<const N: usize>(&self, clocks: Clocks, row: &Row<'_, N>) -> Moved {
-        let (first, last) = (row.number(Slot::Start as usize), row.number(Slot::End as usize));
+    pub(super) fn span<const N: usize>(
+        &self,
+        clocks: Clocks,
+        (first, last): (u64, u64),
+        row: &Row<'_, N>,
+    ) -> Moved {
         if let (Clock::Uptime, Clock::Uptime, Some(_)) = (clocks.start, clocks.end, self.uptime) {
             // What nearly all of v9 has.
             return self.uptimes(first, last);
@@ -198,11 +213,11 @@ impl Context {
     }
 
     /// Start and end of the reverse direction of a record, by elements of its own with these clocks: what these leave out
-    /// is that of the forward direction, whose `clocks` and span these are. Packets back are packets of the biflow, so
-    /// where only their beginning is told, they end with it.
+    /// is that of the forward direction, whose clocks, end as stated and span these are. Packets back are packets of the
+    /// biflow, so where only their beginning is told, they end with it.
     pub(super) fn reverse_span<const N: usize>(
         &self,
-        clocks: Clocks,
+        (clocks, last): (Clocks, u64),
         reverse: Clocks,
         row: &Row<'_, N>,
         forward: Moved,
@@ -210,7 +225,7 @@ impl Context {
         let n = |slot: Slot| row.number(slot as usize);
         // Where nobody knows when the exporter started, the forward direction ends at the export time, and the uptimes of
         // both are told from there.
-        let last = || u32::try_from(n(Slot::End) & 0xffff_ffff).ok();
+        let last = || u32::try_from(last & 0xffff_ffff).ok();
         let is_relative = clocks.start == Clock::Uptime && clocks.end == Clock::Uptime;
         let uptime = self.uptime.or_else(|| self.uptime_by_init(row));
         let uptime = uptime.or_else(|| last().filter(|_| is_relative));

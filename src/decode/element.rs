@@ -91,6 +91,18 @@ slots! {
         FrameType = [408],
         SectionOffset = [409, 102],
         SectionOctets = [410],
+        // Second places, for records that leave the first one empty (see `plan`).
+        OtherStart = [],
+        OtherEnd = [],
+        PhysicalInput = [252],
+        PhysicalOutput = [253],
+        PostOctets = [23],
+        PostPackets = [24],
+        InitiatorOctets = [231],
+        InitiatorPackets = [298],
+        ResponderOctets = [232],
+        ResponderPackets = [299],
+        Layer2Octets = [352],
     }
 }
 

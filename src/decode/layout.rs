@@ -205,6 +205,11 @@ impl<const N: usize> Row<'_, N> {
         self.data.get(at..at + usize::from(len)).unwrap_or_default()
     }
 
+    /// From the record's first octet on, and what follows it.
+    pub(super) fn from_start(&self) -> &[u8] {
+        self.data
+    }
+
     /// Octets of the field at place `slot`, 255 where it has more; 0 where the record has none.
     #[inline]
     pub(super) fn len(&self, slot: usize) -> u8 {

@@ -5,6 +5,12 @@
 //! that give several of them count the same octets several times. Packets come from the counter's own partner. The reverse
 //! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
+//! Exporters have templates for all their records, and fill only what fits each: the octets of egress flows only in 23, of
+//! frames without IP only in 352. So where the counter of the highest rank is 0 in a record, the next one that is not
+//! counts. A running total does not: beside a counter of what was added, whose 0 says that nothing was, it is not 0 either
+//! (Barracuda). In the same way a time of 0 gives way to the next clock, and an interface of 0 to the physical one
+//! (elements 252 and 253).
+//!
 //! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
 //! 313 from the IP header on, 316 from behind MPLS labels on) and none of these counters is one packet. Its octets are element 312, the length of the
 //! frame (for 313 and 316 also 224, that of the packet). Where neither is there, they are what the section itself says: the
@@ -20,9 +26,10 @@ use super::frame::{Frame, Link};
 use super::layout::{Layout, Row};
 use super::options::{self, Parameters};
 use super::template::FieldSpec;
+use super::total::Keys;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
-use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate};
+use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate, UnixMillis};
 pub(super) use columns::Sums;
 
 /// A record's row.
@@ -60,6 +67,12 @@ pub(super) struct Plan {
     clocks: Clocks,
     /// Those of the reverse direction, where it has any.
     reverse_clocks: Option<Clocks>,
+    /// Those of the second places, which count where the first ones say nothing.
+    other_clocks: Option<Clocks>,
+    /// Which fields tell flows apart, where running totals ask for it.
+    pub(super) keys: Option<Keys>,
+    /// True where a record may have its volume in a second octet counter.
+    second_counters: bool,
     addresses: Addresses,
     /// True where the addresses are networks.
     networks: bool,
@@ -78,6 +91,10 @@ const ADDRESSES6: [Slot; 3] = [Slot::Source6, Slot::Destination6, Slot::NextHop6
 /// Octet counters and their packet counters, most trusted first.
 const COUNTERS: [(u16, u16, bool); 5] =
     [(1, 2, false), (23, 24, false), (231, 298, false), (85, 86, true), (352, 2, false)];
+
+/// Octet counters that count where those of higher rank are 0.
+const SECOND_COUNTERS: [Slot; 4] =
+    [Slot::PostOctets, Slot::InitiatorOctets, Slot::ResponderOctets, Slot::Layer2Octets];
 
 impl Plan {
     pub(super) fn compile(fields: &[FieldSpec]) -> Self {
@@ -121,6 +138,13 @@ impl Plan {
         let clocks = clocks(fields, 0, &mut places, [Slot::Start, Slot::End, Slot::Duration]);
         let slots = [Slot::ReverseStart, Slot::ReverseEnd, Slot::ReverseDuration];
         let reverse_clocks = clocks_of_reverse(fields, &mut places, slots);
+        let other_clocks = other_clocks(fields, clocks, &mut places);
+        // A field that fills a first place fills no second one.
+        for slot in Slot::OtherStart as usize..SLOTS {
+            if places[..slot].contains(&places[slot]) {
+                places[slot] = None;
+            }
+        }
 
         let has = |slot: Slot| places[slot as usize].is_some();
         let addresses = match (
@@ -141,10 +165,14 @@ impl Plan {
             reverse,
             clocks,
             reverse_clocks,
+            other_clocks,
+            keys: (is_running(forward) || is_running(reverse)).then(|| Keys::compile(fields)),
+            second_counters: matches!(forward, Counter::Delta | Counter::Running { .. })
+                && SECOND_COUNTERS.iter().any(|&slot| has(slot)),
             addresses,
             networks: tells_networks(fields, &places),
             section,
-            rare: places[Slot::IcmpTypeCode as usize..].iter().any(Option::is_some),
+            rare: places[Slot::IcmpTypeCode as usize..Slot::OtherStart as usize].iter().any(Option::is_some),
             parameters: places[Slot::RandomInterval as usize..=Slot::Probability as usize]
                 .iter()
                 .any(Option::is_some),
@@ -153,22 +181,116 @@ impl Plan {
 
     /// True where a record states when its flow began, so that the beginning of another flow can be told.
     pub(super) fn states_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
-        context.states(self.clocks.start, Slot::Start, row)
+        let (clocks, (first, _)) = self.stated(row);
+        context.states(clocks.start, first, row)
     }
 
     /// The same of the reverse direction, which does not begin before the forward one.
     pub(super) fn states_reverse_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
-        let own = |clocks: Clocks| context.states(clocks.start, Slot::ReverseStart, row);
+        let first = row.number(Slot::ReverseStart as usize);
+        let own = |clocks: Clocks| context.states(clocks.start, first, row);
         self.reverse_clocks.is_some_and(own) || self.states_start(context, row)
     }
 
     /// Start and end of the record's reverse direction, and whether they had to be moved; `forward` are those of the
     /// other one.
     pub(super) fn reverse_span(&self, context: &Context, row: &DataRow<'_>, forward: Moved) -> Moved {
+        let (clocks, (_, last)) = self.stated(row);
         match self.reverse_clocks {
-            Some(clocks) => context.reverse_span(self.clocks, clocks, row, forward),
+            Some(reverse) => context.reverse_span((clocks, last), reverse, row, forward),
             None => forward,
         }
+    }
+
+    /// The same of its end.
+    pub(super) fn states_end(&self, context: &Context, row: &DataRow<'_>) -> bool {
+        let (clocks, (_, last)) = self.stated(row);
+        context.states(clocks.end, last, row)
+    }
+
+    /// Octets of the fields that have the record's running totals of octets and packets, in one direction.
+    pub(super) fn total_widths(row: &DataRow<'_>, is_reverse: bool) -> (u8, u8) {
+        let (octets, packets) = if is_reverse {
+            (Slot::ReverseOctets, Slot::ReversePackets)
+        } else {
+            (Slot::Octets, Slot::Packets)
+        };
+        (row.len(octets as usize), row.len(packets as usize))
+    }
+
+    /// Start and end of the flow exactly as the exporter states them, by its own clock and wherever they lie; `None` where
+    /// they have to be told from the export time.
+    pub(super) fn own_span(&self, context: &Context, row: &DataRow<'_>) -> Option<(UnixMillis, UnixMillis)> {
+        let (clocks, (first, last)) = self.stated(row);
+        let span = context.own(clocks.start, first).zip(context.own(clocks.end, last));
+        span.filter(|(start, end)| start <= end)
+    }
+
+    /// The clocks by which a record states its times, and what it states. Absolute ones that are 0 state none: then those
+    /// of the second places do.
+    #[inline(always)]
+    fn stated(&self, row: &DataRow<'_>) -> (Clocks, (u64, u64)) {
+        let n = |slot: Slot| row.number(slot as usize);
+        let (mut clocks, mut first, mut last) = (self.clocks, n(Slot::Start), n(Slot::End));
+        if let Some(other) = self.other_clocks
+            && n(Slot::OtherStart) | n(Slot::OtherEnd) != 0
+        {
+            if first == 0 && clocks.start.is_absolute() && other.start != Clock::Absent {
+                (clocks.start, first) = (other.start, n(Slot::OtherStart));
+            }
+            if last == 0 && clocks.end.is_absolute() && other.end != Clock::Absent {
+                (clocks.end, last) = (other.end, n(Slot::OtherEnd));
+            }
+        }
+        (clocks, (first, last))
+    }
+
+    /// Start and end of a record, and whether they had to be moved.
+    #[inline(always)]
+    fn span(&self, context: &Context, row: &DataRow<'_>) -> Moved {
+        let (clocks, raw) = self.stated(row);
+        context.span(clocks, raw, row)
+    }
+
+    /// True where each of `count` records, which begin at `at` of `data`, has its octets in the counter of the highest rank
+    /// that the template has.
+    pub(super) fn counts_first(&self, (data, at): (&[u8], usize), count: usize) -> bool {
+        let length = self.layout.length();
+        let octets = |n| self.layout.row(data, at + n * length).number(Slot::Octets as usize);
+        !self.second_counters || (0..count).all(|n| octets(n) != 0)
+    }
+
+    /// Which counters give the volume of a record: where those of the template's highest rank are 0 in both directions, the
+    /// next ones that are not fill the flows.
+    pub(super) fn counters(
+        &self,
+        row: &DataRow<'_>,
+        (forward, reverse): (&mut FlowRecord, &mut FlowRecord),
+    ) -> (Counter, Counter) {
+        let n = |slot: Slot| row.number(slot as usize);
+        let has = |slot: Slot| row.len(slot as usize) > 0;
+        if !self.second_counters || forward.octets != Octets::ZERO || reverse.octets != Octets::ZERO {
+            return (self.forward, self.reverse);
+        }
+        let fill = |flow: &mut FlowRecord, octets: Slot, packets: Slot| {
+            flow.octets = Octets::new(n(octets));
+            if has(packets) {
+                flow.packets = Packets::new(n(packets));
+            }
+        };
+        if n(Slot::PostOctets) != 0 {
+            fill(forward, Slot::PostOctets, Slot::PostPackets);
+        } else if n(Slot::InitiatorOctets) | n(Slot::ResponderOctets) != 0 {
+            fill(forward, Slot::InitiatorOctets, Slot::InitiatorPackets);
+            fill(reverse, Slot::ResponderOctets, Slot::ResponderPackets);
+            let back = if has(Slot::ResponderOctets) { Counter::Delta } else { self.reverse };
+            return (Counter::Delta, back);
+        } else if n(Slot::Layer2Octets) != 0 {
+            forward.octets = Octets::new(n(Slot::Layer2Octets));
+        } else {
+            return (self.forward, self.reverse);
+        }
+        (Counter::Delta, self.reverse)
     }
 
     /// True where the records need no more than [`Plan::flows`]: one direction, counted since the last record.
@@ -217,7 +339,7 @@ impl Plan {
         row: &DataRow<'_>,
     ) -> (FlowRecord, bool) {
         let n = |slot: Slot| row.number(slot as usize);
-        let (start, end, moved) = context.span(self.clocks, row);
+        let (start, end, moved) = self.span(context, row);
         let (family, source, destination, next_hop) = self.addresses(row);
         let mut flow = FlowRecord {
             source,
@@ -230,8 +352,8 @@ impl Plan {
             sampler: SamplerRef::Unnamed,
             rate: SamplingRate::NOT_ANNOUNCED,
             domain: context.domain,
-            input: IfIndex(n(Slot::Input) as u32),
-            output: IfIndex(n(Slot::Output) as u32),
+            input: interface(IfIndex(n(Slot::Input) as u32), n(Slot::PhysicalInput)),
+            output: interface(IfIndex(n(Slot::Output) as u32), n(Slot::PhysicalOutput)),
             source_as: Asn(n(Slot::SourceAs) as u32),
             destination_as: Asn(n(Slot::DestinationAs) as u32),
             exporter,
@@ -307,6 +429,13 @@ fn rare(row: &DataRow<'_>, flow: &mut FlowRecord) {
     }
     icmp(row, flow);
     flow.sampler = stated_sampler(row);
+}
+
+/// An interface; where a record leaves it out, the physical one.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a field wider than its element keeps the low octets")]
+fn interface(logical: IfIndex, physical: u64) -> IfIndex {
+    if logical.0 == 0 { IfIndex(physical as u32) } else { logical }
 }
 
 /// Element 61.
@@ -421,4 +550,22 @@ fn clock(fields: &[FieldSpec], enterprise: u32, clocks: &[(u16, Clock)]) -> (Clo
         element::find(fields, enterprise, &[element], width).map(|at| (clock, Some(at)))
     });
     found.unwrap_or((Clock::Absent, None))
+}
+
+/// The next clocks that `fields` has behind `first`; they go to the second places. `None`: there are none.
+fn other_clocks(fields: &[FieldSpec], first: Clocks, places: &mut [Option<usize>; SLOTS]) -> Option<Clocks> {
+    let next = |clocks: &[(u16, Clock)], taken: Option<usize>| {
+        let found =
+            clocks.iter().map(|&one| clock(fields, 0, &[one])).find(|&(_, at)| at.is_some() && at != taken);
+        found.unwrap_or((Clock::Absent, None))
+    };
+    let (start, start_at) = next(&Clock::START, places[Slot::Start as usize]);
+    let (end, end_at) = next(&Clock::END, places[Slot::End as usize]);
+    places[Slot::OtherStart as usize] = start_at;
+    places[Slot::OtherEnd as usize] = end_at;
+    (start_at.is_some() || end_at.is_some()).then_some(Clocks { start, end, ..first })
+}
+
+fn is_running(counter: Counter) -> bool {
+    matches!(counter, Counter::Running { .. })
 }

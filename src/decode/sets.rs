@@ -6,7 +6,7 @@ use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan, Sums};
 use super::sequence::Uptime;
 use super::template::{AnyPlan, Defined, Kind};
-use super::total::{Key, Times};
+use super::total::{Report, Times};
 use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
 use crate::flow::{Address, FlowRecord, Observed};
 use crate::units::{Octets, Packets, UnixMillis};
@@ -124,7 +124,7 @@ impl Work<'_> {
         let (records, result) = match &template.plan {
             AnyPlan::Data(plan) => {
                 let context = Context { system_init: *system_init, ..*context };
-                let flows = self.flows(plan, &context, set);
+                let flows = self.flows((id, plan), &context, set);
                 template.records += u64::from(flows.0);
                 seen.records += u64::from(flows.0);
                 flows
@@ -223,15 +223,22 @@ impl Work<'_> {
     }
 
     /// The flows of a data set: how many records, and whether something was wrong behind them.
-    fn flows(&mut self, plan: &Plan, context: &Context, set: Piece<'_>) -> (u32, Result<(), Error>) {
+    fn flows(
+        &mut self,
+        (id, plan): (u16, &Plan),
+        context: &Context,
+        set: Piece<'_>,
+    ) -> (u32, Result<(), Error>) {
         let length = plan.layout.length();
         if length == 0 {
             return (0, Err(Error::EmptyRecord { offset: set.at }));
         }
         if plan.is_simple() {
             let count = (set.end - set.at) / length;
-            self.simple_flows(plan, context, set, count);
-            return (saturated(count), leftover(set, set.at + count * length));
+            if plan.counts_first((set.data, set.at), count) {
+                self.simple_flows(plan, context, set, count);
+                return (saturated(count), leftover(set, set.at + count * length));
+            }
         }
         let (mut at, mut count) = (set.at, 0);
         let mut places = Places::new();
@@ -239,7 +246,7 @@ impl Work<'_> {
             let Some(next) = plan.layout.walk(set.data, at, set.end, &mut places) else {
                 return (count, leftover(set, at));
             };
-            self.record(plan, context, &places.row(set.data, at));
+            self.record((id, plan), context, &places.row(set.data, at));
             (at, count) = (next, count + 1);
         }
         (count, leftover(set, at))
@@ -268,7 +275,7 @@ impl Work<'_> {
     }
 
     /// One record of any kind.
-    fn record(&mut self, plan: &Plan, context: &Context, row: &DataRow<'_>) {
+    fn record(&mut self, (id, plan): (u16, &Plan), context: &Context, row: &DataRow<'_>) {
         use super::element::Slot;
         self.counts.records += 1;
         if plan.forward == Counter::Absent && plan.reverse == Counter::Absent {
@@ -281,21 +288,21 @@ impl Work<'_> {
             return;
         }
         let own = plan.reverse_span(context, row, (forward.start, forward.end, moved));
-        let reverse = FlowRecord {
+        let mut reverse = FlowRecord {
             start: own.0,
             end: own.1,
             octets: Octets::new(row.number(Slot::ReverseOctets as usize)),
             packets: Packets::new(row.number(Slot::ReversePackets as usize)),
             ..turned(&forward)
         };
+        let (counter, reverse_counter) = plan.counters(row, (&mut forward, &mut reverse));
         // Whichever side has volume is emitted; of two empty sides, the first one that is counted at all.
         let is_empty = |flow: &FlowRecord| flow.octets.as_u64() == 0 && flow.packets.as_u64() == 0;
-        let two_sided = plan.forward != Counter::Absent && plan.reverse != Counter::Absent;
-        let skip_reverse = plan.reverse == Counter::Absent || two_sided && is_empty(&reverse);
-        let skip_forward =
-            plan.forward == Counter::Absent || two_sided && is_empty(&forward) && !skip_reverse;
+        let two_sided = counter != Counter::Absent && reverse_counter != Counter::Absent;
+        let skip_reverse = reverse_counter == Counter::Absent || two_sided && is_empty(&reverse);
+        let skip_forward = counter == Counter::Absent || two_sided && is_empty(&forward) && !skip_reverse;
         for (flow, counter, skip, is_reverse) in
-            [(forward, plan.forward, skip_forward, false), (reverse, plan.reverse, skip_reverse, true)]
+            [(forward, counter, skip_forward, false), (reverse, reverse_counter, skip_reverse, true)]
         {
             if !skip {
                 let (stated, moved) = if is_reverse {
@@ -307,23 +314,30 @@ impl Work<'_> {
                 // One that began earlier was moved there.
                 let start = begun_by.filter(|&start| start > context.oldest());
                 let times = Times { start, begun_by, end: flow.end };
-                let flow = self.since_last(flow, counter, row, (context.version, is_reverse), times);
+                let flow = match counter {
+                    Counter::Running { packets } => {
+                        self.since_last(flow, packets, (id, plan), context, row, (is_reverse, times))
+                    }
+                    _ => flow,
+                };
                 self.emit(flow, moved);
             }
         }
     }
 
-    /// Turns a running total into what was added since the last record of the flow.
+    /// Turns a running total into what was added since the last record of the flow. `total_packets`: its packets are a
+    /// total, too.
     fn since_last(
         &mut self,
         mut flow: FlowRecord,
-        counter: Counter,
+        total_packets: bool,
+        (id, plan): (u16, &Plan),
+        context: &Context,
         row: &DataRow<'_>,
-        (version, is_reverse): (u16, bool),
-        times: Times,
+        (is_reverse, times): (bool, Times),
     ) -> FlowRecord {
         use super::element::Slot;
-        let Counter::Running { packets: total_packets } = counter else { return flow };
+        let Some(keys) = &plan.keys else { return flow };
         // A total may be greater than any flow; what was added to it since goes by the bound of flows.
         if flow.octets.as_u64() | flow.packets.as_u64() >= IMPLAUSIBLE_TOTAL {
             return flow;
@@ -331,17 +345,23 @@ impl Work<'_> {
         // Element 136: 1 idle, 3 end of flow, 4 forced, 5 lack of resources (2, active timeout, goes on). YAF has 0x1f
         // for a flow of one packet, and marks what continues another flow in the highest bit.
         // Element 233: 2 flow deleted.
-        let over = matches!(row.number(Slot::EndReason as usize) & 0x7f, 1 | 3 | 4 | 5 | 0x1f)
-            || row.number(Slot::FirewallEvent as usize) == 2;
-        let key = Key::new(version, &flow, row.number(Slot::FlowId as usize), is_reverse);
-        let packets = if total_packets { flow.packets.as_u64() } else { 0 };
-        let (octets, packets) = self.totals.advance(
-            key,
-            (flow.octets.as_u64(), packets),
+        let reason = row.number(Slot::EndReason as usize);
+        let over =
+            matches!(reason & 0x7f, 1 | 3 | 4 | 5 | 0x1f) || row.number(Slot::FirewallEvent as usize) == 2;
+        let (key, detail) = keys.key((context.version, context.domain, is_reverse), id, row.from_start());
+        let report = Report {
+            octets: flow.octets.as_u64(),
+            packets: if total_packets { flow.packets.as_u64() } else { 0 },
+            widths: Plan::total_widths(row, is_reverse),
             times,
+            span: plan.own_span(context, row),
+            tells_end: plan.states_end(context, row),
+            told: context.export,
             over,
-            self.limits.running_totals,
-        );
+            continues: reason & 0x80 != 0,
+            detail,
+        };
+        let (octets, packets) = self.totals.advance(key, &report, self.limits.running_totals);
         self.counts.totals_forgotten = self.totals.forgotten();
         flow.octets = Octets::new(octets);
         if total_packets {

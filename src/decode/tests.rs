@@ -14,3 +14,4 @@ mod sessions;
 mod sflow;
 mod state;
 mod times;
+mod totals;

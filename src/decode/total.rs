@@ -1,68 +1,56 @@
 //! Running totals (elements 85 and 86): a flow's octets since it began, sent again and again. What counts is the
 //! difference from the last record of the same flow.
 //!
+//! What is the same flow: records that agree in their keys ([`key`]), and in when the flow was. A flow that began when
+//! the last one on its keys was over is another one, and counts whole: exporters that end a flow at the active timeout
+//! (YAF) count what follows from 0, also where it comes to more than before, and a pair of hosts has one session after
+//! the other. Where exporters state times by an absolute clock, begin and end are compared to the millisecond; where
+//! times are told from an uptime or the export time they differ by some, and so does what is compared.
+//!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
-//! started to count anew; and so does that of a flow that began when the last one on its key was over: exporters that
-//! end a flow at the active timeout (YAF) count what follows from 0, also where it comes to more than before. But a
-//! smaller total of no later time was overtaken on the way, and counts nothing. When a record says that its flow is over
-//! (elements 136, 233), the flow is forgotten. The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
+//! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. A total in
+//! four octets that goes from the upper half of its range to the lower one, of a flow that began when it did before, has
+//! wrapped, as counters of SNMP do.
+//!
+//! Where only details differ that may be keys and may not, a record goes on with the flow that is there as long as its
+//! totals do not fall. Where they fall there are two flows, which are then followed apart. So such flows count at least
+//! what the greatest of them has, and never more than all of them; and what is found out late of one flow (an AS number,
+//! an application) never makes it count twice. A template that was announced anew under another number goes on with its
+//! flows in the same way.
+//!
+//! When a record says that its flow is over (elements 136, 233), the flow makes room. It is remembered for a minute or two
+//! apart from the others, so that its records that were overtaken, or come twice, are known.
+//!
+//! The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
 //!
 //! What was forgotten for want of room must not be counted whole a second time. So the first sight of a flow that is old
 //! enough to be one of those counts nothing, as a beginning to take differences from; it is counted as forgotten, which is
 //! an alarm. It errs in favour of who has to pay.
 
+mod key;
+
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{Address, FlowRecord};
+pub(super) use self::key::{Key, Keys};
 use crate::units::UnixMillis;
 
-/// What the whole seconds of export times and the rounding of starts explain.
+/// What the whole seconds of export times and the rounding of starts explain, where times are told from uptimes.
 const JITTER_MS: i64 = 2000;
 
-/// What makes a flow the same flow.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub(super) struct Key {
-    source: Address,
-    destination: Address,
-    flow_id: u64,
-    domain: u32,
-    input: u32,
-    version: u16,
-    source_port: u16,
-    destination_port: u16,
-    vlan: u16,
-    family: u8,
-    protocol: u8,
-    tos: u8,
-    /// 0 forward, 1 reverse; plus 2 or 4 where the record tells its observation side.
-    side: u8,
-}
+/// For so long after it was exported a record may be overtaken by others, or a copy of it come.
+const REORDER_MS: i64 = 60_000;
 
-impl Key {
-    pub(super) fn new(version: u16, flow: &FlowRecord, flow_id: u64, reverse: bool) -> Self {
-        Self {
-            source: flow.source,
-            destination: flow.destination,
-            flow_id,
-            domain: flow.domain,
-            input: flow.input.0,
-            version,
-            source_port: flow.source_port,
-            destination_port: flow.destination_port,
-            vlan: flow.vlan,
-            family: flow.family as u8,
-            protocol: flow.protocol,
-            tos: flow.tos,
-            side: u8::from(reverse) | (flow.observed as u8) << 1,
-        }
-    }
-}
+/// What a counter of four octets can tell apart.
+const RANGE: u64 = 1 << 32;
 
-/// Octets and packets of a flow since it began.
+/// One of so many flows may be over and still be remembered.
+const ENDED_PART: usize = 8;
+
+/// Octets and packets of a flow since it began, as of its newest record.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Total {
     octets: u64,
@@ -71,15 +59,117 @@ struct Total {
     start: Option<UnixMillis>,
     /// End of the flow as of that record.
     end: UnixMillis,
+    /// Both as the exporter states them by its own clock, if that is absolute.
+    span: Option<(UnixMillis, UnixMillis)>,
+    /// When the record was exported.
+    told: UnixMillis,
+    detail: u32,
+}
+
+/// How the flow of a record and that of an earlier one on the same keys are related in time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Relation {
+    /// They began together, as far as that is told: it is one flow.
+    Same,
+    /// One began while the other was there.
+    Overlap,
+    /// The record's flow began when the other one was over.
+    Next,
+    /// The record's flow was over when the other one began, and the record was overtaken.
+    Former,
+}
+
+/// What a record adds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// It is the first one of its flow.
+    Whole,
+    /// So many octets and packets.
+    Added(u64, u64),
+    /// A newer record has counted all of it.
+    Late,
 }
 
 impl Total {
-    /// True where a flow that began at `start` is another one, which began when this one was over.
-    fn is_before(&self, start: Option<UnixMillis>) -> bool {
-        self.start
-            .zip(start)
-            .is_some_and(|(own, start)| start.since(own) > JITTER_MS && start.since(self.end) >= -JITTER_MS)
+    fn new(report: &Report) -> Self {
+        let &Report { octets, packets, times, span, told, detail, .. } = report;
+        Self { octets, packets, start: times.start, end: times.end, span, told, detail }
     }
+
+    fn relation(&self, report: &Report) -> Relation {
+        if let Some(((own_start, own_end), (start, end))) = self.span.zip(report.span) {
+            return if start > own_end || report.continues && start == own_end && start > own_start {
+                Relation::Next
+            } else if start < own_start && end <= own_start {
+                // Or the exporter's clock was set back.
+                if self.is_told_with(report) { Relation::Former } else { Relation::Next }
+            } else if start.since(own_start).abs() <= JITTER_MS {
+                Relation::Same
+            } else {
+                Relation::Overlap
+            };
+        }
+        let is_next = |(own, start): (UnixMillis, UnixMillis)| {
+            start.since(own) > JITTER_MS && start.since(self.end) >= -JITTER_MS
+        };
+        if self.start.zip(report.times.start).is_some_and(is_next) { Relation::Next } else { Relation::Same }
+    }
+
+    /// True where the records were exported so near each other that one may have overtaken the other.
+    fn is_told_with(&self, report: &Report) -> bool {
+        report.told.since(self.told).abs() <= REORDER_MS
+    }
+
+    /// By how many milliseconds the record's end is later.
+    fn later(&self, report: &Report) -> i64 {
+        match self.span.zip(report.span) {
+            Some(((_, own), (_, end))) => end.since(own),
+            None => report.times.end.since(self.end),
+        }
+    }
+
+    /// What a record adds to the flow. `is_over`: the last one said that there is no more to come.
+    fn step(&self, is_over: bool, report: &Report) -> Step {
+        let relation = self.relation(report);
+        match relation {
+            Relation::Next => return Step::Whole,
+            Relation::Former => return Step::Late,
+            Relation::Same | Relation::Overlap => {}
+        }
+        let &Report { octets, packets, .. } = report;
+        let later = self.later(report);
+        let is_known = relation == Relation::Same && self.span.is_some() && report.span.is_some();
+        let begins_are_told = self.start.zip(report.times.start).is_some();
+        if is_over && !is_known {
+            // Nobody says that it is the same flow: only what this one has told already is taken for it.
+            let slack = if begins_are_told { JITTER_MS } else { 0 };
+            let is_told = octets <= self.octets && packets <= self.packets && later <= slack;
+            let is_late = is_told && report.tells_end && self.is_told_with(report);
+            return if is_late { Step::Late } else { Step::Whole };
+        }
+        if octets >= self.octets && packets >= self.packets {
+            return Step::Added(octets - self.octets, packets - self.packets);
+        }
+        if later <= 0 {
+            return Step::Late;
+        }
+        let wrapped = (
+            difference(self.octets, octets, report.widths.0),
+            difference(self.packets, packets, report.widths.1),
+        );
+        match wrapped {
+            (Some(octets), Some(packets)) if is_known || relation == Relation::Same && begins_are_told => {
+                Step::Added(octets, packets)
+            }
+            _ => Step::Whole,
+        }
+    }
+}
+
+/// What was added to a counter of `width` octets, if it did not begin anew.
+fn difference(before: u64, now: u64, width: u8) -> Option<u64> {
+    let has_wrapped = width == 4 && before < RANGE && before >= RANGE / 2 && now < RANGE / 2;
+    now.checked_sub(before).or_else(|| has_wrapped.then(|| now + RANGE - before))
 }
 
 /// What a record says of when its flow was.
@@ -92,11 +182,61 @@ pub(super) struct Times {
     pub(super) end: UnixMillis,
 }
 
+/// What a record says of its flow, in one direction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    /// Since the flow began.
+    pub(super) octets: u64,
+    /// The same; 0 where only octets are a total.
+    pub(super) packets: u64,
+    /// Octets of the fields that hold them.
+    pub(super) widths: (u8, u8),
+    pub(super) times: Times,
+    /// Start and end as stated, by the exporter's own absolute clock.
+    pub(super) span: Option<(UnixMillis, UnixMillis)>,
+    /// Whether the end is the exporter's word.
+    pub(super) tells_end: bool,
+    /// When it was exported.
+    pub(super) told: UnixMillis,
+    /// Nothing more will come of the flow.
+    pub(super) over: bool,
+    /// The flow goes on where another one was cut off (YAF).
+    pub(super) continues: bool,
+    /// Of the record's details ([`Keys::key`]).
+    pub(super) detail: u32,
+}
+
+/// Flows that are over, for as long as one of their records may still come: two generations, by time and by number.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Ended {
+    young: HashMap<Key, Total, RandomState>,
+    old: HashMap<Key, Total, RandomState>,
+    /// When the younger one began.
+    since: UnixMillis,
+}
+
+impl Ended {
+    fn get(&self, key: &Key) -> Option<&Total> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    fn keep(&mut self, key: Key, total: Total, limit: usize) {
+        let is_full = !self.young.contains_key(&key) && self.young.len() >= limit.max(1);
+        if is_full || total.told.since(self.since).abs() > REORDER_MS {
+            core::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
+            self.since = total.told;
+        }
+        self.young.insert(key, total);
+    }
+}
+
 /// The totals of all flows of one exporter.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Totals {
     young: HashMap<Key, Total, RandomState>,
     old: HashMap<Key, Total, RandomState>,
+    ended: Ended,
     /// Flows forgotten because the table was full, and flows that could be one of those.
     forgotten: u64,
     /// No flow that began later was forgotten.
@@ -104,6 +244,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Flows that go on.
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
@@ -120,6 +261,7 @@ impl Totals {
         }
         let went = self.forget_old();
         self.old = HashMap::default();
+        self.ended = Ended::default();
         went
     }
 
@@ -132,42 +274,64 @@ impl Totals {
         newest.is_some()
     }
 
-    /// Octets and packets since the last record of the flow. `over`: this is its last record.
-    pub(super) fn advance(
-        &mut self,
-        key: Key,
-        (octets, packets): (u64, u64),
-        Times { start, begun_by, end }: Times,
-        over: bool,
-        limit: usize,
-    ) -> (u64, u64) {
-        let known = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
-        let before = known.filter(|known| !known.is_before(start));
-        let may_be_forgotten = known.is_none()
-            && begun_by.zip(self.forgotten_until).is_some_and(|(begun, until)| begun <= until);
-        if let Some(newer) = before
-            && end <= newer.end
-            && (octets < newer.octets || packets < newer.packets)
-        {
-            // Overtaken on the way: a newer record has counted this one's octets.
-            self.keep(key, newer, limit);
+    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and a
+    /// quarter as many that are over.
+    pub(super) fn advance(&mut self, key: Key, report: &Report, limit: usize) -> (u64, u64) {
+        let key = self.apart(key, report, limit);
+        let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
+        let known = going.map(|total| (total, false));
+        let known = known.or_else(|| self.ended.get(&key).map(|total| (*total, true)));
+        let step = known.map_or(Step::Whole, |(total, is_over)| total.step(is_over, report));
+        let begun_by = report.times.begun_by.zip(self.forgotten_until);
+        let may_be_forgotten = known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until);
+        if step == Step::Late {
+            if let Some(total) = going {
+                self.keep(key, total, limit);
+            }
             return (0, 0);
         }
-        if over {
+        if report.over {
             self.young.remove(&key);
+            if report.span.is_some() || report.tells_end {
+                self.ended.keep(key, Total::new(report), limit / ENDED_PART);
+            }
         } else {
-            self.keep(key, Total { octets, packets, start, end }, limit);
+            self.keep(key, Total::new(report), limit);
         }
-        match before {
-            None if may_be_forgotten => {
+        match step {
+            Step::Added(octets, packets) => (octets, packets),
+            _ if may_be_forgotten => {
                 self.forgotten += 1;
                 (0, 0)
             }
-            Some(before) if before.octets <= octets && before.packets <= packets => {
-                (octets - before.octets, packets - before.packets)
-            }
-            _ => (octets, packets),
+            _ => (report.octets, report.packets),
         }
+    }
+
+    /// The key under which the flow of a record is remembered: its own, or the one with its details. Where the record can
+    /// be of another flow only, the one that has the key gives way to it, and goes on under the key with its details.
+    fn apart(&mut self, key: Key, report: &Report, limit: usize) -> Key {
+        let plain = self.going(&key);
+        if plain.is_some_and(|total| total.detail == report.detail) {
+            return key;
+        }
+        let own = key.with(report.detail);
+        let apart = self.going(&own).or_else(|| self.ended.get(&own));
+        if apart.is_some_and(|total| total.relation(report) == Relation::Same) {
+            return own;
+        }
+        if let Some(&total) = plain
+            && total.step(false, report) == Step::Whole
+        {
+            self.young.remove(&key);
+            self.old.remove(&key);
+            self.keep(key.with(total.detail), total, limit);
+        }
+        key
+    }
+
+    fn going(&self, key: &Key) -> Option<&Total> {
+        self.young.get(key).or_else(|| self.old.get(key))
     }
 
     /// Makes a flow one of the younger generation; where that is full it becomes the older one.
@@ -181,77 +345,4 @@ impl Totals {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn times(start: Option<i64>, end: i64) -> Times {
-        let start = start.map(UnixMillis);
-        Times { start, begun_by: start, end: UnixMillis(end) }
-    }
-
-    /// More flows than there is room for, each reported again and again.
-    #[test]
-    fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
-        const LIMIT: usize = 8;
-        let mut totals = Totals::default();
-        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
-        let mut counted = 0;
-        for round in 1..=10_i64 {
-            for n in 0..16 {
-                let total = (100 * round.unsigned_abs(), round.unsigned_abs());
-                counted += totals.advance(key(n), total, times(Some(0), round * 60_000), false, LIMIT).0;
-            }
-        }
-        assert!(counted <= 16 * 1000, "{counted} of 16 flows of 1000 octets");
-        assert!(totals.forgotten() > 0);
-        // One that began after all of those that were forgotten is new.
-        let new = times(Some(600_001), 660_000);
-        assert_eq!(totals.advance(key(99), (70, 1), new, false, LIMIT), (70, 1));
-        assert_eq!(totals.advance(key(99), (90, 2), new, false, LIMIT), (20, 1));
-        // Without a start nothing can be told.
-        assert_eq!(totals.advance(key(98), (70, 1), times(None, 660_000), false, LIMIT), (70, 1));
-    }
-
-    /// Room that other exporters need is no reason to bill a flow twice, either.
-    #[test]
-    fn a_flow_that_gave_way_is_not_counted_whole_again() {
-        const LIMIT: usize = 8;
-        let mut totals = Totals::default();
-        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
-        let at = |end: i64| times(Some(0), end);
-        // Five flows: the first four are the older generation.
-        for n in 0..5 {
-            assert_eq!(totals.advance(key(n), (1000, 10), at(60_000), false, LIMIT), (1000, 10));
-        }
-        assert!(totals.give_way());
-        assert_eq!(totals.advance(key(0), (1500, 15), at(120_000), false, LIMIT), (0, 0));
-        assert_eq!(totals.advance(key(0), (1700, 17), at(180_000), false, LIMIT), (200, 2));
-        assert_eq!(totals.advance(key(4), (1100, 11), at(180_000), false, LIMIT), (100, 1));
-        // Then there is only one.
-        assert!(totals.give_way());
-        assert_eq!((totals.len(), totals.give_way()), (0, false));
-        assert_eq!(totals.advance(key(4), (1200, 12), at(240_000), false, LIMIT), (0, 0));
-        let new = times(Some(180_001), 240_000);
-        assert_eq!(totals.advance(key(9), (70, 1), new, false, LIMIT), (70, 1));
-    }
-
-    /// Totals that were overtaken keep their flow as any others do, and take no more room: an exporter that repeats old
-    /// ones must not make the table grow.
-    #[test]
-    fn overtaken_totals_stay_within_the_limit() {
-        const LIMIT: usize = 8;
-        let mut totals = Totals::default();
-        let key = |n: u64| Key::new(10, &FlowRecord::default(), n, false);
-        for round in 0..50 {
-            for n in 0..16 {
-                totals.advance(key(n), (1000, 10), times(None, round), false, LIMIT);
-                assert!(totals.len() <= LIMIT, "{}", totals.len());
-            }
-            for n in 0..16 {
-                // Fewer octets at an earlier time.
-                totals.advance(key(n), (500, 5), times(None, round - 1), false, LIMIT);
-                assert!(totals.len() <= LIMIT, "{}", totals.len());
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! and set, and what remains is a loop of one load and one store a record. It says of each record what [`Plan::flow`]
 //! says.
 
-use super::{Addresses, Plan, SLOTS, Slot, icmp, observed, own_sampling, stated_sampler};
+use super::{Addresses, Plan, SLOTS, Slot, icmp, interface, observed, own_sampling, stated_sampler};
 use crate::decode::clock::Context;
 use crate::decode::layout::Layout;
 use crate::flow::{Address, Family, FlowRecord};
@@ -72,6 +72,8 @@ impl Plan {
         columns.numbers(Slot::TcpFlags, |flow, n| flow.tcp_flags = n as u16);
         columns.numbers(Slot::Input, |flow, n| flow.input = IfIndex(n as u32));
         columns.numbers(Slot::Output, |flow, n| flow.output = IfIndex(n as u32));
+        columns.numbers(Slot::PhysicalInput, |flow, n| flow.input = interface(flow.input, n));
+        columns.numbers(Slot::PhysicalOutput, |flow, n| flow.output = interface(flow.output, n));
         columns.numbers(Slot::SourceAs, |flow, n| flow.source_as = Asn(n as u32));
         columns.numbers(Slot::DestinationAs, |flow, n| flow.destination_as = Asn(n as u32));
         columns.numbers(Slot::SourceMask, |flow, n| flow.source_mask = n as u8);
@@ -100,7 +102,7 @@ impl Plan {
         let sampler = has(&[Slot::Interval, Slot::Sampler, Slot::Selector, Slot::Sequence]);
         let rows = (0..count).map(|n| self.layout.row(data, at + n * length));
         for (flow, row) in columns.flows.iter_mut().zip(rows) {
-            let (start, end, moved) = context.span(self.clocks, &row);
+            let (start, end, moved) = self.span(context, &row);
             (flow.start, flow.end) = (start, end);
             sums.clamped += u64::from(moved);
             if self.addresses == Addresses::Either {

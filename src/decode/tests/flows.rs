@@ -189,6 +189,36 @@ fn one_octet_counter_a_direction_is_believed_in_this_order() {
 }
 
 #[test]
+fn where_the_counter_of_the_highest_rank_is_0_the_next_one_counts() {
+    /// Fields, their values, and the packets and octets that come of them.
+    type Case<'a> = (&'a [(u64, u16)], &'a [u64], &'a [(u64, u64)]);
+    let reverse = |element| enterprise(29_305, element);
+    let cases: [Case<'_>; 10] = [
+        (&[(1, 4), (2, 4), (23, 4), (24, 4)], &[0, 0, 900, 9], &[(9, 900)]),
+        (&[(1, 4), (2, 4), (23, 4)], &[0, 5, 900], &[(5, 900)]),
+        (&[(1, 4), (2, 4), (23, 4)], &[0, 5, 0], &[(5, 0)]),
+        (&[(1, 4), (231, 4), (298, 4), (232, 4), (299, 4)], &[0, 500, 5, 70, 1], &[(5, 500), (1, 70)]),
+        (&[(1, 4), (232, 4), (299, 4)], &[0, 70, 1], &[(1, 70)]),
+        (&[(1, 4), (85, 8), (86, 8)], &[0, 5000, 50], &[(0, 0)]),
+        (&[(352, 8), (1, 4), (2, 8)], &[640, 0, 10], &[(10, 640)]),
+        (&[(85, 4), (352, 4), (2, 4)], &[0, 64, 1], &[(1, 64)]),
+        (&[(23, 4), (231, 4), (85, 4), (352, 4)], &[0, 0, 0, 64], &[(0, 64)]),
+        // The reverse direction of the highest rank is of that rank, too.
+        (&[(1, 4), (2, 4), (reverse(1), 4), (reverse(2), 4), (23, 4)], &[0, 0, 70, 1, 900], &[(1, 70)]),
+    ];
+    for (fields, values, expected) in cases {
+        assert_eq!(volume_of(fields, values).0, *expected, "{fields:?}");
+    }
+    // Each record by itself.
+    let fields = [(1, 4), (2, 4), (23, 4), (24, 4)];
+    let record = |values: [u32; 4]| values.iter().fold(octets(), |body, &n| body.u32(n));
+    let body = [[1000, 10, 900, 9], [0, 0, 800, 8], [500, 5, 0, 0]];
+    let body = body.into_iter().fold(octets(), |body, values| body.bytes(&record(values).0));
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+    assert_eq!(collector.volumes(), [(10, 1000), (8, 800), (5, 500)]);
+}
+
+#[test]
 fn records_without_octet_counter_are_not_volume_and_events_with_one_are() {
     let (volumes, counts) = volume_of(&[(8, 4), (12, 4), (230, 1), (225, 4)], &[1, 2, 1, 3]);
     assert_eq!((volumes.len(), counts.records, counts.not_volume, counts.flows_emitted), (0, 1, 1, 0));
@@ -496,4 +526,18 @@ fn physical_interfaces_and_the_status_in_four_octets() {
     let flow = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]).out.records[0];
     assert_eq!((flow.input, flow.output, flow.vlan), (IfIndex(5), IfIndex(6), 200));
     assert!(flow.is_dropped());
+}
+
+#[test]
+fn where_the_interface_is_0_the_physical_one_counts() {
+    let fields = [(10, 4), (14, 4), (252, 4), (253, 4)];
+    let body = octets().u32(0).u32(0).u32(7).u32(8).u32(1);
+    let body = body.u32(5).u32(6).u32(7).u32(8).u32(1);
+    // Alone, and beside a total, which is read record by record.
+    for counter in [1, 85] {
+        let fields = [&fields[..], &[(counter, 4)]].concat();
+        let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body.clone())])]);
+        let found: Vec<_> = collector.out.records.iter().map(|flow| (flow.input, flow.output)).collect();
+        assert_eq!(found, [(IfIndex(7), IfIndex(8)), (IfIndex(5), IfIndex(6))]);
+    }
 }

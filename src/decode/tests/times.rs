@@ -44,6 +44,17 @@ fn the_ways_to_state_an_instant() {
 }
 
 #[test]
+fn a_clock_that_states_nothing_gives_way_to_the_next() {
+    let init = MILLIS - 100_000;
+    let fields = [(152, 8), (153, 8), (22, 4), (21, 4), (160, 8)];
+    check(&fields, &[0, 0, 95_000, 99_000, init], -5000, -1000);
+    check(&fields, &[MILLIS - 1500, MILLIS - 250, 95_000, 99_000, init], -1500, -250);
+    check(&[(152, 8), (153, 8), (150, 4), (151, 4)], &[0, 0, SECONDS - 9, SECONDS - 4], -9000, -4000);
+    check(&[(152, 8), (153, 8), (323, 8)], &[MILLIS - 90, 0, MILLIS - 40], -90, -40);
+    check(&[(152, 8), (153, 8), (22, 4), (21, 4), (160, 8)], &[0, 0, 0, 0, init], 0, 0);
+}
+
+#[test]
 fn ipfix_uptimes_with_and_without_the_time_of_the_start() {
     let init = MILLIS - 100_000;
     check(&[(22, 4), (21, 4), (160, 8)], &[95_000, 99_000, init], -5000, -1000);

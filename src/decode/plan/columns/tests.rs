@@ -11,9 +11,9 @@ use crate::ids::ExporterId;
 use crate::units::UnixMillis;
 
 /// Elements that fill places of their own, share one, or fill none; an octet counter always stands before them.
-const ELEMENTS: [u16; 44] = [
+const ELEMENTS: [u16; 46] = [
     2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 21, 22, 27, 28, 29, 30, 32, 34, 44, 45, 48, 50, 58,
-    60, 61, 62, 89, 150, 151, 152, 153, 154, 155, 158, 159, 160, 161, 176, 999,
+    60, 61, 62, 89, 150, 151, 152, 153, 154, 155, 158, 159, 160, 161, 176, 252, 253, 999,
 ];
 
 /// A field of a length that its element often has, or of any other one.

@@ -1,0 +1,216 @@
+//! Running totals: which records are of one flow, and what each adds.
+
+use super::build::*;
+
+/// Where the times of these tests begin.
+const BEGUN: u64 = EXPORT_MS.cast_unsigned() - 1_000_000;
+
+const ENDS: [(u64, u16); 2] = [(8, 4), (12, 4)];
+const TOTALS: [(u64, u16); 2] = [(85, 8), (86, 8)];
+const MILLIS: [(u64, u16); 2] = [(152, 8), (153, 8)];
+const REASON: (u64, u16) = (136, 1);
+
+/// Octets that each of the records of one template counts for.
+fn counted(fields: &[(u64, u16)], records: &[Octets]) -> Vec<u64> {
+    let body = records.iter().fold(octets(), |all, one| all.bytes(&one.0));
+    let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, fields)), set(300, body)])]);
+    collector.volumes().into_iter().map(|(_, octets)| octets).collect()
+}
+
+/// Ends, a total of octets and one of packets (a hundredth), start and end after [`BEGUN`] in milliseconds.
+fn flow(total: u64, start: u64, end: u64) -> Octets {
+    octets().u32(1).u32(2).u64(total).u64(total / 100).u64(BEGUN + start).u64(BEGUN + end)
+}
+
+fn flow_fields() -> Vec<(u64, u16)> {
+    [ENDS, TOTALS, MILLIS].concat()
+}
+
+#[test]
+fn sessions_one_after_the_other_on_one_key_each_count_whole() {
+    // A ping a second: each a session of its own, of 5 ms and 84 octets.
+    let pings: Vec<Octets> = (0..50).map(|n| flow(84, 1000 * n, 1000 * n + 5)).collect();
+    assert_eq!(counted(&flow_fields(), &pings), [84; 50]);
+    assert_eq!(counted(&flow_fields(), &[flow(1000, 0, 500), flow(3000, 1500, 2000)]), [1000, 3000]);
+    // By a clock of whole seconds.
+    let fields = [&ENDS[..], &TOTALS, &[(150, 4), (151, 4)]].concat();
+    let second = |n: u32| octets().u32(1).u32(2).u64(1000).u64(1).u32(EXPORT - 50 + n).u32(EXPORT - 50 + n);
+    assert_eq!(counted(&fields, &[second(0), second(2), second(3)]), [1000; 3]);
+    // What begins while the flow is there is not another one, and what goes on where it ended only if that is said.
+    let records = [flow(1000, 0, 5000), flow(1500, 3000, 6000), flow(1700, 6000, 7000)];
+    assert_eq!(counted(&flow_fields(), &records), [1000, 500, 200]);
+    let fields = [flow_fields(), vec![REASON]].concat();
+    let records = [flow(1000, 0, 1500).u8(2), flow(3000, 1500, 3000).u8(0x83)];
+    assert_eq!(counted(&fields, &records), [1000, 3000]);
+}
+
+/// The header has whole seconds, records have milliseconds: what they tell is compared as they tell it, also where the
+/// exporter's clock is a day ahead.
+#[test]
+fn sessions_are_told_apart_within_the_second_of_their_export() {
+    for ahead in [0, 86_400] {
+        let mut collector = decoded(&[]);
+        for n in 0..3_u32 {
+            let export = EXPORT + ahead + n;
+            let begun = u64::from(export) * 1000 + 300;
+            let record = octets().u32(1).u32(2).u64(84).u64(1).u64(begun).u64(begun + 10);
+            let sets = [set(2, template(300, &flow_fields())), set(300, record)];
+            let received = i64::from(EXPORT + n) * 1000 + 400;
+            collector.take_at(received, &ipfix_at(export, n, 1, &sets)).unwrap();
+        }
+        assert_eq!(collector.volumes(), [(1, 84); 3]);
+    }
+}
+
+/// An uptime that runs slower than the clock moves the start of a flow from report to report.
+#[test]
+fn starts_that_are_told_from_uptimes_may_drift() {
+    let fields = [&ENDS[..], &TOTALS, &[(22, 4), (21, 4)]].concat();
+    let record =
+        |total: u64, last: u32| octets().u32(1).u32(2).u64(total).u64(total / 100).u32(10_000).u32(last);
+    let sets = |record| [set(0, template(300, &fields)), set(300, record)];
+    // Ten seconds before the first export, nine before that instant by the second one.
+    let collector = decoded(&[
+        v9_at(20_000, EXPORT - 60, 0, 1, &sets(record(1000, 10_500))),
+        v9_at(79_000, EXPORT, 1, 1, &sets(record(1500, 70_500))),
+    ]);
+    assert_eq!(collector.volumes(), [(10, 1000), (5, 500)]);
+}
+
+/// Two flows that differ in one field, told in turns: 1000 and 5000, then 2000 and 6000, so 8000 together.
+#[test]
+fn whatever_may_be_a_key_tells_flows_apart() {
+    let told = [(1, 1000, 100), (2, 5000, 200), (1, 2000, 300), (2, 6000, 400)];
+    let together = |others: &[(u64, u16)]| {
+        let records = told.map(|(key, total, end)| {
+            // The last of the fields is the one that differs.
+            let same =
+                others[..others.len() - 1].iter().fold(octets(), |all, &(_, len)| all.uint(7, len.into()));
+            let (_, length) = others[others.len() - 1];
+            let body = same.uint(key << (8 * u64::from(length.min(8) - 1)), length.into());
+            body.u64(total).u64(total / 100).u64(BEGUN).u64(BEGUN + end)
+        });
+        let fields = [others, &TOTALS, &MILLIS].concat();
+        counted(&fields, &records).iter().sum::<u64>()
+    };
+    // Without addresses: MAC addresses, MPLS label, AS numbers, prefixes.
+    for others in [&[(80, 6), (56, 6)][..], &[(70, 3)], &[(17, 4), (16, 4)], &[(44, 4), (9, 1)]] {
+        assert_eq!(together(others), 8000, "{others:?}");
+    }
+    // Protocol, VLANs, VRFs, interfaces, flow label, application, segment, next hop, AS number, what an enterprise has.
+    for element in [4, 58, 243, 254, 234, 235, 10, 14, 253, 31, 95, 351, 15, 17, enterprise(9, 7)] {
+        assert_eq!(together(&[(8, 4), (12, 4), (element, 1)]), 8000, "{element}");
+    }
+    // Flags, times to live and reasons (2 and up) are no keys: one flow, whose total fell once. 1000, 4000 more, 2000 anew,
+    // 4000 more.
+    for element in [6, 52, 192, 233] {
+        let fields = [&[(8, 4), (element, 1)][..], &TOTALS, &MILLIS].concat();
+        let records = told.map(|(key, total, end)| {
+            let flow = octets().u32(1).uint(4 + key, 1);
+            flow.u64(total).u64(total / 100).u64(BEGUN).u64(BEGUN + end)
+        });
+        assert_eq!(counted(&fields, &records), [1000, 4000, 2000, 4000], "{element}");
+    }
+}
+
+/// The same octets in other elements: one direction, then the other.
+#[test]
+fn elements_count_as_much_as_what_they_hold() {
+    let back = [&[(12, 4), (8, 4)][..], &TOTALS, &MILLIS].concat();
+    let sets = [
+        set(2, template(300, &flow_fields())),
+        set(2, template(301, &back)),
+        set(300, flow(1000, 0, 100)),
+        set(301, flow(1500, 0, 200)),
+    ];
+    assert_eq!(decoded(&[ipfix(0, 1, &sets)]).volumes(), [(10, 1000), (15, 1500)]);
+}
+
+/// What the exporter learns while the flow goes on, or gives another number, makes no flow count twice.
+#[test]
+fn what_is_found_out_late_of_a_flow_does_not_begin_it_anew() {
+    for element in [14, 15, 16, 95, enterprise(9, 7)] {
+        let fields = [flow_fields(), vec![(element, 4)]].concat();
+        let records =
+            [flow(1000, 0, 100).u32(0), flow(2500, 0, 200).u32(65_001), flow(4000, 0, 300).u32(65_002)];
+        assert_eq!(counted(&fields, &records), [1000, 1500, 1500], "{element}");
+    }
+    // The next session, of which the same is found out.
+    let fields = [flow_fields(), vec![(16, 4)]].concat();
+    let records = [
+        flow(1000, 0, 100).u32(0),
+        flow(2500, 0, 200).u32(65_001),
+        flow(70, 300, 400).u32(0),
+        flow(90, 300, 500).u32(65_001),
+        flow(3000, 0, 200).u32(65_001),
+    ];
+    assert_eq!(counted(&fields, &records), [1000, 1500, 70, 20, 0]);
+    // Another number for the same fields.
+    let define = |id| set(2, template(id, &flow_fields()));
+    let sets = [define(300), set(300, flow(1000, 0, 100)), define(301), set(301, flow(2500, 0, 200))];
+    assert_eq!(decoded(&[ipfix(0, 1, &sets)]).volumes(), [(10, 1000), (15, 1500)]);
+    // Or two observation points: each had its own.
+    let told = [(300, 1000, 100), (301, 5000, 200), (300, 2000, 300), (301, 6000, 400)];
+    let sets: Vec<Octets> = [define(300), define(301)]
+        .into_iter()
+        .chain(told.map(|(id, total, end)| set(id, flow(total, 0, end))))
+        .collect();
+    assert_eq!(decoded(&[ipfix(0, 1, &sets)]).counts().raw_octets, 8000);
+}
+
+#[test]
+fn a_record_that_its_flows_last_one_overtook_adds_nothing() {
+    let fields = [flow_fields(), vec![REASON]].concat();
+    let records = [
+        flow(500, 0, 100).u8(2),
+        flow(1000, 0, 300).u8(3),
+        flow(800, 0, 200).u8(2),  // overtaken
+        flow(1000, 0, 300).u8(3), // once more
+        flow(70, 400, 500).u8(2), // the next flow
+        flow(800, 0, 200).u8(2),  // overtaken by that as well
+        flow(90, 400, 600).u8(3),
+    ];
+    assert_eq!(counted(&fields, &records), [500, 500, 0, 0, 70, 0, 20]);
+    // Where nobody says when flows began, what exceeds the one that is over is of another one.
+    let fields = [&ENDS[..], &TOTALS, &[(151, 4), REASON]].concat();
+    let record = |total: u64, before: u32, reason: u8| {
+        octets().u32(1).u32(2).u64(total).u64(total / 100).u32(EXPORT - before).u8(reason)
+    };
+    let records = [
+        record(500, 50, 2),
+        record(1000, 40, 3),
+        record(800, 45, 2),
+        record(1000, 40, 3),
+        record(1200, 40, 3),
+        record(300, 30, 3),
+    ];
+    assert_eq!(counted(&fields, &records), [500, 500, 0, 0, 1200, 300]);
+}
+
+/// From 2^32 - 296 to 704 it is 1000, where the total has four octets and the flow is the same.
+#[test]
+fn a_total_of_four_octets_wraps() {
+    let most: u64 = (1 << 32) - 296;
+    let pair = |width: u16, before: u64, now: u64, start: u64| {
+        let fields = [&ENDS[..], &[(85, width), (86, 4)], &MILLIS].concat();
+        let record = |total: u64, packets: u32, start: u64, end: u64| {
+            octets().u32(1).u32(2).uint(total, width.into()).u32(packets).u64(BEGUN + start).u64(BEGUN + end)
+        };
+        counted(&fields, &[record(before, 10, 0, 50_000), record(now, 11, start, 100_000)])
+    };
+    assert_eq!(pair(4, most, 704, 0), [most, 1000]);
+    // Eight octets do not wrap; another flow is no wrap; nor is a fall within one half, which is a beginning.
+    assert_eq!(pair(8, most, 704, 0), [most, 704]);
+    assert_eq!(pair(4, most, 704, 60_000), [most, 704]);
+    assert_eq!(pair(4, (1 << 31) - 1, 704, 0), [(1 << 31) - 1, 704]);
+    assert_eq!(pair(4, most, 1 << 31, 0), [most, 1 << 31]);
+}
+
+/// Beside a counter of what was added a running total is no second counter: it was counted when it was added.
+#[test]
+fn a_running_total_stands_in_for_no_counter_of_what_was_added() {
+    let fields = [(8, 4), (1, 4), (85, 8), (352, 4)];
+    let record = |added: u32, total: u64, layer2: u32| octets().u32(1).u32(added).u64(total).u32(layer2);
+    let records = [record(500, 500, 514), record(0, 500, 0), record(200, 700, 214), record(0, 700, 64)];
+    assert_eq!(counted(&fields, &records), [500, 0, 200, 64]);
+}
