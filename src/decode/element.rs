@@ -96,8 +96,6 @@ slots! {
         OtherEnd = [],
         PhysicalInput = [252],
         PhysicalOutput = [253],
-        PostOctets = [23],
-        PostPackets = [24],
         InitiatorOctets = [231],
         InitiatorPackets = [298],
         ResponderOctets = [232],

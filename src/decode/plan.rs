@@ -5,10 +5,11 @@
 //! that give several of them count the same octets several times. Packets come from the counter's own partner. The reverse
 //! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
-//! Exporters have templates for all their records, and fill only what fits each: the octets of egress flows only in 23, of
-//! frames without IP only in 352. So where the counter of the highest rank is 0 in a record, the next one that is not
-//! counts. A running total does not: beside a counter of what was added, whose 0 says that nothing was, it is not 0 either
-//! (Barracuda). In the same way a time of 0 gives way to the next clock, and an interface of 0 to the physical one
+//! Exporters have templates for all their records, and fill only what fits each: the octets of frames without IP only in
+//! 352, of firewall events only in 231 and 232. So where the counter of the highest rank is 0 in a record, one of these that
+//! is not counts. Element 23 does not beside 1: exporters that watch both sides of an interface fill one on the way in and
+//! the other on the way out, and it is the same flow. A running total does not either: beside a counter of what was added,
+//! whose 0 says that nothing was, it is not 0 (Barracuda). In the same way a time of 0 gives way to the next clock, and an interface of 0 to the physical one
 //! (elements 252 and 253).
 //!
 //! A record that carries the beginning of a sampled packet (RFC 5476, RFC 7133: element 315 from the link's header on,
@@ -93,8 +94,7 @@ const COUNTERS: [(u16, u16, bool); 5] =
     [(1, 2, false), (23, 24, false), (231, 298, false), (85, 86, true), (352, 2, false)];
 
 /// Octet counters that count where those of higher rank are 0.
-const SECOND_COUNTERS: [Slot; 4] =
-    [Slot::PostOctets, Slot::InitiatorOctets, Slot::ResponderOctets, Slot::Layer2Octets];
+const SECOND_COUNTERS: [Slot; 3] = [Slot::InitiatorOctets, Slot::ResponderOctets, Slot::Layer2Octets];
 
 impl Plan {
     pub(super) fn compile(fields: &[FieldSpec]) -> Self {
@@ -278,9 +278,7 @@ impl Plan {
                 flow.packets = Packets::new(n(packets));
             }
         };
-        if n(Slot::PostOctets) != 0 {
-            fill(forward, Slot::PostOctets, Slot::PostPackets);
-        } else if n(Slot::InitiatorOctets) | n(Slot::ResponderOctets) != 0 {
+        if n(Slot::InitiatorOctets) | n(Slot::ResponderOctets) != 0 {
             fill(forward, Slot::InitiatorOctets, Slot::InitiatorPackets);
             fill(reverse, Slot::ResponderOctets, Slot::ResponderPackets);
             let back = if has(Slot::ResponderOctets) { Counter::Delta } else { self.reverse };

@@ -51,11 +51,6 @@ const DEPARTURES: &[(&str, [u64; 4], &str)] = &[
     ("logstash-codec-netflow/cisco_asa_1_v9_nsel.pcap", [14, 0, 0, 888], "element 85, each flow seen once"),
     ("logstash-codec-netflow/invalid01_v5.pcap", [0; 4], "claims more than it holds: nothing is billed"),
     (
-        "logstash-codec-netflow/zero_length_fields_v9.pcap",
-        [10, 0, 2 + 3, 64 + 96],
-        "elements 23 and 24 where 1 and 2 are 0",
-    ),
-    (
         "netflow_parser/it_parses_ipfix_mixed_enteprise_and_non_enterprise_fields.pcap",
         [16, 0, 1291 + 64, 223_649 + 225],
         "elements 231 and 232, both directions",
