@@ -123,6 +123,11 @@ PROGRAMS = [
 ]
 
 
+def kept(run, records):
+    """Records that arrived: what was lost on the way was no work."""
+    return records - max(run.lost, 0)
+
+
 def compare(bench, protocol, records, title):
     """Rows of the table for one capture."""
     given = Input(bench, protocol, records, max(60, 1800 * records // FULL[protocol]))
@@ -136,11 +141,11 @@ def compare(bench, protocol, records, title):
             except (Failed, subprocess.SubprocessError, OSError) as error:
                 say(f"{title}, {name}: {error}")
                 continue
-            say(f"{title} {number + 1}/{bench.runs} {name}: {millions(records / result.cpu)} records a CPU second, "
+            say(f"{title} {number + 1}/{bench.runs} {name}: {millions(kept(result, records) / result.cpu)} records a CPU second, "
                 f"{result.wall:.1f} s, {mebibytes(result.rss)}, lost {result.lost}, {result.right}")
             runs[name].append(result)
     given.remove()
-    speed = {name: records / median([r.cpu for r in done]) for name, done in runs.items() if done}
+    speed = {name: median([kept(run, records) / run.cpu for run in done]) for name, done in runs.items() if done}
     rows = []
     for name, _ in PROGRAMS:
         done = runs[name]

@@ -18,8 +18,12 @@
 //! an application) never makes it count twice. A template that was announced anew under another number goes on with its
 //! flows in the same way.
 //!
-//! When a record says that its flow is over (elements 136, 233), the flow makes room. It is remembered for a minute or two
-//! apart from the others, so that its records that were overtaken, or come twice, are known.
+//! Of two flows on the same keys that are there at once, which only their begins tell apart, each is followed by itself as
+//! soon as their totals show that there are two.
+//!
+//! When a record says that its flow is over (elements 136, 233), or the next flow on its keys has begun, it makes room. It is
+//! remembered for a minute or two apart from the others, by its begin, so that its records that were overtaken, or come
+//! twice, are known. A record of an earlier flow that is not known counts whole: exporters tell of flows in any order.
 //!
 //! The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
@@ -59,7 +63,7 @@ struct Total {
     start: Option<UnixMillis>,
     /// End of the flow as of that record.
     end: UnixMillis,
-    /// Both as the exporter states them by its own clock, if that is absolute.
+    /// Both as the exporter states them by its own clock.
     span: Option<(UnixMillis, UnixMillis)>,
     /// When the record was exported.
     told: UnixMillis,
@@ -75,7 +79,7 @@ enum Relation {
     Overlap,
     /// The record's flow began when the other one was over.
     Next,
-    /// The record's flow was over when the other one began, and the record was overtaken.
+    /// The record's flow was over when the other one began: exporters tell of flows in any order, and clocks are set back.
     Former,
 }
 
@@ -101,8 +105,7 @@ impl Total {
             return if start > own_end || report.continues && start == own_end && start > own_start {
                 Relation::Next
             } else if start < own_start && end <= own_start {
-                // Or the exporter's clock was set back.
-                if self.is_told_with(report) { Relation::Former } else { Relation::Next }
+                Relation::Former
             } else if start.since(own_start).abs() <= JITTER_MS {
                 Relation::Same
             } else {
@@ -132,8 +135,7 @@ impl Total {
     fn step(&self, is_over: bool, report: &Report) -> Step {
         let relation = self.relation(report);
         match relation {
-            Relation::Next => return Step::Whole,
-            Relation::Former => return Step::Late,
+            Relation::Next | Relation::Former => return Step::Whole,
             Relation::Same | Relation::Overlap => {}
         }
         let &Report { octets, packets, .. } = report;
@@ -192,7 +194,7 @@ pub(super) struct Report {
     /// Octets of the fields that hold them.
     pub(super) widths: (u8, u8),
     pub(super) times: Times,
-    /// Start and end as stated, by the exporter's own absolute clock.
+    /// Start and end as stated, by the exporter's own clock: both since 1970, or both since it started.
     pub(super) span: Option<(UnixMillis, UnixMillis)>,
     /// Whether the end is the exporter's word.
     pub(super) tells_end: bool,
@@ -274,28 +276,42 @@ impl Totals {
         newest.is_some()
     }
 
-    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and a
-    /// quarter as many that are over.
-    pub(super) fn advance(&mut self, key: Key, report: &Report, limit: usize) -> (u64, u64) {
-        let key = self.apart(key, report, limit);
+    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and half as
+    /// many entries for those that are over.
+    pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> (u64, u64) {
+        let key = self.apart(plain, report, limit);
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
-        let known = going.map(|total| (total, false));
-        let known = known.or_else(|| self.ended.get(&key).map(|total| (*total, true)));
+        let is_former = going.is_some_and(|total| total.relation(report) == Relation::Former);
+        // Flows that go on are those that the exporter tells of by its clock as it is now.
+        let is_set_back = |total: &Total| is_former && !report.over && total.told.since(report.told) > JITTER_MS;
+        let stays = is_former && !going.as_ref().is_some_and(is_set_back);
+        let known = going.filter(|_| !is_former).map(|total| (total, false));
+        let known = known.or_else(|| self.over(plain, report).map(|total| (total, true)));
         let step = known.map_or(Step::Whole, |(total, is_over)| total.step(is_over, report));
         let begun_by = report.times.begun_by.zip(self.forgotten_until);
         let may_be_forgotten = known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until);
+        if let Some(total) = going
+            && (step == Step::Late || stays)
+        {
+            self.keep(key, total, limit);
+        }
         if step == Step::Late {
-            if let Some(total) = going {
-                self.keep(key, total, limit);
-            }
             return (0, 0);
         }
-        if report.over {
+        if stays {
+            self.end(plain, Total::new(report), limit);
+        } else if report.over {
             self.young.remove(&key);
             if report.span.is_some() || report.tells_end {
-                self.ended.keep(key, Total::new(report), limit / ENDED_PART);
+                self.end(plain, Total::new(report), limit);
             }
         } else {
+            if let Some(before) = going
+                && before.span.is_some()
+                && matches!(before.relation(report), Relation::Next | Relation::Former)
+            {
+                self.end(plain, before, limit);
+            }
             self.keep(key, Total::new(report), limit);
         }
         match step {
@@ -308,11 +324,41 @@ impl Totals {
         }
     }
 
+    /// The flow of a record, if it is over: the one that began when the record says, or the last one on its keys, if it may
+    /// be that.
+    fn over(&self, plain: Key, report: &Report) -> Option<Total> {
+        let own = report.span.and_then(|(start, _)| self.ended.get(&plain.begun(start)));
+        let last = || self.ended.get(&plain);
+        own.or_else(|| last().filter(|total| total.relation(report) == Relation::Same)).copied()
+    }
+
+    /// Remembers a flow that is over: as the last one on its keys, and by its begin.
+    fn end(&mut self, plain: Key, total: Total, limit: usize) {
+        let limit = limit / ENDED_PART;
+        if let Some((start, _)) = total.span {
+            self.ended.keep(plain.begun(start), total, limit);
+        }
+        self.ended.keep(plain, total, limit);
+    }
+
     /// The key under which the flow of a record is remembered: its own, or the one with its details. Where the record can
     /// be of another flow only, the one that has the key gives way to it, and goes on under the key with its details.
     fn apart(&mut self, key: Key, report: &Report, limit: usize) -> Key {
-        let plain = self.going(&key);
-        if plain.is_some_and(|total| total.detail == report.detail) {
+        if let Some(own) = report.span.map(|(start, _)| key.begun(start))
+            && self.going(&own).is_some()
+        {
+            return own;
+        }
+        let plain = self.going(&key).copied();
+        if let Some(total) = plain
+            && total.detail == report.detail
+        {
+            if let Some((start, _)) = total.span
+                && total.relation(report) == Relation::Overlap
+                && total.step(false, report) == Step::Whole
+            {
+                self.set_aside(key, key.begun(start), total, limit);
+            }
             return key;
         }
         let own = key.with(report.detail);
@@ -320,14 +366,19 @@ impl Totals {
         if apart.is_some_and(|total| total.relation(report) == Relation::Same) {
             return own;
         }
-        if let Some(&total) = plain
+        if let Some(total) = plain
             && total.step(false, report) == Step::Whole
+            && total.relation(report) != Relation::Former
         {
-            self.young.remove(&key);
-            self.old.remove(&key);
-            self.keep(key.with(total.detail), total, limit);
+            self.set_aside(key, key.with(total.detail), total, limit);
         }
         key
+    }
+
+    fn set_aside(&mut self, key: Key, own: Key, total: Total, limit: usize) {
+        self.young.remove(&key);
+        self.old.remove(&key);
+        self.keep(own, total, limit);
     }
 
     fn going(&self, key: &Key) -> Option<&Total> {

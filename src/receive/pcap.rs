@@ -54,6 +54,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// It is a pipe, a directory, a device.
+    #[error("`{}` is not a regular file; captures are read more than once, so save it to one first", path.display())]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// All its packets are of a link layer that we do not know.
     #[error("`{}` has link type {link_type}, which is not supported", path.display())]
     LinkType {
@@ -221,6 +227,10 @@ impl Capture {
     /// As there.
     pub fn open_as(path: &Path, exporter: IpAddr) -> Result<Self, Error> {
         let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+        // To open a pipe is to wait for somebody at its other end.
+        if !path.metadata().map_err(io("open"))?.is_file() {
+            return Err(Error::NotAFile { path: path.to_owned() });
+        }
         let file = File::open(path).map_err(io("open"))?;
         let octets = file.metadata().map_err(io("look at"))?.len();
         let mut window = Window::new(file, octets);

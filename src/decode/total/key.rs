@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::decode::element::REVERSE;
 use crate::decode::template::{FieldSpec, VARIABLE};
+use crate::units::UnixMillis;
 
 /// The firm elements of IANA's registry.
 const FIRM: &[u16] = &[
@@ -131,6 +132,12 @@ impl Key {
     /// The key of the flow with these details, where there are several.
     pub(super) fn with(self, detail: u32) -> Self {
         Self { detail: Some(detail), ..self }
+    }
+
+    /// The key of the flow that began then, where there are several.
+    pub(super) fn begun(self, start: UnixMillis) -> Self {
+        let mixed = start.0.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.with(u32::try_from(mixed).expect("32 bits are left"))
     }
 }
 

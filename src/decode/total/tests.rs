@@ -119,17 +119,72 @@ fn flows_that_are_over_take_no_room_of_others() {
     assert_eq!(totals.ended.young.len() + totals.ended.old.len(), 0);
 }
 
-/// An exporter whose clock was set back by ten minutes has flows that began before those that it told of.
+/// A record by the exporter's own clock.
+fn spanned(total: (u64, u64), start: i64, end: i64, told: i64) -> Report {
+    let times = times(Some(start), end);
+    Report { span: times.start.zip(Some(times.end)), told: UnixMillis(told), ..report(total, times) }
+}
+
+/// An exporter whose clock was set back has flows that began before those that it told of: by ten minutes, by two seconds.
 #[test]
 fn a_clock_that_was_set_back_loses_no_flow() {
+    for (back, over) in [(2_000, true), (30_000, true), (30_000, false), (600_000, true), (600_000, false)] {
+        let mut totals = Totals::default();
+        let mut counted = 0;
+        for n in 0..40_i64 {
+            let now = 1_000_000 + n * 1000 - if n < 20 { 0 } else { back };
+            let last = Report { over, ..spanned((900, 9), now - 700, now - 200, now) };
+            counted += totals.advance(key(1), &last, 1000).0;
+        }
+        // Two seconds back is where flows were that were told already: twenty-first and -second are as the nineteenth
+        // and twentieth, begin, end and total.
+        assert_eq!(counted, if back == 2_000 { 38 * 900 } else { 40 * 900 }, "{back}");
+    }
+}
+
+/// Exporters tell of flows in any order, also within one datagram: by end, by what ended them, by place in their cache.
+#[test]
+fn an_earlier_flow_that_is_told_later_counts() {
+    for over in [false, true] {
+        let mut totals = Totals::default();
+        let told = |total, start, end| Report { over, ..spanned((total, 1), start, end, 100_000) };
+        let mut count = |report: Report| totals.advance(key(1), &report, 1000).0;
+        assert_eq!(count(told(100, 88_000, 95_000)), 100);
+        assert_eq!(count(told(900_000, 60_000, 80_000)), 900_000);
+        assert_eq!(count(told(500, 40_000, 55_000)), 500);
+        // The same records once more, and one that was overtaken by its flow's last one.
+        assert_eq!(count(told(900_000, 60_000, 80_000)), 0);
+        assert_eq!(count(told(300, 40_000, 50_000)), 0);
+        assert_eq!(count(told(100, 88_000, 95_000)), 0);
+        // More of the flow in the middle.
+        assert_eq!(count(told(900_070, 60_000, 80_000)), 70);
+    }
+}
+
+/// A flow that gave way to the next one on its keys is known for a while, though nobody said that it was over.
+#[test]
+fn what_a_flow_before_was_told_already_counts_once() {
     let mut totals = Totals::default();
-    let span = |start: i64, end: i64, told: i64| {
-        let times = times(Some(start), end);
-        Report { span: times.start.zip(Some(times.end)), told: UnixMillis(told), ..report((900, 9), times) }
-    };
-    assert_eq!(totals.advance(key(1), &span(1_000_000, 1_010_000, 1_020_000), 8), (900, 9));
-    // This one may have been overtaken ...
-    assert_eq!(totals.advance(key(1), &span(980_000, 990_000, 1_010_000), 8), (0, 0));
-    // ... this one not.
-    assert_eq!(totals.advance(key(1), &span(410_000, 420_000, 430_000), 8), (900, 9));
+    let mut count = |total, start, end| totals.advance(key(1), &spanned((total, 1), start, end, end), 1000).0;
+    assert_eq!(count(500, 0, 10_000), 500);
+    assert_eq!(count(1000, 0, 20_000), 500);
+    assert_eq!(count(70, 20_001, 21_000), 70);
+    assert_eq!(count(800, 0, 15_000), 0, "overtaken");
+    assert_eq!(count(1200, 0, 20_000), 200, "and one that was not");
+    assert_eq!(count(90, 20_001, 22_000), 20);
+}
+
+/// Two flows on one key at once, the younger one told first: each counts by itself, as soon as it is seen that there are two.
+#[test]
+fn flows_that_only_their_begins_tell_apart_do_not_grow_on_each_other() {
+    let mut totals = Totals::default();
+    let mut counted = 0;
+    for round in 1..=9_i64 {
+        let end = 100_000 + round * 1000;
+        for (total, start) in [(10 * round, 70_000), (1000 * round, 40_000)] {
+            counted +=
+                totals.advance(key(1), &spanned((total.unsigned_abs(), 1), start, end, end), 1000).0;
+        }
+    }
+    assert_eq!(counted, 9090);
 }

@@ -351,6 +351,12 @@ impl Domain {
         if let Some(answer) = at(point.interface, point.is_egress) {
             return answer;
         }
+        // A record without one of its interfaces was observed at the other one.
+        if point.interface == IfIndex(0)
+            && let Some(answer) = at(point.other, !point.is_egress)
+        {
+            return answer;
+        }
         if !whole.limited || whole.differs {
             return whole.answer;
         }

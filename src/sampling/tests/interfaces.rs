@@ -45,6 +45,10 @@ fn an_interface_speaks_for_itself() {
     let default = SamplingPolicy { default: Some(rate(50, 1, RateSource::Default)), ..none.clone() };
     assert_eq!(settle(&five, &default, other), Some((50, RateSource::Default)));
     assert_eq!(settle(&[part(any(5), 1000), part(any(6), 1000)], &none, other), None);
+    // Without an input it was observed at the output.
+    let both = [part(any(5), 1000), part(any(6), 10)];
+    assert_eq!(settle(&both, &none, flow(0, 6, Unknown)), rate_of(10));
+    assert_eq!(settle(&both, &none, flow(0, 7, Unknown)), None);
     assert_eq!(settle(&[part(ingress(5), 1000)], &none, flow(7, 5, Unknown)), None);
     // What is said of all of the domain, or of the exporter, is said of 7; and line cards are not interfaces.
     assert_eq!(settle(&[part(any(5), 1000), wide(1, 10)], &none, other), rate_of(10));

@@ -57,3 +57,13 @@ fn a_file_is_what_it_was_when_it_was_opened() {
     fs::write(&path, &large[..large.len() - 1]).unwrap();
     shorter.sha256().unwrap_err();
 }
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, directory.path(), Path::new("/dev/zero")] {
+        assert!(matches!(Capture::open(path), Err(Error::NotAFile { .. })), "{path:?}");
+    }
+}
