@@ -326,6 +326,8 @@ pub fn run(
         .map(|j| catch_up::Tail { directory: &j.directory, source: j.source.clone(), end: j.end })
         .collect();
     let caught_up = catch_up::run(tails, setup::stages(config), &registry, &shared, &mut committer)?;
+    // From here on flows wait where their exporter has started: no live one comes before.
+    let manager = Arc::new(Manager::new(config.clone(), Arc::clone(&counters), Arc::clone(&registry)));
     registry.leave_states(checkpoints::live(committer.ledger())?);
     shared.caught_up.store(caught_up, Relaxed);
     retain_former(&journals.all, config, &committer.ledger().sources()?);
@@ -339,7 +341,6 @@ pub fn run(
     };
     info!(processors = config.receive.processors, "Running.");
 
-    let manager = Arc::new(Manager::new(config.clone(), Arc::clone(&counters), Arc::clone(&registry)));
     let polling = spawn_polling(&manager, &shared, &requests);
 
     let running = (config, gate.as_ref());

@@ -175,8 +175,8 @@ pub trait Wanted: Send + Sync {
     /// Of the interfaces that the exporter has, those whose counters are to be read.
     fn of(&self, exporter: &str, interfaces: &[Interface]) -> Vec<IfIndex>;
 
-    /// How often its export has started anew, as far as that shows. Where it has again, the router is polled at once:
-    /// its interfaces may have other numbers now.
+    /// How often its export has started anew, as far as that shows. Where it has again, the router is polled at once,
+    /// and its interfaces are read: they may have other numbers now.
     fn restarts(&self, exporter: &str) -> u64;
 }
 
@@ -211,6 +211,13 @@ pub enum Found {
         started: Option<UnixMillis>,
         /// By number, ascending.
         interfaces: Vec<Interface>,
+    },
+    /// A router has started anew, and its interfaces have not been read since.
+    Started {
+        /// Whose.
+        exporter: String,
+        /// When that was found.
+        at: UnixMillis,
     },
     /// Parts of buckets that are complete.
     Octets {

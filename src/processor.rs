@@ -304,12 +304,13 @@ impl StreamProcessor {
         }
         state.seen = received;
         self.totals.datagrams += 1;
-        let Entry { id, policy, counters, .. } = &*state.entry;
+        let Entry { id, counters, .. } = &*state.entry;
         counters.datagrams.fetch_add(1, Relaxed);
         counters.octets.fetch_add(payload.len() as u64, Relaxed);
         counters.last_seen.store(received.0, Relaxed);
 
         let from = self.decoded.records.len();
+        let started = state.memory.decoder.counts().restarts;
         let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
         let fate = match session {
             None => decoder.datagram(*id, limits, received, payload, out),
@@ -323,6 +324,13 @@ impl StreamProcessor {
                 state.entry.report_malformed(received, error);
             }
         }
+        if state.memory.decoder.counts().restarts > started
+            && let Some(entry) = self.registry.has_started(source, received)
+        {
+            // From this datagram on.
+            state.entry = entry;
+        }
+        let Entry { policy, counters, .. } = &*state.entry;
         let sampling = &mut state.memory.sampling;
         let Decoded { announcements, sequences, restarts, .. } = &mut self.decoded;
         if !(announcements.is_empty() && sequences.is_empty() && restarts.is_empty()) {

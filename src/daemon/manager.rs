@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use tracing::{debug, error, info, warn};
 
 mod inbox;
+mod starts;
 
 use self::inbox::{CardsRead, Inbox, Reading};
 use super::writer::Request;
@@ -31,7 +32,7 @@ use crate::ledger::records::interfaces::{
 };
 use crate::ledger::{self, Ledger};
 use crate::poll::{Found, Plan, Wanted, counter};
-use crate::processor::exporters::Exporters;
+use crate::processor::exporters::{Entry, Exporters};
 use crate::reconcile;
 use crate::setup;
 use crate::units::{IfIndex, UnixMillis};
@@ -124,6 +125,7 @@ fn plan(config: &Arc<Config>, registry: &Arc<Exporters>) -> Plan {
 impl Manager {
     pub(super) fn new(config: Config, counters: Arc<Counters>, registry: Arc<Exporters>) -> Self {
         let config = Arc::new(config);
+        registry.ask(starts::asked(&config));
         Self {
             counters,
             plans: Arc::new(ArcSwap::from_pointee(plan(&config, &registry))),
@@ -140,6 +142,7 @@ impl Manager {
     pub(super) fn configure(&self, config: Config) {
         let config = Arc::new(config);
         self.plans.store(Arc::new(plan(&config, &self.registry)));
+        self.registry.ask(starts::asked(&config));
         let mut shown = self.shown();
         shown.polled.retain(|name, _| config.targets.iter().any(|target| target.exporter == *name));
         shown.listed = false;
@@ -180,6 +183,7 @@ impl Manager {
             Found::Interfaces { exporter, at, is_whole, started, interfaces } => {
                 self.take_reading(&exporter, Reading { at, is_whole, started, interfaces });
             }
+            Found::Started { exporter, at } => self.started(&exporter, at),
             Found::Octets { exporter, parts } => self.inbox().keep_parts(&exporter, parts),
             Found::Cards { exporter, at, uptime, cards } => {
                 self.inbox().cards.push(CardsRead { exporter, at, uptime, cards });
@@ -209,10 +213,13 @@ impl Manager {
         self.inbox().keep_reading(exporter, reading);
         let config = self.config.load();
         let found = config.exporters.iter().find(|one| one.name == exporter);
-        if let Some(found) = found.filter(|_| is_news && config.network.has_names(exporter)) {
+        let Some(found) = found else { return };
+        if is_news && config.network.has_names(exporter) {
             self.registry.await_interfaces(found.address);
             self.unforced.store(true, Relaxed);
         }
+        // It is in the inbox: whoever sees this finds it there.
+        self.registry.has_been_read(found.address);
     }
 
     fn polled(&self, exporter: &str, at: UnixMillis, failure: Option<String>, interfaces: usize, gaps: u64) {
@@ -245,6 +252,7 @@ impl Manager {
     /// Empties the inbox into the ledger. On the writer's thread.
     pub(super) fn look(&self, committer: &mut Committer) {
         self.asked.store(false, Relaxed);
+        let read = self.registry.read();
         let mut inbox = core::mem::take(&mut *self.inbox());
         if inbox.dropped > 0 {
             warn!(
@@ -254,7 +262,7 @@ impl Manager {
             inbox.dropped = 0;
         }
         let config = self.config.load_full();
-        if let Err(error) = self.enter(&mut inbox, &config, committer) {
+        if let Err(error) = self.enter(&mut inbox, &read, &config, committer) {
             if error.is_transient() {
                 // With what was found meanwhile.
                 let mut now = self.inbox();
@@ -269,10 +277,11 @@ impl Manager {
         }
     }
 
-    /// What is in the ledger is taken out of the inbox.
+    /// What is in the ledger is taken out of the inbox, which has all that was read since the starts in `read`.
     fn enter(
         &self,
         inbox: &mut Inbox,
+        read: &[(IpAddr, u64)],
         config: &Config,
         committer: &mut Committer,
     ) -> Result<(), ledger::Error> {
@@ -290,6 +299,7 @@ impl Manager {
         // Otherwise flows would go by the numbers before what is still to be entered.
         outcome?;
         self.end_waits(super::now_ms());
+        self.end_starts(read, super::now_ms());
         if self.unforced.swap(false, Relaxed) {
             self.put_in_force(config, committer);
         }

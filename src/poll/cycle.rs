@@ -131,7 +131,12 @@ async fn turns(
     let mut restarts = plan.wanted.restarts(&router.target.exporter);
     loop {
         wait_until(due, &router, &plan, restarts, clock).await;
-        restarts = plan.wanted.restarts(&router.target.exporter);
+        let told = plan.wanted.restarts(&router.target.exporter);
+        if told != restarts {
+            // Its flows wait for a reading, also where the uptime goes on.
+            restarts = told;
+            (router.named, router.failures) = (None, 0);
+        }
         let Ok(permit) = permits.acquire().await else { return };
         let outcome = router.poll(&plan, &sockets, clock, &sink).await;
         drop(permit);
@@ -141,6 +146,7 @@ async fn turns(
             router.session = None;
         }
         let at = clock();
+        router.tell_start(at, &sink);
         let Done { parts, interfaces, gaps } = core::mem::take(&mut router.done);
         let exporter = || router.target.exporter.clone();
         if !parts.is_empty() {
@@ -244,6 +250,7 @@ impl Router {
         let changed = columns::table_last_change(&answer);
         let is_stale = self.names_are_stale(asked, uptime, changed, config.names_ms);
         let _ = self.heard(asked, now, uptime);
+        self.tell_start(now, sink);
         self.table_last_change = changed;
         if is_stale {
             (self.named, self.has_cards) = (None, None);
@@ -277,6 +284,13 @@ impl Router {
             self.start = Some(Start { at, is_read: false });
         }
         started.is_some()
+    }
+
+    /// Tells of a start after which its interfaces have not been read. A walk may take long, fail or find none.
+    fn tell_start(&self, at: UnixMillis, sink: &Arc<dyn Fn(Found) + Send + Sync>) {
+        if self.start.is_some_and(|start| !start.is_read) {
+            sink(Found::Started { exporter: self.target.exporter.clone(), at });
+        }
     }
 
     /// Where the router has started since it was asked last: when, by its uptime, and not before it was asked. Of one that

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::classify::{Classifier, Versions};
 use crate::counters::{self, Counters};
@@ -51,6 +51,23 @@ impl Entry {
     }
 }
 
+/// An exporter has started anew, and its interfaces have not been read since.
+struct Start {
+    /// Of how many such starts it is which: an earlier one may be over when this one comes.
+    number: u64,
+    at: UnixMillis,
+    /// They have been read since; what they are is not in force yet.
+    is_read: bool,
+    /// They were waited for in vain. Only a reading makes others be waited for.
+    is_over: bool,
+}
+
+impl Start {
+    const fn holds(&self) -> bool {
+        !self.is_over
+    }
+}
+
 struct Inner {
     entries: HashMap<IpAddr, Arc<Entry>>,
     /// Number and counters of every exporter ever met, also of those no longer allowed.
@@ -58,6 +75,12 @@ struct Inner {
     /// Who has a section of the configuration in force.
     configured: HashSet<IpAddr>,
     unconfigured: usize,
+    /// Whose interfaces are read, and may have other numbers after a start: see [`Exporters::ask`].
+    asked: HashSet<IpAddr>,
+    /// Starts of these.
+    starts: HashMap<IpAddr, Start>,
+    /// How many there were so far.
+    started: u64,
     accept_unknown: bool,
     versions: Arc<Versions>,
     /// The classifiers among them, by the hash of the text that each was compiled from.
@@ -83,6 +106,9 @@ impl Exporters {
             known: HashMap::new(),
             configured: HashSet::new(),
             unconfigured: 0,
+            asked: HashSet::new(),
+            starts: HashMap::new(),
+            started: 0,
             accept_unknown: false,
             versions: Arc::new(Versions::new(Vec::new())),
             compiled: HashMap::new(),
@@ -155,8 +181,9 @@ impl Exporters {
             let Some((id, counters)) = self.known(&mut inner, &exporter.name, exporter.address) else {
                 continue;
             };
-            let entry =
-                Entry { id, policy: exporter.sampling.clone(), counters, reported: AtomicI64::new(0) };
+            let mut policy = exporter.sampling.clone();
+            policy.interfaces_awaited |= inner.starts.get(&exporter.address).is_some_and(Start::holds);
+            let entry = Entry { id, policy, counters, reported: AtomicI64::new(0) };
             entries.insert(exporter.address, Arc::new(entry));
         }
         let configured: HashSet<IpAddr> = entries.keys().copied().collect();
@@ -206,13 +233,101 @@ impl Exporters {
     /// Lets the records of an exporter wait until the next [`Self::configure`]: its interfaces may have other numbers, and
     /// what these mean is not in force yet.
     pub fn await_interfaces(&self, address: IpAddr) {
-        let mut inner = self.lock();
-        let Some(entry) = inner.entries.get_mut(&address) else { return };
-        let policy = SamplingPolicy { interfaces_awaited: true, ..entry.policy.clone() };
+        let _ = self.wait(&mut self.lock(), address, true);
+    }
+
+    /// Lets the records of an exporter wait, or no longer.
+    fn wait(&self, inner: &mut Inner, address: IpAddr, interfaces_awaited: bool) -> Option<Arc<Entry>> {
+        let entry = inner.entries.get_mut(&address)?;
+        let policy = SamplingPolicy { interfaces_awaited, ..entry.policy.clone() };
         let (id, counters) = (entry.id, Arc::clone(&entry.counters));
         let reported = AtomicI64::new(entry.reported.load(Relaxed));
         *entry = Arc::new(Entry { id, policy, counters, reported });
         self.generation.fetch_add(1, Relaxed);
+        Some(Arc::clone(entry))
+    }
+
+    /// Says whose interfaces somebody reads, and links have by name: [`Self::has_started`] lets their records wait. Those
+    /// of others wait no longer.
+    pub fn ask(&self, asked: HashSet<IpAddr>) {
+        let mut inner = self.lock();
+        let (stay, go) = core::mem::take(&mut inner.starts).into_iter().partition(|one| asked.contains(&one.0));
+        inner.starts = stay;
+        inner.asked = asked;
+        let go: HashMap<IpAddr, Start> = go;
+        for (address, _) in go.iter().filter(|(_, start)| start.holds()) {
+            let _ = self.wait(&mut inner, *address, false);
+        }
+    }
+
+    /// An exporter has started anew: its interfaces may have other numbers. Where they are read, its records wait from now
+    /// on, over every [`Self::configure`], until [`Self::end_read`] or [`Self::end_overdue`] and the next `configure`. Its
+    /// entry, where they did not wait for that before.
+    pub fn has_started(&self, address: IpAddr, at: UnixMillis) -> Option<Arc<Entry>> {
+        let mut inner = self.lock();
+        if !inner.asked.contains(&address) {
+            return None;
+        }
+        match inner.starts.get(&address) {
+            // Of several in a row the first counts: an exporter that starts anew all the time does not wait for ever.
+            Some(start) if start.is_over || !start.is_read => return None,
+            _ => {}
+        }
+        inner.started += 1;
+        let start = Start { number: inner.started, at, is_read: false, is_over: false };
+        let is_new = inner.starts.insert(address, start).is_none();
+        let entry = self.wait(&mut inner, address, true).filter(|_| is_new)?;
+        drop(inner);
+        info!(exporter = %entry.counters.name, "The exporter has started anew; its flows wait until it is known what numbers its interfaces have now.");
+        Some(entry)
+    }
+
+    /// The interfaces of an exporter have been read.
+    pub fn has_been_read(&self, address: IpAddr) {
+        let mut inner = self.lock();
+        if let Some(start) = inner.starts.get_mut(&address) {
+            start.is_read = true;
+            if start.is_over {
+                inner.starts.remove(&address);
+            }
+        }
+    }
+
+    /// The starts, with their numbers, since which interfaces have been read.
+    #[must_use]
+    pub fn read(&self) -> Vec<(IpAddr, u64)> {
+        let inner = self.lock();
+        let read = inner.starts.iter().filter(|(_, start)| start.is_read);
+        read.map(|(address, start)| (*address, start.number)).collect()
+    }
+
+    /// What was read after these starts is what the next [`Self::configure`] goes by: nothing waits for it from then on.
+    /// The exporters.
+    pub fn end_read(&self, read: &[(IpAddr, u64)]) -> Vec<Arc<Entry>> {
+        let mut inner = self.lock();
+        let mut ended = Vec::new();
+        for (address, number) in read {
+            if inner.starts.get(address).is_some_and(|start| start.number == *number) {
+                inner.starts.remove(address);
+                ended.extend(inner.entries.get(address).map(Arc::clone));
+            }
+        }
+        ended
+    }
+
+    /// With the next [`Self::configure`] nothing waits any more for what was not read since starts before an instant. The
+    /// exporters.
+    pub fn end_overdue(&self, before: UnixMillis) -> Vec<Arc<Entry>> {
+        let mut inner = self.lock();
+        let Inner { starts, entries, .. } = &mut *inner;
+        let mut ended = Vec::new();
+        for (address, start) in starts.iter_mut() {
+            if start.at <= before && start.holds() && !start.is_read {
+                start.is_over = true;
+                ended.extend(entries.get(address).map(Arc::clone));
+            }
+        }
+        ended
     }
 
     /// The classifier that was compiled from the text with this hash, where it is in force. It is as good as one
