@@ -46,6 +46,7 @@ mod notify;
 /// Where FLUXOSCOPE-MIB begins, for people to type.
 pub const ENTERPRISE: &str = "1.3.6.1.4.1.32473.2055";
 mod objects;
+mod owner;
 mod pdu;
 mod snapshot;
 mod system;
@@ -58,6 +59,7 @@ mod vacm;
 pub use access::{DEFAULT_VIEW, Level, UserRules, ViewRules};
 pub use agentx::Master;
 pub use notify::{Alarms, InformUser, Passphrase, Protocol, Target};
+pub use owner::misplaced;
 pub use snapshot::Now;
 pub use users::{Listed, Users, check_name, lock};
 pub use usm::{Authentication, Privacy};

@@ -8,6 +8,7 @@ use std::io::Write;
 use clap::Args;
 use jiff::civil::Date;
 
+use self::shares::Others;
 use super::output::{self, Cell, Format};
 use super::period::{self, Planned};
 use super::pins::Supposed;
@@ -174,13 +175,13 @@ pub(super) fn finalize(args: &FinalizeArgs, cli: &Cli, out: &mut dyn Write) -> R
         let current = current(&mut ledger, &config, period, args.customer.as_deref(), &mut failed)?;
         let (ready, stale): (Vec<_>, Vec<_>) =
             drafts.into_iter().partition(|(draft, _)| current.contains(&draft.sha256));
-        let bounds = ledger.closed()?;
-        let names = ledger.names(NameKind::Customer)?;
-        let (ready, shared): (Vec<_>, Vec<_>) = ready
-            .into_iter()
-            .partition(|(_, invoice)| shares::open_beside(invoice, &bounds, &names).is_none());
+        let invoices = ready.iter().map(|(_, invoice)| invoice);
+        let others =
+            Others::load(&mut ledger, &config, UnixMillis(now), invoices).map_err(Failure::Failed)?;
+        let (ready, shared): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|(_, invoice)| others.open_beside(invoice).is_none());
         failed.extend(shared.iter().filter_map(|(draft, invoice)| {
-            Some(format!("{}: {}", draft.number, shares::open_beside(invoice, &bounds, &names)?))
+            Some(format!("{}: {}", draft.number, others.open_beside(invoice)?))
         }));
         failed.extend(stale.iter().map(|(draft, invoice)| {
             let why = if invoice.quality.provisional {
@@ -225,11 +226,12 @@ pub(super) fn make_final(
     let (terms, actor) = (Terms::of(config), Actor { by, at: now });
     let date = utc_today(now);
     in_order(ledger, terms.series, date).map_err(in_words)?;
-    let bounds = ledger.closed().map_err(|error| error.to_string())?;
-    let names = ledger.names(NameKind::Customer).map_err(|error| error.to_string())?;
+    let invoices = drafts.iter().map(|(_, invoice)| *invoice);
+    let others = Others::load(ledger, config, UnixMillis(now), invoices);
+    let others = others.map_err(|error| format!("{error:#}"))?;
     let (mut steps, mut left) = (Vec::new(), Vec::new());
     for (draft, invoice) in drafts {
-        match shares::open_beside(invoice, &bounds, &names) {
+        match others.open_beside(invoice) {
             None => steps.push(Step::Final(draft)),
             Some(why) => left.push((invoice.customer.name.clone(), format!("{}: {why}", draft.number))),
         }
@@ -601,8 +603,9 @@ impl Again<'_> {
             ]);
             if !dry_run {
                 if let Some(after) = &after {
-                    let (bounds, names) = (ledger.closed()?, ledger.names(NameKind::Customer)?);
-                    if let Some(why) = shares::open_beside(after, &bounds, &names) {
+                    let now = UnixMillis(actor.at);
+                    let others = Others::load(ledger, config, now, core::iter::once(after));
+                    if let Some(why) = others.map_err(Failure::Failed)?.open_beside(after) {
                         return Err(Failure::said(format!("{} of {of}: {why}", old.number)));
                     }
                 }

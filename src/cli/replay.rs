@@ -166,6 +166,13 @@ fn warnings(report: &Report) -> Vec<String> {
             totals.expired_records, totals.expired_octets
         ));
     }
+    if totals.expired_sets > 0 {
+        warnings.push(format!(
+            "{} data sets ({} octets as they came) waited for a template until they were given up; how many records they had \
+             nobody knows, and they are in no row",
+            totals.expired_sets, totals.expired_set_octets
+        ));
+    }
     if held.records + held.sets > 0 {
         warnings.push(format!(
             "{} records and {} sets still wait for a sampling rate or a template, which this file does not have; they are \
@@ -206,6 +213,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         "not_volume",
         "implausible",
         "skipped",
+        "expired_sets",
     ];
     let row = [
         Cell::from(totals.datagrams),
@@ -224,7 +232,43 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(totals.not_volume),
         Cell::from(report.implausible),
         Cell::from(report.skipped.doubtful()),
+        Cell::from(totals.expired_sets),
     ];
     output::summary(out, format, &columns, &row)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::FlushTotals;
+
+    /// A file whose sets never met their template says so twice: in words, and in the last column.
+    #[test]
+    fn sets_that_were_given_up_are_told() {
+        let totals = FlushTotals {
+            datagrams: 9,
+            expired_records: 5,
+            expired_octets: 7000,
+            expired_sets: 2,
+            expired_set_octets: 304,
+            ..FlushTotals::default()
+        };
+        let report = Report { totals, ..Report::default() };
+        let told = warnings(&report);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("5 records (7000 octets before scaling) waited for"), "{told:?}");
+        assert!(
+            told[1].starts_with("2 data sets (304 octets as they came) waited for a template"),
+            "{told:?}"
+        );
+        let mut out = Vec::new();
+        summary(&report, Duration::from_millis(1500), Format::Csv, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.trim_end().split(',').collect()).collect();
+        let of = |name: &str| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
+        assert_eq!(["datagrams", "held", "expired", "expired_sets"].map(of), ["9", "0", "5", "2"], "{text}");
+        assert_eq!(lines[0].last(), Some(&"expired_sets"));
+        assert_eq!(warnings(&Report::default()), Vec::<String>::new());
+    }
 }

@@ -83,6 +83,7 @@ pub(super) fn run(verb: &SnmpVerb, cli: &Cli, out: &mut dyn Write) -> Result<(),
                 return Err(Failure::said(format!("there is no SNMP user `{name}`")));
             }
             eprintln!("{name} removed; a running daemon knows it until `fluxoscope ctl reload`");
+            warn_of_owners(&cli.state_dir);
             Ok(())
         }
     }
@@ -93,6 +94,13 @@ fn lock(state_dir: &Path) -> Result<File, Failure> {
     std::fs::create_dir_all(state_dir)
         .and_then(|()| snmp::lock(state_dir))
         .map_err(|error| Failure::said(format!("{}: {error}", state_dir.display())))
+}
+
+/// Says what a daemon of the state directory's owner cannot use, left by root before.
+fn warn_of_owners(state_dir: &Path) {
+    if let Some(whose) = snmp::misplaced(state_dir) {
+        eprintln!("warning: a daemon of the state directory's owner cannot use the SNMP users: {whose}");
+    }
 }
 
 fn open(state_dir: &Path) -> Result<Users, Failure> {
@@ -123,6 +131,7 @@ fn add(args: &AddArgs, cli: &Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::said(error.to_string()))?;
     let done = if was { "has new keys" } else { "added" };
     eprintln!("{} {done}; a running daemon takes them in with `fluxoscope ctl reload`", args.name);
+    warn_of_owners(&cli.state_dir);
     if config.snmp.is_none() {
         eprintln!("\nhint: the configuration has no [snmp] section, so there is no agent");
     }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::error;
 
+use super::owner;
+
 /// Where a state directory keeps what belongs to SNMP.
 pub(super) const DIRECTORY: &str = "snmp";
 
@@ -104,7 +106,7 @@ impl EngineFile {
                 file.write()?;
                 return Ok(file);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(owner::explained(state_dir, &path, error)),
         };
         Self::parse(path, &text).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("`{DIRECTORY}/engine` is damaged"))
@@ -124,7 +126,8 @@ impl EngineFile {
 }
 
 /// The directory of everything here, which only its owner may look into. One that others may write to is refused: they
-/// could put a key of theirs, or an older number of starts, in the place of ours.
+/// could put a key of theirs, or an older number of starts, in the place of ours. One that is made here is of the owner of
+/// the state directory.
 ///
 /// # Errors
 /// Where it cannot be made, is none, or is not ours alone.
@@ -132,53 +135,55 @@ pub(super) fn directory(state_dir: &Path) -> io::Result<PathBuf> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let path = state_dir.join(DIRECTORY);
     match fs::DirBuilder::new().mode(0o700).create(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        Ok(()) => owner::give_directory(&path, state_dir)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(owner::explained(state_dir, &path, error)),
     }
     // Not through a link: it would be somebody else's directory.
-    let found = fs::symlink_metadata(&path)?;
+    let found = fs::symlink_metadata(&path).map_err(|error| owner::explained(state_dir, &path, error))?;
     if !found.is_dir() {
         return Err(refused(&path, "is no directory"));
     }
     if found.permissions().mode() & 0o022 != 0 {
         return Err(refused(&path, "others may write to it; look at what is in it, and chmod 700"));
     }
-    check_owner(&path, &found)?;
+    owner::check(state_dir, &path, &found)?;
     Ok(path)
-}
-
-/// Whether a file is of the user of this process, or of root, who may everything. Root takes everybody's.
-///
-/// # Errors
-/// Where it is not.
-pub(super) fn check_owner(path: &Path, found: &fs::Metadata) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    // Whose process this is: there is no safer way to ask, and no /proc means that nobody knows.
-    let Ok(own) = fs::metadata("/proc/self").map(|process| process.uid()) else { return Ok(()) };
-    if [own, 0].contains(&found.uid()) || own == 0 {
-        return Ok(());
-    }
-    Err(refused(path, "belongs to another user"))
 }
 
 fn refused(path: &Path, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {why}", path.display()))
 }
 
-/// Puts `text` into a file that only its owner may read. It is whole or as before, and on disk when this returns.
+/// Puts `text` into a file of [`directory`] that only its owner may read, who is that of the directory. It is whole or as
+/// before, and on disk when this returns.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    let state_dir = directory.parent().unwrap_or(directory);
     let new = path.with_extension("new");
     // What a crash left may have other permissions.
     match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(owner::explained(state_dir, &new, error));
+        }
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(|error| owner::explained(state_dir, &new, error))?;
+    // Before anything is in it, and before it has its name: the daemon never sees one that it may not read.
+    if let Err(error) = owner::give(&file, &new, directory) {
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 /// RFC 3411, SnmpEngineID: the enterprise with the first bit set, format 5 ("octets, administratively assigned"), and

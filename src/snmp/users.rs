@@ -1,13 +1,15 @@
 //! The keys of SNMPv3 users at rest: `snmp/users` in the state directory, one line a user.
 //!
 //! Keys are localised to the engine (RFC 3414, 2.6), so the file serves nobody at another agent, and passphrases are
-//! nowhere. Only its owner may read it; a file that others may read is refused, since they may have.
+//! nowhere. Only its owner may read it; a file that others may read is refused, since they may have. Whoever writes it, its
+//! owner is that of the directory: the daemon is to read what root has added.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::engine::{self, from_hex, to_hex};
+use super::owner;
 use super::usm::{self, Authentication, Key, Privacy};
 
 /// Longest user name in octets (RFC 3414, usmUserName).
@@ -48,11 +50,19 @@ pub struct Users {
 /// The state directory cannot be written.
 pub fn lock(state_dir: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let path = engine::directory(state_dir)?.join("lock");
+    let directory = engine::directory(state_dir)?;
+    let path = directory.join("lock");
     // Not through a link, and never emptied: it is opened to be locked.
     let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path)?;
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    // Only one that was made here is given away: what is there already might be another name of somebody else's file.
+    let file = match options.clone().create_new(true).open(&path) {
+        Ok(file) => owner::give(&file, &path, &directory).map(|()| file),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            options.open(&path).map_err(|error| owner::explained(state_dir, &path, error))
+        }
+        Err(error) => Err(owner::explained(state_dir, &path, error)),
+    }?;
     file.lock()?;
     Ok(file)
 }
@@ -72,13 +82,14 @@ impl Users {
     /// # Errors
     /// Where there is a file that cannot be read.
     pub fn names(state_dir: &Path) -> io::Result<Vec<String>> {
-        match fs::read_to_string(state_dir.join(engine::DIRECTORY).join("users")) {
+        let path = state_dir.join(engine::DIRECTORY).join("users");
+        match fs::read_to_string(&path) {
             Ok(text) => {
                 let name = |line: &str| Some(line.strip_prefix("user ")?.split(' ').next()?.to_owned());
                 Ok(text.lines().filter_map(name).collect())
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
+            Err(error) => Err(owner::explained(state_dir, &path, error)),
         }
     }
 
@@ -86,11 +97,11 @@ impl Users {
         let path = engine::directory(state_dir)?.join("users");
         let all = match fs::read_to_string(&path) {
             Ok(text) => {
-                check_mode(&path)?;
+                check_mode(state_dir, &path)?;
                 parse(&text, &engine).map_err(|problem| invalid(format!("{}: {problem}", path.display())))?
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(owner::explained(state_dir, &path, error)),
         };
         Ok(Self { path, engine, all })
     }
@@ -191,10 +202,10 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, problem)
 }
 
-fn check_mode(path: &Path) -> io::Result<()> {
+fn check_mode(state_dir: &Path, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let found = fs::metadata(path)?;
-    engine::check_owner(path, &found)?;
+    owner::check(state_dir, path, &found)?;
     if found.permissions().mode() & 0o077 != 0 {
         let problem =
             format!("{}: others may read the keys; take them for lost, or chmod 600", path.display());
