@@ -283,7 +283,8 @@ impl Totals {
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
         let is_former = going.is_some_and(|total| total.relation(report) == Relation::Former);
         // Flows that go on are those that the exporter tells of by its clock as it is now.
-        let is_set_back = |total: &Total| is_former && !report.over && total.told.since(report.told) > JITTER_MS;
+        let is_set_back =
+            |total: &Total| is_former && !report.over && total.told.since(report.told) > JITTER_MS;
         let stays = is_former && !going.as_ref().is_some_and(is_set_back);
         let known = going.filter(|_| !is_former).map(|total| (total, false));
         let known = known.or_else(|| self.over(plain, report).map(|total| (total, true)));
@@ -350,6 +351,12 @@ impl Totals {
             return own;
         }
         let plain = self.going(&key).copied();
+        let is_it = |total: &Total| total.relation(report) == Relation::Same;
+        let own = key.with(report.detail);
+        let is_plain = plain.is_some_and(|total| total.detail == report.detail && is_it(&total));
+        if !is_plain && self.going(&own).or_else(|| self.ended.get(&own)).is_some_and(is_it) {
+            return own;
+        }
         if let Some(total) = plain
             && total.detail == report.detail
         {
@@ -360,11 +367,6 @@ impl Totals {
                 self.set_aside(key, key.begun(start), total, limit);
             }
             return key;
-        }
-        let own = key.with(report.detail);
-        let apart = self.going(&own).or_else(|| self.ended.get(&own));
-        if apart.is_some_and(|total| total.relation(report) == Relation::Same) {
-            return own;
         }
         if let Some(total) = plain
             && total.step(false, report) == Step::Whole

@@ -251,7 +251,8 @@ impl Exporters {
     /// of others wait no longer.
     pub fn ask(&self, asked: HashSet<IpAddr>) {
         let mut inner = self.lock();
-        let (stay, go) = core::mem::take(&mut inner.starts).into_iter().partition(|one| asked.contains(&one.0));
+        let (stay, go) =
+            core::mem::take(&mut inner.starts).into_iter().partition(|one| asked.contains(&one.0));
         inner.starts = stay;
         inner.asked = asked;
         let go: HashMap<IpAddr, Start> = go;

@@ -144,7 +144,11 @@ fn what_is_found_out_late_of_a_flow_does_not_begin_it_anew() {
         flow(90, 300, 500).u32(65_001),
         flow(3000, 0, 200).u32(65_001),
     ];
-    assert_eq!(counted(&fields, &records), [1000, 1500, 70, 20, 500], "the last one is of the session before");
+    assert_eq!(
+        counted(&fields, &records),
+        [1000, 1500, 70, 20, 500],
+        "the last one is of the session before"
+    );
     // Another number for the same fields.
     let define = |id| set(2, template(id, &flow_fields()));
     let sets = [define(300), set(300, flow(1000, 0, 100)), define(301), set(301, flow(2500, 0, 200))];
