@@ -324,11 +324,14 @@ impl StreamProcessor {
                 state.entry.report_malformed(received, error);
             }
         }
-        if state.memory.decoder.counts().restarts > started
-            && let Some(entry) = self.registry.has_started(source, received)
-        {
-            // From this datagram on.
-            state.entry = entry;
+        let started = state.memory.decoder.counts().restarts - started;
+        if started > 0 {
+            // Told at once: whoever polls the exporter does so sooner.
+            counters.restarts.fetch_add(started, Relaxed);
+            // What it sends waits from this datagram on.
+            if let Some(entry) = self.registry.has_started(source, received) {
+                state.entry = entry;
+            }
         }
         let Entry { policy, counters, .. } = &*state.entry;
         let sampling = &mut state.memory.sampling;

@@ -32,7 +32,7 @@ use crate::ledger::records::interfaces::{
 };
 use crate::ledger::{self, Ledger};
 use crate::poll::{Found, Plan, Wanted, counter};
-use crate::processor::exporters::{Entry, Exporters};
+use crate::processor::exporters::Exporters;
 use crate::reconcile;
 use crate::setup;
 use crate::units::{IfIndex, UnixMillis};

@@ -567,6 +567,34 @@ mod tests {
         assert_eq!(since(&old, &[]), None);
     }
 
+    /// With each poll until they are: a walk may be silent or empty.
+    #[test]
+    fn a_start_is_told_until_the_names_are_read() {
+        let told = Arc::new(core::sync::atomic::AtomicU64::new(0));
+        let count = Arc::clone(&told);
+        let sink: Arc<dyn Fn(Found) + Send + Sync> = Arc::new(move |found| {
+            let expected = Found::Started { exporter: "ce1".to_owned(), at: UnixMillis(7) };
+            assert_eq!(found, expected);
+            count.fetch_add(1, Relaxed);
+        });
+        let tells = |router: &Router| {
+            router.tell_start(UnixMillis(7), &sink);
+            told.swap(0, Relaxed) == 1
+        };
+        let mut one = router();
+        assert!(!tells(&one));
+        hears(&mut one, 1060, 2_000);
+        assert!(tells(&one));
+        hears(&mut one, 1120, 8_000);
+        assert!(tells(&one), "it goes on, and is not read");
+        reads(&mut one, &[(100, "x9")], false);
+        assert!(!tells(&one));
+        hears(&mut one, 1180, 1_000);
+        assert!(tells(&one), "another start");
+        reads(&mut one, &[(100, "x9")], true);
+        assert!(!tells(&one));
+    }
+
     /// A walk that was not answered, or found nothing, leaves the start as it was, also where there is another one.
     #[test]
     fn a_start_is_remembered_until_the_names_are_read() {

@@ -322,7 +322,7 @@ impl Exporters {
         let mut inner = self.lock();
         let Inner { starts, entries, .. } = &mut *inner;
         let mut ended = Vec::new();
-        for (address, start) in starts.iter_mut() {
+        for (address, start) in starts {
             if start.at <= before && start.holds() && !start.is_read {
                 start.is_over = true;
                 ended.extend(entries.get(address).map(Arc::clone));

@@ -101,7 +101,6 @@ impl ExporterState {
         add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
         add(&to.clock_behind, now.clock_behind, then.clock_behind);
         add(&to.clock_shifted, now.clock_shifted, then.clock_shifted);
-        add(&to.restarts, now.restarts, then.restarts);
         add(&to.shared_domains, now.shared_domains, then.shared_domains);
         if now.shared_domains > then.shared_domains {
             warn!(

@@ -1,6 +1,7 @@
 mod holds;
 mod random;
 mod room;
+mod starts;
 
 use core::net::{IpAddr, Ipv4Addr};
 

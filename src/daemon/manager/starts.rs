@@ -6,9 +6,17 @@
 //! reading after the start is in force, or [`AWAITED_MS`] are over. A reading comes only where the uptime says that the
 //! router did not start while it was read; where it has not started at all, the reading says what was known.
 
+use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
 use std::collections::HashSet;
 
-use super::*;
+use tracing::{info, warn};
+
+use super::Manager;
+use crate::classify::named::AWAITED_MS;
+use crate::config::Config;
+use crate::processor::exporters::Entry;
+use crate::units::UnixMillis;
 
 /// The exporters whose links go by names, and that are asked for them.
 pub(super) fn asked(config: &Config) -> HashSet<IpAddr> {

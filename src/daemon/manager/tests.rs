@@ -240,3 +240,137 @@ fn flows_wait_from_the_moment_that_a_start_is_found() {
     manager.take_reading("edge", reading(900, Some(900), 201));
     assert!(waits(), "another start");
 }
+
+/// A manager for the router of [`Edge`], whose starts it is told of.
+struct Started {
+    edge: Edge,
+    registry: Arc<Exporters>,
+    manager: Manager,
+    address: IpAddr,
+}
+
+impl Started {
+    fn new() -> Self {
+        let mut edge = Edge::new();
+        edge.reads(2, None, &[(100, "up0"), (900, "x9")]);
+        let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+        let manager = Manager::new(edge.config.clone(), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
+        let address = edge.config.exporters[0].address;
+        let mut started = Self { edge, registry, manager, address };
+        assert!(!started.waits(3));
+        started
+    }
+
+    /// Whether flows wait when everything is put in force again at a second.
+    fn waits(&mut self, now: i64) -> bool {
+        let Edge { config, ledger, .. } = &mut self.edge;
+        setup::put_in_force(config, false, ledger, &self.registry, now * 1000).expect("compiles");
+        self.waits_now()
+    }
+
+    fn waits_now(&self) -> bool {
+        self.registry.entry(self.address).expect("configured").policy.interfaces_awaited
+    }
+
+    /// The router's flows tell of a start; whether that is new.
+    fn flows_tell(&self, at: i64) -> bool {
+        self.registry.has_started(self.address, UnixMillis::from_seconds(at)).is_some()
+    }
+
+    fn reads(&self, at: i64, started: Option<i64>, ifindex: u32) {
+        let reading = Reading {
+            at: UnixMillis::from_seconds(at),
+            is_whole: started.is_none(),
+            started: started.map(UnixMillis::from_seconds),
+            interfaces: vec![Interface {
+                ifindex: IfIndex(ifindex),
+                name: "up0".to_owned(),
+                ..Interface::default()
+            }],
+        };
+        self.manager.take_reading("edge", reading);
+    }
+
+    /// The writer looks, with everything in the ledger that was read until now.
+    fn looks(&self, now: i64) {
+        self.manager.end_starts(&self.registry.read(), now * 1000);
+    }
+}
+
+/// Flows tell of a start at second 1000, and the router is silent: they wait for ten minutes, whatever is put in force
+/// meanwhile, and no longer.
+#[test]
+fn flows_of_a_silent_router_wait_for_ten_minutes() {
+    let mut one = Started::new();
+    assert!(one.flows_tell(1000) && one.waits_now());
+    assert!(!one.flows_tell(1300), "of several in a row the first counts");
+    for now in [1001, 1300, 1599] {
+        let failure = Some("no answer".to_owned());
+        one.manager.polled("edge", UnixMillis::from_seconds(now), failure, 0, 0);
+        one.looks(now);
+        assert!(one.waits(now), "{now}");
+    }
+    assert!(!one.manager.unforced.load(Relaxed));
+    one.looks(1600);
+    assert!(one.manager.unforced.load(Relaxed) && !one.waits(1600));
+    // It was in vain; that is tried again when the router has been read once.
+    assert!(!one.flows_tell(1700) && !one.waits(1700));
+    one.reads(1800, None, 100);
+    one.looks(1800);
+    assert!(!one.waits(1800));
+    assert!(one.flows_tell(2000) && one.waits(2000));
+}
+
+/// A poll finds the start, and no interfaces; a minute later they show.
+#[test]
+fn flows_wait_where_a_start_is_found_and_no_interfaces() {
+    let mut one = Started::new();
+    one.manager.started("edge", UnixMillis::from_seconds(1000));
+    assert!(one.waits_now());
+    one.manager.started("edge", UnixMillis::from_seconds(1030));
+    one.looks(1031);
+    assert!(one.waits(1031));
+    one.reads(990, Some(990), 200);
+    assert!(one.waits(1060), "it is not in the ledger yet");
+    one.looks(1061);
+    assert!(one.manager.unforced.load(Relaxed) && !one.waits(1061));
+    // Nobody waits for routers that are not asked, or whose links go by numbers.
+    one.manager.started("another", UnixMillis::from_seconds(1100));
+    let mut config = one.edge.config.clone();
+    config.targets.clear();
+    one.manager.configure(config);
+    one.manager.started("edge", UnixMillis::from_seconds(1100));
+    assert!(!one.flows_tell(1100) && !one.waits_now());
+}
+
+/// The flows tell of a start that was none, or only that of a process: the next reading is of a router that goes on.
+#[test]
+fn the_next_reading_ends_the_wait_for_a_start_that_was_none() {
+    let mut one = Started::new();
+    assert!(one.flows_tell(1000));
+    one.reads(1010, None, 100);
+    one.looks(1011);
+    assert!(!one.waits(1011));
+    // One more, between a reading and its entry: that reading does not end the wait for it.
+    assert!(one.flows_tell(1020));
+    one.reads(1030, None, 100);
+    let read = one.registry.read();
+    assert!(!one.flows_tell(1031), "they wait already");
+    one.manager.end_starts(&read, 1_032_000);
+    assert!(one.waits(1032));
+    one.reads(1040, None, 100);
+    one.looks(1041);
+    assert!(!one.waits(1041));
+}
+
+/// What has been read waits for the ledger, however long that is busy.
+#[test]
+fn the_bound_is_not_for_what_has_been_read() {
+    let mut one = Started::new();
+    assert!(one.flows_tell(1000));
+    one.reads(1010, Some(990), 200);
+    one.manager.end_starts(&[], 5_000_000);
+    assert!(one.waits(5000));
+    one.looks(5001);
+    assert!(!one.waits(5001));
+}
