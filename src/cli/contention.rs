@@ -236,9 +236,9 @@ mod tests {
         let of = |found: &[Contention], kept: &[&CardFailures]| additions(3, UnixMillis(1000), found, kept);
         let adds = |new: &[CardFailures], repeated| Ok(Additions { new: new.to_vec(), repeated });
         let (five, six) = (row(5, 19), row(6, 23));
-        assert_eq!(of(&[told(5, 19)], &[]), adds(&[five.clone()], 0));
+        assert_eq!(of(&[told(5, 19)], &[]), adds(std::slice::from_ref(&five), 0));
         assert_eq!(of(&[told(5, 19)], &[&five]), adds(&[], 1));
-        assert_eq!(of(&[told(6, 23), told(5, 19)], &[&five]), adds(&[six.clone()], 1));
+        assert_eq!(of(&[told(6, 23), told(5, 19)], &[&five]), adds(std::slice::from_ref(&six), 1));
         assert_eq!(of(&[told(6, 23), told(5, 20)], &[&five, &six]), Err(5));
         assert_eq!(of(&[told(5, 0)], &[&five]), Err(5), "no failures are other failures");
         assert_eq!(of(&[told(5, 0)], &[]), adds(&[], 0));

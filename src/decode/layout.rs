@@ -206,7 +206,7 @@ impl<const N: usize> Row<'_, N> {
     }
 
     /// From the record's first octet on, and what follows it.
-    pub(super) fn from_start(&self) -> &[u8] {
+    pub(super) fn whole(&self) -> &[u8] {
         self.data
     }
 

@@ -348,7 +348,7 @@ impl Work<'_> {
         let reason = row.number(Slot::EndReason as usize);
         let over =
             matches!(reason & 0x7f, 1 | 3 | 4 | 5 | 0x1f) || row.number(Slot::FirewallEvent as usize) == 2;
-        let (key, detail) = keys.key((context.version, context.domain, is_reverse), id, row.from_start());
+        let (key, detail) = keys.key((context.version, context.domain, is_reverse), id, row.whole());
         let report = Report {
             octets: flow.octets.as_u64(),
             packets: if total_packets { flow.packets.as_u64() } else { 0 },

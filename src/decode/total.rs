@@ -170,7 +170,7 @@ impl Total {
 
 /// What was added to a counter of `width` octets, if it did not begin anew.
 fn difference(before: u64, now: u64, width: u8) -> Option<u64> {
-    let has_wrapped = width == 4 && before < RANGE && before >= RANGE / 2 && now < RANGE / 2;
+    let has_wrapped = width == 4 && (RANGE / 2..RANGE).contains(&before) && now < RANGE / 2;
     now.checked_sub(before).or_else(|| has_wrapped.then(|| now + RANGE - before))
 }
 
