@@ -276,7 +276,7 @@ impl Totals {
         newest.is_some()
     }
 
-    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and half as
+    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and a quarter as
     /// many entries for those that are over.
     pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> (u64, u64) {
         let key = self.apart(plain, report, limit);
