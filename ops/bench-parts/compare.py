@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 
+import large
 import live
 import replay
 import snmp
@@ -16,7 +17,7 @@ from common import Bench, say
 def main():
     parser = argparse.ArgumentParser(prog="ops/bench")
     parser.add_argument("--fluxoscope", required=True)
-    parser.add_argument("--only", choices=["replay", "live", "snmp"])
+    parser.add_argument("--only", choices=["replay", "live", "table", "snmp"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--v5", type=int, default=5_000_000)
     parser.add_argument("--v9", type=int, default=3_000_000)
@@ -40,11 +41,16 @@ def main():
             # Family is part of a usage row's key: half as many rows, as many records.
             bench.write_configuration(is_dual=False)
             tables += replay.compare(bench, "v9", options.v9, "v9, one family")
+            # As many records to a usage row as in the v5 capture.
+            tables += replay.compare(bench, "v9", options.v9, "v9, one family, half the time", density=2)
             bench.write_configuration()
         if options.only in (None, "live"):
-            tables += live.compare(bench, options.live_seconds)
+            tables += live.compare(bench, "v5", options.live_seconds)
+            tables += live.compare(bench, "v9", options.live_seconds)
         if options.only in (None, "snmp"):
-            more = snmp.compare(bench, options.snmp_seconds, options.snmp_ingest)
+            more += snmp.compare(bench, options.snmp_seconds, options.snmp_ingest)
+        if options.only in (None, "table"):
+            more += large.compare(bench)
     finally:
         bench.stop_all()
         shutil.rmtree(directory, ignore_errors=True)
