@@ -222,7 +222,7 @@ impl Plan {
     /// they have to be told from the export time.
     pub(super) fn own_span(&self, context: &Context, row: &DataRow<'_>) -> Option<(UnixMillis, UnixMillis)> {
         let (clocks, (first, last)) = self.stated(row);
-        let span = context.own(clocks.start, first).zip(context.own(clocks.end, last));
+        let span = context.own(clocks.start, first, row).zip(context.own(clocks.end, last, row));
         span.filter(|(start, end)| start <= end)
     }
 
