@@ -166,12 +166,7 @@ impl Context {
 
     /// The instant that `raw` states by the exporter's own clock, exactly: that of the day, or the one of its uptime, where it
     /// is known when that began. `None` where it takes the export time, or where `raw` is 0.
-    pub(super) fn own<const N: usize>(
-        &self,
-        clock: Clock,
-        raw: u64,
-        row: &Row<'_, N>,
-    ) -> Option<UnixMillis> {
+    pub(super) fn own<const N: usize>(&self, clock: Clock, raw: u64, row: &Row<'_, N>) -> Option<UnixMillis> {
         let stated = self.export.plus(-self.shift);
         if clock != Clock::Uptime {
             let instant = clock.is_absolute().then(|| self.instant(clock, raw, None)).flatten();

@@ -408,8 +408,7 @@ impl Totals {
     /// be that.
     fn over(&self, keys: (Key, Key), report: &Report) -> Option<Total> {
         let last = || self.ended.get(&keys.1).copied();
-        self.begun(keys, report)
-            .or_else(|| last().filter(|total| total.relation(report) == Relation::Same))
+        self.begun(keys, report).or_else(|| last().filter(|total| total.relation(report) == Relation::Same))
     }
 
     /// The flow that is over and began when the record says, of those with its details if there are several.

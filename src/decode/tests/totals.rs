@@ -243,7 +243,8 @@ fn sessions_are_told_apart_by_uptimes() {
     let whole: Vec<u64> = (100..120).collect();
     assert_eq!(counted_by_uptimes(&told), whole);
     // Told last first, as a cache is emptied in any order, and once more: nothing of that is new.
-    let back: Vec<_> = (0..20).rev().map(|n| (20, 520_000, 100 + n, 499_300 + 1000 * n, 499_500 + 1000 * n)).collect();
+    let back: Vec<_> =
+        (0..20).rev().map(|n| (20, 520_000, 100 + n, 499_300 + 1000 * n, 499_500 + 1000 * n)).collect();
     let twice = [&back[..], &back[..]].concat();
     let whole: Vec<u64> = (100..120).rev().chain([0; 20]).collect();
     assert_eq!(counted_by_uptimes(&twice), whole);
@@ -300,7 +301,8 @@ fn a_flow_that_was_followed_by_another_one_is_known_when_it_is_told_again() {
     let records = [first(1000, 10_000), last(), first(1500, 35_000), last(), first(1600, 40_000)];
     assert_eq!(counted(&fields, &records), [1000, 7000, 500, 0, 100]);
     // And where nothing says that it is over.
-    let records = [flow(1000, 0, 10_000), flow(70, 20_000, 30_000), flow(1500, 0, 35_000), flow(90, 20_000, 36_000)];
+    let records =
+        [flow(1000, 0, 10_000), flow(70, 20_000, 30_000), flow(1500, 0, 35_000), flow(90, 20_000, 36_000)];
     assert_eq!(counted(&flow_fields(), &records), [1000, 70, 500, 20]);
 }
 

@@ -32,10 +32,7 @@ fn instants_differ_by_what_uptimes_do() {
     assert_eq!(told(run, uptime(4_294_960_500, 1_000_000)), Some(first + 500));
     // The time of day is set an hour ahead: it is the same run.
     assert_eq!(
-        instant(
-            &mut run,
-            Uptime { received: UnixMillis(1_000_010_200), ..uptime(2_704, 1_003_610) }
-        ),
+        instant(&mut run, Uptime { received: UnixMillis(1_000_010_200), ..uptime(2_704, 1_003_610) }),
         Some(first + 10_000)
     );
     // A drift of half a second a minute, for two days, comes to 24 minutes. Not a millisecond counts twice.
