@@ -86,6 +86,9 @@ pub struct Processor {
     pub not_volume: AtomicU64,
     /// Records whose counters no exporter can have counted; not metered.
     pub implausible: AtomicU64,
+    /// Octets, before scaling, of running totals that may be of flows of their own and were not billed, because no field tells
+    /// these from another one.
+    pub unclear_total_octets: AtomicU64,
     /// Records that are the other observation of a flow metered elsewhere.
     pub duplicate_observations: AtomicU64,
     /// Octets of those.
@@ -175,6 +178,11 @@ pub struct Exporter {
     pub restarts: AtomicU64,
     /// Times that two exporters were found to use one domain of this address, where numbers then tell nothing.
     pub shared_domains: AtomicU64,
+    /// Records of running totals that may be of a flow of their own, which no field tells from another one, and added less than
+    /// they claim.
+    pub unclear_totals: AtomicU64,
+    /// Octets, before scaling, that these claim and did not add.
+    pub unclear_total_octets: AtomicU64,
     /// Records and sets held now.
     pub held: AtomicU64,
     /// Records that waited in vain.
@@ -242,6 +250,8 @@ impl Exporter {
             rates_taken_up: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             shared_domains: AtomicU64::new(0),
+            unclear_totals: AtomicU64::new(0),
+            unclear_total_octets: AtomicU64::new(0),
             held: AtomicU64::new(0),
             expired_records: AtomicU64::new(0),
             rate_numerator: AtomicU32::new(0),

@@ -177,6 +177,11 @@ pub struct Counts {
     /// Running totals forgotten for want of room, and flows whose first sight counted nothing because theirs may be one of
     /// them. Only flows whose records do not say when they began count whole once more.
     pub totals_forgotten: u64,
+    /// Records of running totals that agree in keys, begin and end with another one of their export time, or with the last one
+    /// of a flow that was over: they are told once more, or of flows that no field tells apart. The greater total counts.
+    pub totals_unclear: u64,
+    /// Octets that these claim and that did not count, before scaling.
+    pub totals_unclear_octets: u64,
     /// Datagrams whose export time was after their reception; the time of reception ruled.
     pub clock_ahead: u64,
     /// Datagrams whose export time was more than an hour before their reception.
@@ -211,6 +216,8 @@ struct Domain {
     system_init: Option<UnixMillis>,
     /// ... and for how long it had run when it said so.
     ran: Option<sequence::Uptime>,
+    /// NetFlow v9: the run of the exporter by the uptimes of its headers.
+    run: Option<clock::Run>,
     /// What came of it since the process began.
     #[serde(skip)]
     seen: TransportCounts,
@@ -483,6 +490,7 @@ impl Domain {
             templates: template::Templates::default(),
             system_init: None,
             ran: None,
+            run: None,
             seen: TransportCounts::default(),
         }
     }

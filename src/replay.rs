@@ -96,6 +96,8 @@ pub struct Report {
     pub skipped: Skipped,
     /// Records with more octets or packets than any flow can have; they are in no row.
     pub implausible: u64,
+    /// Octets of running totals that may be of flows of their own, which no field tells from another one; they are in no row.
+    pub unclear_total_octets: u64,
     /// Scaled packets metered.
     pub packets: Scaled,
     /// Scaled octets metered.
@@ -116,6 +118,7 @@ impl Report {
         self.rejected += other.rejected;
         self.skipped.add(&other.skipped);
         self.implausible += other.implausible;
+        self.unclear_total_octets = self.unclear_total_octets.saturating_add(other.unclear_total_octets);
         self.packets.merge(&other.packets);
         self.octets.merge(&other.octets);
         self.grown += other.grown;
@@ -241,8 +244,11 @@ impl Session {
         }
         let from = source.as_ref().map_or(Position(0), |source| source.position);
         let source = source.map(|source| source.id);
-        let implausible = |counters: &Counters| counters.processors[0].implausible.load(Relaxed);
-        let implausible_before = implausible(&self.counters);
+        let refused = |counters: &Counters| {
+            let own = &counters.processors[0];
+            (own.implausible.load(Relaxed), own.unclear_total_octets.load(Relaxed))
+        };
+        let before = refused(&self.counters);
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
         processor.take_up_waiting(|_| true)?;
 
@@ -276,7 +282,10 @@ impl Session {
             committed?;
             read
         })
-        .map(|report| Report { implausible: implausible(&self.counters) - implausible_before, ..report })
+        .map(|report| {
+            let now = refused(&self.counters);
+            Report { implausible: now.0 - before.0, unclear_total_octets: now.1 - before.1, ..report }
+        })
     }
 }
 

@@ -140,7 +140,7 @@ pub(super) fn progress_bar(path: &Path) -> ProgressBar {
 
 /// What of a file is in no row, and why; packets that are no export datagrams at all are not worth a word.
 fn warnings(report: &Report) -> Vec<String> {
-    let Report { totals, held, skipped, implausible, grown, .. } = report;
+    let Report { totals, held, skipped, implausible, unclear_total_octets, grown, .. } = report;
     let mut warnings = Vec::new();
     for (packets, why) in [
         (skipped.cut, "the capture kept only a part of them; capture with a greater snap length"),
@@ -189,6 +189,13 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if *implausible > 0 {
         warnings.push(format!("{implausible} records claim more than any flow can have; they are in no row"));
+    }
+    if *unclear_total_octets > 0 {
+        warnings.push(format!(
+            "{unclear_total_octets} octets of running totals (before scaling) are told of flows that agree in all fields and \
+             times with others: they are the same flows, told twice, or others that the exporter keeps apart without saying \
+             how. They are in no row"
+        ));
     }
     warnings
 }

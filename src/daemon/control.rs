@@ -228,6 +228,7 @@ fn status(shared: &Shared) -> Value {
                 "expired_records": n(&p.expired_records), "expired_octets": n(&p.expired_octets),
                 "expired_sets": n(&p.expired_sets),
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
+                "unclear_total_octets": n(&p.unclear_total_octets),
                 "unknown_observations": n(&p.unknown_observations),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
@@ -261,6 +262,7 @@ fn status(shared: &Shared) -> Value {
                 "clock_shifted": n(&e.clock_shifted),
                 "restarts": n(&e.restarts), "rates_taken_up": n(&e.rates_taken_up),
                 "shared_domains": n(&e.shared_domains),
+                "unclear_totals": n(&e.unclear_totals), "unclear_total_octets": n(&e.unclear_total_octets),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })
         })

@@ -7,8 +7,11 @@
 //! from the export time's distance to element 160), so they survive the wrap after 49.7 days. IPFIX records with
 //! uptimes and no element 160 keep their duration, and end at the export time.
 
+mod run;
+
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::run::Run;
 use super::element::Slot;
 use super::layout::Row;
 use crate::units::UnixMillis;
@@ -37,6 +40,9 @@ pub(super) struct Context {
     pub(super) received: UnixMillis,
     /// IPFIX: when the exporter started, as its options records say (element 160).
     pub(super) system_init: Option<UnixMillis>,
+    /// NetFlow v9: the uptime as an instant of the exporter's run ([`Run::instant`]). Told anew for each set.
+    #[serde(skip)]
+    pub(super) in_run: Option<UnixMillis>,
 }
 
 /// How a template states an instant.
@@ -158,10 +164,20 @@ impl Context {
         }
     }
 
-    /// The instant that `raw` states by the exporter's own clock, exactly; `None` where that takes the export time.
-    pub(super) fn own(&self, clock: Clock, raw: u64) -> Option<UnixMillis> {
-        let instant = clock.is_absolute().then(|| self.instant(clock, raw, None)).flatten();
-        instant.map(|instant| UnixMillis(instant).plus(-self.shift))
+    /// The instant that `raw` states by the exporter's own clock, exactly: that of the day, or the one of its uptime, where it
+    /// is known when that began. `None` where it takes the export time, or where `raw` is 0.
+    pub(super) fn own<const N: usize>(&self, clock: Clock, raw: u64, row: &Row<'_, N>) -> Option<UnixMillis> {
+        let stated = self.export.plus(-self.shift);
+        if clock != Clock::Uptime {
+            let instant = clock.is_absolute().then(|| self.instant(clock, raw, None)).flatten();
+            return instant.map(|instant| UnixMillis(instant).plus(-self.shift));
+        }
+        let (now, uptime) = match self.uptime {
+            Some(uptime) => (self.in_run?, uptime),
+            None => (stated, self.uptime_by_init(row)?),
+        };
+        let ago = uptime.wrapping_sub(u32::try_from(raw).ok().filter(|&raw| raw != 0)?);
+        Some(now.plus(-i64::from(ago.cast_signed())))
     }
 
     /// No flow is said to begin before.

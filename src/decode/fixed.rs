@@ -141,6 +141,7 @@ impl ExporterDecoder {
             uptime: Some(common.uptime),
             received,
             system_init: None,
+            in_run: None,
         })
     }
 }

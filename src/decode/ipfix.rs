@@ -53,8 +53,16 @@ impl ExporterDecoder {
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
         let (export, shift) = self.counts.export_time(stated, received, limits);
-        let context =
-            Context { version: 10, domain: id, export, shift, uptime: None, received, system_init: None };
+        let context = Context {
+            version: 10,
+            domain: id,
+            export,
+            shift,
+            uptime: None,
+            received,
+            system_init: None,
+            in_run: None,
+        };
         let (domain, mut work) = self.work(at, exporter, limits, out);
         if session.is_none() && domain.sequence.starts_anew(number, None, Unit::RECORDS) {
             work.doubt_templates(domain);

@@ -1,6 +1,6 @@
 //! NetFlow v9 (RFC 3954): a header of 20 octets, template flowsets (id 0), options template flowsets (id 1), data.
 
-use super::clock::Context;
+use super::clock::{Context, Run};
 use super::sequence::{Unit, Uptime};
 use super::sets::Piece;
 use super::template::{FieldSpec, Kind};
@@ -40,6 +40,7 @@ impl ExporterDecoder {
             uptime: Some(uptime),
             received,
             system_init: None,
+            in_run: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let uptime = Uptime { millis: uptime, stated, received };
@@ -49,6 +50,8 @@ impl ExporterDecoder {
         let told = domain.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
         domain.seen.discarded += u64::from(told.lost);
         work.counts.told(told);
+        // Where two exporters use the domain there is no run to tell instants in.
+        domain.run = (!domain.sequence.is_shared()).then(|| Run::see(domain.run, uptime));
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let outcome = work.sets(domain, &context, message, Work::templates9);
         domain.seen.discarded += u64::from(outcome.error.is_some());

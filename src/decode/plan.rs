@@ -2,7 +2,8 @@
 //!
 //! Exactly one octet counter a direction is believed, by stated priority: element 1; 23 (post-counters); 231 and 232
 //! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
-//! that give several of them count the same octets several times. Packets come from the counter's own partner. The reverse
+//! that give several of them count the same octets several times. Those of 231 and 232 are since the previous report (IANA's
+//! registry), and of what is behind the headers of layer 4 only. Packets come from the counter's own partner. The reverse
 //! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
 //! Exporters have templates for all their records, and fill only what fits each: the octets of frames without IP only in
@@ -222,7 +223,7 @@ impl Plan {
     /// they have to be told from the export time.
     pub(super) fn own_span(&self, context: &Context, row: &DataRow<'_>) -> Option<(UnixMillis, UnixMillis)> {
         let (clocks, (first, last)) = self.stated(row);
-        let span = context.own(clocks.start, first).zip(context.own(clocks.end, last));
+        let span = context.own(clocks.start, first, row).zip(context.own(clocks.end, last, row));
         span.filter(|(start, end)| start <= end)
     }
 

@@ -107,7 +107,7 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
-        let Domain { session, templates, system_init, seen, .. } = domain;
+        let Domain { session, templates, system_init, run, seen, .. } = domain;
         // Over TCP a template holds as long as its session (RFC 7011 section 8.3).
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
         let Some(template) = templates.get_mut(id, context.received, lifetime_ms) else {
@@ -123,7 +123,8 @@ impl Work<'_> {
         };
         let (records, result) = match &template.plan {
             AnyPlan::Data(plan) => {
-                let context = Context { system_init: *system_init, ..*context };
+                let in_run = run.and_then(|run| run.instant(context));
+                let context = Context { system_init: *system_init, in_run, ..*context };
                 let flows = self.flows((id, plan), &context, set);
                 template.records += u64::from(flows.0);
                 seen.records += u64::from(flows.0);
@@ -363,6 +364,8 @@ impl Work<'_> {
         };
         let (octets, packets) = self.totals.advance(key, &report, self.limits.running_totals);
         self.counts.totals_forgotten = self.totals.forgotten();
+        let unclear = self.totals.unclear();
+        (self.counts.totals_unclear, self.counts.totals_unclear_octets) = (unclear.records, unclear.octets);
         flow.octets = Octets::new(octets);
         if total_packets {
             flow.packets = Packets::new(packets);

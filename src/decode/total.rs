@@ -4,13 +4,15 @@
 //! What is the same flow: records that agree in their keys ([`key`]), and in when the flow was. A flow that began when
 //! the last one on its keys was over is another one, and counts whole: exporters that end a flow at the active timeout
 //! (YAF) count what follows from 0, also where it comes to more than before, and a pair of hosts has one session after
-//! the other. Where exporters state times by an absolute clock, begin and end are compared to the millisecond; where
-//! times are told from an uptime or the export time they differ by some, and so does what is compared.
+//! the other. Where exporters state times by an absolute clock, or by an uptime of which it is known when it began
+//! (NetFlow v9; IPFIX with element 160), begin and end are compared to the millisecond. Where they are told from the
+//! export time (158 and 159, uptimes of IPFIX without 160) they differ by some, and so does what is compared: sessions
+//! that follow each other within two seconds are taken for one flow there, whose greatest total counts.
 //!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
 //! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. A total in
 //! four octets that goes from the upper half of its range to the lower one, of a flow that began when it did before, has
-//! wrapped, as counters of SNMP do.
+//! wrapped, as counters of SNMP do; so has one that falls while the other counter of the flow grows by enough packets.
 //!
 //! Where only details differ that may be keys and may not, a record goes on with the flow that is there as long as its
 //! totals do not fall. Where they fall there are two flows, which are then followed apart. So such flows count at least
@@ -24,6 +26,12 @@
 //! When a record says that its flow is over (elements 136, 233), or the next flow on its keys has begun, it makes room. It is
 //! remembered for a minute or two apart from the others, by its begin, so that its records that were overtaken, or come
 //! twice, are known. A record of an earlier flow that is not known counts whole: exporters tell of flows in any order.
+//!
+//! Two records of one export time that agree in keys, begin and end are two tellings of one flow, by what element 85 is
+//! (octets since metering began, of all packets with these keys); or of two flows which something tells apart that the
+//! exporter keeps to itself. No record says which, and to bill the same packets twice is worse than to bill some not: the
+//! greater total counts, and what the other one claims is counted as unclear ([`Totals::unclear`]). So it is where a flow that
+//! was said to be over is told again as over, with the same begin and end.
 //!
 //! The table is bounded: it has two generations, and when the younger one is full the older one is forgotten, so a flow
 //! that is still reported survives.
@@ -50,6 +58,9 @@ const REORDER_MS: i64 = 60_000;
 
 /// What a counter of four octets can tell apart.
 const RANGE: u64 = 1 << 32;
+
+/// No packet of IP has more octets, header included, but for jumbograms.
+const PACKET_OCTETS: u64 = 40 + 65_535;
 
 /// One of so many flows may be over and still be remembered.
 const ENDED_PART: usize = 8;
@@ -131,6 +142,17 @@ impl Total {
         }
     }
 
+    /// True where a record tells of a flow with these keys and times once more, though it was not due: in the same second,
+    /// or after what was said to be the last one. It is of this flow, or of one that no field tells apart from it.
+    fn is_alike(&self, is_over: bool, report: &Report) -> bool {
+        let is_same_time = match self.span.zip(report.span) {
+            Some((own, span)) => own == span,
+            None => self.start == report.times.start && self.end == report.times.end,
+        };
+        // To be told as over where it was told as going on is what a flow comes to.
+        is_same_time && if report.over { is_over } else { self.told == report.told }
+    }
+
     /// What a record adds to the flow. `is_over`: the last one said that there is no more to come.
     fn step(&self, is_over: bool, report: &Report) -> Step {
         let relation = self.relation(report);
@@ -155,9 +177,13 @@ impl Total {
         if later <= 0 {
             return Step::Late;
         }
+        // The flow goes on where it was, so what fell while the other one grew has not begun anew.
+        let more = packets.saturating_sub(self.packets).saturating_mul(PACKET_OCTETS);
+        let most = if is_known { more } else { 0 };
+        let any = if is_known && octets > self.octets { RANGE } else { 0 };
         let wrapped = (
-            difference(self.octets, octets, report.widths.0),
-            difference(self.packets, packets, report.widths.1),
+            difference(self.octets, octets, report.widths.0, most),
+            difference(self.packets, packets, report.widths.1, any),
         );
         match wrapped {
             (Some(octets), Some(packets)) if is_known || relation == Relation::Same && begins_are_told => {
@@ -168,10 +194,15 @@ impl Total {
     }
 }
 
-/// What was added to a counter of `width` octets, if it did not begin anew.
-fn difference(before: u64, now: u64, width: u8) -> Option<u64> {
-    let has_wrapped = width == 4 && (RANGE / 2..RANGE).contains(&before) && now < RANGE / 2;
-    now.checked_sub(before).or_else(|| has_wrapped.then(|| now + RANGE - before))
+/// What was added to a counter of `width` octets, if it did not begin anew. `most`: so much may have been added, by what else
+/// is known of it.
+fn difference(before: u64, now: u64, width: u8, most: u64) -> Option<u64> {
+    if let Some(added) = now.checked_sub(before) {
+        return Some(added);
+    }
+    let added = (now + RANGE).checked_sub(before).filter(|_| width == 4)?;
+    let is_over_the_top = before >= RANGE / 2 && now < RANGE / 2;
+    (is_over_the_top || added <= most).then_some(added)
 }
 
 /// What a record says of when its flow was.
@@ -194,7 +225,7 @@ pub(super) struct Report {
     /// Octets of the fields that hold them.
     pub(super) widths: (u8, u8),
     pub(super) times: Times,
-    /// Start and end as stated, by the exporter's own clock: both since 1970, or both since it started.
+    /// Start and end as stated, to the millisecond, by a clock that does not jump while the exporter runs.
     pub(super) span: Option<(UnixMillis, UnixMillis)>,
     /// Whether the end is the exporter's word.
     pub(super) tells_end: bool,
@@ -243,6 +274,15 @@ pub(super) struct Totals {
     forgotten: u64,
     /// No flow that began later was forgotten.
     forgotten_until: Option<UnixMillis>,
+    unclear: Unclear,
+}
+
+/// Records that may be of flows of their own, and added less than they claim because nothing shows it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Unclear {
+    pub(super) records: u64,
+    /// What they claim and did not add.
+    pub(super) octets: u64,
 }
 
 impl Totals {
@@ -253,6 +293,10 @@ impl Totals {
 
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+
+    pub(super) fn unclear(&self) -> Unclear {
+        self.unclear
     }
 
     /// Forgets the older generation, or the only one there is, because the flows of all exporters are too many. False:
@@ -281,14 +325,14 @@ impl Totals {
     pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> (u64, u64) {
         let key = self.apart(plain, report, limit);
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
-        let is_former = going.is_some_and(|total| total.relation(report) == Relation::Former);
-        // Flows that go on are those that the exporter tells of by its clock as it is now.
-        let is_set_back =
-            |total: &Total| is_former && !report.over && total.told.since(report.told) > JITTER_MS;
-        let stays = is_former && !going.as_ref().is_some_and(is_set_back);
-        let known = going.filter(|_| !is_former).map(|total| (total, false));
-        let known = known.or_else(|| self.over(plain, report).map(|total| (total, true)));
+        let relation = going.map(|total| total.relation(report));
+        let (known, stays) = self.known((key, plain), going.zip(relation), report);
         let step = known.map_or(Step::Whole, |(total, is_over)| total.step(is_over, report));
+        if let Some((total, is_over)) = known
+            && total.is_alike(is_over, report)
+        {
+            self.doubt(step, report);
+        }
         let begun_by = report.times.begun_by.zip(self.forgotten_until);
         let may_be_forgotten = known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until);
         if let Some(total) = going
@@ -299,21 +343,28 @@ impl Totals {
         if step == Step::Late {
             return (0, 0);
         }
-        if stays {
-            self.end(plain, Total::new(report), limit);
-        } else if report.over {
-            self.young.remove(&key);
-            if report.span.is_some() || report.tells_end {
-                self.end(plain, Total::new(report), limit);
+        let now = Total::new(report);
+        match (going.zip(relation), report.span) {
+            // One that was over, beside that which has its keys now, and goes on after all.
+            (Some((_, Relation::Next | Relation::Overlap)), Some((start, _))) if stays && !report.over => {
+                self.keep(plain.begun(start), now, limit);
             }
-        } else {
-            if let Some(before) = going
-                && before.span.is_some()
-                && matches!(before.relation(report), Relation::Next | Relation::Former)
-            {
-                self.end(plain, before, limit);
+            _ if stays => self.end((key, plain), now, limit),
+            (before, _) => {
+                if let Some((before, Relation::Next | Relation::Former)) = before
+                    && before.span.is_some()
+                {
+                    self.end((key, plain), before, limit);
+                }
+                if !report.over {
+                    self.keep(key, now, limit);
+                } else {
+                    self.young.remove(&key);
+                    if report.span.is_some() || report.tells_end {
+                        self.end((key, plain), now, limit);
+                    }
+                }
             }
-            self.keep(key, Total::new(report), limit);
         }
         match step {
             Step::Added(octets, packets) => (octets, packets),
@@ -325,21 +376,74 @@ impl Totals {
         }
     }
 
-    /// The flow of a record, if it is over: the one that began when the record says, or the last one on its keys, if it may
-    /// be that.
-    fn over(&self, plain: Key, report: &Report) -> Option<Total> {
-        let own = report.span.and_then(|(start, _)| self.ended.get(&plain.begun(start)));
-        let last = || self.ended.get(&plain);
-        own.or_else(|| last().filter(|total| total.relation(report) == Relation::Same)).copied()
+    /// What is known of the flow of a record, and whether that was over; and whether the one that goes on under its key is
+    /// another one, and stays there.
+    fn known(
+        &self,
+        keys: (Key, Key),
+        going: Option<(Total, Relation)>,
+        report: &Report,
+    ) -> (Option<(Total, bool)>, bool) {
+        let as_over = |total| (total, true);
+        let Some((total, relation)) = going else {
+            return (self.over(keys, report).map(as_over), false);
+        };
+        if relation == Relation::Same {
+            return (Some((total, false)), false);
+        }
+        // A flow that is over and began exactly then is the record's, rather than one that only has its keys.
+        let own = self.begun(keys, report);
+        if own.is_some() {
+            return (own.map(as_over), true);
+        }
+        if relation != Relation::Former {
+            return (Some((total, false)), false);
+        }
+        // Flows that go on are those that the exporter tells of by its clock as it is now.
+        let is_set_back = !report.over && total.told.since(report.told) > JITTER_MS;
+        (self.over(keys, report).map(as_over), !is_set_back)
     }
 
-    /// Remembers a flow that is over: as the last one on its keys, and by its begin.
-    fn end(&mut self, plain: Key, total: Total, limit: usize) {
+    /// The flow of a record, if it is over: the one that began when the record says, or the last one on its keys, if it may
+    /// be that.
+    fn over(&self, keys: (Key, Key), report: &Report) -> Option<Total> {
+        let last = || self.ended.get(&keys.1).copied();
+        self.begun(keys, report).or_else(|| last().filter(|total| total.relation(report) == Relation::Same))
+    }
+
+    /// The flow that is over and began when the record says, of those with its details if there are several.
+    fn begun(&self, (key, plain): (Key, Key), report: &Report) -> Option<Total> {
+        let (start, _) = report.span?;
+        let began = |total: &&Total| total.span.is_some_and(|(own, _)| own == start);
+        let own = Some(key).filter(|&key| key != plain).and_then(|key| self.ended.get(&key)).filter(began);
+        own.or_else(|| self.ended.get(&plain.begun(start)).filter(began)).copied()
+    }
+
+    /// Remembers a flow that is over: as the last one on its keys, by its begin, and by its details where it had to be told
+    /// apart by them. Of two that began together the begin is that of the one which had the keys.
+    fn end(&mut self, (key, plain): (Key, Key), total: Total, limit: usize) {
         let limit = limit / ENDED_PART;
         if let Some((start, _)) = total.span {
-            self.ended.keep(plain.begun(start), total, limit);
+            let begun = plain.begun(start);
+            if key == plain || self.ended.get(&begun).is_none() {
+                self.ended.keep(begun, total, limit);
+            }
+        }
+        if key != plain {
+            self.ended.keep(key, total, limit);
         }
         self.ended.keep(plain, total, limit);
+    }
+
+    /// Counts what a record claims beyond what it added.
+    fn doubt(&mut self, step: Step, report: &Report) {
+        let left = match step {
+            Step::Whole => return,
+            Step::Added(octets, _) => report.octets - octets,
+            Step::Late => report.octets,
+        };
+        self.unclear.records += 1;
+        self.unclear.octets = self.unclear.octets.saturating_add(left);
     }
 
     /// The key under which the flow of a record is remembered: its own, or the one with its details. Where the record can

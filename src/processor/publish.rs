@@ -102,6 +102,8 @@ impl ExporterState {
         add(&to.clock_behind, now.clock_behind, then.clock_behind);
         add(&to.clock_shifted, now.clock_shifted, then.clock_shifted);
         add(&to.shared_domains, now.shared_domains, then.shared_domains);
+        add(&to.unclear_totals, now.totals_unclear, then.totals_unclear);
+        add(&to.unclear_total_octets, now.totals_unclear_octets, then.totals_unclear_octets);
         if now.shared_domains > then.shared_domains {
             warn!(
                 exporter = %to.name,
@@ -152,6 +154,7 @@ impl ExporterState {
 pub(super) fn publish_refusals(own: &counters::Processor, now: &decode::Counts, then: &decode::Counts) {
     own.not_volume.fetch_add(now.not_volume - then.not_volume, Relaxed);
     own.implausible.fetch_add(now.implausible - then.implausible, Relaxed);
+    own.unclear_total_octets.fetch_add(now.totals_unclear_octets - then.totals_unclear_octets, Relaxed);
     own.templates.failures.fetch_add(now.template_refusals - then.template_refusals, Relaxed);
     own.holds.failures.fetch_add(now.crowded_sets - then.crowded_sets, Relaxed);
     own.running_totals.failures.fetch_add(now.totals_forgotten - then.totals_forgotten, Relaxed);

@@ -218,3 +218,111 @@ fn a_running_total_stands_in_for_no_counter_of_what_was_added() {
     let records = [record(500, 500, 514), record(0, 500, 0), record(200, 700, 214), record(0, 700, 64)];
     assert_eq!(counted(&fields, &records), [500, 0, 200, 64]);
 }
+
+/// Fields of a flow of NetFlow v9: ends, totals of octets and packets, begin and end by the uptime.
+const UPTIMES: [(u64, u16); 6] = [(8, 4), (12, 4), (85, 4), (86, 4), (22, 4), (21, 4)];
+
+/// Octets that count of records by [`UPTIMES`], each in a datagram of its own: seconds after the first one, uptime of the
+/// header, total, first and last.
+fn counted_by_uptimes(told: &[(u32, u32, u32, u32, u32)]) -> Vec<u64> {
+    let mut collector = decoded(&[]);
+    for (&(after, uptime, total, first, last), n) in told.iter().zip(0..) {
+        let record = octets().u32(1).u32(2).u32(total).u32(total / 100).u32(first).u32(last);
+        let sets = [set(0, template(300, &UPTIMES)), set(300, record)];
+        let export = EXPORT + after;
+        collector.take_at(i64::from(export) * 1000 + 400, &v9_at(uptime, export, n, 1, &sets)).unwrap();
+    }
+    collector.volumes().into_iter().map(|(_, octets)| octets).collect()
+}
+
+/// One session a second, each somewhat greater than the one before: 100, 101, ... octets.
+#[test]
+fn sessions_are_told_apart_by_uptimes() {
+    let session = |n: u32| (n, 500_000 + 1000 * n, 100 + n, 499_300 + 1000 * n, 499_500 + 1000 * n);
+    let told: Vec<_> = (0..20).map(session).collect();
+    let whole: Vec<u64> = (100..120).collect();
+    assert_eq!(counted_by_uptimes(&told), whole);
+    // Told last first, as a cache is emptied in any order, and once more: nothing of that is new.
+    let back: Vec<_> =
+        (0..20).rev().map(|n| (20, 520_000, 100 + n, 499_300 + 1000 * n, 499_500 + 1000 * n)).collect();
+    let twice = [&back[..], &back[..]].concat();
+    let whole: Vec<u64> = (100..120).rev().chain([0; 20]).collect();
+    assert_eq!(counted_by_uptimes(&twice), whole);
+    // While the uptime goes from 2^32 - 2000 to 8000: a flow of before that goes on, then another one.
+    let over: [(u32, u32, u32, u32, u32); 3] = [
+        (0, u32::MAX - 1999, 1000, u32::MAX - 9999, u32::MAX - 2999),
+        (10, 8000, 1500, u32::MAX - 9999, 7000),
+        (12, 10_000, 1600, 7001, 9000),
+    ];
+    assert_eq!(counted_by_uptimes(&over), [1000, 500, 1600]);
+}
+
+/// After a restart uptimes are small again, and no flow is one of before, though the same keys and uptimes come again.
+#[test]
+fn a_restart_begins_all_flows_anew() {
+    let told = [
+        (0, 900_000, 1000, 840_000, 890_000),
+        (60, 960_000, 1500, 840_000, 950_000),
+        // Up again half a minute later.
+        (95, 5_000, 300, 2_000, 4_000),
+        (155, 65_000, 700, 2_000, 64_000),
+        // Five minutes later, when what is over has been forgotten.
+        (455, 365_000, 900, 2_000, 364_000),
+        (855, 765_000, 70, 700_000, 764_000),
+        // Where the run before told of a flow, too.
+        (990, 900_000, 1200, 840_000, 890_000),
+        (1050, 960_000, 1300, 840_000, 950_000),
+    ];
+    assert_eq!(counted_by_uptimes(&told), [1000, 500, 300, 400, 200, 70, 1200, 100]);
+}
+
+/// IPFIX, where each record tells when the exporter started (element 160).
+#[test]
+fn uptimes_of_ipfix_are_exact_where_their_beginning_is_told() {
+    let fields = [&UPTIMES[..], &[(160, 8)]].concat();
+    let init = u64::from(EXPORT) * 1000 - 600_300;
+    let record = |n: u32| {
+        let flow = octets().u32(1).u32(2).u32(100 + n).u32(1);
+        flow.u32(500_000 + 1000 * n).u32(500_200 + 1000 * n).u64(init)
+    };
+    let records: Vec<Octets> = (0..20).map(record).collect();
+    assert_eq!(counted(&fields, &records), (100..120).collect::<Vec<u64>>());
+}
+
+/// A flow that another one follows is not lost sight of, whatever came in between: begin and end tell which is which.
+#[test]
+fn a_flow_that_was_followed_by_another_one_is_known_when_it_is_told_again() {
+    let fields = [flow_fields(), vec![REASON]].concat();
+    let first = |total: u64, end: u64| flow(total, 0, end).u8(2);
+    let last = || flow(7000, 20_000, 30_000).u8(3);
+    // Repeated, overtaken, grown: the one that was last is over and has begun since.
+    assert_eq!(counted(&fields, &[first(1000, 10_000), last(), first(1000, 10_000)]), [1000, 7000, 0]);
+    assert_eq!(counted(&fields, &[first(1000, 10_000), last(), first(500, 5000)]), [1000, 7000, 0]);
+    let records = [first(1000, 10_000), last(), first(1500, 35_000), last(), first(1600, 40_000)];
+    assert_eq!(counted(&fields, &records), [1000, 7000, 500, 0, 100]);
+    // And where nothing says that it is over.
+    let records =
+        [flow(1000, 0, 10_000), flow(70, 20_000, 30_000), flow(1500, 0, 35_000), flow(90, 20_000, 36_000)];
+    assert_eq!(counted(&flow_fields(), &records), [1000, 70, 500, 20]);
+}
+
+/// What no field tells apart counts as one flow, and what is left out is counted: 84 octets twice, the second time none.
+#[test]
+fn a_flow_told_twice_at_once_counts_once_and_is_counted_as_unclear() {
+    let unclear = |fields: &[(u64, u16)], records: &[Octets]| {
+        let body = records.iter().fold(octets(), |all, one| all.bytes(&one.0));
+        let counts = decoded(&[ipfix(0, 1, &[set(2, template(300, fields)), set(300, body)])]).counts();
+        (counts.raw_octets, counts.totals_unclear, counts.totals_unclear_octets)
+    };
+    let (first, other) = (flow(900, 0, 500), flow(400, 0, 500));
+    assert_eq!(unclear(&flow_fields(), &[first.clone(), first.clone()]), (900, 1, 900));
+    assert_eq!(unclear(&flow_fields(), &[first.clone(), other.clone()]), (900, 1, 400));
+    assert_eq!(unclear(&flow_fields(), &[other, first]), (900, 1, 400));
+    // Both over; with the id of each flow there is no doubt; nor where the flow went on, or is told to be over.
+    let fields = [flow_fields(), vec![REASON]].concat();
+    assert_eq!(unclear(&fields, &[flow(900, 0, 500).u8(3), flow(900, 0, 500).u8(3)]), (900, 1, 900));
+    assert_eq!(unclear(&fields, &[flow(900, 0, 500).u8(2), flow(900, 0, 500).u8(3)]), (900, 0, 0));
+    assert_eq!(unclear(&flow_fields(), &[flow(900, 0, 500), flow(950, 0, 510)]), (950, 0, 0));
+    let fields = [flow_fields(), vec![(148, 8)]].concat();
+    assert_eq!(unclear(&fields, &[flow(900, 0, 500).u64(1), flow(900, 0, 500).u64(2)]), (1800, 0, 0));
+}

@@ -187,3 +187,67 @@ fn flows_that_only_their_begins_tell_apart_do_not_grow_on_each_other() {
     }
     assert_eq!(counted, 9090);
 }
+
+/// What changes with every record of a flow tells nothing of it: uptimes and counters are no details. Otherwise each session
+/// of a pair of hosts would be remembered apart from the others, until there is room for none.
+#[test]
+fn times_and_counters_are_no_details() {
+    for element in [1, 21, 22, 85, 86, 152, 153, 158, 159, 161, 194, 353, 355, 359, 420, 431] {
+        let fields =
+            [(8, 4), (element, 4)].map(|(element, length)| FieldSpec { element, enterprise: 0, length });
+        let keys = Keys::compile(&fields);
+        let key = |n: u8| keys.key((9, 1, false), 300, &[10, 0, 0, 1, 0, 0, 0, n]);
+        assert_eq!(key(1), key(2), "{element}");
+    }
+    // As flows on one key go by, there is one that goes on.
+    let mut totals = Totals::default();
+    for n in 0..100 {
+        let end = 10_000 * n;
+        assert_eq!(totals.advance(key(1), &spanned((1000, 10), end - 5000, end, end), 64), (1000, 10));
+        assert_eq!(totals.len(), 1);
+    }
+}
+
+/// In four octets, between two reports: 2^32 = 4 294 967 296 octets hold less than a fast link carries in a minute.
+#[test]
+fn a_counter_that_falls_while_the_other_one_grows_has_wrapped() {
+    let added = |before: (u64, u64), now: (u64, u64), widths: (u8, u8), start: i64| {
+        let mut totals = Totals::default();
+        totals.advance(key(1), &Report { widths, ..spanned(before, 0, 60_000, 60_000) }, 64);
+        totals.advance(key(1), &Report { widths, ..spanned(now, start, 120_000, 120_000) }, 64)
+    };
+    // From 1.5e9 by 3.5e9: 5e9 - 2^32 = 705 032 704. In 2.5 million packets of 1400 octets.
+    let (before, now) = ((1_500_000_000, 1_000_000), (705_032_704, 3_500_000));
+    assert_eq!(added(before, now, (4, 4), 0), (3_500_000_000, 2_500_000));
+    // Eight octets do not wrap, nor does another flow.
+    assert_eq!(added(before, now, (8, 4), 0), now);
+    assert_eq!(added(before, now, (4, 4), 60_001), now);
+    // Ten packets hold no 3.5e9 octets: it has begun anew.
+    assert_eq!(added(before, (705_032_704, 1_000_010), (4, 4), 0), (705_032_704, 1_000_010));
+    // Packets from 1.5e9 to 705 032 704, while octets grow in eight octets.
+    let (before, now) = ((90_000_000_000, 1_500_000_000), (300_000_000_000, 705_032_704));
+    assert_eq!(added(before, now, (8, 4), 0), (210_000_000_000, 3_500_000_000));
+}
+
+/// Two flows that differ in a detail and began together: each is known by itself when it is over and told once more.
+#[test]
+fn flows_that_are_over_are_known_by_their_details() {
+    for (first, second) in [((1, 5000), (2, 1000)), ((1, 1000), (2, 5000))] {
+        let mut totals = Totals::default();
+        let mut count = |(detail, total): (u32, u64), end: i64, over| {
+            let report = Report { detail, over, ..spanned((total, 1), 0, end, end) };
+            totals.advance(key(1), &report, 64).0
+        };
+        let mut counted = 0;
+        for end in [10_000_i64, 20_000, 30_000] {
+            for (detail, total) in [first, second] {
+                let (total, end) = (total + end.unsigned_abs() / 1000, end + i64::from(detail));
+                counted += count((detail, total), end, end > 30_000);
+            }
+        }
+        assert_eq!(counted, 5030 + 1030);
+        for (detail, total) in [first, second] {
+            assert_eq!(count((detail, total + 30), 30_000 + i64::from(detail), true), 0, "told once more");
+        }
+    }
+}

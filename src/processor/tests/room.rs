@@ -103,3 +103,21 @@ fn what_is_weighed_is_what_there_is() {
     after.drain();
     assert_eq!((after.weight, after.states.len()), (Weight::default(), 0));
 }
+
+/// Two flows that agree in all that is exported, 900 octets and 400: the greater one is metered, the other one told.
+#[test]
+fn running_totals_that_are_unclear_are_told() {
+    let mut processor = open_to_all(Limits::default());
+    let fields = [(8, 4), (12, 4), (85, 8), (150, 4), (151, 4)];
+    let second = u32::try_from(EXPORT_MS / 1000).unwrap() - 10;
+    let both =
+        [900, 400].iter().fold(octets(), |all, &total| all.u32(1).u32(2).u64(total).u32(second).u32(second));
+    send(&mut processor, 1, 0, &[set(2, template(300, &fields)), set(300, both)]);
+    let totals = processor.drain().totals;
+    assert_eq!((totals.records, totals.raw_octets), (2, 900));
+    let exporters = processor.counters.exporters();
+    let [one] = &exporters[..] else { panic!() };
+    let told = [&one.unclear_totals, &one.unclear_total_octets].map(|n| n.load(Relaxed));
+    assert_eq!(told, [1, 400]);
+    assert_eq!(processor.counters.processors[0].unclear_total_octets.load(Relaxed), 400);
+}

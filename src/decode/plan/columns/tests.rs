@@ -61,6 +61,7 @@ proptest! {
             uptime,
             received: export,
             system_init: system_init.map(UnixMillis),
+            in_run: None,
         };
         let at = before.min(data.len());
         let length = plan.layout.length();
