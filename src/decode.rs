@@ -30,6 +30,7 @@ mod netflow9;
 mod options;
 mod plan;
 mod read;
+mod recent;
 mod sequence;
 mod sets;
 mod sflow;
@@ -205,7 +206,7 @@ struct Domain {
     id: u32,
     last_seen: UnixMillis,
     sequence: sequence::Sequence,
-    recent: sequence::Recent,
+    recent: recent::Recent,
     templates: template::Templates,
     /// When the exporter started, as its options records say, by its own clock ...
     system_init: Option<UnixMillis>,
@@ -479,7 +480,7 @@ impl Domain {
             id,
             last_seen: received,
             sequence: sequence::Sequence::default(),
-            recent: sequence::Recent::default(),
+            recent: recent::Recent::default(),
             templates: template::Templates::default(),
             system_init: None,
             ran: None,
