@@ -141,6 +141,11 @@ pub struct Counts {
     pub malformed: u64,
     /// The same, by the kind of their first error, in the order of [`ErrorKind::ALL`].
     pub malformed_by_kind: [u64; ErrorKind::COUNT],
+    /// Records that the headers of torn datagrams count, which hold less than these (v1, v5, v7, v8): nothing of them is
+    /// taken.
+    pub torn_records: u64,
+    /// Octets of these datagrams, as far as they came.
+    pub torn_octets: u64,
     /// Datagrams seen before.
     pub duplicates: u64,
     /// Flow data records decoded (a biflow is one; records of released sets when they are released).

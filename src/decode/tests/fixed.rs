@@ -268,6 +268,9 @@ fn zeros_behind_the_records_are_padding_and_missing_ones_bill_nothing() {
             let expected = if cut < header { Error::Truncated { offset: cut } } else { short };
             assert_eq!(error, expected, "version {}", datagram[1]);
             assert_eq!((collector.out.records.len(), collector.decoder.domains()), (0, 0));
+            // What was refused: as many records as it claims, as many octets as there are.
+            let torn = if cut < header { (0, 0) } else { (2, cut as u64) };
+            assert_eq!((collector.counts().torn_records, collector.counts().torn_octets), torn);
         }
         // More than could ever be there.
         let mut many = datagram;
