@@ -14,7 +14,7 @@
 //! interrupted.
 //!
 //! **Cost.** A ring, with chains of equal hashes through it as compressors have them: one or two comparisons a datagram,
-//! and up to 12 KiB a domain, which grow as they are needed.
+//! up to 12 KiB a domain, which grow as they are needed, and up to 6 KiB in a checkpoint.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -78,25 +78,36 @@ impl Recent {
     }
 }
 
-/// The oldest first; the rest follows from them.
+/// The oldest first, each with its number's distance from the one before: five or six octets. The chains follow from them.
 impl Serialize for Recent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let at = if self.seen.len() < RECENT { 0 } else { self.at };
         let (newer, older) = self.seen.split_at(at);
-        serializer.collect_seq(older.iter().chain(newer))
+        let mut before = 0;
+        serializer.collect_seq(older.iter().chain(newer).map(|&datagram| {
+            let (number, checksum) = halves(datagram);
+            let ahead = number.wrapping_sub(core::mem::replace(&mut before, number));
+            (ahead.cast_signed(), checksum.to_le_bytes())
+        }))
     }
 }
 
 impl<'de> Deserialize<'de> for Recent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seen = Vec::<u64>::deserialize(deserializer)?;
         let mut recent = Self::default();
-        for datagram in seen {
-            #[expect(clippy::cast_possible_truncation, reason = "its halves are meant")]
-            recent.contains_or_add((datagram >> 32) as u32, datagram as u32);
+        let mut number = 0_u32;
+        for (ahead, checksum) in Vec::<(i32, [u8; 4])>::deserialize(deserializer)? {
+            number = number.wrapping_add_signed(ahead);
+            recent.contains_or_add(number, u32::from_le_bytes(checksum));
         }
         Ok(recent)
     }
+}
+
+/// Number and checksum.
+#[expect(clippy::cast_possible_truncation, reason = "halves of 32 bits are meant")]
+const fn halves(datagram: u64) -> (u32, u32) {
+    ((datagram >> 32) as u32, datagram as u32)
 }
 
 #[cfg(test)]

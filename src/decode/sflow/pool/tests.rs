@@ -260,6 +260,10 @@ fn the_interfaces_counters_bear_a_pool_out() {
     // Nine of ten dropped, and the pool knows nothing of it: 20 million passed, of which the first 40 samples' 400 000 are 80 000.
     let (_, total) = counted(&mut Source::ordinary(), RATE, 9, 10 * RATE, 0);
     assert!((20_000_000 - 320_000 - 200_000..=20_000_000 - 320_000).contains(&total), "{total}");
+    // A probe that counts only the packets that it has sampled: its pool agrees with its rate, and stays what it was.
+    let (run, total) = counted(&mut Source::ordinary(), 3 * RATE / 2, 0, 1, 1);
+    assert_eq!(run.contradicted, 0);
+    assert!((3_000_000 - 136_000..=3_000_000).contains(&total), "{total}");
     // Counters that stand still, or are not there, bear witness to nothing.
     let (run, total) = counted(&mut Source::ordinary(), 3 * RATE, 0, 0, 5 * RATE);
     assert_eq!((total, run.contradicted), (2_000_000, 2000 / 32));

@@ -5,9 +5,12 @@
 //! what samples and drops stand for, at the rate that is really in force. So what the pool says beyond what is plausible by
 //! itself has a witness that counts otherwise: in hardware, and without sampling.
 //!
+//! Two of three decide: the pool, what samples and drops stand for, and the counters. Where the counters agree with the pool
+//! it is right. Where they agree with the samples and not with the pool, that counts other packets, too. Where they agree with
+//! neither, as those of sfprobe, which counts what it has sampled, they bear witness to nothing.
+//!
 //! The two are read at different instants, and counters may leave out what is discarded or broken. So they agree within a
-//! quarter, over [`SPAN`] samples at least, and a pool is refuted only by less than four fifths of it. A counter that says
-//! nothing (all bits set, or no packet at all) bears witness to nothing.
+//! quarter, over [`SPAN`] samples at least. A counter that says nothing (all bits set, or no packet at all) is none.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,12 +75,13 @@ impl Witness {
         let counted = self.last.and_then(|last| self.counted(last, now));
         let (pooled, bears_out_drops) = counted.map_or((Pooled::Unknown, false), |counted| {
             let agrees = |packets: u64| packets.abs_diff(counted) <= counted / 4;
+            let bears_out_drops = agrees(self.explained);
             let pooled = match self.passed {
                 passed if agrees(passed) => Pooled::AsCounted,
-                passed if passed > counted => Pooled::TooMuch,
+                passed if passed > counted && bears_out_drops => Pooled::TooMuch,
                 _ => Pooled::Unknown,
             };
-            (pooled, agrees(self.explained))
+            (pooled, bears_out_drops)
         });
         *self = Self { last: Some(now), pooled, bears_out_drops, ..Self::default() };
     }
