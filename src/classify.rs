@@ -96,8 +96,6 @@ pub struct Tally {
     /// Records of exporters that observe both sides which do not say where they were observed. They count, and
     /// their flows may count twice: the exporter does not send element 61, or is configured wrongly.
     pub observation_unknown: u64,
-    /// The last exporter of such a record.
-    pub observation_unknown_exporter: Option<ExporterId>,
     /// Records that are the other observation of a flow metered elsewhere.
     pub duplicate_observations: u64,
     /// Their octets, before scaling.
@@ -108,8 +106,6 @@ impl Tally {
     /// Adds the tally of another batch.
     pub fn add(&mut self, other: &Self) {
         self.observation_unknown += other.observation_unknown;
-        self.observation_unknown_exporter =
-            other.observation_unknown_exporter.or(self.observation_unknown_exporter);
         self.duplicate_observations += other.duplicate_observations;
         self.duplicate_observation_octets =
             self.duplicate_observation_octets.saturating_add(other.duplicate_observation_octets);
@@ -234,6 +230,12 @@ impl Classifier {
     pub fn classify(&self, records: &[FlowRecord], out: &mut Vec<Classified>) -> Tally {
         out.clear();
         self.classify_more(records, out)
+    }
+
+    /// True where the operator says that the exporter observes flows on both sides of its interfaces.
+    #[must_use]
+    pub fn observes_both(&self, exporter: ExporterId) -> bool {
+        self.interfaces.of(exporter).plan.observes == Observes::Both
     }
 
     /// As [`Self::classify`], behind what `out` holds already.
@@ -458,7 +460,6 @@ fn is_counted(record: &FlowRecord, input: Port, output: Port, discarded: bool, t
     let counts = match record.observed {
         Observed::Unknown => {
             tally.observation_unknown += 1;
-            tally.observation_unknown_exporter = Some(record.exporter);
             true
         }
         Observed::Ingress => !only_output || discarded,

@@ -159,6 +159,10 @@ pub struct Exporter {
     pub malformed: AtomicU64,
     /// The same by kind, in the order of `decode::ErrorKind::ALL`; there is room for more kinds than there are.
     pub malformed_by_kind: [AtomicU64; MALFORMED_KINDS_MAX],
+    /// Records that the headers of torn datagrams count; nothing of them is billed.
+    pub torn_records: AtomicU64,
+    /// Octets of these datagrams, as far as they came.
+    pub torn_octets: AtomicU64,
     /// Datagrams seen before.
     pub duplicates: AtomicU64,
     /// What sequence numbers say is missing, in the protocol's unit (v5 and IPFIX records, v9 and sFlow datagrams), since
@@ -174,6 +178,9 @@ pub struct Exporter {
     pub clock_shifted: AtomicU64,
     /// Times that its sampling rates of before were used again after it started anew, since it announced none.
     pub rates_taken_up: AtomicU64,
+    /// Records that do not say on which side of it they were observed (element 61), though it observes both: their flows
+    /// may count twice.
+    pub unknown_observations: AtomicU64,
     /// Times that it was seen to start anew.
     pub restarts: AtomicU64,
     /// Times that two exporters were found to use one domain of this address, where numbers then tell nothing.
@@ -208,7 +215,7 @@ pub struct Exporter {
 pub struct Sflow {
     /// Flow samples; each is a record.
     pub flow_samples: AtomicU64,
-    /// Counter samples; skipped.
+    /// Counter samples; never volume.
     pub counter_samples: AtomicU64,
     /// Notifications of discarded packets; never volume.
     pub discard_notifications: AtomicU64,
@@ -218,7 +225,7 @@ pub struct Sflow {
     pub samples_lost: AtomicU64,
     /// Flow samples that the exporter says it dropped itself.
     pub samples_dropped: AtomicU64,
-    /// Spans in which the sample pool contradicted the stated rate.
+    /// Spans in which the sample pool contradicted the stated rate, or more was dropped than anything bears out.
     pub pool_contradictions: AtomicU64,
     /// Packets that dropped samples stood for and that no sample made up for.
     pub packets_unpaid: AtomicU64,
@@ -241,6 +248,8 @@ impl Exporter {
             raw_octets: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             malformed_by_kind: Default::default(),
+            torn_records: AtomicU64::new(0),
+            torn_octets: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             lost_told: AtomicU64::new(0),
@@ -248,6 +257,7 @@ impl Exporter {
             clock_behind: AtomicU64::new(0),
             clock_shifted: AtomicU64::new(0),
             rates_taken_up: AtomicU64::new(0),
+            unknown_observations: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             shared_domains: AtomicU64::new(0),
             unclear_totals: AtomicU64::new(0),

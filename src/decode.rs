@@ -30,6 +30,7 @@ mod netflow9;
 mod options;
 mod plan;
 mod read;
+mod recent;
 mod sequence;
 mod sets;
 mod sflow;
@@ -140,6 +141,11 @@ pub struct Counts {
     pub malformed: u64,
     /// The same, by the kind of their first error, in the order of [`ErrorKind::ALL`].
     pub malformed_by_kind: [u64; ErrorKind::COUNT],
+    /// Records that the headers of torn datagrams count, which hold less than these (v1, v5, v7, v8): nothing of them is
+    /// taken.
+    pub torn_records: u64,
+    /// Octets of these datagrams, as far as they came.
+    pub torn_octets: u64,
     /// Datagrams seen before.
     pub duplicates: u64,
     /// Flow data records decoded (a biflow is one; records of released sets when they are released).
@@ -210,7 +216,7 @@ struct Domain {
     id: u32,
     last_seen: UnixMillis,
     sequence: sequence::Sequence,
-    recent: sequence::Recent,
+    recent: recent::Recent,
     templates: template::Templates,
     /// When the exporter started, as its options records say, by its own clock ...
     system_init: Option<UnixMillis>,
@@ -486,7 +492,7 @@ impl Domain {
             id,
             last_seen: received,
             sequence: sequence::Sequence::default(),
-            recent: sequence::Recent::default(),
+            recent: recent::Recent::default(),
             templates: template::Templates::default(),
             system_init: None,
             ran: None,

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::classify::{Classified, Tally, Versions};
+use crate::classify::{Classified, Versions};
 use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
-use crate::flow::FlowRecord;
+use crate::flow::{FlowRecord, Observed};
 use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
@@ -41,9 +41,6 @@ const BATCH_RECORDS: usize = 512;
 
 /// Records that the batch keeps room for: one that had to take a whole hold does not keep that much for ever.
 const BATCH_ROOM: usize = 16 * BATCH_RECORDS;
-
-/// At most one message of a kind in this time.
-const REPORT_EVERY_MS: i64 = 60_000;
 
 /// The configuration of the stages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +62,7 @@ struct ExporterState {
     /// Counts as of the last drain: totals of a flush are differences to it.
     drained: decode::Counts,
     drained_expired: Expired,
+    drained_taken_up: u64,
     /// The same for what came and what was lost, which days and names divide.
     booked: Booked,
     /// Instant of its newest datagram.
@@ -189,8 +187,6 @@ pub struct StreamProcessor {
     /// Records that the meter had refused as of the last drain.
     refused: u64,
     now: UnixMillis,
-    unknown_observations: u64,
-    unknown_observations_reported: Option<UnixMillis>,
 }
 
 impl StreamProcessor {
@@ -226,8 +222,6 @@ impl StreamProcessor {
             losses: Losses::default(),
             refused: 0,
             now: UnixMillis(0),
-            unknown_observations: 0,
-            unknown_observations_reported: None,
             counters,
         }
     }
@@ -420,6 +414,7 @@ impl StreamProcessor {
         self.weight.change(Weight::default(), Weight::of(&memory));
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
+        let drained_taken_up = memory.sampling.taken_up();
         let booked = Booked::of(&drained);
         self.named.insert(entry.id, Arc::clone(&entry.counters));
         self.states.insert(
@@ -430,6 +425,7 @@ impl StreamProcessor {
                 dirty: false,
                 drained,
                 drained_expired,
+                drained_taken_up,
                 booked,
                 seen: UnixMillis(0),
             },
@@ -449,7 +445,7 @@ impl StreamProcessor {
         self.totals.duplicate_observations += tally.duplicate_observations;
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
         if tally.observation_unknown > 0 {
-            self.report_unknown_observation(&tally);
+            self.report_unknown_observations(tally.observation_unknown);
         }
         if let Some(observe) = &mut self.observer {
             observe(&self.decoded.records, &self.classified);
@@ -463,22 +459,29 @@ impl StreamProcessor {
         }
     }
 
-    /// An exporter that is said to observe both sides, but does not say which: its flows may count twice.
-    fn report_unknown_observation(&mut self, tally: &Tally) {
-        self.unknown_observations += tally.observation_unknown;
+    /// Exporters that are said to observe both sides, but do not say which: their flows may count twice. The log names each
+    /// of them once; their counters go on.
+    fn report_unknown_observations(&self, records: u64) {
         let own = &self.counters.processors[self.index];
-        own.unknown_observations.fetch_add(tally.observation_unknown, Relaxed);
-        if self.unknown_observations_reported.is_some_and(|at| self.now.since(at) < REPORT_EVERY_MS) {
-            return;
+        own.unknown_observations.fetch_add(records, Relaxed);
+        for run in self.decoded.records.chunk_by(|a, b| a.exporter == b.exporter) {
+            let is_unknown = |record: &&FlowRecord| {
+                record.observed == Observed::Unknown
+                    && self.versions.at(record.end).observes_both(record.exporter)
+            };
+            let unknown = run.iter().filter(is_unknown).count() as u64;
+            let Some(exporter) = self.named.get(&run[0].exporter).filter(|_| unknown > 0) else { continue };
+            if exporter.unknown_observations.fetch_add(unknown, Relaxed) == 0 {
+                warn!(
+                    exporter = %exporter.name,
+                    address = %exporter.address,
+                    "`observes = \"both\"` needs element 61 (flowDirection) in every record; this exporter's lack it, and its \
+                     flows may count twice. Let it send flowDirection (Cisco: `collect flow direction`), or export on one \
+                     side only and say which: `observes = \"ingress\"` or \"egress\". This is said once; \
+                     `unknown_observations` in `ctl status` counts on."
+                );
+            }
         }
-        self.unknown_observations_reported = Some(self.now);
-        let exporters = self.counters.exporters();
-        let named = tally.observation_unknown_exporter.and_then(|id| exporters.get(usize::from(id.0)));
-        warn!(
-            exporter = named.map_or("?", |exporter| exporter.name.as_str()),
-            records = self.unknown_observations,
-            "`observes = \"both\"` needs element 61 (flowDirection) in every record; these lack it and may count twice."
-        );
     }
 
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
@@ -640,6 +643,7 @@ impl StreamProcessor {
             state.publish();
             state.drained = counts;
             state.drained_expired = expired;
+            state.drained_taken_up = state.memory.sampling.taken_up();
             state.dirty = false;
             let before = Weight::of(&state.memory);
             drained.checkpoints.push((address.to_string(), state.memory.take_changes()));

@@ -76,6 +76,20 @@ pub enum Error {
         /// Whose they were.
         begun: IpAddr,
     },
+    /// Another process put the file into the ledger meanwhile, or a part of it.
+    #[error(
+        "another `replay` put `{}` into the ledger at the same time: {found} of {octets} octets are in it. Nothing is counted \
+         twice. When the other one is done, run this one again: it goes on where the ledger stands, or finds nothing to do",
+        path.display()
+    )]
+    Overtaken {
+        /// The file.
+        path: PathBuf,
+        /// How far the ledger has it.
+        found: u64,
+        /// How long it is.
+        octets: u64,
+    },
     /// An interrupted replay cannot go on: half-assembled IP fragments are part of where it stands.
     #[error("the checkpoint of the capture's IP fragments {0}")]
     Fragments(Unreadable),
@@ -102,8 +116,52 @@ pub struct Report {
     pub packets: Scaled,
     /// Scaled octets metered.
     pub octets: Scaled,
+    /// What else the exporters' counters say.
+    pub noted: Noted,
     /// Captures that grew while they were read; what came behind is in no row.
     pub grown: u64,
+}
+
+/// What exporters' counters say of a run that changes no row by itself, and that an operator may want to mend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Noted {
+    /// Times that sampling rates of before a restart were used again.
+    pub rates_taken_up: u64,
+    /// Packets that dropped sFlow samples stood for and that no sample made up for.
+    pub packets_unpaid: u64,
+    /// Spans in which an sFlow sample pool contradicted the rate.
+    pub pool_contradictions: u64,
+    /// Records of exporters that observe both sides and do not say which.
+    pub unknown_observations: u64,
+    /// Records that torn datagrams claim.
+    pub torn_records: u64,
+    /// Octets of these datagrams.
+    pub torn_octets: u64,
+}
+
+impl Noted {
+    /// Of all exporters so far.
+    fn so_far(counters: &Counters) -> Self {
+        let mut sum = Self::default();
+        for one in counters.exporters().iter() {
+            sum.rates_taken_up += one.rates_taken_up.load(Relaxed);
+            sum.packets_unpaid += one.sflow.packets_unpaid.load(Relaxed);
+            sum.pool_contradictions += one.sflow.pool_contradictions.load(Relaxed);
+            sum.unknown_observations += one.unknown_observations.load(Relaxed);
+            sum.torn_records += one.torn_records.load(Relaxed);
+            sum.torn_octets += one.torn_octets.load(Relaxed);
+        }
+        sum
+    }
+
+    fn each(&mut self, other: &Self, then: impl Fn(&mut u64, u64)) {
+        then(&mut self.rates_taken_up, other.rates_taken_up);
+        then(&mut self.packets_unpaid, other.packets_unpaid);
+        then(&mut self.pool_contradictions, other.pool_contradictions);
+        then(&mut self.unknown_observations, other.unknown_observations);
+        then(&mut self.torn_records, other.torn_records);
+        then(&mut self.torn_octets, other.torn_octets);
+    }
 }
 
 impl Report {
@@ -121,6 +179,7 @@ impl Report {
         self.unclear_total_octets = self.unclear_total_octets.saturating_add(other.unclear_total_octets);
         self.packets.merge(&other.packets);
         self.octets.merge(&other.octets);
+        self.noted.each(&other.noted, |own, other| *own = own.saturating_add(other));
         self.grown += other.grown;
     }
 }
@@ -249,6 +308,7 @@ impl Session {
             (own.implausible.load(Relaxed), own.unclear_total_octets.load(Relaxed))
         };
         let before = refused(&self.counters);
+        let noted_before = Noted::so_far(&self.counters);
         let mut processor = StreamProcessor::new(0, self.config, registry, counters);
         processor.take_up_waiting(|_| true)?;
 
@@ -257,6 +317,7 @@ impl Session {
         let (flushes, waiting) = sync_channel::<Flush>(0);
         let (idle, is_idle) = sync_channel::<()>(1);
         let committer = &mut self.committer;
+        let octets = capture.len();
         std::thread::scope(|threads| {
             // The ledger is written while the capture is read on.
             let writer = threads.spawn(move || -> Result<(), commit::Error> {
@@ -279,12 +340,19 @@ impl Session {
             let read = read(&mut capture, &mut processor, from, &handover, flush_datagrams, progress);
             drop(handover);
             let committed = writer.join().expect("the writer does not panic");
-            committed?;
+            committed.map_err(|error| match error {
+                commit::Error::Ledger(ledger::Error::Position { found, .. }) => {
+                    Error::Overtaken { path: path.to_owned(), found: found.0, octets }
+                }
+                error => error.into(),
+            })?;
             read
         })
         .map(|report| {
             let now = refused(&self.counters);
-            Report { implausible: now.0 - before.0, unclear_total_octets: now.1 - before.1, ..report }
+            let mut noted = Noted::so_far(&self.counters);
+            noted.each(&noted_before, |now, before| *now = now.saturating_sub(before));
+            Report { implausible: now.0 - before.0, unclear_total_octets: now.1 - before.1, noted, ..report }
         })
     }
 }
@@ -399,3 +467,6 @@ fn read(
     progress(capture.len(), capture.len());
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

@@ -369,7 +369,6 @@ fn of_two_observations_one_counts() {
         let duplicates = [ingress, egress].iter().filter(|counts| !**counts).count() as u64;
         let expected = Tally {
             observation_unknown: 1,
-            observation_unknown_exporter: Some(BOTH),
             duplicate_observations: duplicates,
             duplicate_observation_octets: duplicates * 100,
         };

@@ -140,7 +140,7 @@ pub(super) fn progress_bar(path: &Path) -> ProgressBar {
 
 /// What of a file is in no row, and why; packets that are no export datagrams at all are not worth a word.
 fn warnings(report: &Report) -> Vec<String> {
-    let Report { totals, held, skipped, implausible, unclear_total_octets, grown, .. } = report;
+    let Report { totals, held, skipped, implausible, unclear_total_octets, grown, noted, .. } = report;
     let mut warnings = Vec::new();
     for (packets, why) in [
         (skipped.cut, "the capture kept only a part of them; capture with a greater snap length"),
@@ -187,6 +187,20 @@ fn warnings(report: &Report) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if noted.torn_records > 0 {
+        warnings.push(format!(
+            "{} records that the headers of datagrams count are not in them whole; nothing of these datagrams ({} octets) is in \
+             any row. The capture has the datagrams as they were sent: what a snap length cut is told apart",
+            noted.torn_records, noted.torn_octets
+        ));
+    }
+    if noted.pool_contradictions + noted.packets_unpaid > 0 {
+        warnings.push(format!(
+            "sFlow samples were scaled as their agents state, though {} times the sample pool said something else; {} packets \
+             that dropped samples stood for were made up for by none (see `pool_contradictions` in docs/OPERATION.md)",
+            noted.pool_contradictions, noted.packets_unpaid
+        ));
+    }
     if *implausible > 0 {
         warnings.push(format!("{implausible} records claim more than any flow can have; they are in no row"));
     }
@@ -221,6 +235,12 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         "implausible",
         "skipped",
         "expired_sets",
+        "rates_taken_up",
+        "packets_unpaid",
+        "pool_contradictions",
+        "unknown_observations",
+        "torn_records",
+        "torn_octets",
     ];
     let row = [
         Cell::from(totals.datagrams),
@@ -240,6 +260,12 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(report.implausible),
         Cell::from(report.skipped.doubtful()),
         Cell::from(totals.expired_sets),
+        Cell::from(report.noted.rates_taken_up),
+        Cell::from(report.noted.packets_unpaid),
+        Cell::from(report.noted.pool_contradictions),
+        Cell::from(report.noted.unknown_observations),
+        Cell::from(report.noted.torn_records),
+        Cell::from(report.noted.torn_octets),
     ];
     output::summary(out, format, &columns, &row)?;
     Ok(())
@@ -248,7 +274,38 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replay::Noted;
     use crate::usage::FlushTotals;
+
+    #[test]
+    fn what_counters_note_is_told() {
+        let noted = Noted {
+            rates_taken_up: 1,
+            packets_unpaid: 2000,
+            pool_contradictions: 3,
+            unknown_observations: 4,
+            torn_records: 5,
+            torn_octets: 600,
+        };
+        let report = Report { noted, ..Report::default() };
+        let told = warnings(&report);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("5 records that") && told[0].contains("(600 octets)"), "{told:?}");
+        assert!(told[1].contains("though 3 times") && told[1].contains("2000 packets"), "{told:?}");
+        let mut out = Vec::new();
+        summary(&report, Duration::ZERO, Format::Json, &mut out).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        for (key, value) in [
+            ("rates_taken_up", 1),
+            ("packets_unpaid", 2000),
+            ("pool_contradictions", 3),
+            ("unknown_observations", 4),
+            ("torn_records", 5),
+            ("torn_octets", 600),
+        ] {
+            assert_eq!(json[key], value, "{key}");
+        }
+    }
 
     /// A file whose sets never met their template says so twice: in words, and in the last column.
     #[test]
@@ -275,7 +332,9 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.trim_end().split(',').collect()).collect();
         let of = |name: &str| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
         assert_eq!(["datagrams", "held", "expired", "expired_sets"].map(of), ["9", "0", "5", "2"], "{text}");
-        assert_eq!(lines[0].last(), Some(&"expired_sets"));
+        // The columns of the contract come first, what was added later behind them.
+        assert_eq!(lines[0][..3], ["datagrams", "records", "options_records"]);
+        assert_eq!(lines[0].len(), lines[1].len());
         assert_eq!(warnings(&Report::default()), Vec::<String>::new());
     }
 }

@@ -257,11 +257,12 @@ fn status(shared: &Shared) -> Value {
                 "name": e.name, "address": e.address.to_string(), "datagrams": n(&e.datagrams),
                 "records": n(&e.records), "options_records": n(&e.options_records),
                 "raw_octets": n(&e.raw_octets), "malformed": n(&e.malformed), "malformed_by_kind": kinds,
+                "torn_records": n(&e.torn_records), "torn_octets": n(&e.torn_octets),
                 "duplicates": n(&e.duplicates), "lost": n(&e.lost), "held": n(&e.held), "expired_records": n(&e.expired_records),
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
                 "clock_shifted": n(&e.clock_shifted),
                 "restarts": n(&e.restarts), "rates_taken_up": n(&e.rates_taken_up),
-                "shared_domains": n(&e.shared_domains),
+                "shared_domains": n(&e.shared_domains), "unknown_observations": n(&e.unknown_observations),
                 "unclear_totals": n(&e.unclear_totals), "unclear_total_octets": n(&e.unclear_total_octets),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),
             })

@@ -4,7 +4,8 @@
 //! export time), and in each of their records packets, octets, and the uptimes of the first and the last packet stand
 //! together in this order. So a format is its header, where those four words are, and a function for the rest.
 //!
-//! A datagram that holds less than its header claims yields nothing. Zeros behind the last record are padding, which
+//! A datagram that holds less than its header claims yields nothing: UDP delivers whole datagrams, so whoever made it does not
+//! say what it holds. How many records it claims, and how many octets came, is counted. Zeros behind the last record are padding, which
 //! Catalyst switches send (but see `netflow1`). Other octets there belong to nothing: the records that the header counts
 //! are taken, and the datagram is counted malformed.
 
@@ -78,6 +79,8 @@ impl ExporterDecoder {
         let common = Common::read(datagram.header()?);
         let end = header.octets + usize::from(common.count) * R;
         let Some(records) = datagram.payload.get(header.octets..end) else {
+            self.counts.torn_records += u64::from(common.count);
+            self.counts.torn_octets += datagram.payload.len() as u64;
             return Err(Error::CountBeyondData { count: common.count, offset: datagram.payload.len() });
         };
         let Some(context) = self.fixed_context(datagram, header, &common) else {

@@ -1,4 +1,4 @@
-//! Loss between exporter and us, from sequence numbers; and datagrams that arrive twice.
+//! Loss between exporter and us, from sequence numbers.
 //!
 //! NetFlow v5, v7 and v8 count flow records, v9 and sFlow datagrams, IPFIX data records (options records too, templates
 //! not; RFC 7011 3.1).
@@ -22,9 +22,6 @@ use crate::units::UnixMillis;
 
 /// Gaps remembered for late datagrams.
 const GAPS_MAX: usize = 16;
-
-/// Datagrams in which a duplicate is recognised. Paths that double datagrams deliver both within milliseconds.
-const RECENT: usize = 128;
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
@@ -453,41 +450,5 @@ impl Sequence {
             }
         }
         found
-    }
-}
-
-/// The last [`RECENT`] datagrams of a domain, by number and checksum.
-///
-/// Neither would do alone. Numbers come again: from exporters that start anew or number nothing, and from two that share
-/// a domain; what is new must not be taken for a duplicate. And among so many checksums one datagram in thirty million
-/// would look like another one, which is days at best; that it has the same number as well is not to be expected.
-///
-/// The order in which datagrams come does not matter. A duplicate that comes later than the window counts as a datagram
-/// of its own: nothing tells it from one of an exporter that counts anew.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct Recent {
-    /// Number and checksum side by side, in a ring. Grows to its size once.
-    seen: Vec<u64>,
-    /// The oldest, where the ring is full.
-    at: u8,
-}
-
-impl Recent {
-    /// True where the very datagram is among the last ones; otherwise it is one of them now.
-    pub(super) fn contains_or_add(&mut self, number: u32, checksum: u32) -> bool {
-        let datagram = u64::from(number) << 32 | u64::from(checksum);
-        // All of them are compared: a loop without a way out becomes a few wide instructions.
-        if self.seen.iter().fold(false, |found, &seen| found | (seen == datagram)) {
-            return true;
-        }
-        if self.seen.len() < RECENT {
-            self.seen.reserve_exact(RECENT - self.seen.len());
-            self.seen.push(datagram);
-        } else {
-            let at = usize::from(self.at) % RECENT;
-            self.seen[at] = datagram;
-            self.at = u8::try_from((at + 1) % RECENT).expect("less than 256");
-        }
-        false
     }
 }

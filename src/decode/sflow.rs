@@ -7,7 +7,8 @@
 //! away. Without a raw header it is the length of the sampled Ethernet frame, else of the sampled IP packet. A sample
 //! with none of them is no volume. A frame that cannot be read has its volume all the same, in the family "other".
 //!
-//! **What does not.** Counter samples (2 and 4) and notifications of discarded packets (5) are counted and skipped: a
+//! **What does not.** Counter samples (2 and 4) and notifications of discarded packets (5) are counted and are no volume.
+//! The packets that a counter sample tells bear the sample pool of its interface out, or refute it; the rest is skipped. A
 //! discard notification names a packet that was not forwarded, and nobody pays for it. A *flow sample* whose output
 //! says that the packet was discarded was sampled on the way in; it is a record with that forwarding status. Samples
 //! and flow records of vendors' own formats are skipped by their length and counted.
@@ -24,6 +25,7 @@
 //! of it is taken, and the datagram is malformed.
 
 mod agent;
+mod counter;
 mod pool;
 mod sample;
 mod xdr;
@@ -55,7 +57,7 @@ const DISCARD: u32 = 5;
 pub struct Counts {
     /// Flow samples decoded; each is a record.
     pub flow_samples: u64,
-    /// Counter samples skipped.
+    /// Counter samples; never volume.
     pub counter_samples: u64,
     /// Notifications of discarded packets; never volume.
     pub discard_notifications: u64,
@@ -66,7 +68,8 @@ pub struct Counts {
     pub samples_lost: u64,
     /// Flow samples that the exporter says it had to drop itself. Those that follow make up for them.
     pub samples_dropped: u64,
-    /// Spans in which the sample pool moved by more than twice, or less than half, of what the stated rate explains.
+    /// Spans in which the sample pool moved by more than twice, or less than half, of what the stated rate explains, was
+    /// refuted by the interface's counters, or in which more samples were dropped than anything bears out.
     pub pool_contradictions: u64,
     /// Packets that dropped samples stood for and that no sample made up for, because their source began anew or was
     /// forgotten.
@@ -157,7 +160,13 @@ impl Work<'_> {
                     let sample = self.flow_sample(agent.as_mut(), body, format == FLOW_EXPANDED);
                     result = result.and(sample);
                 }
-                COUNTERS | COUNTERS_EXPANDED => counts.counter_samples += 1,
+                COUNTERS | COUNTERS_EXPANDED => {
+                    counts.counter_samples += 1;
+                    let told = counter::interface(body, format == COUNTERS_EXPANDED);
+                    if let Some((agent, (source, interface))) = agent.as_mut().zip(told) {
+                        agent.counters(source, interface);
+                    }
+                }
                 DISCARD => counts.discard_notifications += 1,
                 _ => counts.skipped_formats += 1,
             }

@@ -97,6 +97,8 @@ impl ExporterState {
         for (to, (&now, then)) in to.malformed_by_kind.iter().zip(kinds) {
             add(to, now, then);
         }
+        add(&to.torn_records, now.torn_records, then.torn_records);
+        add(&to.torn_octets, now.torn_octets, then.torn_octets);
         add(&to.duplicates, now.duplicates, then.duplicates);
         add(&to.clock_ahead, now.clock_ahead, then.clock_ahead);
         add(&to.clock_behind, now.clock_behind, then.clock_behind);
@@ -116,7 +118,8 @@ impl ExporterState {
         add(&to.lost_told, now.lost, then.lost);
         add(&to.expired_records, self.memory.sampling.expired_records(), self.drained_expired.records);
         let taken_up = self.memory.sampling.taken_up();
-        if to.rates_taken_up.swap(taken_up, Relaxed) < taken_up {
+        add(&to.rates_taken_up, taken_up, self.drained_taken_up);
+        if taken_up > self.drained_taken_up {
             tracing::warn!(
                 exporter = %to.name,
                 address = %to.address,

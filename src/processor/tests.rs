@@ -507,7 +507,8 @@ fn observations_from_nobody_knows_where_are_counted() {
     use crate::classify::rules::{ExporterRule, Network};
     use crate::classify::{Classifier, Names};
     use crate::exporter::{Observes, OutputZero};
-    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    let both = [exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())];
+    let (mut processor, registry) = processor(&both);
     let rule = ExporterRule {
         name: "r1".to_owned(),
         address: address(1),
@@ -518,11 +519,15 @@ fn observations_from_nobody_knows_where_are_counted() {
     let network = Network { exporters: vec![rule], ..Network::default() };
     let classifier = Classifier::compile(&network, &names).expect("a network without errors");
     let versions = Versions::new(vec![(0, Arc::new(classifier))]);
-    registry.configure(&[exporter(1, SamplingPolicy::default())], false, Arc::new(versions));
+    registry.configure(&both, false, Arc::new(versions));
     for sequence in 0..3 {
         feed(&mut processor, 1, &v5(sequence));
+        feed(&mut processor, 2, &v5(sequence));
     }
     let totals = processor.drain().totals;
-    assert_eq!((totals.metered_records, totals.duplicate_observations), (3, 0));
+    assert_eq!((totals.metered_records, totals.duplicate_observations), (6, 0));
     assert_eq!(processor.counters.processors[0].unknown_observations.load(Relaxed), 3);
+    // Whose they are. One that observes one side says nothing of the side, and need not.
+    let of = |n: usize| processor.counters.exporters()[n].unknown_observations.load(Relaxed);
+    assert_eq!((of(0), of(1)), (3, 0));
 }

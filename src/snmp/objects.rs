@@ -181,6 +181,23 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(23, "fluxExporterSharedDomains", |view, row| {
                 view.counted(row, |one| &one.shared_domains)
             }),
+            counter64(24, "fluxExporterRatesTakenUp", |view, row| {
+                view.counted(row, |one| &one.rates_taken_up)
+            }),
+            counter64(25, "fluxExporterUnknownObservations", |view, row| {
+                view.counted(row, |one| &one.unknown_observations)
+            }),
+            counter64(26, "fluxExporterTornRecords", |view, row| view.counted(row, |one| &one.torn_records)),
+            counter64(27, "fluxExporterTornOctets", |view, row| view.counted(row, |one| &one.torn_octets)),
+            counter64(28, "fluxExporterSamplesDropped", |view, row| {
+                view.counted(row, |one| &one.sflow.samples_dropped)
+            }),
+            counter64(29, "fluxExporterPoolContradictions", |view, row| {
+                view.counted(row, |one| &one.sflow.pool_contradictions)
+            }),
+            counter64(30, "fluxExporterPacketsUnpaid", |view, row| {
+                view.counted(row, |one| &one.sflow.packets_unpaid)
+            }),
         ],
     },
     Branch {

@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pool::{Pool, Statement, Verdict};
+use super::pool::{Interface, Pool, Statement, Verdict};
 use crate::decode::DOMAIN_IDLE_MS;
-use crate::decode::sequence::{Recent, Sequence};
-use crate::flow::{Address, Family};
+use crate::decode::recent::Recent;
+use crate::decode::sequence::Sequence;
+use crate::flow::{Address, Family, Observed};
 use crate::units::UnixMillis;
 
 /// Data sources of one exporter, over all agents. The greatest chassis have some hundred.
@@ -118,12 +119,13 @@ impl Agent<'_> {
         &mut self,
         source: (u32, u32),
         statement: Statement,
+        observed: Observed,
         now: UnixMillis,
     ) -> Option<Verdict> {
         match self.pools.binary_search_by_key(&source, |pool| (pool.class, pool.index)) {
             Ok(at) => {
                 self.pools[at].last_seen = now;
-                Some(self.pools[at].see(statement))
+                Some(self.pools[at].see(statement, observed))
             }
             Err(_) if *self.total >= SOURCES_MAX => None,
             Err(at) => {
@@ -131,6 +133,14 @@ impl Agent<'_> {
                 *self.total += 1;
                 Some(Verdict::STATED)
             }
+        }
+    }
+
+    /// What a counter sample says of the interface that is the data source `(class, index)`. Only where flow samples of it
+    /// came before is there anything to compare.
+    pub(super) fn counters(&mut self, source: (u32, u32), interface: Interface) {
+        if let Ok(at) = self.pools.binary_search_by_key(&source, |pool| (pool.class, pool.index)) {
+            self.pools[at].see_counters(interface);
         }
     }
 }

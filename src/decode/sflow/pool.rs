@@ -2,44 +2,68 @@
 //!
 //! Each flow sample states a rate *N*, how many packets could have been sampled so far (the pool), how many samples
 //! were made so far (its sequence number), and how many were picked but dropped for want of resources (which is 0 too
-//! where the exporter cannot tell). Where none is dropped the pool moves by *N* a sample, but for chance. Where some
-//! are, it moves by more, and samples at the stated rate would fall short of the traffic.
+//! where the exporter cannot tell). By the standard the pool moves by *N* for each sample made or dropped, but for
+//! chance, and the pool's step over the samples made is the effective rate. In the field there are
 //!
-//! **The rule.** The stated rate rules. A sample also stands for those that the exporter dropped since the one before,
-//! which is *N* packets for each: they are owed. Samples take a multiple of the stated rate, a power of two up to
-//! [`MULTIPLE_MAX`], and so pay off what is owed; which sample does depends on nothing that is in the packet. So scaled
-//! packets are *N* for each sample made or dropped, but for what [`SPREAD`] samples and an open span come to.
+//! - exporters that count the pool: the standard's way. Drops they see make it move by more than *N* a sample, and so do
+//!   drops that they do not see;
+//! - exporters that only add *N* for each sample made (hsflowd, Open vSwitch, most that have no such counter in
+//!   hardware). Their pool knows of no drop and says nothing, while hsflowd's count of drops is true;
+//! - pools that stand still, count both directions or a whole switch, or begin anew; drop counts that count something else.
+//!
+//! **The rule.** The stated rate rules. A sample also stands for those that the exporter dropped, which is *N* packets for
+//! each, at once; and for what the pool is ahead of all samples made and dropped, once that is more than chance explains:
+//! all this is owed. Samples take a multiple of the stated rate, a power of two up to [`MULTIPLE_MAX`], and so pay off what
+//! is owed: up to four times the rate at once, more than that spread over some [`SPREAD`] samples. Which sample does depends
+//! on nothing that is in the packet. So scaled packets are what passed, but for chance and what is owed at the end.
 //!
 //! Why so, and not the quotient of the pool's step between two samples: that is right only in the mean, is off by its
 //! own size each time, and would give each sample a rate, and a usage row, of its own. This way a source has at most
 //! seven rates, and only the stated one while its exporter keeps up.
 //!
-//! - The pool is the witness, over spans of [`SPAN`] samples made or dropped. Where it moved by less than half, or more
-//!   than twice, of what they explain, it contradicts them: nothing of the span is owed, and that is counted. Exporters
-//!   whose pool counts other packets too, or whose sequence numbers run over several sources, look so.
-//! - An exporter that cannot see its drops reports none. What the pool is ahead of all samples made and dropped is
-//!   chance, or such drops: it is owed, too, once it is more than chance explains (see [`Pool::is_beyond_chance`]).
-//!   Following every step of the pool would be wrong: a correction in one direction turns chance into volume.
-//! - What is behind is never made good for: the rate is not taken below the stated one.
+//! How far that is believed, over spans of [`SPAN`] samples made or dropped:
+//!
+//! - A pool that moves by less than half, or more than twice, of what samples and drops explain contradicts them: nothing
+//!   of the span is owed (what was paid of it is taken back from what will be), and that is counted.
+//! - Beyond twice it is believed where the interface's own counters bear it out ([`Witness`]): the same exporter's counter
+//!   samples. Where these refute it, it is not believed in anything.
+//! - A pool that is behind samples and drops by more than chance explains takes back what was paid for drops. The rate is
+//!   never taken below the stated one.
+//! - A pool that only adds *N* for each sample, or is refuted, is no witness for drops. The exporter's word is good for as
+//!   many drops as there are samples, for more where the interface's counters bear them out; what is beyond is counted.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
-//!   Only the part of the samples of a span that arrived is owed anything.
+//!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed.
 //! - Where the stated rate changes between two samples, nobody can say which packets passed at which rate. Those dropped
 //!   there stand for as many as the lesser rate says, and the pool contradicts only what neither rate explains.
 //! - A pool that does not move says nothing. Where the sequence begins anew all of this does; what was still owed then is
 //!   counted.
 //!
-//! A pool that is steadily ahead by more than twice, without a drop, is not believed either: it may be that the stated rate
-//! is wrong, or that the pool counts the packets of a whole switch, and a steady load makes both look alike. It could
-//! multiply a bill; so each such span is counted (`pool_contradictions`), and which of the two it is the operator says.
-//!
-//! Where the stated rate is wrong, the operator has the last word (`sampling.override`).
+//! Without counter samples, a pool that is steadily ahead by more than twice without a drop is not believed: it may be that
+//! the stated rate is wrong, or that the pool counts the packets of a whole switch, and a steady load makes both look
+//! alike. It could multiply a bill; so each such span is counted (`pool_contradictions`), and which of the two it is the
+//! operator says: where the stated rate is wrong, he has the last word (`sampling.override`).
+
+mod witness;
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::Observed;
 use crate::units::UnixMillis;
 
-/// Samples over which what is owed is spread.
+pub(super) use witness::Interface;
+use witness::{Pooled, Witness};
+
+/// Samples over which what is owed is spread, where it is much.
 const SPREAD: u64 = 8;
+
+/// What is owed is paid at once up to so many samples' worth.
+const AT_ONCE: u64 = 3;
+
+/// Samples' worth that may be taken back of what was paid.
+const TAKEN_BACK_MAX: u64 = 256;
+
+/// How many times what samples and drops explain a pool may move by, where nobody bears it out.
+const AHEAD_MAX: u64 = 2;
 
 /// Samples, made or dropped, over which the pool is compared. Of so many, chance alone explains a sixth up or down.
 const SPAN: u64 = 32;
@@ -96,13 +120,16 @@ pub(super) struct Pool {
     pub(super) last_seen: UnixMillis,
     last: Statement,
     span: Span,
-    /// Packets that samples still have to stand for.
-    owed: u64,
-    /// Packets by which the pool is ahead of the samples made and dropped, over so many of them.
+    /// Packets that samples still have to stand for, the open span apart; less than 0 where they stood for too many.
+    owed: i64,
+    /// Packets that samples stood for beyond the stated rate.
+    extra: u64,
+    /// Packets by which the pool is ahead of the samples made and dropped, or behind them, over so many of them.
     ahead: i64,
     over: u64,
     /// The greatest rate that was stated meanwhile.
     greatest: u32,
+    witness: Witness,
 }
 
 /// Sums over the samples of a span.
@@ -114,6 +141,8 @@ struct Span {
     arrived: u64,
     /// Samples made or dropped.
     picked: u64,
+    /// Packets that samples made stand for, at least.
+    own: u64,
     /// Packets that dropped samples stand for.
     dropped: u64,
     /// Packets that all of them stand for: at least, and at most.
@@ -121,23 +150,79 @@ struct Span {
     high: u64,
     /// Packets by which the pool moved.
     passed: u64,
+    /// True where that is not just the stated rate for each sample made.
+    counts: bool,
+    /// Packets that samples stood for meanwhile beyond the stated rate.
+    paid: u64,
+}
+
+/// What is to be made of a span.
+#[derive(Clone, Copy, Debug)]
+struct Judgement {
+    /// Packets that are owed for dropped samples.
+    dropped: u64,
+    /// By how many packets the pool is ahead, or behind.
+    ahead: i128,
+    contradicted: bool,
+}
+
+impl Span {
+    fn judge(&self, witness: &Witness) -> Judgement {
+        let nothing = Judgement { dropped: 0, ahead: 0, contradicted: false };
+        if self.passed == 0 {
+            return nothing;
+        }
+        if !self.counts || witness.pooled == Pooled::TooMuch {
+            let believed = if witness.bears_out_drops { u64::MAX } else { self.own };
+            let contradicted = self.counts || self.dropped > believed;
+            return Judgement { dropped: self.dropped.min(believed), contradicted, ..nothing };
+        }
+        let times = if witness.pooled == Pooled::AsCounted { MULTIPLE_MAX } else { AHEAD_MAX };
+        if self.passed / times > self.high || self.passed < self.low / 2 {
+            return Judgement { contradicted: true, ..nothing };
+        }
+        let passed = i128::from(self.passed);
+        let ahead = passed - passed.clamp(self.low.into(), self.high.max(self.low).into());
+        Judgement { dropped: self.dropped, ahead, ..nothing }
+    }
+
+    /// Of `packets` that all samples of the span have to stand for, those of the samples that arrived.
+    fn part(&self, packets: i128) -> i128 {
+        packets * i128::from(self.arrived) / i128::from(self.made.max(1))
+    }
 }
 
 impl Pool {
     /// The pool of a source whose first sample states `first`.
     pub(super) fn new((class, index): (u32, u32), first: Statement, now: UnixMillis) -> Self {
-        let greatest = first.rate;
-        let span = Span::default();
-        Self { class, index, last_seen: now, last: first, span, owed: 0, ahead: 0, over: 0, greatest }
+        Self {
+            class,
+            index,
+            last_seen: now,
+            last: first,
+            span: Span::default(),
+            owed: 0,
+            extra: 0,
+            ahead: 0,
+            over: 0,
+            greatest: first.rate,
+            witness: Witness::default(),
+        }
     }
 
     /// Packets that dropped samples stand for and that no sample has made up for yet.
-    pub(super) const fn unpaid(&self) -> u64 {
-        self.owed.saturating_add(self.span.dropped)
+    pub(super) fn unpaid(&self) -> u64 {
+        let owed = i128::from(self.owed) + i128::from(self.span.dropped) - i128::from(self.span.paid);
+        u64::try_from(owed.max(0)).unwrap_or(u64::MAX)
     }
 
-    /// Takes in what the next sample states.
-    pub(super) fn see(&mut self, next: Statement) -> Verdict {
+    /// Takes in what a counter sample says of the interface that is the source.
+    pub(super) fn see_counters(&mut self, now: Interface) {
+        self.witness.see(now);
+    }
+
+    /// Takes in what the next sample states, and on which side of its source it was made.
+    pub(super) fn see(&mut self, next: Statement, observed: Observed) -> Verdict {
         let step = next.sequence.wrapping_sub(self.last.sequence);
         if step == 0 {
             return Verdict::STATED;
@@ -153,20 +238,24 @@ impl Pool {
         }
         let last = core::mem::replace(&mut self.last, next);
         let passed = next.pool.wrapping_sub(last.pool);
-        // A dropped sample was a packet of the pool; a counter that says otherwise is none, or began anew.
+        // A dropped sample was a packet, so where the pool moved by less, the counter is none, or began anew.
         let dropped = Some(next.drops.wrapping_sub(last.drops)).filter(|&n| n <= passed).unwrap_or(0);
         self.greatest = self.greatest.max(next.rate);
         let (low, high) = (u64::from(next.rate.min(last.rate)), u64::from(next.rate.max(last.rate)));
         let picked = u64::from(step) + u64::from(dropped);
+        // Both are numbers of 32 bits, so their product may just not fit; then it is more than any pool.
+        let explained = low.saturating_mul(picked);
+        self.witness.add(passed, explained, observed);
         let span = &mut self.span;
         span.made += u64::from(step);
         span.arrived += 1;
         span.picked += picked;
+        span.own = span.own.saturating_add(low * u64::from(step));
         span.dropped = span.dropped.saturating_add(low * u64::from(dropped));
-        // Both are numbers of 32 bits, so their product may just not fit; then it is more than any pool.
-        span.low = span.low.saturating_add(low.saturating_mul(picked));
+        span.low = span.low.saturating_add(explained);
         span.high = span.high.saturating_add(high.saturating_mul(picked));
         span.passed += u64::from(passed);
+        span.counts |= passed != step.wrapping_mul(next.rate);
         let contradicted = span.picked >= SPAN && self.close(next.rate);
         let multiple = self.pay(next.rate.into());
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
@@ -174,43 +263,47 @@ impl Pool {
 
     /// Ends a span: what it leaves owed. True where the pool contradicts the samples.
     fn close(&mut self, rate: u32) -> bool {
-        let Span { made, arrived, picked, dropped, low, high, passed } = core::mem::take(&mut self.span);
-        if passed == 0 {
-            return false;
-        }
-        if passed / 2 > high || passed < low / 2 {
-            return true;
-        }
-        let part = |packets: i128| packets * i128::from(arrived) / i128::from(made);
-        let ahead = i128::from(self.ahead) + part(i128::from(passed) - i128::from(high));
-        self.ahead = i64::try_from(ahead.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64");
-        self.over = self.over.saturating_add(picked);
-        let mut owed = i128::from(self.owed) + part(i128::from(dropped));
+        let span = core::mem::take(&mut self.span);
+        let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness);
+        let bounded = |packets: i128| {
+            i64::try_from(packets.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64")
+        };
+        let mut owed = i128::from(self.owed) + span.part(dropped.into()) - i128::from(span.paid);
+        self.ahead = bounded(i128::from(self.ahead) + span.part(ahead));
+        self.over = self.over.saturating_add(span.picked);
         if self.is_beyond_chance() {
             owed += i128::from(self.ahead);
             (self.ahead, self.over, self.greatest) = (0, 0, rate);
         }
-        self.owed = u64::try_from(owed.clamp(0, PACKETS_MAX)).expect("48 bits fit into 64");
-        false
+        // No sample stands for less than it states, so no more is taken back than was paid. Nor is it for ever.
+        let paid = self.extra.min(u64::from(rate) * TAKEN_BACK_MAX);
+        self.owed = bounded(owed.max(-i128::from(paid)));
+        contradicted
     }
 
-    /// True where the pool is so far ahead that chance does not explain it. One sample of random 1-in-*N* sampling
-    /// stands for *N* packets, give or take *N*; *n* of them are off by *N* times the root of *n*, and by four times
-    /// that hardly ever.
+    /// True where the pool is so far ahead or behind that chance does not explain it. One sample of random 1-in-*N*
+    /// sampling stands for *N* packets, give or take *N*; *n* of them are off by *N* times the root of *n*, and by four
+    /// times that hardly ever.
     fn is_beyond_chance(&self) -> bool {
-        i128::from(self.ahead) > i128::from(self.greatest) * i128::from(4 * self.over.isqrt() + 16)
+        i128::from(self.ahead).abs() > i128::from(self.greatest) * i128::from(4 * self.over.isqrt() + 16)
     }
 
     /// The multiple that the next sample takes, paid from what is owed.
     fn pay(&mut self, rate: u64) -> u64 {
-        if rate == 0 {
+        let open = self.span.part(self.span.judge(&self.witness).dropped.into());
+        let owed = i128::from(self.owed) + open - i128::from(self.span.paid);
+        // Samples' worth.
+        let owed = u64::try_from(owed).unwrap_or(0).checked_div(rate).unwrap_or(0);
+        if owed == 0 {
             return 1;
         }
-        let wanted = (self.owed / (SPREAD * rate) + 1).min(MULTIPLE_MAX);
+        let wanted = 1 + owed.min(AT_ONCE.max(owed / SPREAD));
         // No rate has more than 32 bits.
-        let multiple = power_of_two(wanted.min(u64::from(u32::MAX) / rate));
-        // The multiple less one is no more than an eighth of what is owed.
-        self.owed -= (multiple - 1) * rate;
+        let multiple = power_of_two(wanted.min(MULTIPLE_MAX).min(u64::from(u32::MAX) / rate));
+        // The multiple less one is no more than is owed.
+        let extra = (multiple - 1) * rate;
+        self.span.paid += extra;
+        self.extra = self.extra.saturating_add(extra);
         multiple
     }
 }

@@ -22,7 +22,7 @@ const GATEWAY: u32 = 1003;
 const INTERNAL: u32 = 0x3fff_ffff;
 
 /// The class of data sources that are interfaces.
-const CLASS_INTERFACE: u32 = 0;
+pub(super) const CLASS_INTERFACE: u32 = 0;
 
 /// What a flow sample says before its flow records.
 struct Head {
@@ -33,6 +33,18 @@ struct Head {
     /// As [`FlowRecord::forwarding_status`].
     status: u8,
     records: u32,
+}
+
+impl Head {
+    /// On which side of its source the packet was sampled.
+    fn observed(&self) -> Observed {
+        let interface = IfIndex(self.source.1);
+        match (self.source.0, self.input == interface, self.output == interface) {
+            (CLASS_INTERFACE, true, false) => Observed::Ingress,
+            (CLASS_INTERFACE, false, true) => Observed::Egress,
+            _ => Observed::Unknown,
+        }
+    }
 }
 
 /// What the flow records of a sample say.
@@ -90,7 +102,7 @@ impl Work<'_> {
     fn multiple(&mut self, agent: Option<&mut Agent<'_>>, head: &Head) -> u64 {
         let counts = &mut self.counts.sflow;
         let Some(agent) = agent else { return 1 };
-        let Some(verdict) = agent.sample(head.source, head.statement, self.received) else {
+        let Some(verdict) = agent.sample(head.source, head.statement, head.observed(), self.received) else {
             counts.source_refusals += 1;
             return 1;
         };
@@ -102,8 +114,8 @@ impl Work<'_> {
         verdict.multiple
     }
 
-    /// Reads the flow records of a sample. Of several that say the same thing the first one counts. One that is shorter than its format wants is skipped and is an error; what
-    /// the others say stands.
+    /// Reads the flow records of a sample. Of several that say the same thing the first one counts. One that is shorter than
+    /// its format wants is skipped and is an error; what the others say stands.
     fn said(&mut self, mut body: Reader<'_>, records: u32) -> (Said, Result<(), Error>) {
         let (mut said, mut result) = (Said::default(), Ok(()));
         for _ in 0..records {
@@ -141,12 +153,6 @@ impl Work<'_> {
     fn flow(&self, head: &Head, said: &Said, octets: u32, multiple: u64) -> FlowRecord {
         let source = if multiple == 1 { RateSource::Record } else { RateSource::Pool };
         let rate = SamplingRate::new(u64::from(head.statement.rate) * multiple, 1, source);
-        let interface = IfIndex(head.source.1);
-        let observed = match (head.source.0, head.input == interface, head.output == interface) {
-            (CLASS_INTERFACE, true, false) => Observed::Ingress,
-            (CLASS_INTERFACE, false, true) => Observed::Egress,
-            _ => Observed::Unknown,
-        };
         let mut flow = FlowRecord {
             octets: Octets::new(octets.into()),
             packets: Packets::new(1),
@@ -160,7 +166,7 @@ impl Work<'_> {
             exporter: self.exporter,
             vlan: said.vlan,
             forwarding_status: head.status,
-            observed,
+            observed: head.observed(),
             ..FlowRecord::default()
         };
         for (_, frame) in [said.header, said.packet].iter().flatten() {
@@ -195,14 +201,18 @@ fn first<T>(said: &mut Option<T>, saying: T) {
     said.get_or_insert(saying);
 }
 
+/// The class and the index of a data source.
+pub(super) fn source(body: &mut Reader<'_>, is_expanded: bool) -> Option<(u32, u32)> {
+    if is_expanded {
+        return Some((body.u32()?, body.u32()?));
+    }
+    let word = body.u32()?;
+    Some((word >> 24, word & 0x00ff_ffff))
+}
+
 fn head(body: &mut Reader<'_>, is_expanded: bool) -> Option<Head> {
     let sequence = body.u32()?;
-    let source = if is_expanded {
-        (body.u32()?, body.u32()?)
-    } else {
-        let word = body.u32()?;
-        (word >> 24, word & 0x00ff_ffff)
-    };
+    let source = source(body, is_expanded)?;
     let (rate, pool, drops) = (body.u32()?, body.u32()?, body.u32()?);
     let mut interface = || {
         let word = body.u32()?;

@@ -40,6 +40,14 @@ impl<'a> Reader<'a> {
         Some(word)
     }
 
+    /// Leaves out so many words.
+    pub(super) fn skip(&mut self, words: u32) -> Option<()> {
+        for _ in 0..words {
+            self.u32()?;
+        }
+        Some(())
+    }
+
     /// The next `length` octets, and behind them the octets that fill up the last word. These may be missing at the
     /// end: not all exporters send them.
     pub(super) fn opaque(&mut self, length: u32) -> Option<Self> {

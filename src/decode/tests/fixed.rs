@@ -148,8 +148,8 @@ fn v1_counts_a_repeated_datagram_once_and_knows_no_loss() {
     let counts = collector.counts();
     assert_eq!((counts.decoded, counts.duplicates, counts.raw_octets), (4, 1, 30 + 30 + 30 + 30));
     assert_eq!((counts.lost, counts.restarts), (0, 0));
-    // 128 other datagrams later it is forgotten; there were three.
-    for n in 2..127 {
+    // 1024 other datagrams later it is forgotten; there were three.
+    for n in 2..1023 {
         collector.take(&v1(UPTIME + n, &[v1_record(1, 1)])).unwrap();
     }
     assert_eq!(collector.take(&first), Ok(Fate::Decoded));
@@ -268,6 +268,9 @@ fn zeros_behind_the_records_are_padding_and_missing_ones_bill_nothing() {
             let expected = if cut < header { Error::Truncated { offset: cut } } else { short };
             assert_eq!(error, expected, "version {}", datagram[1]);
             assert_eq!((collector.out.records.len(), collector.decoder.domains()), (0, 0));
+            // What was refused: as many records as it claims, as many octets as there are.
+            let torn = if cut < header { (0, 0) } else { (2, cut as u64) };
+            assert_eq!((collector.counts().torn_records, collector.counts().torn_octets), torn);
         }
         // More than could ever be there.
         let mut many = datagram;

@@ -323,8 +323,8 @@ fn a_pool_that_runs_ahead_raises_the_rate() {
         packets += u64::from(rate.numerator());
         rates.push((rate.numerator(), rate.source()));
     }
-    // 299 steps of the pool and the first sample at its stated rate. To pay nine a sample up to 8 * 15 are owed, and 36
-    // at once at the end of a span; one of four samples may be open.
+    // 299 steps of the pool and the first sample at its stated rate. To pay nine a sample up to 8 * 16 are owed, and some
+    // more within a span.
     let passed = 299 * 5120 + 512;
     assert!((passed - (8 * 16 + 40) * 512..=passed).contains(&packets), "{packets} of {passed}");
     rates.sort_unstable();
@@ -376,6 +376,58 @@ fn errors() {
     let mut collector = Collector::default();
     assert!(collector.take(&datagram(1, &[flow_sample(1, &short), flow_sample(2, &short[1..])])).is_err());
     assert_eq!(collector.volumes(), [(1, 100), (1, 100)]);
+}
+
+/// The pool of a source moves by three times the rate. Whether it is right the interface's own counters say: 1536 packets a
+/// sample came in, over unicast, multicast and broadcast, and none of the other words of the record is any of them.
+#[test]
+fn counter_samples_bear_a_pool_out() {
+    let generic = |index: u32, unicast: u32, others: [u32; 2]| {
+        let words = [
+            index, 6, 0, 1_000_000, 1, 3, 7, 7, unicast, others[0], others[1], 9, 9, 9, 7, 7, 5, 5, 5, 9, 9,
+            0,
+        ];
+        tagged(1, &words.iter().fold(octets(), |body, &word| body.u32(word)))
+    };
+    let counter_sample = |is_expanded: bool, index: u32, n: u32| {
+        let source: &[u32] = if is_expanded { &[0, 3] } else { &[3] };
+        let head = [&[n / 40], source].concat();
+        let others = if is_expanded { [u32::MAX; 2] } else { [100 * n, 36 * n] };
+        let unicast = if is_expanded { 1536 * n } else { 1400 * n };
+        let ethernet = tagged(2, &octets().u32(0).u32(0));
+        let format = if is_expanded { 4 } else { 2 };
+        tagged(format, &sample_body(&head, &[ethernet, generic(index, unicast, others)]))
+    };
+    let packets = |is_expanded: bool, index: u32, cut: usize| {
+        let mut collector = Collector::default();
+        for n in 1..=200 {
+            let flow = flow_sample_of([n, 3, 512, n * 1536, 0, 3, 4], &[raw_header(1, 100, &frame())]);
+            let mut samples = vec![flow];
+            if n % 40 == 0 {
+                let mut counters = counter_sample(is_expanded, index, n);
+                counters.0.truncate(counters.0.len() - cut);
+                let length = u32::try_from(counters.0.len() - 8).unwrap();
+                counters.0[4..8].copy_from_slice(&length.to_be_bytes());
+                samples.push(counters);
+            }
+            collector.take(&datagram(n, &samples)).unwrap();
+        }
+        let rate = |flow: &FlowRecord| match flow.sampler {
+            SamplerRef::Stated(rate) => u64::from(rate.numerator()),
+            _ => panic!("no rate"),
+        };
+        assert_eq!(collector.counts().sflow.counter_samples, 5);
+        collector.out.records.iter().map(rate).sum::<u64>()
+    };
+    // The second counter sample is behind 80 samples. The spans closed until then are lost for the pool, two of 32; four are
+    // believed then, 128 samples at three times the rate, but for what is owed at the end.
+    for is_expanded in [false, true] {
+        let found = packets(is_expanded, 3, 0);
+        let most = (200 + 2 * 128) * 512;
+        assert!((most - 64 * 512..=most).contains(&found), "{found}");
+    }
+    // Another interface's, and a record that ends before the packets that went out.
+    assert_eq!((packets(false, 4, 0), packets(false, 3, 20)), (200 * 512, 200 * 512));
 }
 
 #[test]

@@ -224,26 +224,26 @@ fn the_same_datagram_twice_counts_once() {
     assert_eq!(collector.take(&ipfix(0, 1, &sets)), Ok(Fate::Duplicate));
 }
 
-/// 128 datagrams are remembered, in whatever order the duplicates come; a checkpoint keeps them.
+/// 1024 datagrams are remembered, in whatever order the duplicates come; a checkpoint keeps them.
 #[test]
-fn a_duplicate_is_known_among_the_last_128_datagrams() {
+fn a_duplicate_is_known_among_the_last_1024_datagrams() {
     let datagram = |n: u32| v5(30 * n, 1, 0, &[v5_record(1, n + 1)]);
     let mut collector = decoded(&[]);
-    for n in 0..128 {
+    for n in 0..1024 {
         assert_eq!(collector.take(&datagram(n)), Ok(Fate::Decoded));
     }
-    for n in [127, 0, 64, 1] {
+    for n in [1023, 0, 64, 1] {
         assert_eq!(collector.take(&datagram(n)), Ok(Fate::Duplicate), "{n}");
     }
     let stored = postcard::to_stdvec(&collector.decoder).unwrap();
     collector.decoder = postcard::from_bytes(&stored).unwrap();
     assert_eq!(collector.take(&datagram(0)), Ok(Fate::Duplicate));
     // One more pushes the oldest out, and only that.
-    assert_eq!(collector.take(&datagram(128)), Ok(Fate::Decoded));
+    assert_eq!(collector.take(&datagram(1024)), Ok(Fate::Decoded));
     assert_eq!(collector.take(&datagram(1)), Ok(Fate::Duplicate));
     assert_eq!(collector.take(&datagram(0)), Ok(Fate::Decoded));
     let counts = collector.counts();
-    assert_eq!((counts.datagrams, counts.decoded, counts.duplicates), (136, 130, 6));
+    assert_eq!((counts.datagrams, counts.decoded, counts.duplicates), (1032, 1026, 6));
 }
 
 #[test]

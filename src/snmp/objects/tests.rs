@@ -347,6 +347,13 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
     exporter.ledger_id.store(9, Relaxed);
     exporter.restarts.store(2, Relaxed);
     exporter.shared_domains.store(1, Relaxed);
+    exporter.rates_taken_up.store(40, Relaxed);
+    exporter.unknown_observations.store(41, Relaxed);
+    exporter.torn_records.store(42, Relaxed);
+    exporter.torn_octets.store(43, Relaxed);
+    exporter.sflow.samples_dropped.store(44, Relaxed);
+    exporter.sflow.pool_contradictions.store(45, Relaxed);
+    exporter.sflow.packets_unpaid.store(46, Relaxed);
     let sampler = |kind, number, rate| Sampler { domain: 5, kind, number, rate };
     let samplers = vec![
         sampler(Sampled::Domain, 0, (0, 0)),
@@ -357,6 +364,18 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
     counters.exporters.write().unwrap().push(Arc::clone(&exporter));
     check(&counters, 0, "fluxExporterRestarts", 9, Value::Counter64(2));
     check(&counters, 0, "fluxExporterSharedDomains", 9, Value::Counter64(1));
+    let told = [
+        "fluxExporterRatesTakenUp",
+        "fluxExporterUnknownObservations",
+        "fluxExporterTornRecords",
+        "fluxExporterTornOctets",
+        "fluxExporterSamplesDropped",
+        "fluxExporterPoolContradictions",
+        "fluxExporterPacketsUnpaid",
+    ];
+    for (value, name) in (40..).zip(told) {
+        check(&counters, 0, name, 9, Value::Counter64(value));
+    }
     check(&counters, 0, "fluxSamplerName", [9, 5, 1, 0], text("domain 5"));
     check(&counters, 0, "fluxSamplerDenominator", [9, 5, 1, 0], Value::Gauge32(0));
     check(&counters, 0, "fluxSamplerNumerator", [9, 5, 2, 3], Value::Gauge32(1000));

@@ -49,7 +49,7 @@ impl Source {
     }
 
     fn see(&mut self, run: &mut Run, stated: Statement) {
-        let verdict = self.pool.see(stated);
+        let verdict = self.pool.see(stated, Observed::Ingress);
         assert!(verdict.multiple.is_power_of_two() && verdict.multiple <= MULTIPLE_MAX);
         run.scaled += verdict.multiple * u64::from(stated.rate);
         run.at[verdict.multiple.ilog2() as usize] += 1;
@@ -145,11 +145,22 @@ fn pools_that_say_nonsense_are_not_believed() {
     let run = Source::ordinary().run(3200, RATE, 4 * RATE, |_| true);
     assert_eq!((run.scaled, run.dropped), (3_200_000, 0));
     let run = Source::ordinary().run(3200, RATE, 9, |_| true);
-    assert_eq!(
-        (run.scaled, run.contradicted),
-        (3_200_000, 800),
-        "four samples are a span, with 36 that no pool knows"
-    );
+    // The pool only adds the rate for each sample, so it does not know: as many are believed as there are samples. Four
+    // samples are a span, with 36 dropped.
+    assert_eq!((run.scaled, run.contradicted), (6_400_000, 800));
+    // One that counts, and says that there were none: half the samples' worth of each span is beyond it.
+    let mut source = Source::ordinary();
+    let mut run = Run::default();
+    for n in 0..6400 {
+        source.stated.pool =
+            source.stated.pool.wrapping_add(if n % 2 == 0 { RATE / 2 } else { 3 * RATE / 2 });
+        source.stated.sequence += 1;
+        source.stated.drops += 1;
+        source.see(&mut run, source.stated);
+    }
+    // Four spans of 16 samples and 16 drops are ahead by 64 times the rate, and four times the root of 128 and 16 are 61:
+    // then it is taken back, and what follows pays for that. Never far more than was sampled.
+    assert!((6_400_000..=6_400_000 + 200_000).contains(&run.scaled), "{run:?}");
     // A sequence that runs over two sources: half of its numbers are never seen here. That may look like loss, but
     // costs nothing.
     let run = Source::ordinary().run(6400, RATE / 2, 0, |n| n % 2 == 0);
@@ -176,17 +187,20 @@ fn rates_that_change_and_rates_at_the_end_of_the_range() {
     assert_eq!((run.at[0], run.dropped), (100, 100 * u64::from(u32::MAX)));
 }
 
-/// What was dropped at the old rate is made up for at the new one: 15 samples and 15 drops are no whole span yet.
+/// What was dropped is made up for at the rate of then, and at the new one where none is left.
 #[test]
 fn drops_survive_a_changed_rate() {
     let mut source = Source::ordinary();
     let before = source.run(15, 2 * RATE, 1, |_| true);
-    assert_eq!(before.scaled, 15_000);
+    assert_eq!(before.scaled, 30_000);
+    // 39 000 are owed: 1000 are taken at once, fewer than 8 samples' worth above that as twos and fours.
+    let last = source.run(1, 40 * RATE, 39, |_| true);
+    assert_eq!((last.scaled, source.pool.unpaid()), (4000, 36_000));
     source.stated.rate = 100;
-    // 1000 samples of 100 packets, and the 15 000 dropped before but for what 8 samples come to.
+    // 1000 samples of 100 packets, and what was owed.
     let run = source.run(1000, 100, 0, |_| true);
-    assert!((100_000 + 14_200..=100_000 + 15_000).contains(&run.scaled), "{run:?}");
-    assert_eq!((before.dropped, run.dropped, run.contradicted), (15, 0, 0));
+    assert_eq!((run.scaled, source.pool.unpaid()), (100_000 + 36_000, 0));
+    assert_eq!((before.dropped, last.dropped, run.dropped, run.contradicted), (15, 39, 0, 0));
     // A rate that changes with each sample: 500 at 1000, 500 at 2000, and 1000 dropped, at 1000 at the least. 8 samples'
     // worth may be owed, and a span of 16 be open.
     let mut source = Source::ordinary();
@@ -198,6 +212,84 @@ fn drops_survive_a_changed_rate() {
         scaled += run.scaled;
     }
     assert!((2_500_000 - 32_000..=2_500_000).contains(&scaled), "{scaled}");
+}
+
+/// Fewer than make a span count, too: in the very samples that state them.
+#[test]
+fn few_drops_count_at_once() {
+    // 19 samples with one drop each, 15 with three.
+    assert_eq!(Source::ordinary().run(19, 2 * RATE, 1, |_| true).scaled, 38_000);
+    assert_eq!(Source::ordinary().run(15, 4 * RATE, 3, |_| true).scaled, 60_000);
+    // A single one, after any number without.
+    let mut source = Source::ordinary();
+    source.run(70, RATE, 0, |_| true);
+    assert_eq!(source.run(1, 2 * RATE, 1, |_| true).scaled, 2000);
+    // hsflowd's way: the pool adds the rate for each sample, drops are counted apart.
+    assert_eq!(Source::ordinary().run(20, RATE, 1, |_| true).scaled, 40_000);
+}
+
+/// Every 40 samples the interface's own counters come, of 40 times `passed` packets at each side.
+fn counted(source: &mut Source, passed: u32, dropped: u32, input: u32, output: u32) -> (Run, u64) {
+    let mut run = Run::default();
+    let mut total = 0;
+    let (mut at, mut out) = (u32::MAX - 5000, 7);
+    for _ in 0..50 {
+        source.pool.see_counters(Interface { input: Some(at), output: Some(out) });
+        let part = source.run(40, passed, dropped, |_| true);
+        (at, out) = (at.wrapping_add(40 * input), out.wrapping_add(40 * output));
+        total += part.scaled;
+        run = Run { contradicted: run.contradicted + part.contradicted, ..Run::default() };
+    }
+    (run, total)
+}
+
+/// Three times the rate, no drop, and as many packets in the interface's counters: 6 million passed. Of the first span the
+/// 64 000 that the pool is ahead are not believed, since nobody bears it out before the second counter sample; 16 samples,
+/// of which 32 000 are not known yet, are open at the end, and of the 64 000 of the span before these pay all but some.
+#[test]
+fn the_interfaces_counters_bear_a_pool_out() {
+    let (run, total) = counted(&mut Source::ordinary(), 3 * RATE, 0, 3 * RATE, 9 * RATE);
+    assert!((6_000_000 - 64_000 - 32_000 - 24_000..=6_000_000 - 64_000 - 32_000).contains(&total), "{total}");
+    assert_eq!(run.contradicted, 1);
+    // A switch's pool, three times what went into the interface.
+    let (run, total) = counted(&mut Source::ordinary(), 3 * RATE, 0, RATE, 3 * RATE);
+    assert_eq!((total, run.contradicted), (2_000_000, 2000 / 32));
+    // One of both directions, twice what was sampled: believed without counters, and not against them.
+    let (_, total) = counted(&mut Source::ordinary(), 2 * RATE, 0, RATE, RATE);
+    assert!((2_000_000..2_200_000).contains(&total), "{total}");
+    // Nine of ten dropped, and the pool knows nothing of it: 20 million passed, of which the first 40 samples' 400 000 are 80 000.
+    let (_, total) = counted(&mut Source::ordinary(), RATE, 9, 10 * RATE, 0);
+    assert!((20_000_000 - 320_000 - 200_000..=20_000_000 - 320_000).contains(&total), "{total}");
+    // A probe that counts only the packets that it has sampled: its pool agrees with its rate, and stays what it was.
+    let (run, total) = counted(&mut Source::ordinary(), 3 * RATE / 2, 0, 1, 1);
+    assert_eq!(run.contradicted, 0);
+    assert!((3_000_000 - 136_000..=3_000_000).contains(&total), "{total}");
+    // Counters that stand still, or are not there, bear witness to nothing.
+    let (run, total) = counted(&mut Source::ordinary(), 3 * RATE, 0, 0, 5 * RATE);
+    assert_eq!((total, run.contradicted), (2_000_000, 2000 / 32));
+}
+
+/// What is lost on the way at random does not bias what is owed: a third of the samples, of which each stands for two.
+#[test]
+fn loss_at_random_leaves_the_mean_alone() {
+    let mut state = 11_u64;
+    let mut run = Run::default();
+    let mut arrived = 0_u64;
+    let mut source = Source::ordinary();
+    for _ in 0..30_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let arrives = state >> 33 > u64::from(u32::MAX >> 1) / 3;
+        arrived += u64::from(arrives);
+        source.stated.sequence += 1;
+        source.stated.pool = source.stated.pool.wrapping_add(2 * RATE);
+        source.stated.drops += 1;
+        if arrives {
+            source.see(&mut run, source.stated);
+        }
+    }
+    let expected = 2 * u64::from(RATE) * arrived;
+    assert!(run.scaled.abs_diff(expected) < expected / 100, "{} {expected}", run.scaled);
+    assert_eq!(run.contradicted, 0);
 }
 
 /// A pool that is steadily ahead by three times, without a drop, is the operator's affair: counted, span by span.
@@ -274,7 +366,7 @@ proptest! {
         let mut sequence = 1_u32;
         for (step, rate, pool, drops) in statements {
             sequence = sequence.wrapping_add(if dense { step % 40 } else { step });
-            let verdict = source.pool.see(Statement { sequence, rate, pool, drops });
+            let verdict = source.pool.see(Statement { sequence, rate, pool, drops }, Observed::Egress);
             prop_assert!(verdict.multiple >= 1 && verdict.multiple * u64::from(rate.max(1)) <= u64::from(u32::MAX).max(1) );
         }
     }
