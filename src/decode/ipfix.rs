@@ -10,7 +10,7 @@
 //! withdrawal is taken as well, over TCP too: where messages come in order the newest definition is the one meant.
 
 use super::clock::Context;
-use super::sequence::{Records, Unit};
+use super::sequence::{Records, Told, Unit};
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read, shown};
@@ -44,6 +44,7 @@ impl ExporterDecoder {
         if end < HEADER {
             return Err(Error::MessageLength { length, octets: payload.len() });
         }
+        let is_new_session = session.is_some() && !self.has_domain(session, 10, id);
         let at =
             self.domain_in(session, 10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
         shown::count(&mut self.domains[at].seen, payload.len());
@@ -53,11 +54,23 @@ impl ExporterDecoder {
         }
         let stated = UnixMillis::from_seconds(i64::from(seconds));
         let (export, shift) = self.counts.export_time(stated, received, limits);
-        let context =
-            Context { version: 10, domain: id, export, shift, uptime: None, received, system_init: None };
+        let context = Context {
+            version: 10,
+            domain: id,
+            number,
+            export,
+            shift,
+            uptime: None,
+            received,
+            system_init: None,
+        };
         let (domain, mut work) = self.work(at, exporter, limits, out);
-        if session.is_none() && domain.sequence.starts_anew(number, None, Unit::RECORDS) {
-            work.doubt_templates(domain);
+        let mut waited = Ok(());
+        if session.is_none() {
+            waited = work.see_order(domain, &context, None, Unit::RECORDS);
+        } else if is_new_session {
+            // What the exporter announced in another session it may have announced before it started anew.
+            work.out.restarts.push(id);
         }
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
         let mut outcome = work.sets(domain, &context, message, Work::templates10);
@@ -68,10 +81,14 @@ impl ExporterDecoder {
         let Outcome { records, options, error } = outcome;
         let error = error.or_else(|| read::trailing(payload, end));
         let records = records.map(|all| Records { all, flows: all - options });
-        let told = domain.sequence.see_message(number, records, received);
+        let told = match domain.sequence.is_in_doubt() {
+            // The next one tells what its number means.
+            true => Told::default(),
+            false => domain.sequence.see_message(number, records, received),
+        };
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);
-        error.map_or(Ok(Fate::Decoded), Err)
+        waited.and(error.map_or(Ok(Fate::Decoded), Err))
     }
 }
 

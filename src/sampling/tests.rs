@@ -7,7 +7,7 @@ mod samplers;
 use super::*;
 use crate::decode::tests::build::*;
 use crate::decode::{Counts, Decoded};
-use crate::flow::{Observed, Part, SamplerRef};
+use crate::flow::{Observed, Order, Part, SamplerRef};
 use crate::units::IfIndex;
 
 /// Decoder and scaling together, as a stream processor runs them.
@@ -148,7 +148,8 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: None,
             garbled: false,
-            layout: system.layout
+            layout: system.layout,
+            order: system.order
         }
     );
     let [interface] = announcements(&[(2, 4)], &[(34, 4)], octets().u32(12).u32(1000))[..] else { panic!() };
@@ -161,6 +162,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             part: Some(Part::Interface(IfIndex(12))),
             garbled: false,
             layout: interface.layout,
+            order: interface.order,
         }
     );
     let [sampler] =
@@ -177,7 +179,8 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: its_own,
             part: None,
             garbled: false,
-            layout: sampler.layout
+            layout: sampler.layout,
+            order: sampler.order
         }
     );
     // A scope type's number is not an element's: type 1 is "system", not octets; and interval 0 says nothing.
@@ -398,7 +401,15 @@ fn domain_wide_options_within_the_grace_time_scale_what_waited() {
 
 fn wide(domain: u32, numerator: u64) -> Announcement {
     let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
-    Announcement { domain, sampler: None, rate, part: None, garbled: false, layout: 0 }
+    Announcement {
+        domain,
+        sampler: None,
+        rate,
+        part: None,
+        garbled: false,
+        layout: 0,
+        order: Order::default(),
+    }
 }
 
 fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {
