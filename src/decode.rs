@@ -86,6 +86,9 @@ pub struct Limits {
     /// How far an export time may lie before its reception. Beyond that it is a wrong clock, not a late datagram, and
     /// the time of reception rules: all times move with it.
     pub clock_skew_ms: i64,
+    /// Withdrawals of templates are obeyed outside of sessions, too: where messages come from a file (RFC 5655), which is
+    /// what its writer made it, and has its order.
+    pub obey_withdrawals: bool,
 }
 
 impl Default for Limits {
@@ -101,6 +104,7 @@ impl Default for Limits {
             running_totals: 65_536,
             running_totals_all: 524_288,
             clock_skew_ms: 365 * 24 * 60 * 60 * 1000,
+            obey_withdrawals: false,
         }
     }
 }

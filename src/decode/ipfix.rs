@@ -1,10 +1,10 @@
 //! IPFIX (RFC 7011): a header of 16 octets, template sets (id 2), options template sets (id 3), data sets.
 //!
 //! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind. That
-//! is so in a session. Without one nobody knows what it comes before and behind, and anybody can forge it, so over UDP it
+//! is so in a session, and in a file of messages (RFC 5655), which has the order that its writer gave it
+//! ([`Limits::obey_withdrawals`]). Over UDP nobody knows what it comes before and behind, and anybody can forge it, so it
 //! must not be sent and is ignored (RFC 7011 8.4): the message is counted malformed, by [`Error::Withdrawal`], and all
-//! else in it is taken. Files of messages (RFC 5655) do not say how these came, so there it is ignored as well; what a
-//! file defines anew replaces what was withdrawn, with or without the withdrawal.
+//! else in it is taken.
 //!
 //! Data that was received before keeps its meaning, because it is decoded when it is received. A redefinition without a
 //! withdrawal is taken as well, over TCP too: where messages come in order the newest definition is the one meant.
@@ -112,7 +112,7 @@ impl Work<'_> {
             }
             at += 4;
             if count == 0 && is_withdrawal(kind, id) {
-                if domain.session.is_some() {
+                if domain.session.is_some() || self.limits.obey_withdrawals {
                     self.withdraw(domain, kind, id);
                 } else {
                     result = result.and(Err(Error::Withdrawal { id, offset }));

@@ -5,6 +5,8 @@
 //! A number ahead of the expected one is a loss, until the missing datagrams arrive late and take it back. A number far
 //! ahead or far behind, or an uptime that went back, is an exporter that started anew: no loss.
 //!
+//! What is to be believed before a datagram is decoded, and in which order it was sent, is told in `place`.
+//!
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
 //! exporter started anew. Where one that is far behind was taken for a new beginning, and the numbers before it go on after
 //! all, it was a very late datagram: the way back is no loss.

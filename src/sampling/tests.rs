@@ -1,6 +1,7 @@
 //! Traps of sampling, from octets to scaled volumes; holds and their bounds.
 
 mod interfaces;
+mod order;
 mod restarts;
 mod samplers;
 
@@ -8,6 +9,7 @@ use super::*;
 use crate::decode::tests::build::*;
 use crate::decode::{Counts, Decoded};
 use crate::flow::{Observed, Order, Part, SamplerRef};
+use crate::ids::Session;
 use crate::units::IfIndex;
 
 /// Decoder and scaling together, as a stream processor runs them.
@@ -27,6 +29,17 @@ impl Pipe {
 
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
+        self.settle_at(now);
+    }
+
+    /// A message of a TCP session.
+    fn hear_at(&mut self, session: u16, now: i64, message: &[u8]) {
+        let Collector { decoder, limits, out } = &mut self.collector;
+        decoder.message(Session(session), ExporterId(7), limits, UnixMillis(now), message, out).unwrap();
+        self.settle_at(now);
+    }
+
+    fn settle_at(&mut self, now: i64) {
         let Decoded { records, announcements, sequences, restarts } =
             core::mem::take(&mut self.collector.out);
         self.sampling.restarted(&self.config, &restarts, UnixMillis(now));
