@@ -143,12 +143,16 @@ impl Template {
 
     /// Takes in what was said before the newest definition was last said.
     fn define_before(&mut self, kind: Kind, fields: &[FieldSpec], order: &Order) {
-        if !order.is_before(self.since) {
+        let is_before = order.is_before(self.since);
+        if self.newest.is(kind, fields) {
+            self.since = if is_before { order.at } else { self.since };
             return;
         }
-        if self.newest.is(kind, fields) {
-            self.since = order.at;
-        } else if !self.before.as_ref().is_some_and(|before| before.is(kind, fields)) {
+        if !is_before {
+            // The newest one was given up in between, and taken up again.
+            self.since = self.until;
+        }
+        if !self.before.as_ref().is_some_and(|before| before.is(kind, fields)) {
             self.before = Some(Box::new(Definition::new(kind, fields.into())));
         }
     }
