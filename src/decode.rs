@@ -41,7 +41,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::TransportCounts;
-use crate::flow::{Announcement, FlowRecord, SelectionSequence};
+use crate::flow::{Announcement, FlowRecord, Order, SelectionSequence};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
 
@@ -87,6 +87,9 @@ pub struct Limits {
     /// How far an export time may lie before its reception. Beyond that it is a wrong clock, not a late datagram, and
     /// the time of reception rules: all times move with it.
     pub clock_skew_ms: i64,
+    /// Withdrawals of templates are obeyed outside of sessions, too: where messages come from a file (RFC 5655), which is
+    /// what its writer made it, and has its order.
+    pub obey_withdrawals: bool,
 }
 
 impl Default for Limits {
@@ -102,6 +105,7 @@ impl Default for Limits {
             running_totals: 65_536,
             running_totals_all: 524_288,
             clock_skew_ms: 365 * 24 * 60 * 60 * 1000,
+            obey_withdrawals: false,
         }
     }
 }
@@ -115,8 +119,8 @@ pub struct Decoded {
     pub announcements: Vec<Announcement>,
     /// What they say of selection sequences.
     pub sequences: Vec<SelectionSequence>,
-    /// Observation domains in which the datagram shows that the exporter has started anew. That was before all that it
-    /// announces.
+    /// Observation domains in which the datagram shows that the exporter has started anew, or may have, because it is the
+    /// first of a session. That was before all that it announces.
     pub restarts: Vec<u32>,
 }
 
@@ -254,6 +258,8 @@ struct Work<'a> {
     totals: &'a mut total::Totals,
     scratch: &'a mut Vec<template::FieldSpec>,
     out: &'a mut Decoded,
+    /// Where what the datagram says stands among all that its domain has said.
+    order: Order,
 }
 
 impl ExporterDecoder {
@@ -434,12 +440,18 @@ impl ExporterDecoder {
         out: &'a mut Decoded,
     ) -> (&'a mut Domain, Work<'a>) {
         let Self { counts, domains, hold, totals, scratch, .. } = self;
-        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out })
+        let order = Order::default();
+        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out, order })
     }
 
     /// The index of a domain, which is made if there is room; one that was long silent gives way.
     fn domain(&mut self, version: u16, id: u32, limits: &Limits, received: UnixMillis) -> Option<usize> {
         self.domain_in(None, version, id, limits, received)
+    }
+
+    /// Whether something is remembered of a domain.
+    fn has_domain(&self, session: Option<Session>, version: u16, id: u32) -> bool {
+        self.domains.binary_search_by_key(&(session, version, id), |d| (d.session, d.version, d.id)).is_ok()
     }
 
     /// [`Self::domain`] in a session.

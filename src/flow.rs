@@ -236,6 +236,56 @@ pub enum Part {
     Other(u16, u64),
 }
 
+/// A datagram's place in the order in which its exporter sent: its sequence number, and its export time as stated.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mark {
+    /// Sequence number.
+    pub number: u32,
+    /// Export time by the exporter's clock.
+    pub stated: UnixMillis,
+}
+
+impl Mark {
+    /// How far it is behind another one: in numbers, and where these are the same, in milliseconds.
+    fn behind(self, head: Self) -> (u32, i64) {
+        (head.number.wrapping_sub(self.number), head.stated.since(self.stated))
+    }
+}
+
+/// An export time that is so much later was later, whatever the numbers say: two processes that number for themselves.
+/// Header times are whole seconds.
+const SURELY_LATER_MS: i64 = 2000;
+
+/// Where a statement stands among those of its exporter: datagrams need not come in the order in which they were sent,
+/// and what is newer is not what came last.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Order {
+    /// Tells the protocol version and observation domain whose numbers these are.
+    pub stream: u64,
+    /// The place of the datagram that says it.
+    pub at: Mark,
+    /// The datagram that is farthest on, where that is another one, and both are of one run of the exporter as far as
+    /// anybody can tell.
+    #[serde(skip)]
+    pub head: Option<Mark>,
+}
+
+impl Order {
+    /// True where it was sent before what was sent at `other` of the same stream.
+    #[must_use]
+    pub fn is_before(&self, other: Mark) -> bool {
+        self.head.is_some_and(|head| {
+            other.behind(head) < self.at.behind(head) && self.at.stated.since(other.stated) < SURELY_LATER_MS
+        })
+    }
+
+    /// True where it was sent before what another one of perhaps another stream says.
+    #[must_use]
+    pub fn is_overtaken_by(&self, other: &Self) -> bool {
+        self.stream == other.stream && self.is_before(other.at)
+    }
+}
+
 /// What one options record says of sampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Announcement {
@@ -252,6 +302,8 @@ pub struct Announcement {
     pub garbled: bool,
     /// Tells the layout of the options record from others.
     pub layout: u32,
+    /// When it was sent.
+    pub order: Order,
 }
 
 /// Selectors of a selection sequence that are looked at.
@@ -269,9 +321,17 @@ pub struct SelectionSequence {
     pub selectors: [u64; SELECTORS_MAX],
     /// There are more.
     pub more: bool,
+    /// When it was said.
+    pub order: Order,
 }
 
 impl SelectionSequence {
+    /// True where another one says the same, whenever it does.
+    #[must_use]
+    pub fn says(&self, other: &Self) -> bool {
+        (self.id, self.selectors, self.more) == (other.id, other.selectors, other.more)
+    }
+
     /// The selectors.
     #[must_use]
     pub fn selectors(&self) -> &[u64] {

@@ -231,6 +231,11 @@ impl StreamProcessor {
         self.observer = Some(observer);
     }
 
+    /// Says whether what comes next is read from a file of IPFIX messages (RFC 5655), and not from datagrams.
+    pub const fn read_messages(&mut self, is_file: bool) {
+        self.config.decode.obey_withdrawals = is_file;
+    }
+
     /// True while there is room in the usage table.
     #[must_use]
     pub fn has_room(&self) -> bool {

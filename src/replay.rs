@@ -416,6 +416,8 @@ fn read(
     let (mut since_flush, mut since_expire) = (0, 0);
     let mut to = from;
     let mut clock = UnixMillis(0);
+    // Only such a file has one exporter.
+    processor.read_messages(capture.exporter().is_some());
     // False: the writer has given up; its error is the one to report.
     let mut flush =
         |capture: &mut Capture, processor: &mut StreamProcessor, to, complete, report: &mut Report| {

@@ -26,7 +26,9 @@
 //!   agree, and for nothing where they differ. A sampler may be described by interface, too.
 //! - When the exporter has started anew, what it announced before is doubted: a router's configuration mostly survives its
 //!   restart, but not always. Records wait until it is announced again. If it is not within the grace time, the old rates
-//!   are used again, and that is counted ([`ExporterSampling::taken_up`]).
+//!   are used again, and that is counted ([`ExporterSampling::taken_up`]). So it is in a new session of IPFIX over TCP, which
+//!   may be the first one after a start, or after a change of the rate: however soon it follows, that proves nothing.
+//! - A statement that newer ones have overtaken on its way over UDP does not replace them ([`crate::flow::Order`]).
 //!
 //! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
 //!   ([`SamplingPolicy::names_awaited`]): not even what states its rate. Nor for some minutes after it has started anew,

@@ -102,6 +102,7 @@ impl Check {
             return Ok(false);
         }
         let mut feed = self.feed();
+        feed.processor.read_messages(capture.exporter().is_some());
         while let Some(packet) = capture.next()? {
             let offset = packet.offset;
             if feed.datagram(packet.time, packet.source.ip().to_canonical(), packet.payload)? {

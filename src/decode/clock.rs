@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::run::Run;
 use super::element::Slot;
 use super::layout::Row;
+use crate::flow::Mark;
 use crate::units::UnixMillis;
 
 /// How far before the export time a flow may start.
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub(super) version: u16,
     /// Observation domain.
     pub(super) domain: u32,
+    /// Sequence number, where it tells the order of statements.
+    pub(super) number: u32,
     /// Export time, not after `received`, and not too far before it.
     pub(super) export: UnixMillis,
     /// Milliseconds by which that is later than what the header states. Whatever else the exporter's clock told is out
@@ -116,6 +119,16 @@ impl Clocks {
 }
 
 impl Context {
+    /// The datagram's place among those of its domain.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { number: self.number, stated: self.export.plus(-self.shift) }
+    }
+
+    /// Tells its protocol version and domain from others.
+    pub(super) fn stream(&self) -> u64 {
+        u64::from(self.version) << 32 | u64::from(self.domain)
+    }
+
     /// The instant that `raw` states; `None` where it states none.
     #[inline]
     fn instant(&self, clock: Clock, raw: u64, uptime: Option<u32>) -> Option<i64> {

@@ -139,6 +139,7 @@ impl ExporterDecoder {
         Some(Context {
             version: header.version,
             domain: header.domain,
+            number: 0,
             export,
             shift,
             uptime: Some(common.uptime),

@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) context: Context,
     /// The id of the template that it waits for.
     pub(super) template: u16,
+    /// It came in a message of which it is not known yet whether it is of a new run of the exporter: it waits for that.
+    in_doubt: bool,
     /// The records, without the set's header.
     pub(super) octets: Vec<u8>,
 }
@@ -59,7 +61,7 @@ impl Hold {
         &mut self,
         session: Option<Session>,
         context: &Context,
-        template: u16,
+        (template, in_doubt): (u16, bool),
         octets: &[u8],
         limit: usize,
     ) -> Expired {
@@ -69,7 +71,8 @@ impl Hold {
         let mut expired = Expired::default();
         while self.cost() + octets.len() + OVERHEAD > limit && self.drop_oldest(&mut expired) {}
         self.octets += octets.len();
-        self.sets.push_back(Held { session, context: *context, template, octets: octets.to_vec() });
+        let octets = octets.to_vec();
+        self.sets.push_back(Held { session, context: *context, template, in_doubt, octets });
         expired
     }
 
@@ -88,16 +91,32 @@ impl Hold {
         self.forget_before(version, domain, UnixMillis(i64::MAX))
     }
 
-    /// The same for what was received before `begun`.
+    /// The same for what was received before `begun`. What came in doubt is of the new run, and waits for its templates.
     pub(super) fn forget_before(&mut self, version: u16, domain: u32, begun: UnixMillis) -> Expired {
         let (before, octets) = (self.sets.len(), self.octets);
-        self.sets.retain(|set| {
+        self.sets.retain_mut(|set| {
             let Context { version: own, domain: id, received, .. } = set.context;
-            let goes = set.session.is_none() && (own, id) == (version, domain) && received < begun;
+            let is_its = set.session.is_none() && (own, id) == (version, domain);
+            let goes = is_its && received < begun && !set.in_doubt;
+            set.in_doubt &= !is_its;
             self.octets -= if goes { set.octets.len() } else { 0 };
             !goes
         });
         Expired { sets: (before - self.sets.len()) as u64, octets: (octets - self.octets) as u64 }
+    }
+
+    /// The ids of the templates by which sets of a domain can be read that came in doubt, once each. They are so no longer.
+    pub(super) fn end_doubt(&mut self, version: u16, domain: u32) -> Vec<u16> {
+        let is_its =
+            |set: &&mut Held| set.in_doubt && (set.context.version, set.context.domain) == (version, domain);
+        let mut templates: Vec<u16> = Vec::new();
+        for set in self.sets.iter_mut().filter(is_its) {
+            set.in_doubt = false;
+            if !templates.contains(&set.template) {
+                templates.push(set.template);
+            }
+        }
+        templates
     }
 
     /// Drops the oldest set. False: there is none.

@@ -1,16 +1,16 @@
 //! IPFIX (RFC 7011): a header of 16 octets, template sets (id 2), options template sets (id 3), data sets.
 //!
 //! A template with no fields is a withdrawal (RFC 7011 8.1); with the set's own id, of all templates of that kind. That
-//! is so in a session. Without one nobody knows what it comes before and behind, and anybody can forge it, so over UDP it
+//! is so in a session, and in a file of messages (RFC 5655), which has the order that its writer gave it
+//! ([`Limits::obey_withdrawals`]). Over UDP nobody knows what it comes before and behind, and anybody can forge it, so it
 //! must not be sent and is ignored (RFC 7011 8.4): the message is counted malformed, by [`Error::Withdrawal`], and all
-//! else in it is taken. Files of messages (RFC 5655) do not say how these came, so there it is ignored as well; what a
-//! file defines anew replaces what was withdrawn, with or without the withdrawal.
+//! else in it is taken.
 //!
 //! Data that was received before keeps its meaning, because it is decoded when it is received. A redefinition without a
 //! withdrawal is taken as well, over TCP too: where messages come in order the newest definition is the one meant.
 
 use super::clock::Context;
-use super::sequence::{Records, Unit};
+use super::sequence::{Records, Told, Unit};
 use super::sets::{Outcome, Piece};
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read, shown};
@@ -44,6 +44,7 @@ impl ExporterDecoder {
         if end < HEADER {
             return Err(Error::MessageLength { length, octets: payload.len() });
         }
+        let is_new_session = session.is_some() && !self.has_domain(session, 10, id);
         let at =
             self.domain_in(session, 10, id, limits, received).ok_or(Error::DomainRefused { domain: id })?;
         shown::count(&mut self.domains[at].seen, payload.len());
@@ -56,6 +57,7 @@ impl ExporterDecoder {
         let context = Context {
             version: 10,
             domain: id,
+            number,
             export,
             shift,
             uptime: None,
@@ -64,8 +66,12 @@ impl ExporterDecoder {
             in_run: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
-        if session.is_none() && domain.sequence.starts_anew(number, None, Unit::RECORDS) {
-            work.doubt_templates(domain);
+        let mut waited = Ok(());
+        if session.is_none() {
+            waited = work.see_order(domain, &context, None, Unit::RECORDS);
+        } else if is_new_session {
+            // What the exporter announced in another session it may have announced before it started anew.
+            work.out.restarts.push(id);
         }
         let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
         let mut outcome = work.sets(domain, &context, message, Work::templates10);
@@ -76,10 +82,14 @@ impl ExporterDecoder {
         let Outcome { records, options, error } = outcome;
         let error = error.or_else(|| read::trailing(payload, end));
         let records = records.map(|all| Records { all, flows: all - options });
-        let told = domain.sequence.see_message(number, records, received);
+        let told = match domain.sequence.is_in_doubt() {
+            // The next one tells what its number means.
+            true => Told::default(),
+            false => domain.sequence.see_message(number, records, received),
+        };
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);
-        error.map_or(Ok(Fate::Decoded), Err)
+        waited.and(error.map_or(Ok(Fate::Decoded), Err))
     }
 }
 
@@ -103,7 +113,7 @@ impl Work<'_> {
             }
             at += 4;
             if count == 0 && is_withdrawal(kind, id) {
-                if domain.session.is_some() {
+                if domain.session.is_some() || self.limits.obey_withdrawals {
                     self.withdraw(domain, kind, id);
                 } else {
                     result = result.and(Err(Error::Withdrawal { id, offset }));

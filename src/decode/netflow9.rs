@@ -35,6 +35,7 @@ impl ExporterDecoder {
         let context = Context {
             version: 9,
             domain: id,
+            number,
             export,
             shift,
             uptime: Some(uptime),
@@ -44,9 +45,7 @@ impl ExporterDecoder {
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let uptime = Uptime { millis: uptime, stated, received };
-        if domain.sequence.starts_anew(number, Some(uptime), Unit::DATAGRAMS) {
-            work.doubt_templates(domain);
-        }
+        let waited = work.see_order(domain, &context, Some(uptime), Unit::DATAGRAMS);
         let told = domain.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
         domain.seen.discarded += u64::from(told.lost);
         work.counts.told(told);
@@ -55,7 +54,7 @@ impl ExporterDecoder {
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let outcome = work.sets(domain, &context, message, Work::templates9);
         domain.seen.discarded += u64::from(outcome.error.is_some());
-        outcome.error.map_or(Ok(Fate::Decoded), Err)
+        waited.and(outcome.error.map_or(Ok(Fate::Decoded), Err))
     }
 }
 

@@ -19,7 +19,7 @@
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::flow::{Announcement, Part, SelectionSequence};
+use crate::flow::{Announcement, Order, Part, SelectionSequence};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Fractions of a probability that is not 1/n are given in billionths.
@@ -61,8 +61,13 @@ impl OptionsPlan {
     }
 
     /// What a record of `domain` says of sampling, if anything.
-    pub(super) fn announcement(&self, domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
-        Some(Announcement { layout: self.checksum, ..announcement(domain, row)? })
+    pub(super) fn announcement(
+        &self,
+        domain: u32,
+        row: &OptionsRow<'_>,
+        order: Order,
+    ) -> Option<Announcement> {
+        Some(Announcement { layout: self.checksum, order, ..announcement(domain, row)? })
     }
 }
 
@@ -76,7 +81,7 @@ const SELECTORS: [OptionSlot; 5] = [
 ];
 
 /// What a record of `domain` says of a selection sequence, if anything.
-pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>) -> Option<SelectionSequence> {
+pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>, order: Order) -> Option<SelectionSequence> {
     let number = |slot: OptionSlot| row.number(slot as usize);
     let id = Some(number(OptionSlot::Sequence)).filter(|&id| id != 0)?;
     let [selectors @ .., further] = SELECTORS.map(number);
@@ -85,6 +90,7 @@ pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>) -> Option<SelectionSeq
         id,
         selectors,
         more: further != 0,
+        order,
     })
 }
 
@@ -131,7 +137,7 @@ fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
     };
     let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
     let domain = about(domain, row);
-    Some(Announcement { domain, sampler, rate, part: part(row), garbled, layout: 0 })
+    Some(Announcement { domain, sampler, rate, part: part(row), garbled, layout: 0, order: Order::default() })
 }
 
 /// The part that a record is about. An interface is more than what it belongs to, and a record can be traced to it. A pair

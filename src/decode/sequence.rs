@@ -5,6 +5,8 @@
 //! A number ahead of the expected one is a loss, until the missing datagrams arrive late and take it back. A number far
 //! ahead or far behind, or an uptime that went back, is an exporter that started anew: no loss.
 //!
+//! What is to be believed before a datagram is decoded, and in which order it was sent, is told in `place`.
+//!
 //! A number that is behind, but fills no known gap, changes nothing by itself; when the next number continues it, the
 //! exporter started anew. Where one that is far behind was taken for a new beginning, and the numbers before it go on after
 //! all, it was a very late datagram: the way back is no loss.
@@ -16,9 +18,15 @@
 //! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
 //! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
 
+mod place;
+
 use serde::{Deserialize, Serialize};
 
+use crate::flow::Mark;
 use crate::units::UnixMillis;
+
+use place::Doubtful;
+pub(super) use place::Place;
 
 /// Gaps remembered for late datagrams.
 const GAPS_MAX: usize = 16;
@@ -209,6 +217,10 @@ pub(super) struct Sequence {
     /// How often it was taken up again there after all. From [`SHARED`] on, two exporters share address and domain, and
     /// nothing that numbers and uptimes say of loss or of a new beginning means anything.
     taken_up: u8,
+    /// The datagram that is farthest on, where there is an order: not of what two exporters send.
+    head: Option<Mark>,
+    /// Messages of which it is not known yet whether they are late or of a new run.
+    doubtful: Option<Doubtful>,
     /// Datagrams of a shared domain that went on from the one before, one after another.
     alone: u16,
     /// When the first of them came. Not kept over a restart: then it begins anew.
@@ -226,35 +238,6 @@ struct Former {
 }
 
 impl Sequence {
-    /// Asked before a datagram is decoded: true where it is one of an exporter that has started anew, so that nothing
-    /// said before may be used to read it. More is needed for that than to give up counting what is missing: an uptime
-    /// that went back; or, where there is an uptime, a number that went back while it ran on; or, where there is none, a
-    /// number far behind, or the number 0 where it is not late. And that this is not seen all the time.
-    pub(super) fn starts_anew(&mut self, number: u32, uptime: Option<Uptime>, unit: Unit) -> bool {
-        let uptimes = self.uptime.zip(uptime);
-        let by_uptime = uptimes.is_some_and(|(before, now)| now.began_after(before));
-        let by_number = self.in_order >= 2
-            && self.next.is_some_and(|expected| {
-                let (ahead, behind) = (number.wrapping_sub(expected), expected.wrapping_sub(number));
-                let is_late = self.gaps.iter().any(|gap| number.wrapping_sub(gap.start) < gap.len);
-                let went_back = match uptimes {
-                    Some((before, now)) => {
-                        now.millis.wrapping_sub(before.millis).cast_signed() >= LATER_MS
-                            && behind <= u32::MAX / 2
-                    }
-                    None => number == 0 || behind > unit.reorder && behind <= u32::MAX / 2,
-                };
-                ahead > unit.restart && !is_late && went_back
-            });
-        if !by_uptime && !by_number {
-            self.steady = self.steady.map(|steady| steady.saturating_add(1));
-            return false;
-        }
-        let is_steady = self.steady.replace(0).is_none_or(|steady| steady >= STEADY);
-        // After two takings-up, or where two exporters once were, it is rather the other one.
-        is_steady && self.taken_up < SHARED - 1 && !self.takes_up_former(number, uptime)
-    }
-
     /// True where two exporters use the domain.
     pub(super) const fn is_shared(&self) -> bool {
         self.taken_up >= SHARED
@@ -272,7 +255,7 @@ impl Sequence {
     pub(super) fn start_anew(&mut self) {
         self.leave();
         self.begin(None, None);
-        self.steady = Some(0);
+        (self.steady, self.head, self.doubtful) = (Some(0), None, None);
     }
 
     /// The next datagram does not go on where this one left off.
@@ -409,6 +392,8 @@ impl Sequence {
         let found = self.gaps.iter().find(at_former).map_or(0, |gap| gap.len);
         self.leave();
         self.begin(after, uptime);
+        // Numbers of before say nothing of the order from here on.
+        self.head = None;
         Told { restarted: true, shared: self.is_shared(), found, ..Told::default() }
     }
 

@@ -4,11 +4,11 @@ use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan, Sums};
-use super::sequence::Uptime;
+use super::sequence::{Place, Unit, Uptime};
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::{Report, Times};
 use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
-use crate::flow::{Address, FlowRecord, Observed};
+use crate::flow::{Address, FlowRecord, Observed, Order};
 use crate::units::{Octets, Packets, UnixMillis};
 
 /// Octets of a set's header.
@@ -107,21 +107,25 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
+        let is_in_doubt = domain.sequence.is_in_doubt();
+        let order = domain.sequence.order(context.stream(), context.mark());
         let Domain { session, templates, system_init, run, seen, .. } = domain;
         // Over TCP a template holds as long as its session (RFC 7011 section 8.3).
         let lifetime_ms = if session.is_none() { self.limits.template_lifetime_ms } else { i64::MAX };
-        let Some(template) = templates.get_mut(id, context.received, lifetime_ms) else {
+        let template = templates.get_mut(id, context.received, lifetime_ms);
+        let Some(template) = template.filter(|template| !is_in_doubt || template.is_in_doubt()) else {
             let octets = &set.data[set.at..set.end];
             if octets.is_empty() {
                 return; // No record waits.
             }
-            let expired = self.hold.keep(*session, context, id, octets, self.limits.hold_octets);
+            let waits_for = (id, is_in_doubt);
+            let expired = self.hold.keep(*session, context, waits_for, octets, self.limits.hold_octets);
             self.counts.crowded_sets += expired.sets;
             self.counts.expired(expired, self.hold);
             outcome.count(None);
             return;
         };
-        let (records, result) = match &template.plan {
+        let (records, result) = match template.plan(&order) {
             AnyPlan::Data(plan) => {
                 let in_run = run.and_then(|run| run.instant(context));
                 let context = Context { system_init: *system_init, in_run, ..*context };
@@ -132,7 +136,7 @@ impl Work<'_> {
             }
             AnyPlan::Options(plan) => {
                 let mut started = None;
-                let (records, result) = self.options(plan, context.domain, set, &mut started);
+                let (records, result) = self.options(plan, (context.domain, order), set, &mut started);
                 outcome.options = outcome.options.saturating_add(records);
                 template.records += u64::from(records);
                 seen.records += u64::from(records);
@@ -162,7 +166,8 @@ impl Work<'_> {
             Kind::Data => domain.seen.templates += 1,
             Kind::Options => domain.seen.options_templates += 1,
         }
-        match domain.templates.define(id, kind, self.scratch, room, time) {
+        let place = (&self.order, domain.sequence.is_in_doubt());
+        match domain.templates.define(id, (kind, self.scratch), room, time, place) {
             Defined::Known => Ok(()),
             Defined::Refused => {
                 self.counts.template_refusals += 1;
@@ -174,6 +179,42 @@ impl Work<'_> {
             }
             Defined::Again => self.release(domain, id),
         }
+    }
+
+    /// Sees where a datagram stands among those of its domain, before anything in it is read. An error is one of sets that
+    /// came before, and waited for it.
+    pub(super) fn see_order(
+        &mut self,
+        domain: &mut Domain,
+        context: &Context,
+        uptime: Option<Uptime>,
+        unit: Unit,
+    ) -> Result<(), Error> {
+        let was_in_doubt = domain.sequence.is_in_doubt();
+        let place = domain.sequence.place(context.mark(), uptime, unit);
+        self.order = domain.sequence.order(context.stream(), context.mark());
+        match place {
+            Place::Anew(told) => {
+                self.counts.told(told);
+                self.doubt_templates(domain);
+            }
+            Place::Known if was_in_doubt => return self.end_doubt(domain),
+            Place::Known | Place::Doubtful => {}
+        }
+        Ok(())
+    }
+
+    /// Messages that were in doubt were late ones: what waited for that is read.
+    fn end_doubt(&mut self, domain: &mut Domain) -> Result<(), Error> {
+        domain.templates.end_doubt();
+        let mut result = Ok(());
+        for id in self.hold.end_doubt(domain.version, domain.id) {
+            // The template may be one that nobody has defined.
+            if domain.templates.get_mut(id, domain.last_seen, self.limits.template_lifetime_ms).is_some() {
+                result = result.and(self.release(domain, id));
+            }
+        }
+        result
     }
 
     /// The exporter has started anew, and may have given the domain's template ids to other layouts: no template is
@@ -392,7 +433,7 @@ impl Work<'_> {
     fn options(
         &mut self,
         plan: &OptionsPlan,
-        domain: u32,
+        (domain, order): (u32, Order),
         set: Piece<'_>,
         started: &mut Option<UnixMillis>,
     ) -> (u32, Result<(), Error>) {
@@ -408,8 +449,8 @@ impl Work<'_> {
             };
             let row = places.row(set.data, at);
             self.counts.options_records += 1;
-            self.out.announcements.extend(plan.announcement(domain, &row));
-            self.out.sequences.extend(options::sequence(domain, &row));
+            self.out.announcements.extend(plan.announcement(domain, &row, order));
+            self.out.sequences.extend(options::sequence(domain, &row, order));
             *started = options::system_init(&row).or(*started);
             (at, count) = (next, count + 1);
         }

@@ -6,6 +6,10 @@
 //!
 //! A definition holds until the exporter starts anew, which may have given the id to another layout, and for a lifetime
 //! from when it was last sent (RFC 7011 8.4). After that it stays known, but must be sent again before it is used.
+//!
+//! Datagrams need not come in the order in which they were sent ([`Order`]). The newest definition is the one that was sent
+//! last; one that it has overtaken, or replaced, is kept as well until no datagram of before can come any more, for data
+//! that was sent before the newest one. Of several such only the last: an id is hardly given away twice in a second.
 
 use std::sync::Arc;
 
@@ -14,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::options::OptionsPlan;
 use super::plan::Plan;
 pub(super) use crate::counters::Field as FieldSpec;
+use crate::flow::{Mark, Order};
 use crate::units::UnixMillis;
 
 /// The length that means "variable" (RFC 7011 7).
@@ -28,14 +33,54 @@ pub(super) enum Kind {
     Options,
 }
 
+/// Numbers after a redefinition for which the definition before it is kept: as far as a datagram may go back.
+const KEPT_NUMBERS: u32 = 1 << 13;
+
 /// A definition and the plan made of it.
 #[derive(Debug)]
-pub(super) struct Template {
+struct Definition {
     kind: Kind,
     fields: Arc<[FieldSpec]>,
+    plan: AnyPlan,
+}
+
+impl Definition {
+    fn new(kind: Kind, fields: Arc<[FieldSpec]>) -> Self {
+        let plan = match kind {
+            Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
+            Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
+        };
+        Self { kind, fields, plan }
+    }
+
+    fn is(&self, kind: Kind, fields: &[FieldSpec]) -> bool {
+        self.kind == kind && self.fields[..] == *fields
+    }
+}
+
+/// Whether a definition was sent in a message that may be of a new run of the exporter, or a stray.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+enum Doubt {
+    #[default]
+    None,
+    /// It was said there, and is no other than before.
+    Said,
+    /// It replaced another one.
+    Replaced,
+}
+
+/// What an id stands for.
+#[derive(Debug)]
+pub(super) struct Template {
+    newest: Definition,
+    /// The first and the last datagram that said so.
+    since: Mark,
+    until: Mark,
+    /// What it stood for before `since`, where that may still be asked for.
+    before: Option<Box<Definition>>,
     /// When it was last received; none where the exporter has started anew since.
     defined: Option<UnixMillis>,
-    pub(super) plan: AnyPlan,
+    doubt: Doubt,
     /// Records that came by it since the process began.
     pub(super) records: u64,
     /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
@@ -54,18 +99,14 @@ pub(super) enum AnyPlan {
 }
 
 impl Template {
-    fn new(kind: Kind, fields: Arc<[FieldSpec]>, defined: Option<UnixMillis>) -> Self {
-        let plan = match kind {
-            Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
-            Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
-        };
-        let scopes = fields.iter().take_while(|field| field.is_scope()).count();
+    fn new(newest: Definition, at: Mark, defined: Option<UnixMillis>, doubt: Doubt) -> Self {
+        let scopes = newest.fields.iter().take_while(|field| field.is_scope()).count();
         let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
-        Self { kind, fields, defined, plan, records: 0, scopes }
+        Self { newest, since: at, until: at, before: None, defined, doubt, records: 0, scopes }
     }
 
     pub(super) fn kind(&self) -> Kind {
-        self.kind
+        self.newest.kind
     }
 
     /// When it was last received; 0 where the exporter has started anew since.
@@ -75,28 +116,88 @@ impl Template {
 
     /// Its fields, shared.
     pub(super) fn fields(&self) -> Arc<[FieldSpec]> {
-        Arc::clone(&self.fields)
+        Arc::clone(&self.newest.fields)
     }
 
     pub(super) fn scopes(&self) -> u16 {
         self.scopes
     }
 
+    /// How to read records that stand there.
+    #[inline]
+    pub(super) fn plan(&self, order: &Order) -> &AnyPlan {
+        match &self.before {
+            Some(before) if order.is_before(self.since) => &before.plan,
+            _ => &self.newest.plan,
+        }
+    }
+
+    /// True where it was defined in a message that is in doubt itself.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt != Doubt::None
+    }
+
     fn holds_at(&self, now: UnixMillis, lifetime_ms: i64) -> bool {
         self.defined.is_some_and(|defined| now.since(defined) < lifetime_ms)
+    }
+
+    /// Takes in what was said before the newest definition was last said.
+    fn define_before(&mut self, kind: Kind, fields: &[FieldSpec], order: &Order) {
+        let is_before = order.is_before(self.since);
+        if self.newest.is(kind, fields) {
+            self.since = if is_before { order.at } else { self.since };
+            return;
+        }
+        if !is_before {
+            // The newest one was given up in between, and taken up again.
+            self.since = self.until;
+        }
+        if !self.before.as_ref().is_some_and(|before| before.is(kind, fields)) {
+            self.before = Some(Box::new(Definition::new(kind, fields.into())));
+        }
+    }
+
+    /// Takes in the newest definition; the one before it counts for what was sent before, where it `held`.
+    fn define(&mut self, kind: Kind, fields: &[FieldSpec], order: &Order, held: bool, is_in_doubt: bool) {
+        let doubt = if is_in_doubt { Doubt::Said } else { Doubt::None };
+        if !self.newest.is(kind, fields) {
+            let newest = Definition::new(kind, fields.into());
+            let replaced = core::mem::replace(self, Self::new(newest, order.at, self.defined, doubt));
+            if held {
+                self.before = Some(Box::new(replaced.newest));
+                self.doubt = if is_in_doubt { Doubt::Replaced } else { Doubt::None };
+            }
+            return;
+        }
+        if !held {
+            (self.since, self.before) = (order.at, None);
+        } else if order.at.number.wrapping_sub(self.since.number) > KEPT_NUMBERS {
+            self.before = None;
+        }
+        self.until = order.at;
+        // What replaced another one in doubt did so, however often it is said there.
+        self.doubt = if is_in_doubt && self.doubt == Doubt::Replaced { self.doubt } else { doubt };
     }
 }
 
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.kind, &self.fields[..], self.defined).serialize(serializer)
+        let before = self.before.as_ref().map(|before| (before.kind, &before.fields[..]));
+        let Self { newest, since, until, defined, doubt, .. } = self;
+        (newest.kind, &newest.fields[..], since, until, before, defined, doubt).serialize(serializer)
     }
 }
 
+/// A template as a checkpoint has it.
+type Written =
+    (Kind, Box<[FieldSpec]>, Mark, Mark, Option<(Kind, Box<[FieldSpec]>)>, Option<UnixMillis>, Doubt);
+
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields, defined): (_, Box<[FieldSpec]>, _) = Deserialize::deserialize(deserializer)?;
-        Ok(Self::new(kind, fields.into(), defined))
+        let (kind, fields, since, until, before, defined, doubt) = Written::deserialize(deserializer)?;
+        let template = Self::new(Definition::new(kind, fields.into()), since, defined, doubt);
+        let before = before.map(|(kind, fields)| Box::new(Definition::new(kind, fields.into())));
+        Ok(Self { until, before, ..template })
     }
 }
 
@@ -112,7 +213,7 @@ pub(super) struct Templates {
 pub(super) enum Defined {
     /// The id was free: sets may be waiting for it.
     New,
-    /// The id had a definition that held no longer: sets may be waiting for it.
+    /// The id had a definition that held no longer, or was in doubt: sets may be waiting for it.
     Again,
     /// The id had this very definition, or had another one that is now forgotten.
     Known,
@@ -143,9 +244,26 @@ impl Templates {
         }
     }
 
-    /// The exporter has started anew: each must be sent again before it is used.
+    /// The exporter has started anew: each must be sent again before it is used. Those that messages in doubt have defined
+    /// are of the new run.
     pub(super) fn doubt(&mut self) {
-        self.templates.iter_mut().for_each(|template| template.defined = None);
+        for template in &mut self.templates {
+            template.before = None;
+            if core::mem::take(&mut template.doubt) == Doubt::None {
+                template.defined = None;
+            }
+        }
+    }
+
+    /// Messages in doubt were strays: what they replaced is the newest again.
+    pub(super) fn end_doubt(&mut self) {
+        for template in &mut self.templates {
+            if core::mem::take(&mut template.doubt) == Doubt::Replaced
+                && let Some(before) = &mut template.before
+            {
+                core::mem::swap(&mut template.newest, before);
+            }
+        }
     }
 
     /// The same for those received before `begun`; later ones are of the new run. False: there were none.
@@ -160,29 +278,34 @@ impl Templates {
         doubted
     }
 
-    /// Takes in a definition received at `now`; a new id only if there is `room`.
+    /// Takes in a definition received at `now`, in a message that may be `in doubt`; a new id only if there is `room`.
     pub(super) fn define(
         &mut self,
         id: u16,
-        kind: Kind,
-        fields: &[FieldSpec],
+        (kind, fields): (Kind, &[FieldSpec]),
         room: bool,
         (now, lifetime_ms): (UnixMillis, i64),
+        (order, is_in_doubt): (&Order, bool),
     ) -> Defined {
         match self.ids.binary_search(&id) {
             Ok(at) => {
                 let known = &mut self.templates[at];
                 let held = known.holds_at(now, lifetime_ms);
-                if known.kind != kind || known.fields[..] != *fields {
-                    *known = Template::new(kind, fields.into(), Some(now));
+                if held && order.is_before(known.until) {
+                    known.define_before(kind, fields, order);
+                    return Defined::Known;
                 }
+                let is_known = held && !is_in_doubt && !known.is_in_doubt();
+                known.define(kind, fields, order, held, is_in_doubt);
                 known.defined = known.defined.max(Some(now));
-                if held { Defined::Known } else { Defined::Again }
+                if is_known { Defined::Known } else { Defined::Again }
             }
             Err(_) if !room => Defined::Refused,
             Err(at) => {
+                let doubt = if is_in_doubt { Doubt::Said } else { Doubt::None };
+                let newest = Definition::new(kind, fields.into());
                 self.ids.insert(at, id);
-                self.templates.insert(at, Template::new(kind, fields.into(), Some(now)));
+                self.templates.insert(at, Template::new(newest, order.at, Some(now), doubt));
                 Defined::New
             }
         }
@@ -198,8 +321,8 @@ impl Templates {
 
     /// Forgets all templates of a kind (RFC 7011 8.1: "all data templates", "all options templates").
     pub(super) fn withdraw_all(&mut self, kind: Kind) {
-        let mut kept = self.templates.iter().map(|template| template.kind != kind);
+        let mut kept = self.templates.iter().map(|template| template.kind() != kind);
         self.ids.retain(|_| kept.next().expect("one template for each id"));
-        self.templates.retain(|template| template.kind != kind);
+        self.templates.retain(|template| template.kind() != kind);
     }
 }

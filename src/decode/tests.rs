@@ -7,6 +7,7 @@ mod faults;
 mod fixed;
 mod flows;
 mod oracle;
+mod order;
 mod restart;
 mod robust;
 mod sections;

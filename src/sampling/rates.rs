@@ -165,9 +165,9 @@ impl Rates {
         self.taken_up
     }
 
-    /// The exporter has started anew, as a domain's datagrams show: what was announced before is doubted there until it
-    /// is announced again, or the grace time is over. Each domain shows it for itself, and those that do soon after one
-    /// another speak of the same beginning.
+    /// The exporter has started anew, as a domain's datagrams show, or may have, where a session is new: what was announced
+    /// before is doubted there until it is announced again, or the grace time is over. Each domain shows it for itself, and
+    /// those that do soon after one another speak of the same beginning.
     pub(super) fn restarted(&mut self, id: u32, now: UnixMillis, grace_ms: i64) {
         let Ok(at) = self.place(id) else { return };
         let is_same = self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;

@@ -1,13 +1,15 @@
 //! Traps of sampling, from octets to scaled volumes; holds and their bounds.
 
 mod interfaces;
+mod order;
 mod restarts;
 mod samplers;
 
 use super::*;
 use crate::decode::tests::build::*;
 use crate::decode::{Counts, Decoded};
-use crate::flow::{Observed, Part, SamplerRef};
+use crate::flow::{Observed, Order, Part, SamplerRef};
+use crate::ids::Session;
 use crate::units::IfIndex;
 
 /// Decoder and scaling together, as a stream processor runs them.
@@ -27,6 +29,17 @@ impl Pipe {
 
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
+        self.settle_at(now);
+    }
+
+    /// A message of a TCP session.
+    fn hear_at(&mut self, session: u16, now: i64, message: &[u8]) {
+        let Collector { decoder, limits, out } = &mut self.collector;
+        decoder.message(Session(session), ExporterId(7), limits, UnixMillis(now), message, out).unwrap();
+        self.settle_at(now);
+    }
+
+    fn settle_at(&mut self, now: i64) {
         let Decoded { records, announcements, sequences, restarts } =
             core::mem::take(&mut self.collector.out);
         self.sampling.restarted(&self.config, &restarts, UnixMillis(now));
@@ -148,7 +161,8 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: None,
             garbled: false,
-            layout: system.layout
+            layout: system.layout,
+            order: system.order
         }
     );
     let [interface] = announcements(&[(2, 4)], &[(34, 4)], octets().u32(12).u32(1000))[..] else { panic!() };
@@ -161,6 +175,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             part: Some(Part::Interface(IfIndex(12))),
             garbled: false,
             layout: interface.layout,
+            order: interface.order,
         }
     );
     let [sampler] =
@@ -177,7 +192,8 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: its_own,
             part: None,
             garbled: false,
-            layout: sampler.layout
+            layout: sampler.layout,
+            order: sampler.order
         }
     );
     // A scope type's number is not an element's: type 1 is "system", not octets; and interval 0 says nothing.
@@ -398,7 +414,15 @@ fn domain_wide_options_within_the_grace_time_scale_what_waited() {
 
 fn wide(domain: u32, numerator: u64) -> Announcement {
     let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
-    Announcement { domain, sampler: None, rate, part: None, garbled: false, layout: 0 }
+    Announcement {
+        domain,
+        sampler: None,
+        rate,
+        part: None,
+        garbled: false,
+        layout: 0,
+        order: Order::default(),
+    }
 }
 
 fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Point, learnt_from};
-use crate::flow::{Announcement, Part, SelectionSequence};
+use crate::flow::{Announcement, Order, Part, SelectionSequence};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Layouts of options records remembered as garbled.
@@ -132,6 +132,8 @@ pub(super) struct Statement {
     run: u32,
     /// The layout of the options record that made it; 0 where it is about a sampler.
     layout: u32,
+    /// When it was sent: one that it has overtaken on its way does not replace it.
+    order: Order,
 }
 
 /// A layout whose records contradicted themselves.
@@ -255,7 +257,7 @@ impl Domain {
     /// Takes in a statement of the exporter's run `run`. Whether it changed something; `None` where there is no `room` for
     /// a new one.
     pub(super) fn take(&mut self, announcement: &Announcement, run: u32, room: bool) -> Option<bool> {
-        let Announcement { sampler, rate, part, garbled, layout, .. } = *announcement;
+        let Announcement { sampler, rate, part, garbled, layout, order, .. } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
         let rate = rate.map(|rate| learnt_from(rate, source));
         if sampler.is_none() && garbled {
@@ -265,9 +267,14 @@ impl Domain {
             return Some(false);
         }
         let about = About { sampler, part };
-        let statement = Statement { about, rate, run, layout: if sampler.is_none() { layout } else { 0 } };
+        let layout = if sampler.is_none() { layout } else { 0 };
+        let statement = Statement { about, rate, run, layout, order: Order { head: None, ..order } };
         let changed = match self.statements.binary_search_by_key(&about, |statement| statement.about) {
             Ok(at) => {
+                let newest = &self.statements[at];
+                if newest.run == run && order.is_overtaken_by(&newest.order) {
+                    return Some(false);
+                }
                 let was = core::mem::replace(&mut self.statements[at], statement);
                 was.rate != rate || was.run != run
             }
@@ -316,8 +323,12 @@ impl Domain {
     pub(super) fn take_sequence(&mut self, told: &SelectionSequence, run: u32, room: bool) -> Option<bool> {
         match self.sequences.binary_search_by_key(&told.id, |&(id, ..)| id) {
             Ok(at) => {
-                let was = core::mem::replace(&mut self.sequences[at], (told.id, *told, run));
-                Some(was != self.sequences[at])
+                let (_, newest, last) = &self.sequences[at];
+                if *last == run && told.order.is_overtaken_by(&newest.order) {
+                    return Some(false);
+                }
+                let (_, was, last) = core::mem::replace(&mut self.sequences[at], (told.id, *told, run));
+                Some(last != run || !was.says(told))
             }
             Err(_) if !room => None,
             Err(at) => {

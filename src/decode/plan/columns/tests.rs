@@ -56,6 +56,7 @@ proptest! {
         let context = Context {
             version: 9,
             domain: 7,
+            number: 0,
             export,
             shift: 3,
             uptime,
