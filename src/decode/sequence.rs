@@ -133,7 +133,21 @@ impl Unit {
 struct Gap {
     start: u32,
     len: u32,
+    /// False behind a message that could not be counted: some of these are its own, so none were told as lost.
+    told: bool,
 }
+
+/// The datagram that is farthest on, where its records could not be counted: what it takes of the numbers behind its own
+/// is not known until others go on from there.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Uncounted {
+    number: u32,
+    /// Datagrams since that were behind it.
+    behind: u8,
+}
+
+/// So many datagrams behind one that could not be counted are late; after that, one is a new beginning.
+const BEHIND_UNCOUNTED_MAX: u8 = 16;
 
 /// What a sequence number told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -203,6 +217,7 @@ impl Numbering {
 pub(super) struct Sequence {
     /// The number expected next; none at first, and after a datagram whose records could not be counted.
     next: Option<u32>,
+    uncounted: Option<Uncounted>,
     /// What would follow a number that was behind without filling a gap.
     odd: Option<u32>,
     uptime: Option<Uptime>,
@@ -331,8 +346,7 @@ impl Sequence {
             if went_back {
                 return self.begin_anew(number, after, uptime);
             }
-            self.begin(after, uptime);
-            return Told::default();
+            return self.go_on_uncounted(number, count, uptime, unit);
         };
         let ahead = number.wrapping_sub(expected);
         let behind = expected.wrapping_sub(number);
@@ -345,22 +359,64 @@ impl Sequence {
                 if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
             if ahead > 0 {
                 self.leave();
-                if self.gaps.len() == GAPS_MAX {
-                    self.gaps.remove(0);
-                }
-                self.gaps.push(Gap { start: expected, len: ahead });
+                self.note_gap(Gap { start: expected, len: ahead, told: true });
             }
-            (self.next, self.odd, self.uptime) = (after, None, uptime);
+            self.expect(number, after, uptime);
             return Told { lost: ahead, ..Told::default() };
         }
         if behind <= unit.reorder && self.odd != Some(number) {
             // A late IPFIX message with templates only fills nothing, and what follows it is no new beginning.
             let Some(count) = count.filter(|&count| count > 0) else { return Told::default() };
-            let found = self.fill(number, count);
-            self.odd = if found == 0 { after } else { None };
-            return Told { found, ..Told::default() };
+            let filled = self.fill(number, count);
+            self.odd = if filled.is_none() { after } else { None };
+            return Told { found: filled.unwrap_or(0), ..Told::default() };
         }
         self.begin_anew(number, after, uptime)
+    }
+
+    /// The same where nothing is known of what comes next: at first, and behind a datagram that could not be counted.
+    fn go_on_uncounted(
+        &mut self,
+        number: u32,
+        count: Option<u32>,
+        uptime: Option<Uptime>,
+        unit: Unit,
+    ) -> Told {
+        let after = count.map(|count| number.wrapping_add(count));
+        let Some(before) = &mut self.uncounted else {
+            self.begin(None, uptime);
+            self.expect(number, after, uptime);
+            return Told::default();
+        };
+        let ahead = number.wrapping_sub(before.number);
+        if before.number.wrapping_sub(number) <= unit.reorder && before.behind < BEHIND_UNCOUNTED_MAX {
+            // Late, or a template that its data has overtaken.
+            before.behind += 1;
+            let found = count.filter(|&count| count > 0).and_then(|count| self.fill(number, count));
+            return Told { found: found.unwrap_or(0), ..Told::default() };
+        }
+        if ahead > unit.restart {
+            self.begin(None, uptime);
+        } else if ahead > 1 {
+            let start = before.number.wrapping_add(1);
+            self.note_gap(Gap { start, len: ahead - 1, told: false });
+        }
+        self.in_order = 0;
+        self.expect(number, after, uptime);
+        Told::default()
+    }
+
+    /// A datagram is the one that is farthest on; `after`: what follows it, where that is known.
+    fn expect(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) {
+        (self.next, self.odd, self.uptime) = (after, None, uptime);
+        self.uncounted = if after.is_none() { Some(Uncounted { number, behind: 0 }) } else { None };
+    }
+
+    fn note_gap(&mut self, gap: Gap) {
+        if self.gaps.len() == GAPS_MAX {
+            self.gaps.remove(0);
+        }
+        self.gaps.push(gap);
     }
 
     /// What is missing where a number that is `ahead` goes on from before the last new beginning, so that this was none: a
@@ -377,7 +433,7 @@ impl Sequence {
         self.leave();
         self.begin(after, uptime);
         if lost > 0 {
-            self.gaps.push(Gap { start: number.wrapping_sub(lost), len: lost });
+            self.gaps.push(Gap { start: number.wrapping_sub(lost), len: lost, told: true });
         }
     }
 
@@ -388,7 +444,8 @@ impl Sequence {
         let is_sign = is_taken_up || self.taken_up == SHARED - 1;
         self.taken_up = self.taken_up.saturating_add(u8::from(is_sign));
         // What seemed to be missing where the other one was heard instead was not.
-        let at_former = |gap: &&Gap| is_taken_up && left.is_some_and(|former| former.next == gap.start);
+        let at_former =
+            |gap: &&Gap| is_taken_up && gap.told && left.is_some_and(|former| former.next == gap.start);
         let found = self.gaps.iter().find(at_former).map_or(0, |gap| gap.len);
         self.leave();
         self.begin(after, uptime);
@@ -417,23 +474,23 @@ impl Sequence {
 
     fn begin(&mut self, next: Option<u32>, uptime: Option<Uptime>) {
         (self.next, self.odd, self.uptime, self.in_order) = (next, None, uptime, 0);
+        self.uncounted = None;
         self.gaps.clear();
     }
 
-    /// Takes `count` numbers from `number` out of the gap they lie in; how many there were.
-    fn fill(&mut self, number: u32, count: u32) -> u32 {
-        let Some(at) = self.gaps.iter().position(|gap| number.wrapping_sub(gap.start) < gap.len) else {
-            return 0;
-        };
-        let Gap { start, len } = self.gaps.remove(at);
+    /// Takes `count` numbers from `number` out of the gap they lie in: how many of them had been told as lost. `None` where
+    /// they lie in no gap.
+    fn fill(&mut self, number: u32, count: u32) -> Option<u32> {
+        let at = self.gaps.iter().position(|gap| number.wrapping_sub(gap.start) < gap.len)?;
+        let Gap { start, len, told } = self.gaps.remove(at);
         let before = number.wrapping_sub(start);
         let found = count.min(len - before);
-        let behind = Gap { start: number.wrapping_add(found), len: len - before - found };
-        for part in [behind, Gap { start, len: before }] {
+        let behind = Gap { start: number.wrapping_add(found), len: len - before - found, told };
+        for part in [behind, Gap { start, len: before, told }] {
             if part.len > 0 && self.gaps.len() < GAPS_MAX {
                 self.gaps.insert(at, part);
             }
         }
-        found
+        Some(if told { found } else { 0 })
     }
 }

@@ -165,6 +165,29 @@ fn late_datagrams_take_the_loss_back_and_sequences_wrap() {
     assert_eq!((collector.counts().duplicates, collector.counts().records), (0, 7));
 }
 
+/// The data of such a message waits, so nobody knows how many records it has: neither when its template comes (which
+/// has the same number, as it holds no record), nor when others do.
+#[test]
+fn what_overtook_its_template_is_no_loss() {
+    let data = |number, records| {
+        ipfix(number, 1, &[set(300, (0..records).fold(octets(), |body, n| body.u32(100 + n).u32(1)))])
+    };
+    let defined = |number| ipfix(number, 1, &[set(2, template(300, &[(1, 4), (2, 4)]))]);
+    let lost = |datagrams: &[Vec<u8>]| {
+        let counts = decoded(datagrams).counts();
+        (counts.lost, counts.restarts, counts.records)
+    };
+    assert_eq!(lost(&[data(1000, 5), defined(1000), data(1005, 5), data(1010, 5)]), (0, 0, 15));
+    assert_eq!(lost(&[data(0, 1), data(1, 1), defined(0), data(2, 1), data(3, 1)]), (0, 0, 4));
+    // What is missing behind the next one that can be counted is lost, nevertheless: 1010 to 1014.
+    assert_eq!(lost(&[data(1000, 5), defined(1000), data(1005, 5), data(1015, 5)]), (5, 0, 15));
+    // Late ones from between them are no new beginning; nor is what they fill a second time.
+    assert_eq!(
+        lost(&[data(1000, 5), data(1015, 5), data(1005, 5), defined(1000), data(1020, 5), data(1010, 5)]),
+        (0, 0, 25)
+    );
+}
+
 #[test]
 fn an_exporter_that_starts_anew_has_lost_nothing() {
     let one =
