@@ -58,7 +58,7 @@ pub use compile::{CompileError, Problem};
 use customer::{Holder, Holders};
 use interface::{AsTable, Interfaces, Plan, Port, Ports};
 use prefix::PrefixTable;
-pub use versions::Versions;
+pub use versions::{Older, Span, Versions};
 
 use crate::exporter::{Observes, OutputZero};
 use crate::flow::{Address, Direction, Family, FlowRecord, Observed};
@@ -100,12 +100,15 @@ pub struct Tally {
     pub duplicate_observations: u64,
     /// Their octets, before scaling.
     pub duplicate_observation_octets: u64,
+    /// Records classified by a later version than the one in force at their end, because that could not be had.
+    pub by_other_version: u64,
 }
 
 impl Tally {
     /// Adds the tally of another batch.
     pub fn add(&mut self, other: &Self) {
         self.observation_unknown += other.observation_unknown;
+        self.by_other_version += other.by_other_version;
         self.duplicate_observations += other.duplicate_observations;
         self.duplicate_observation_octets =
             self.duplicate_observation_octets.saturating_add(other.duplicate_observation_octets);
@@ -226,6 +229,12 @@ impl Asked {
 }
 
 impl Classifier {
+    /// Octets that the table of customers' prefixes takes.
+    #[must_use]
+    pub fn prefix_octets(&self) -> usize {
+        self.prefixes.heap_octets()
+    }
+
     /// Classifies `records`; `out` is cleared first and has an entry a record afterwards.
     pub fn classify(&self, records: &[FlowRecord], out: &mut Vec<Classified>) -> Tally {
         out.clear();

@@ -95,6 +95,9 @@ pub struct Processor {
     pub duplicate_observation_octets: AtomicU64,
     /// Records of exporters that observe both sides and do not say which (element 61): their flows may count twice.
     pub unknown_observations: AtomicU64,
+    /// Records classified by a later version of the configuration than the one in force at their end, because that could not
+    /// be had from the ledger.
+    pub by_other_version: AtomicU64,
     /// When the usage table was last drained into a flush: milliseconds since the epoch. 0 before the first.
     pub flushed_at: AtomicI64,
     /// When the oldest flush that the ledger has not committed was drained: milliseconds since the epoch; 0: none.

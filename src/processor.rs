@@ -449,6 +449,9 @@ impl StreamProcessor {
         let tally = self.versions.classify(&self.decoded.records, &mut self.classified);
         self.totals.duplicate_observations += tally.duplicate_observations;
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
+        if tally.by_other_version > 0 {
+            self.counters.processors[self.index].by_other_version.fetch_add(tally.by_other_version, Relaxed);
+        }
         if tally.observation_unknown > 0 {
             self.report_unknown_observations(tally.observation_unknown);
         }

@@ -1,30 +1,35 @@
 //! Putting a configuration in force: names become the ledger's numbers, the network becomes classifiers.
 //!
 //! Every version of the network is stored in the ledger, with the instant from which it holds. A flow is classified
-//! by the version in force at its end, also when it is replayed later; so all versions are compiled, not just the
-//! newest. A text is compiled once: what is in force, and what comes back, is not compiled again.
+//! by the version in force at its end, also when it is replayed later. The newest versions are compiled at once, as many as
+//! fit in [`OLDER_OCTETS`]; an older one is read and compiled when a flow asks for it. A text is compiled once: what is in
+//! force, and what comes back, is not compiled again.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::classify::named::History;
 use crate::classify::rules::{InterfaceName, LinkPoint, Network};
-use crate::classify::{Classifier, CompileError, Names, Versions};
+use crate::classify::{Classifier, CompileError, Names, Older, Span, Versions};
 use crate::config::Config;
+use crate::diagnostic;
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
-use crate::ledger::records::{ConfigVersion, NameKind};
+use crate::ledger::records::{ConfigBeginning, ConfigVersion, NameKind};
 use crate::ledger::{self, Ledger};
 use crate::processor;
 use crate::processor::exporters::{Exporters, NUMBERED_MAX};
 use crate::units::UnixMillis;
 
-/// Versions that are compiled, at most: the newest ones. Flows that ended before the oldest of these are classified
-/// by it.
+/// Versions before the newest that are compiled at once, at most. Nearly all flows ended a while ago at most.
 const VERSIONS_MAX: usize = 256;
+
+/// Octets that the prefix tables of these may take together, but for the last one.
+const OLDER_OCTETS: usize = 8 << 20;
 
 /// Meanings of interface names that are compiled, at most, over all versions: the newest ones. Each takes a table of the
 /// exporters' interfaces. Flows that ended before the oldest of these are classified by it.
@@ -58,6 +63,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// A version of which the ledger has the hash and no text.
+    #[error(
+        "the text of configuration version {sha256} is not in the ledger any more; `fluxoscope audit` tells more"
+    )]
+    Missing {
+        /// Its hash.
+        sha256: String,
     },
     /// A link by the names of interfaces, where no ledger says what they mean.
     #[error(
@@ -105,29 +118,33 @@ pub fn put_in_force(
     config: &Config,
     accept_unknown: bool,
     ledger: &mut Ledger,
-    registry: &Exporters,
+    registry: &Arc<Exporters>,
     now_ms: i64,
 ) -> Result<InForce, Error> {
     let (text, sha256) = canonical(&config.network);
-    let mut stored = ledger.config_versions()?;
+    let mut stored = ledger.config_beginnings()?;
     let is_new = !config.files.is_empty() && stored.last().is_none_or(|newest| newest.sha256 != sha256);
     if is_new {
         // A clock that was set back does not make a version hold before its predecessor.
         let valid_from = stored.last().map_or(now_ms, |newest| now_ms.max(newest.valid_from));
-        stored.push(ConfigVersion { sha256, text: text.clone(), valid_from });
+        stored.push(ConfigBeginning { sha256: sha256.clone(), valid_from });
     }
-    stored.drain(..stored.len().saturating_sub(VERSIONS_MAX));
     if stored.is_empty() {
-        stored.push(ConfigVersion { sha256: String::new(), text, valid_from: 0 });
+        stored.push(ConfigBeginning { sha256: String::new(), valid_from: 0 });
     }
-    let history = history(ledger)?;
     let newest = stored.last().expect("one was put there");
-    let in_force = say_in_force(newest, &history, now_ms, ledger, registry)?;
-    let (classifiers, compiled) = compile(&stored, &history, ledger, registry)?;
+    let newest = match newest.sha256.is_empty() || newest.sha256 == sha256 {
+        true => ConfigVersion { sha256: newest.sha256.clone(), text, valid_from: newest.valid_from },
+        false => read(newest, ledger)?,
+    };
+    let history = Arc::new(history(ledger)?);
+    let in_force = say_in_force(&newest, &history, now_ms, ledger, registry)?;
+    let Compiled { classifiers, by_text, older } = compile(&stored, &newest, &history, ledger, registry)?;
     // Stored last: a version that does not compile must not be found by the next start.
-    if is_new && let Some(newest) = stored.last() {
-        ledger.put_config_version(newest)?;
+    if is_new {
+        ledger.put_config_version(&newest)?;
     }
+    let older = later(stored, older, history, ledger, registry);
     let mut exporters = config.exporters.clone();
     for exporter in &mut exporters {
         exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
@@ -135,8 +152,8 @@ pub fn put_in_force(
         let is_asked = config.targets.iter().any(|target| target.exporter == exporter.name);
         exporter.sampling.interfaces_awaited = is_asked && in_force.returning.contains(&exporter.name);
     }
-    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
-    registry.keep_compiled(compiled);
+    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers).after(older)));
+    registry.keep_compiled(by_text);
     Ok(in_force)
 }
 
@@ -149,11 +166,11 @@ pub fn put_in_force_again(
     config: &Config,
     accept_unknown: bool,
     ledger: &mut Ledger,
-    registry: &Exporters,
+    registry: &Arc<Exporters>,
     now_ms: i64,
 ) -> Result<bool, Error> {
     let (_, sha256) = canonical(&config.network);
-    let newest = ledger.config_versions()?.pop();
+    let newest = ledger.config_beginnings()?.pop();
     if !config.files.is_empty() && newest.is_none_or(|newest| newest.sha256 != sha256) {
         return Ok(false);
     }
@@ -174,11 +191,13 @@ pub fn put_alone(
     now_ms: i64,
 ) -> Result<String, Error> {
     let (_, sha256) = canonical(&config.network);
-    let newest = ledger.config_versions()?.pop();
-    let version = newest.filter(|newest| newest.sha256 == sha256).ok_or(Error::NotInForce)?;
+    let newest = ledger.config_beginnings()?.pop();
+    let beginning = newest.filter(|newest| newest.sha256 == sha256).ok_or(Error::NotInForce)?;
+    let version = read(&beginning, ledger)?;
     let history = history(ledger)?;
     let in_force = say_in_force(&version, &history, now_ms, ledger, registry)?;
-    let (classifiers, _) = compile(core::slice::from_ref(&version), &history, ledger, registry)?;
+    let Compiled { classifiers, .. } =
+        compile(core::slice::from_ref(&beginning), &version, &history, ledger, registry)?;
     let mut exporters = config.exporters.clone();
     for exporter in &mut exporters {
         exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
@@ -244,74 +263,145 @@ fn say_in_force(
     })
 }
 
-/// Classifiers by the instant from which each holds; and by the hash of its text.
-type Compiled = (Vec<(i64, Arc<Classifier>)>, HashMap<String, Arc<Classifier>>);
+/// A stored version with its text.
+fn read(version: &ConfigBeginning, ledger: &mut Ledger) -> Result<ConfigVersion, Error> {
+    let ConfigBeginning { sha256, valid_from } = version.clone();
+    match ledger.config_text(&sha256)? {
+        Some(text) => Ok(ConfigVersion { sha256, text, valid_from }),
+        None => Err(Error::Missing { sha256 }),
+    }
+}
 
-/// Compiles the versions, but not what is compiled already: the same text again, or in force before.
+/// The newest versions.
+struct Compiled {
+    /// By the instant from which each holds.
+    classifiers: Vec<(i64, Arc<Classifier>)>,
+    /// By the hash of the text.
+    by_text: ByText,
+    /// How many older ones there are.
+    older: usize,
+}
+
+type ByText = HashMap<String, Arc<Classifier>>;
+
+/// When a version holds: from its beginning to the next one's. The first version also holds for all time before it, in
+/// which names may have had other meanings.
+fn holds(stored: &[ConfigBeginning], place: usize) -> (i64, i64) {
+    let from = if place == 0 { i64::MIN } else { stored[place].valid_from };
+    (from, stored.get(place + 1).map_or(i64::MAX, |next| next.valid_from))
+}
+
+/// Compiles the versions from the newest on back, but not what is compiled already: the same text again, or in force before.
 fn compile(
-    stored: &[ConfigVersion],
+    stored: &[ConfigBeginning],
+    newest: &ConfigVersion,
     history: &History,
     ledger: &mut Ledger,
     registry: &Exporters,
 ) -> Result<Compiled, Error> {
-    let mut classifiers = Vec::with_capacity(stored.len());
-    let mut compiled: HashMap<String, Arc<Classifier>> = HashMap::new();
-    let mut meanings = 0;
+    let mut classifiers = Vec::new();
+    let mut by_text = ByText::new();
+    let (mut meanings, mut octets, mut older) = (0, 0, 0);
     for (place, version) in stored.iter().enumerate().rev() {
-        // The first version also holds for all time before it, in which names may have had other meanings.
-        let from = if place == 0 { i64::MIN } else { version.valid_from };
-        let to = stored.get(place + 1).map_or(i64::MAX, |next| next.valid_from);
-        let outcome = if version.text.contains(NAMED) && meanings < MEANINGS_MAX {
-            compile_meanings(version, (from, to), history, &mut compiled, ledger, registry)
-        } else {
-            compile_plain(version, &mut compiled, ledger, registry)
-                .map(|plain| vec![(version.valid_from, plain)])
-        };
-        let mut made = match outcome {
-            Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
-                // As with those before the oldest: flows from then are classified by the next later version.
-                warn!(%error, "Configuration versions as old as this one are left out.");
-                break;
-            }
-            outcome => outcome?,
-        };
-        meanings += made.len();
+        if octets > OLDER_OCTETS || meanings >= MEANINGS_MAX || stored.len() - place > VERSIONS_MAX {
+            older = place + 1;
+            break;
+        }
+        let is_newest = place + 1 == stored.len();
+        let own = is_newest.then_some(newest);
+        let mut made =
+            match compile_one(version, own, holds(stored, place), history, &mut by_text, ledger, registry) {
+                Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
+                    // Flows from then are classified by the next later version.
+                    warn!(%error, "Configuration versions as old as this one are left out.");
+                    break;
+                }
+                outcome => outcome?,
+            };
+        meanings += made.len() - 1;
+        octets += if is_newest { 0 } else { made.iter().map(|(_, held)| held.prefix_octets()).sum() };
         made.reverse();
         classifiers.append(&mut made);
     }
     // Of two with the same beginning the later one holds.
     classifiers.reverse();
-    Ok((classifiers, compiled))
+    Ok(Compiled { classifiers, by_text, older })
+}
+
+/// Compiles one version; `own`: with its text, where that is not to be read.
+fn compile_one(
+    version: &ConfigBeginning,
+    own: Option<&ConfigVersion>,
+    holds: (i64, i64),
+    history: &History,
+    by_text: &mut ByText,
+    ledger: &mut Ledger,
+    registry: &Exporters,
+) -> Result<Vec<(i64, Arc<Classifier>)>, Error> {
+    // What nobody wrote has no hash, and what has names another key.
+    if let Some(plain) = known(&version.sha256, by_text, registry).filter(|_| !version.sha256.is_empty()) {
+        by_text.insert(version.sha256.clone(), Arc::clone(&plain));
+        return Ok(vec![(version.valid_from, plain)]);
+    }
+    let read = own.is_none().then(|| read(version, ledger)).transpose()?;
+    let version = own.or(read.as_ref()).expect("one of both");
+    if version.text.contains(NAMED) {
+        return compile_meanings(version, holds, history, by_text, ledger, registry);
+    }
+    let network = parse(version)?;
+    let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
+    let plain = Arc::new(Classifier::compile(&network, &names)?);
+    by_text.insert(version.sha256.clone(), Arc::clone(&plain));
+    Ok(vec![(version.valid_from, plain)])
+}
+
+/// The first `count` versions of the ledger, each compiled when a flow asks for it.
+fn later(
+    stored: Vec<ConfigBeginning>,
+    count: usize,
+    history: Arc<History>,
+    ledger: &Ledger,
+    registry: &Arc<Exporters>,
+) -> Option<Older> {
+    let (url, registry, failures) = (ledger.url().clone(), Arc::downgrade(registry), AtomicU64::new(0));
+    (count > 0).then(|| Older::new(move |instant| {
+        let registry = registry.upgrade()?;
+        let place = stored.partition_point(|version| version.valid_from <= instant.0).saturating_sub(1);
+        if place >= count {
+            return None; // Of names that had more meanings than are compiled.
+        }
+        let holds = holds(&stored, place);
+        let compiled = Ledger::open_existing(&url).map_err(Error::from).and_then(|mut ledger| {
+            compile_one(&stored[place], None, holds, &history, &mut ByText::new(), &mut ledger, &registry)
+        });
+        match compiled {
+            Ok(made) => Some(spans(made, holds)),
+            Err(error) => {
+                // Each batch of flows from then asks again.
+                if failures.fetch_add(1, Relaxed).wrapping_add(1).is_power_of_two() {
+                    warn!(
+                        error = diagnostic::with_causes(&error), version = stored[place].sha256,
+                        "A configuration version could not be had; flows from when it was in force are classified by a later \
+                         one, and counted as `by_other_version` in `ctl status`."
+                    );
+                }
+                None
+            }
+        }
+    }))
+}
+
+/// When each of a version's classifiers holds.
+fn spans(made: Vec<(i64, Arc<Classifier>)>, (from, to): (i64, i64)) -> Span {
+    let ends: Vec<i64> = made.iter().skip(1).map(|(at, _)| *at).chain([to]).collect();
+    let mut begins = from;
+    let span = |((_, held), end)| (core::mem::replace(&mut begins, end)..end, held);
+    made.into_iter().zip(ends).map(span).collect()
 }
 
 /// A classifier that was compiled already, now or before.
-fn known(
-    key: &str,
-    compiled: &HashMap<String, Arc<Classifier>>,
-    registry: &Exporters,
-) -> Option<Arc<Classifier>> {
-    compiled.get(key).map(Arc::clone).or_else(|| registry.compiled(key))
-}
-
-/// The classifier of a version without names of interfaces.
-fn compile_plain(
-    version: &ConfigVersion,
-    compiled: &mut HashMap<String, Arc<Classifier>>,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-) -> Result<Arc<Classifier>, Error> {
-    // What nobody wrote has no hash.
-    let found = known(&version.sha256, compiled, registry).filter(|_| !version.sha256.is_empty());
-    let classifier = match found {
-        Some(classifier) => classifier,
-        None => {
-            let network = parse(version)?;
-            let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
-            Arc::new(Classifier::compile(&network, &names)?)
-        }
-    };
-    compiled.insert(version.sha256.clone(), Arc::clone(&classifier));
-    Ok(classifier)
+fn known(key: &str, by_text: &ByText, registry: &Exporters) -> Option<Arc<Classifier>> {
+    by_text.get(key).map(Arc::clone).or_else(|| registry.compiled(key))
 }
 
 /// The classifiers of a version, one for each meaning that the names in it had while it was in force, in time.
@@ -319,7 +409,7 @@ fn compile_meanings(
     version: &ConfigVersion,
     (from, to): (i64, i64),
     history: &History,
-    compiled: &mut HashMap<String, Arc<Classifier>>,
+    by_text: &mut ByText,
     ledger: &mut Ledger,
     registry: &Exporters,
 ) -> Result<Vec<(i64, Arc<Classifier>)>, Error> {
@@ -329,12 +419,12 @@ fn compile_meanings(
     let mut made: Vec<(i64, Arc<Classifier>)> = Vec::new();
     for (at, resolved) in meanings.iter().skip(meanings.len().saturating_sub(MEANINGS_MAX)) {
         let key = format!("{}\n{}", version.sha256, resolved.digest());
-        let classifier = match (known(&key, compiled, registry), made.last()) {
+        let classifier = match (known(&key, by_text, registry), made.last()) {
             (Some(classifier), _) => classifier,
             (None, Some((_, same))) => Arc::new(same.resolved_anew(&network, &names, resolved)?),
             (None, None) => Arc::new(Classifier::compile_resolved(&network, &names, resolved)?),
         };
-        compiled.insert(key, Arc::clone(&classifier));
+        by_text.insert(key, Arc::clone(&classifier));
         made.push((*at, classifier));
     }
     Ok(made)
@@ -433,231 +523,4 @@ pub fn hex(octets: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::classify::rules::{LinkPoint, LinkRule};
-    use crate::counters::Counters;
-
-    /// A version that does not compile must not be found by the next start.
-    #[test]
-    fn a_version_is_stored_only_once_it_compiles() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
-        let mut ledger = Ledger::open(&url).expect("a new ledger");
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        let mut config = Config::builtin();
-        config.files.push("fluxoscope.toml".into());
-        let points = vec![LinkPoint::WholeExporter("nobody".to_owned())];
-        config.network.links.push(LinkRule {
-            name: "up".to_owned(),
-            kind: String::new(),
-            points,
-            overhead: None,
-        });
-        let refused = put_in_force(&config, false, &mut ledger, &registry, 1000);
-        assert!(matches!(refused, Err(Error::Compile(_))), "{refused:?}");
-        assert_eq!(ledger.config_versions().expect("reads"), []);
-
-        config.network.links.clear();
-        let stored = put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
-        // The clock was set back: the next version does not hold before this one.
-        config.network.classes.push(crate::classify::rules::ClassRule {
-            name: "web".to_owned(),
-            matches: crate::classify::rules::FlowMatch::default(),
-        });
-        put_in_force(&config, false, &mut ledger, &registry, 1500).expect("compiles");
-        let versions = ledger.config_versions().expect("reads");
-        let valid: Vec<i64> = versions.iter().map(|version| version.valid_from).collect();
-        assert_eq!((valid, versions[0].sha256.as_str()), (vec![2000, 2000], stored.sha256.as_str()));
-    }
-
-    fn fresh() -> (tempfile::TempDir, Ledger, Exporters, Config) {
-        let directory = tempfile::tempdir().expect("a directory");
-        let url = ledger::Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
-        let ledger = Ledger::open(&url).expect("a new ledger");
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        let mut config = Config::builtin();
-        config.files.push("fluxoscope.toml".into());
-        (directory, ledger, registry, config)
-    }
-
-    /// Exporters at so many addresses from that on, as configured.
-    fn at_addresses(config: &mut Config, from: u32, count: u32) {
-        use crate::exporter::Exporter;
-        let address = |n: u32| IpAddr::from(core::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
-        config.exporters = (from..from + count)
-            .map(|n| Exporter { name: format!("e{}", n - from), ..Exporter::unconfigured(address(n)) })
-            .collect();
-        let rule = |exporter: &Exporter| crate::classify::rules::ExporterRule {
-            name: exporter.name.clone(),
-            address: exporter.address,
-            observes: exporter.observes,
-            output_zero: exporter.output_zero,
-        };
-        config.network.exporters = config.exporters.iter().map(rule).collect();
-    }
-
-    #[test]
-    fn a_text_is_compiled_once() {
-        let (_directory, mut ledger, registry, mut config) = fresh();
-        let at = |registry: &Exporters, ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
-        let first = config.network.classes.clone();
-        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
-        let compiled = at(&registry, 1000);
-        config.network.classes.push(crate::classify::rules::ClassRule {
-            name: "web".to_owned(),
-            matches: crate::classify::rules::FlowMatch::default(),
-        });
-        put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
-        assert!(Arc::ptr_eq(&at(&registry, 1000), &compiled), "it was in force");
-        assert!(!Arc::ptr_eq(&at(&registry, 2000), &compiled), "this one is another");
-        config.network.classes = first;
-        put_in_force(&config, false, &mut ledger, &registry, 3000).expect("compiles");
-        assert!(Arc::ptr_eq(&at(&registry, 3000), &compiled), "it came back");
-
-        // A start knows nothing yet, and still compiles a text once.
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        put_in_force(&config, false, &mut ledger, &registry, 4000).expect("compiles");
-        assert!(Arc::ptr_eq(&at(&registry, 1000), &at(&registry, 3000)));
-        assert!(!Arc::ptr_eq(&at(&registry, 1000), &at(&registry, 2000)));
-    }
-
-    /// A registry in which so many numbers are taken by other addresses.
-    fn crowded(taken: usize) -> Exporters {
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
-        let others: Vec<(&str, IpAddr)> = (0x0b00_0000..)
-            .take(taken)
-            .map(|n| ("other", core::net::Ipv4Addr::from_bits(n).into()))
-            .collect();
-        assert_eq!(registry.number(&others, 0).map(|ids| ids.len()), Some(taken));
-        registry
-    }
-
-    #[test]
-    fn too_many_addresses_of_exporters_are_an_error_and_the_old_ones_stay() {
-        let (_directory, mut ledger, _, mut config) = fresh();
-        let registry = crowded(65_530);
-        at_addresses(&mut config, 0, 5);
-        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
-        at_addresses(&mut config, 4, 2);
-        let refused = put_in_force(&config, false, &mut ledger, &registry, 2000);
-        assert!(matches!(refused, Err(Error::TooMany { max: 65_535, .. })), "{refused:?}");
-        let address = |n: u32| core::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into();
-        assert!(registry.allows(address(0)) && !registry.allows(address(5)));
-        assert_eq!(ledger.config_versions().expect("reads").len(), 1);
-
-        // In another process the newest version comes first, and older ones only as far as they leave room.
-        for (taken, fits) in [(65_535 - 8192 - 7, true), (65_535 - 8192 - 6, false)] {
-            let (_directory, mut ledger, registry, mut config) = fresh();
-            at_addresses(&mut config, 0, 5);
-            put_in_force(&config, false, &mut ledger, &registry, 1000).expect("they fit");
-            at_addresses(&mut config, 10, 2);
-            let registry = crowded(taken);
-            put_in_force(&config, false, &mut ledger, &registry, 2000).expect("the newest fits");
-            assert!(registry.allows(address(11)));
-            let at = |ms| Arc::clone(registry.versions().1.at(UnixMillis(ms)));
-            assert_eq!(Arc::ptr_eq(&at(1000), &at(2000)), !fits, "{taken}");
-        }
-    }
-
-    /// A record that came in by interface 7 and left by 9, ended at an instant.
-    fn crossing(end: i64) -> crate::flow::FlowRecord {
-        use crate::units::IfIndex;
-        crate::flow::FlowRecord {
-            input: IfIndex(7),
-            output: IfIndex(9),
-            end: UnixMillis(end),
-            ..crate::flow::FlowRecord::default()
-        }
-    }
-
-    /// The direction of what came in by 7 and left by 9: in where 7 is the link, out where 9 is, none where neither is.
-    fn seen(registry: &Exporters, end: i64) -> &'static str {
-        let mut out = Vec::new();
-        registry.versions().1.classify(&[crossing(end)], &mut out);
-        out[0].direction.as_str()
-    }
-
-    #[test]
-    fn a_name_means_what_it_meant_when_the_flow_ended() {
-        use crate::classify::rules::NamedBy;
-        use crate::ledger::records::interfaces::Interface;
-        use crate::units::IfIndex;
-        let (_directory, mut ledger, registry, mut config) = fresh();
-        at_addresses(&mut config, 0, 1);
-        let name =
-            InterfaceName { exporter: "e0".to_owned(), by: NamedBy::Alias, pattern: "transit *".to_owned() };
-        let points = vec![LinkPoint::Named(name)];
-        config.network.links.push(LinkRule {
-            name: "up".to_owned(),
-            kind: "upstream".to_owned(),
-            points,
-            overhead: None,
-        });
-        let awaits = |registry: &Exporters| {
-            registry.entry(config.exporters[0].address).expect("configured").policy.names_awaited
-        };
-        let waiting = put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles").waiting;
-        assert_eq!((waiting, awaits(&registry)), (vec!["e0".to_owned()], true), "nobody was told");
-
-        let number = ledger.intern(NameKind::Exporter, &["e0"]).expect("a number")[0];
-        let called = |ifindex, alias: &str| Interface {
-            ifindex: IfIndex(ifindex),
-            alias: alias.to_owned(),
-            ..Interface::default()
-        };
-        // At 2000 interface 7 is the transit, and from 5000 on interface 9 is: the router started anew.
-        let mut tell = |at, transit| {
-            let interfaces = [called(transit, "transit A"), called(1, "inside")];
-            ledger.put_interfaces(number, UnixMillis(at), true, &interfaces).expect("kept");
-            let waiting = put_in_force(&config, false, &mut ledger, &registry, at).expect("compiles").waiting;
-            assert_eq!((waiting, awaits(&registry)), (vec![], false));
-        };
-        tell(2000, 7);
-        assert_eq!(
-            [500, 1500, 2500].map(|end| seen(&registry, end)),
-            ["in", "in", "in"],
-            "also before it was told"
-        );
-        tell(5000, 9);
-        let expected = ["in", "in", "out", "out"];
-        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&registry, end)), expected);
-        // Another start finds the same; so does a configuration that comes later, for what was before it.
-        let again = Exporters::new(Arc::new(Counters::new(1, 0)));
-        put_in_force(&config, false, &mut ledger, &again, 7000).expect("compiles");
-        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
-        config.network.links[0].name = "uplink".to_owned();
-        put_in_force(&config, false, &mut ledger, &again, 8000).expect("compiles");
-        assert_eq!([500, 4999, 5000, 9000].map(|end| seen(&again, end)), expected);
-        // Only the one version was added.
-        assert_eq!(ledger.config_versions().expect("reads").len(), 2);
-    }
-
-    #[test]
-    fn the_past_is_read_by_the_version_in_force_alone() {
-        use crate::classify::rules::InterfaceRef;
-        use crate::units::IfIndex;
-        let (_directory, mut ledger, registry, mut config) = fresh();
-        at_addresses(&mut config, 0, 1);
-        let on = |ifindex| {
-            vec![LinkPoint::Interface(InterfaceRef { exporter: "e0".to_owned(), ifindex: IfIndex(ifindex) })]
-        };
-        config.network.links.push(LinkRule {
-            name: "up".to_owned(),
-            kind: "upstream".to_owned(),
-            points: on(7),
-            overhead: None,
-        });
-        put_in_force(&config, false, &mut ledger, &registry, 1000).expect("compiles");
-        let alone = Exporters::new(Arc::new(Counters::new(1, 0)));
-        config.network.links[0].points = on(9);
-        let refused = put_alone(&config, false, &mut ledger, &alone, 2000);
-        assert!(matches!(refused, Err(Error::NotInForce)), "{refused:?}");
-        put_in_force(&config, false, &mut ledger, &registry, 2000).expect("compiles");
-        let sha256 = put_alone(&config, false, &mut ledger, &alone, 3000).expect("compiles");
-        assert_eq!(Some(sha256), ledger.config_versions().expect("reads").pop().map(|newest| newest.sha256));
-        // What ended before the newest version is another thing by it.
-        assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "out"]);
-        assert_eq!([500, 1500, 2500].map(|end| seen(&alone, end)), ["out", "out", "out"]);
-    }
-}
+mod tests;

@@ -369,6 +369,7 @@ fn of_two_observations_one_counts() {
         let duplicates = [ingress, egress].iter().filter(|counts| !**counts).count() as u64;
         let expected = Tally {
             observation_unknown: 1,
+            by_other_version: 0,
             duplicate_observations: duplicates,
             duplicate_observation_octets: duplicates * 100,
         };
@@ -421,6 +422,52 @@ fn versions_hold_from_their_beginning_and_the_first_before_it() {
     assert_eq!(customers, [CAMPUS, unassigned, CAMPUS, unassigned, CAMPUS]);
     Versions::new(vec![]).classify(&records, &mut out);
     assert!(out.len() == 5 && out.iter().all(|c| c.customer == CustomerId::LOCAL));
+}
+
+#[test]
+fn older_versions_are_compiled_when_a_flow_asks_and_the_last_two_are_kept() {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::sync::Arc;
+    let without_campus = || {
+        let mut network = network();
+        network.customers.remove(0);
+        Arc::new(Classifier::compile(&network, &names()).expect("no errors"))
+    };
+    // From 10 000 on CAMPUS is a customer. Before, in spans of 1000, it is in even ones; the one from 5000 cannot be had, and
+    // the one from 8000 had two meanings.
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let older = Older::new(move |instant| {
+        count.fetch_add(1, Relaxed);
+        let from = instant.0.div_euclid(1000) * 1000;
+        let held = |is_even: bool| if is_even { Arc::new(classifier()) } else { without_campus() };
+        match from {
+            5000 => None,
+            8000 => Some(vec![(8000..8500, held(true)), (8500..9000, held(false))]),
+            _ => Some(vec![(from..from + 1000, held(from % 2000 == 0))]),
+        }
+    });
+    let versions = Versions::new(vec![(10_000, Arc::new(classifier()))]).after(Some(older));
+    let at = |end| FlowRecord { end: UnixMillis(end), ..flow(CE1, 1, 10, OUTSIDE, INSIDE) };
+    let seen = |ends: &[i64]| {
+        let records: Vec<FlowRecord> = ends.iter().map(|&end| at(end)).collect();
+        let mut out = Vec::new();
+        let tally = versions.classify(&records, &mut out);
+        let is_campus: Vec<bool> = out.iter().map(|c| c.customer == CAMPUS).collect();
+        (is_campus, tally.by_other_version, asked.swap(0, Relaxed))
+    };
+    assert_eq!(seen(&[10_000, 20_000]), (vec![true; 2], 0, 0));
+    assert_eq!(seen(&[9_000, 9_999, 10_000, 8_499, 8_500]), (vec![false, false, true, true, false], 0, 2));
+    assert_eq!(seen(&[8_000, 9_500, 8_999, 9_001]), (vec![true, false, false, false], 0, 0), "they are kept");
+    assert_eq!(
+        seen(&[7_000, 9_500]),
+        (vec![false, false], 0, 1),
+        "another one takes the place of the oldest"
+    );
+    assert_eq!(seen(&[8_000]), (vec![true], 0, 1));
+    // Nobody knows that version: the flows count by the next one that is there, and that is counted.
+    assert_eq!(seen(&[5_000, 5_999, 10_000]), (vec![true; 3], 2, 1));
+    assert_eq!(seen(&[i64::MIN / 2, -1]), (vec![true, false], 0, 2));
 }
 
 #[track_caller]

@@ -75,7 +75,7 @@ fn read(ledger: &mut Ledger, counters: &Counters, now: UnixMillis) -> Result<Boo
     Ok(Books {
         read_at: now.0,
         flushes: ledger.data_version()?,
-        config_versions: ledger.config_versions()?.len() as u64,
+        config_versions: ledger.config_beginnings()?.len() as u64,
         tariffs,
         periods: periods.into_values().collect(),
     })

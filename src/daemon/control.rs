@@ -230,6 +230,7 @@ fn status(shared: &Shared) -> Value {
                 "not_volume": n(&p.not_volume), "implausible": n(&p.implausible), "duplicate_observations": n(&p.duplicate_observations),
                 "unclear_total_octets": n(&p.unclear_total_octets),
                 "unknown_observations": n(&p.unknown_observations),
+                "by_other_version": n(&p.by_other_version),
                 "backlog": n(&p.backlog), "committed": shared.committed[index].load(Relaxed),
                 "templates": table(&p.templates), "usage": table(&p.usage), "holds": table(&p.holds),
                 "held_records": table(&p.held_records), "running_totals": table(&p.running_totals),

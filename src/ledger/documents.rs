@@ -8,7 +8,7 @@ use diesel::upsert::excluded;
 use super::Ledger;
 use super::connection::{with_connection, write_transaction};
 use super::error::Error;
-use super::records::{Asset, ConfigVersion, Loss, Stage, StoredInvoice, TariffVersion};
+use super::records::{Asset, ConfigBeginning, ConfigVersion, Loss, Stage, StoredInvoice, TariffVersion};
 use super::schema;
 use super::witnesses::{Item, witness};
 
@@ -83,6 +83,36 @@ impl Ledger {
             .into_iter()
             .map(|(sha256, text, valid_from)| ConfigVersion { sha256, text, valid_from })
             .collect())
+    }
+
+    /// All configuration versions without their texts, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn config_beginnings(&mut self) -> Result<Vec<ConfigBeginning>, Error> {
+        use schema::config_version::dsl as v;
+        let rows: Vec<(String, i64)> = self.run("read configuration versions", |db| {
+            Ok(with_connection!(db, c => v::config_version
+                .order(v::number)
+                .select((v::sha256, v::valid_from))
+                .load(c))?)
+        })?;
+        Ok(rows.into_iter().map(|(sha256, valid_from)| ConfigBeginning { sha256, valid_from }).collect())
+    }
+
+    /// The text of a configuration version, by its hash.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn config_text(&mut self, sha256: &str) -> Result<Option<String>, Error> {
+        use schema::config_version::dsl as v;
+        self.run("read a configuration version", |db| {
+            Ok(with_connection!(db, c => v::config_version
+                .filter(v::sha256.eq(sha256))
+                .select(v::text)
+                .first(c)
+                .optional())?)
+        })
     }
 
     /// Keeps files that documents name. One that is there already stays.

@@ -108,6 +108,15 @@ pub struct ConfigVersion {
     pub valid_from: i64,
 }
 
+/// Which configuration version holds from when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigBeginning {
+    /// SHA-256 of its text, in hex.
+    pub sha256: String,
+    /// In force from this instant, milliseconds since the epoch.
+    pub valid_from: i64,
+}
+
 /// An activated tariff version. Immutable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TariffVersion {

@@ -1,22 +1,28 @@
 //! A reload does not stop the stage threads: a configuration is compiled by whoever reloads, and processors only take
 //! a reference to what was compiled.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use fluxoscope::classify::rules::{CustomerPrefix, CustomerRule, LinkPoint, LinkRule, Prefix, Validity};
 use fluxoscope::config::Config as Configuration;
+use fluxoscope::counters::Counters;
+use fluxoscope::flow::{Address, FlowRecord};
+use fluxoscope::ids::CustomerId;
 use fluxoscope::ledger::{Ledger, Url};
 use fluxoscope::processor::Config;
+use fluxoscope::processor::exporters::Exporters;
 use fluxoscope::setup::put_in_force;
+use fluxoscope::units::UnixMillis;
 
-use crate::count::allocations;
+use crate::count::{allocations, octets};
 use crate::datagrams::{NOW, address, processor, v5};
 
 /// Datagrams fed in one pass; whole passes are fed, so that sums are easy.
 const PASS: u32 = 64;
 
-fn network() -> Configuration {
+fn network(prefixes: u32) -> Configuration {
     let mut config = Configuration::builtin();
     config.files.push("fluxoscope.toml".into());
     config.exporters.push(fluxoscope::exporter::Exporter {
@@ -37,14 +43,14 @@ fn network() -> Configuration {
         overhead: None,
     });
     let validity = Validity::default();
-    // 20.0.0.1 is a customer's since this version; 60 000 prefixes beside it take their time.
+    // 20.0.0.1 is a customer's since this version; the other prefixes take their time.
     let prefix = |n: u32| CustomerPrefix {
         prefix: Prefix { address: (0x1400_0000_u32 + n * 256).to_be_bytes().into(), length: 24 },
         validity,
     };
     config.network.customers.push(CustomerRule {
         name: "everybody".to_owned(),
-        prefixes: (0..60_000).map(prefix).collect(),
+        prefixes: (0..prefixes).map(prefix).collect(),
         asns: vec![],
         interfaces: vec![],
         validity,
@@ -60,7 +66,7 @@ fn feeding_goes_on_while_a_configuration_is_put_in_force() {
     let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
     let mut ledger = Ledger::open(&url).unwrap();
     let (mut processor, _, registry) = processor(Config::default());
-    let config = network();
+    let config = network(60_000);
     let datagrams: Vec<Vec<u8>> = (0..PASS).map(|n| v5(n * 30)).collect();
     let (fed, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let (passed, during, drained) = thread::scope(|scope| {
@@ -108,4 +114,63 @@ fn feeding_goes_on_while_a_configuration_is_put_in_force() {
     let customers: Vec<(u32, u64)> =
         before.chain(&drained.usage).map(|row| (row.key.customer.0, row.sums.flows)).collect();
     assert!(customers.iter().any(|new| new.0 != customers[0].0 && new.1 >= 30), "{customers:?}");
+}
+
+/// Each version adds a customer to a table of which few fit in memory. How many versions there were makes no difference: to
+/// a reload, to a start, or to whose a flow is that ended while one of them was in force.
+#[test]
+fn versions_of_a_great_table_do_not_add_up() {
+    const VERSIONS: u32 = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
+    let mut ledger = Ledger::open(&url).unwrap();
+    let mut config = network(400_000);
+    let from = |version: u32| NOW.0 - 1_000_000 + i64::from(version) * 1000;
+    let registry = || Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    let first = registry();
+    let mut used = Vec::new();
+    for version in 0..VERSIONS {
+        let prefix = Prefix { address: [240, 0, u8::try_from(version).unwrap(), 0].into(), length: 24 };
+        config.network.customers.push(CustomerRule {
+            name: format!("new{version}"),
+            prefixes: vec![CustomerPrefix { prefix, validity: Validity::default() }],
+            ..config.network.customers[0].clone()
+        });
+        put_in_force(&config, true, &mut ledger, &first, from(version)).unwrap();
+        used.push(octets());
+    }
+    let table = i64::try_from(first.versions().1.at(NOW).prefix_octets()).unwrap();
+    assert!(table > 8 << 20, "of smaller ones more are kept: {table} octets");
+    // From the second version on there are always the newest and the one before it.
+    let grown: Vec<i64> = used.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(grown[1..].iter().all(|more| *more < 1 << 20), "{grown:?}");
+    drop(first);
+
+    let before = octets();
+    let again = registry();
+    put_in_force(&config, true, &mut ledger, &again, NOW.0).unwrap();
+    let started = octets() - before;
+    assert!(started < 3 * table, "{started} octets, where a table has {table}");
+
+    // A customer's flow is nobody's before the version that brought the customer.
+    let exporter = again.entry(address(1)).unwrap().id;
+    let to = |customer: u32, end| FlowRecord {
+        exporter,
+        end: UnixMillis(end),
+        destination: Address(u128::from(0xf000_0001_u32 + customer * 256)),
+        ..FlowRecord::default()
+    };
+    let versions = again.versions().1;
+    for version in (0..VERSIONS).chain([0, 3]) {
+        let records: Vec<FlowRecord> =
+            (0..VERSIONS).map(|customer| to(customer, from(version) + 500)).collect();
+        let mut out = Vec::new();
+        let tally = versions.classify(&records, &mut out);
+        let is_known: Vec<bool> = out.iter().map(|one| one.customer != CustomerId::UNASSIGNED).collect();
+        let expected: Vec<bool> = (0..VERSIONS).map(|customer| customer <= version).collect();
+        assert_eq!((is_known, tally.by_other_version), (expected, 0), "{version}");
+    }
+    // All four older ones were asked for, two are kept.
+    let kept = octets() - before;
+    assert!(kept < started + 3 * table, "{kept} octets after {started}");
 }

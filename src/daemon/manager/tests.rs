@@ -85,7 +85,7 @@ prefixes = ["203.0.113.0/24"]
 struct Edge {
     _directory: tempfile::TempDir,
     ledger: Ledger,
-    registry: Exporters,
+    registry: Arc<Exporters>,
     config: Config,
 }
 
@@ -94,7 +94,7 @@ impl Edge {
         let directory = tempfile::tempdir().expect("a directory");
         let url = Url::parse("sqlite:ledger.sqlite", directory.path()).expect("a place");
         let ledger = Ledger::open(&url).expect("a new ledger");
-        let registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+        let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
         let mut config = Config::parse(NETWORK, "flux.toml", directory.path()).expect("good");
         config.files = vec!["flux.toml".into()];
         Self { _directory: directory, ledger, registry, config }
@@ -152,7 +152,7 @@ fn flows_wait_for_interfaces_that_show_late() {
     assert_eq!(edge.waits(1010), (false, true));
     assert_eq!(edge.reads(1000, Some(1000), &[(100, "x9")]), (true, false), "the same again");
     // Another start of this program waits on.
-    edge.registry = Exporters::new(Arc::new(Counters::new(1, 0)));
+    edge.registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
     assert_eq!(edge.waits(1050), (false, true));
     assert_eq!(edge.reads(1000, Some(1000), &[(100, "x9"), (200, "up0")]), (false, true));
     assert_eq!(edge.waits(1061), (false, false));
