@@ -105,11 +105,17 @@ impl Memory {
 struct Expired {
     records: u64,
     octets: u64,
+    /// Of the records, those that are the other direction of one that expired with them.
+    seconds: u64,
 }
 
 impl Expired {
     fn of(sampling: &ExporterSampling) -> Self {
-        Self { records: sampling.expired_records(), octets: sampling.expired_octets() }
+        Self {
+            records: sampling.expired_records(),
+            octets: sampling.expired_octets(),
+            seconds: sampling.expired_seconds(),
+        }
     }
 }
 
@@ -312,6 +318,7 @@ impl StreamProcessor {
         let from = self.decoded.records.len();
         let started = state.memory.decoder.counts().restarts;
         let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
+        decoder.read_out_counters(state.entry.out_counters.unwrap_or_default());
         let fate = match session {
             None => decoder.datagram(*id, limits, received, payload, out),
             Some(session) => decoder.message(session, *id, limits, received, payload, out),
@@ -332,6 +339,9 @@ impl StreamProcessor {
             if let Some(entry) = self.registry.has_started(source, received) {
                 state.entry = entry;
             }
+        }
+        if state.memory.decoder.counts().out_counters_unsaid > 0 {
+            state.entry.ask_for_out_counters();
         }
         let Entry { policy, counters, .. } = &*state.entry;
         let sampling = &mut state.memory.sampling;
@@ -599,6 +609,7 @@ impl StreamProcessor {
         let mut held = Held::default();
         for state in self.states.values() {
             held.records += state.memory.sampling.held_records() as u64;
+            held.seconds += state.memory.sampling.held_seconds() as u64;
             held.sets += state.memory.decoder.held_sets() as u64;
             held.set_octets += state.memory.decoder.held_octets() as u64;
             held.record_octets += state.memory.sampling.held_memory() as u64;
@@ -662,8 +673,10 @@ impl StreamProcessor {
 /// What waits.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Held {
-    /// Records that wait for a sampling rate.
+    /// Flows that wait for a sampling rate.
     pub records: u64,
+    /// Of them, those that are the other direction of a record whose first one waits, too.
+    pub seconds: u64,
     /// Data sets that wait for a template.
     pub sets: u64,
     /// Octets of those sets.

@@ -161,7 +161,7 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if totals.expired_records > 0 {
         warnings.push(format!(
-            "{} records ({} octets before scaling) waited for a template or a sampling rate until there was no room for \
+            "{} flows ({} octets before scaling) waited for a template or a sampling rate until there was no room for \
              them; they are in no row",
             totals.expired_records, totals.expired_octets
         ));
@@ -175,7 +175,7 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if held.records + held.sets > 0 {
         warnings.push(format!(
-            "{} records and {} sets still wait for a sampling rate or a template, which this file does not have; they are \
+            "{} flows and {} data sets still wait for a sampling rate or a template, which this file does not have; they are \
              in no row. Files are decoded each by itself: join the parts of one capture before they are replayed",
             held.records, held.sets
         ));
@@ -214,6 +214,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         "implausible",
         "skipped",
         "expired_sets",
+        "held_sets",
     ];
     let row = [
         Cell::from(totals.datagrams),
@@ -221,18 +222,19 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(totals.options_records),
         Cell::from(totals.malformed),
         Cell::from(totals.duplicates),
-        Cell::from(report.held.records + report.held.sets),
+        Cell::from(report.held_records()),
         Cell::from(totals.lost.max(0)),
         Cell::from(totals.raw_packets),
         Cell::from(totals.raw_octets),
         Cell::Integer(report.packets.rounded()),
         Cell::Integer(report.octets.rounded()),
         Cell::Decimal(format!("{}.{:03}", took.as_secs(), took.subsec_millis())),
-        Cell::from(totals.expired_records),
+        Cell::from(report.expired_records()),
         Cell::from(totals.not_volume),
         Cell::from(report.implausible),
         Cell::from(report.skipped.doubtful()),
         Cell::from(totals.expired_sets),
+        Cell::from(report.held.sets),
     ];
     output::summary(out, format, &columns, &row)?;
     Ok(())
@@ -241,6 +243,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processor::Held;
     use crate::usage::FlushTotals;
 
     /// A file whose sets never met their template says so twice: in words, and in the last column.
@@ -249,26 +252,30 @@ mod tests {
         let totals = FlushTotals {
             datagrams: 9,
             expired_records: 5,
+            expired_second_flows: 2,
             expired_octets: 7000,
             expired_sets: 2,
             expired_set_octets: 304,
             ..FlushTotals::default()
         };
-        let report = Report { totals, ..Report::default() };
+        let mut report = Report { totals, ..Report::default() };
         let told = warnings(&report);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("5 records (7000 octets before scaling) waited for"), "{told:?}");
+        assert!(told[0].starts_with("5 flows (7000 octets before scaling) waited for"), "{told:?}");
         assert!(
             told[1].starts_with("2 data sets (304 octets as they came) waited for a template"),
             "{told:?}"
         );
+        report.held = Held { records: 7, seconds: 3, sets: 3, ..Held::default() };
         let mut out = Vec::new();
         summary(&report, Duration::from_millis(1500), Format::Csv, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.trim_end().split(',').collect()).collect();
         let of = |name: &str| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
-        assert_eq!(["datagrams", "held", "expired", "expired_sets"].map(of), ["9", "0", "5", "2"], "{text}");
-        assert_eq!(lines[0].last(), Some(&"expired_sets"));
+        // A record of two directions is one; sets are no records.
+        let figures = ["datagrams", "held", "held_sets", "expired", "expired_sets"];
+        assert_eq!(figures.map(of), ["9", "4", "3", "3", "2"], "{text}");
+        assert_eq!(lines[0].last(), Some(&"held_sets"));
         assert_eq!(warnings(&Report::default()), Vec::<String>::new());
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The format that this program writes, and the only one that it reads.
-pub const FORMAT: u8 = 5;
+pub const FORMAT: u8 = 6;
 
 /// What every checkpoint begins with. States of before formats were numbered do not: they begin with two counts, of
 /// datagrams and of those among them that were decoded, and 0x58 of 0x46 cannot be.

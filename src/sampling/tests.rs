@@ -148,6 +148,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: None,
             garbled: false,
+            bound: false,
             layout: system.layout
         }
     );
@@ -160,6 +161,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: Some(Part::Interface(IfIndex(12))),
             garbled: false,
+            bound: false,
             layout: interface.layout,
         }
     );
@@ -177,6 +179,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: its_own,
             part: None,
             garbled: false,
+            bound: false,
             layout: sampler.layout
         }
     );
@@ -398,7 +401,7 @@ fn domain_wide_options_within_the_grace_time_scale_what_waited() {
 
 fn wide(domain: u32, numerator: u64) -> Announcement {
     let rate = SamplingRate::new(numerator, 1, RateSource::Domain);
-    Announcement { domain, sampler: None, rate, part: None, garbled: false, layout: 0 }
+    Announcement { domain, sampler: None, rate, part: None, garbled: false, bound: false, layout: 0 }
 }
 
 fn record(domain: u32, sampler: SamplerRef) -> FlowRecord {
