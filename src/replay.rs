@@ -108,13 +108,13 @@ impl Report {
     /// Records of which something is still held at the end: one of two directions is one, as in `totals.records`.
     #[must_use]
     pub const fn held_records(&self) -> u64 {
-        self.held.records - self.held.seconds
+        self.held.records.saturating_sub(self.held.seconds)
     }
 
     /// The same of those that waited in vain.
     #[must_use]
     pub const fn expired_records(&self) -> u64 {
-        self.totals.expired_records - self.totals.expired_second_flows
+        self.totals.expired_records.saturating_sub(self.totals.expired_second_flows)
     }
 
     /// Adds the figures of another capture.

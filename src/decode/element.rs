@@ -9,7 +9,16 @@ use super::template::FieldSpec;
 pub(super) const REVERSE: u32 = 29305;
 
 /// Private enterprise number of ntop, whose nProbe counts with elements 23 and 24 what comes back.
-pub(super) const NTOP: u32 = 35632;
+const NTOP: u32 = 35632;
+
+/// The same elements in NetFlow v9, which has no enterprises: their numbers there begin with this one. (In IPFIX, no element
+/// of IANA's is greater than 32767.)
+const NTOP_V9: core::ops::Range<u16> = 57_472..58_496;
+
+/// True for an element that only nProbe sends.
+pub(super) fn is_ntop(field: &FieldSpec) -> bool {
+    field.enterprise == NTOP || field.enterprise == 0 && NTOP_V9.contains(&field.element)
+}
 
 /// Private enterprise number of CERT, whose YAF says how long after the first packet the first one back came (element 21,
 /// `reverseFlowDeltaMilliseconds`).

@@ -110,7 +110,7 @@ impl Plan {
         let mut plan = Self::compile_as(fields, OutCounters::Same);
         if element::find(fields, 0, &[23], Width::Number).is_some() {
             plan.both_ways = element::find(fields, 0, &[1], Width::Number).is_some()
-                && fields.iter().any(|field| field.enterprise == element::NTOP);
+                && fields.iter().any(element::is_ntop);
             plan.reversed = Some(Box::new(Self::compile_as(fields, OutCounters::Reverse)));
         }
         plan

@@ -60,8 +60,9 @@ pub struct Counts {
     pub counter_samples: u64,
     /// Notifications of discarded packets; never volume.
     pub discard_notifications: u64,
-    /// Samples and flow records of formats that accounting does not know, or has no use for; and datagrams with more than
-    /// zeros behind the last sample that their header counts.
+    /// Samples and flow records of formats that accounting does not know, or has no use for; datagrams with more than zeros
+    /// behind the last sample that their header counts; and flow samples that claim more octets than their datagram has left,
+    /// though their records are all there.
     pub skipped_formats: u64,
     /// Flow samples missing by their data sources' sequence numbers.
     pub samples_lost: u64,

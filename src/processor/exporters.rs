@@ -49,6 +49,11 @@ impl Entry {
         Self { id, policy: sampling.clone(), out_counters: *out_counters, counters, reported, asked }
     }
 
+    /// What was asked of the operator before is not asked again.
+    fn take_asked(&mut self, former: Option<&Self>) {
+        self.asked = AtomicBool::new(former.is_some_and(|former| former.asked.load(Relaxed)));
+    }
+
     /// Asks the operator once what elements 23 and 24 of the exporter count, which nobody has said.
     pub fn ask_for_out_counters(&self) {
         if self.out_counters.is_none() && !self.asked.swap(true, Relaxed) {
@@ -203,6 +208,7 @@ impl Exporters {
                 continue;
             };
             let mut entry = Entry::new(exporter, id, counters);
+            entry.take_asked(inner.entries.get(&exporter.address).map(Arc::as_ref));
             entry.policy.interfaces_awaited |= inner.starts.get(&exporter.address).is_some_and(Start::holds);
             entries.insert(exporter.address, Arc::new(entry));
         }
@@ -220,7 +226,9 @@ impl Exporters {
             for (address, entry) in &inner.entries {
                 entries.entry(*address).or_insert_with(|| {
                     let counters = Arc::clone(&entry.counters);
-                    Arc::new(Entry::new(&Exporter::unconfigured(*address), entry.id, counters))
+                    let mut own = Entry::new(&Exporter::unconfigured(*address), entry.id, counters);
+                    own.take_asked(Some(entry.as_ref()));
+                    Arc::new(own)
                 });
             }
         }
