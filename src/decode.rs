@@ -41,6 +41,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::TransportCounts;
+use crate::exporter::OutCounters;
 use crate::flow::{Announcement, FlowRecord, Order, SelectionSequence};
 use crate::ids::{ExporterId, Session};
 use crate::units::UnixMillis;
@@ -164,6 +165,9 @@ pub struct Counts {
     pub flows_emitted: u64,
     /// Data records without an octet counter.
     pub not_volume: u64,
+    /// Data sets of nProbe's with octets in element 23 beside those in 1 that were read as the same packets. Only the operator
+    /// knows what they are.
+    pub out_counters_unsaid: u64,
     /// Directional flows not emitted because a counter was 2^48 or more.
     pub implausible: u64,
     /// Their octets; stays at the greatest number where they exceed it.
@@ -244,6 +248,8 @@ pub struct ExporterDecoder {
     agents: sflow::Agents,
     #[serde(skip)]
     scratch: Vec<template::FieldSpec>,
+    #[serde(skip)]
+    out_counters: OutCounters,
     /// What came by datagrams of domains that are forgotten.
     #[serde(skip)]
     gone: TransportCounts,
@@ -257,6 +263,7 @@ struct Work<'a> {
     hold: &'a mut hold::Hold,
     totals: &'a mut total::Totals,
     scratch: &'a mut Vec<template::FieldSpec>,
+    out_counters: OutCounters,
     out: &'a mut Decoded,
     /// Where what the datagram says stands among all that its domain has said.
     order: Order,
@@ -267,6 +274,11 @@ impl ExporterDecoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says what the exporter counts in elements 23 and 24. It is the operator who knows, so it is no part of a checkpoint.
+    pub const fn read_out_counters(&mut self, out_counters: OutCounters) {
+        self.out_counters = out_counters;
     }
 
     /// Decodes one datagram received at `received`, and appends to `out`.
@@ -439,9 +451,9 @@ impl ExporterDecoder {
         limits: &'a Limits,
         out: &'a mut Decoded,
     ) -> (&'a mut Domain, Work<'a>) {
-        let Self { counts, domains, hold, totals, scratch, .. } = self;
-        let order = Order::default();
-        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out, order })
+        let Self { counts, domains, hold, totals, scratch, out_counters, .. } = self;
+        let (out_counters, order) = (*out_counters, Order::default());
+        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out_counters, out, order })
     }
 
     /// The index of a domain, which is made if there is room; one that was long silent gives way.

@@ -33,6 +33,17 @@ pub enum OutputZero {
     Discarded,
 }
 
+/// What elements 23 and 24 (`postOctetDeltaCount`, `postPacketDeltaCount`; `OUT_BYTES` and `OUT_PKTS` of NetFlow v9) of an
+/// exporter count.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OutCounters {
+    /// The packets of elements 1 and 2, behind the exporter: never counted beside those.
+    #[default]
+    Same,
+    /// The packets of the other direction (nProbe).
+    Reverse,
+}
+
 /// The operator's word on an exporter's sampling. `interfaces` beats `over`, which beats whatever the exporter says;
 /// `default` fills in where nothing is announced.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -103,6 +114,8 @@ pub struct Exporter {
     pub observes: Observes,
     /// What output interface 0 means.
     pub output_zero: OutputZero,
+    /// `out_counters`: what elements 23 and 24 count, where the operator says it.
+    pub out_counters: Option<OutCounters>,
     /// Sampling.
     pub sampling: SamplingPolicy,
 }
@@ -116,6 +129,7 @@ impl Exporter {
             address,
             observes: Observes::default(),
             output_zero: OutputZero::default(),
+            out_counters: None,
             sampling: SamplingPolicy::default(),
         }
     }

@@ -138,6 +138,14 @@ pub enum SamplerRef {
     Silent,
     /// The record names a sampler (elements 48 or 302, not 0) that options records describe.
     Named(u64),
+    /// The record has two numbers where a sampler is named, and they are not the same: whichever of them options records
+    /// describe is it. (Element 48 is deprecated in favour of 302; there are exporters that keep an interface there.)
+    Either {
+        /// Element 48.
+        sampler: u32,
+        /// Element 302.
+        selector: u64,
+    },
     /// The record, or the datagram's header, carries the rate itself.
     Stated(SamplingRate),
     /// The protocol has no place for a rate (NetFlow v1, v7): nothing is ever announced, there is nothing to wait for.
@@ -212,6 +220,8 @@ pub struct FlowRecord {
     /// True: source and destination are networks, of as many bits as the masks say (NetFlow v8; elements 44, 45, 169,
     /// 170; 0 bits where the record does not tell). False: hosts, and the masks are those of their routes.
     pub networks: bool,
+    /// True: its record has given another flow before it, the forward direction, and is counted with that one.
+    pub second: bool,
 }
 
 impl FlowRecord {
@@ -300,6 +310,8 @@ pub struct Announcement {
     /// True where the record contradicts itself: options data of its layout is not what its template says, and nothing
     /// that it states of whole domains is believed.
     pub garbled: bool,
+    /// True where the record names another domain (element 149) than the one that it came in: it holds for no third one.
+    pub bound: bool,
     /// Tells the layout of the options record from others.
     pub layout: u32,
     /// When it was sent.

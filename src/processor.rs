@@ -103,11 +103,17 @@ impl Memory {
 struct Expired {
     records: u64,
     octets: u64,
+    /// Of the records, those that are the other direction of one that expired with them.
+    seconds: u64,
 }
 
 impl Expired {
     fn of(sampling: &ExporterSampling) -> Self {
-        Self { records: sampling.expired_records(), octets: sampling.expired_octets() }
+        Self {
+            records: sampling.expired_records(),
+            octets: sampling.expired_octets(),
+            seconds: sampling.expired_seconds(),
+        }
     }
 }
 
@@ -311,6 +317,7 @@ impl StreamProcessor {
         let from = self.decoded.records.len();
         let started = state.memory.decoder.counts().restarts;
         let (decoder, limits, out) = (&mut state.memory.decoder, &self.config.decode, &mut self.decoded);
+        decoder.read_out_counters(state.entry.out_counters.unwrap_or_default());
         let fate = match session {
             None => decoder.datagram(*id, limits, received, payload, out),
             Some(session) => decoder.message(session, *id, limits, received, payload, out),
@@ -331,6 +338,9 @@ impl StreamProcessor {
             if let Some(entry) = self.registry.has_started(source, received) {
                 state.entry = entry;
             }
+        }
+        if state.memory.decoder.counts().out_counters_unsaid > 0 {
+            state.entry.ask_for_out_counters();
         }
         let Entry { policy, counters, .. } = &*state.entry;
         let sampling = &mut state.memory.sampling;
@@ -450,7 +460,7 @@ impl StreamProcessor {
         self.totals.duplicate_observations += tally.duplicate_observations;
         self.totals.duplicate_observation_octets += tally.duplicate_observation_octets;
         if tally.by_other_version > 0 {
-            self.counters.processors[self.index].by_other_version.fetch_add(tally.by_other_version, Relaxed);
+            self.own().by_other_version.fetch_add(tally.by_other_version, Relaxed);
         }
         if tally.observation_unknown > 0 {
             self.report_unknown_observations(tally.observation_unknown);
@@ -470,8 +480,7 @@ impl StreamProcessor {
     /// Exporters that are said to observe both sides, but do not say which: their flows may count twice. The log names each
     /// of them once; their counters go on.
     fn report_unknown_observations(&self, records: u64) {
-        let own = &self.counters.processors[self.index];
-        own.unknown_observations.fetch_add(records, Relaxed);
+        self.own().unknown_observations.fetch_add(records, Relaxed);
         for run in self.decoded.records.chunk_by(|a, b| a.exporter == b.exporter) {
             let is_unknown = |record: &&FlowRecord| {
                 record.observed == Observed::Unknown
@@ -610,6 +619,7 @@ impl StreamProcessor {
         let mut held = Held::default();
         for state in self.states.values() {
             held.records += state.memory.sampling.held_records() as u64;
+            held.seconds += state.memory.sampling.held_seconds() as u64;
             held.sets += state.memory.decoder.held_sets() as u64;
             held.set_octets += state.memory.decoder.held_octets() as u64;
             held.record_octets += state.memory.sampling.held_memory() as u64;
@@ -632,7 +642,7 @@ impl StreamProcessor {
             former: core::mem::take(&mut self.former),
             ..Drained::default()
         };
-        self.counters.processors[self.index].usage.set_current(self.usage_rows() as u64);
+        self.own().usage.set_current(self.usage_rows() as u64);
         self.drain_meter(&mut drained.usage);
         if self.named.len() > self.states.len() {
             let present: HashSet<ExporterId> = self.states.values().map(|state| state.entry.id).collect();
@@ -674,8 +684,10 @@ impl StreamProcessor {
 /// What waits.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Held {
-    /// Records that wait for a sampling rate.
+    /// Flows that wait for a sampling rate.
     pub records: u64,
+    /// Of them, those that are the other direction of a record whose first one waits, too.
+    pub seconds: u64,
     /// Data sets that wait for a template.
     pub sets: u64,
     /// Octets of those sets.

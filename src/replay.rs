@@ -165,11 +165,24 @@ impl Noted {
 }
 
 impl Report {
+    /// Records of which something is still held at the end: one of two directions is one, as in `totals.records`.
+    #[must_use]
+    pub const fn held_records(&self) -> u64 {
+        self.held.records.saturating_sub(self.held.seconds)
+    }
+
+    /// The same of those that waited in vain.
+    #[must_use]
+    pub const fn expired_records(&self) -> u64 {
+        self.totals.expired_records.saturating_sub(self.totals.expired_second_flows)
+    }
+
     /// Adds the figures of another capture.
     pub fn merge(&mut self, other: &Self) {
         self.already_complete &= other.already_complete;
         self.totals.add(&other.totals);
         self.held.records += other.held.records;
+        self.held.seconds += other.held.seconds;
         self.held.sets += other.held.sets;
         self.held.set_octets += other.held.set_octets;
         self.held.record_octets += other.held.record_octets;

@@ -9,7 +9,11 @@
 //!   sequence, which is one sampler behind another (RFC 5476 6.5.1). A default does not stand in for it: the exporter says
 //!   that a rate exists, so any other number would be wrong. The description may come from another domain of the exporter;
 //!   but where that one has records, too, and so perhaps samplers of its own, it has to last out the grace time of the
-//!   record's domain, which may yet describe its own.
+//!   record's domain, which may yet describe its own. A domain that only sends options comes before one with records.
+//! - A record may have two numbers for its sampler (elements 48 and 302). It goes by the one that is described; where both
+//!   are, and differ, it waits.
+//! - What an options record says of another domain than its own holds for no third one. Records of that one wait, or take
+//!   the operator's default: the exporter samples, and does not say how it samples them.
 //! - A record that names none, from a domain never seen before, waits until the domain has had time to announce its
 //!   rate (`grace_ms`, by the record clock or by the clock of reception, whichever is over first). Then it takes what
 //!   the order above still gives, and otherwise counts as unsampled, marked [`RateSource::NotAnnounced`].
@@ -163,6 +167,8 @@ impl ExporterSampling {
         }
         let mut grace_over = false;
         let waited = self.hold.len();
+        // The record before waits, too.
+        let mut waits = false;
         let (mut at, mut kept) = (from, from);
         while at < records.len() {
             let (verdict, is_for_all) = self.ask(&records[at], config, policy, now, &mut grace_over);
@@ -176,10 +182,12 @@ impl ExporterSampling {
                         records.copy_within(at..at + settled, kept);
                     }
                     (at, kept) = (at + settled, kept + settled);
+                    waits = false;
                 }
                 Verdict::Wait(waiting) => {
-                    self.hold.keep(records[at], waiting, now);
-                    at += 1;
+                    let second = records[at].second && waits;
+                    self.hold.keep(FlowRecord { second, ..records[at] }, waiting, now);
+                    (at, waits) = (at + 1, true);
                 }
             }
         }
@@ -221,12 +229,12 @@ impl ExporterSampling {
                 let rate = unsampled(silent, policy);
                 return (rate.map_or(Verdict::Wait(Waiting::Described), Verdict::Rate), is_for_all);
             }
-            SamplerRef::Named(sampler) => Some(sampler),
+            SamplerRef::Named(sampler) | SamplerRef::Either { selector: sampler, .. } => Some(sampler),
             SamplerRef::Unnamed | SamplerRef::Zero | SamplerRef::Sequence(_) => None,
         };
         *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
         let verdict = self.announced_for(record, policy);
-        let by_interface = matches!(record.sampler, SamplerRef::Sequence(_))
+        let by_interface = matches!(record.sampler, SamplerRef::Sequence(_) | SamplerRef::Either { .. })
             || self.rates.is_by_interface(record.domain, sampler);
         (verdict, is_for_all && !by_interface)
     }
@@ -317,6 +325,12 @@ impl ExporterSampling {
         self.hold.len()
     }
 
+    /// Of them, those whose record has another direction that waits, too, and is counted.
+    #[must_use]
+    pub const fn held_seconds(&self) -> usize {
+        self.hold.seconds()
+    }
+
     /// Their octets, before scaling.
     #[must_use]
     pub const fn held_octets(&self) -> u64 {
@@ -327,6 +341,12 @@ impl ExporterSampling {
     #[must_use]
     pub const fn expired_records(&self) -> u64 {
         self.hold.expired_records()
+    }
+
+    /// Of them, those whose record has another direction that expired with it, and is counted.
+    #[must_use]
+    pub const fn expired_seconds(&self) -> u64 {
+        self.hold.expired_seconds()
     }
 
     /// Their octets, before scaling.
@@ -368,6 +388,9 @@ impl ExporterSampling {
         let (domain, point) = (record.domain, point(record, policy));
         let (answer, source) = match record.sampler {
             SamplerRef::Named(sampler) => self.rates.sampler(domain, sampler, point),
+            SamplerRef::Either { sampler, selector } => {
+                self.rates.either(domain, [selector, sampler.into()], point)
+            }
             SamplerRef::Sequence(sequence) => self.rates.sequence(domain, sequence, point),
             _ => return self.unnamed(domain, point, record.sampler != SamplerRef::Zero, policy),
         };
@@ -411,6 +434,9 @@ impl ExporterSampling {
         };
         match record.sampler {
             SamplerRef::Named(sampler) => rate(self.rates.sampler(domain, sampler, point).0),
+            SamplerRef::Either { sampler, selector } => {
+                rate(self.rates.either(domain, [selector, sampler.into()], point).0)
+            }
             SamplerRef::Sequence(sequence) => rate(self.rates.sequence(domain, sequence, point).0),
             reference => {
                 let is_mute = reference != SamplerRef::Zero;

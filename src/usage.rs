@@ -134,8 +134,10 @@ pub struct FlushTotals {
     pub metered_octets: u64,
     /// Packets metered, raw.
     pub metered_packets: u64,
-    /// Records that waited in vain for a sampling rate.
+    /// Flows that waited in vain for a sampling rate.
     pub expired_records: u64,
+    /// Of them, those that are the other direction of a record that expired with them. Told by `replay`; no ledger keeps it.
+    pub expired_second_flows: u64,
     /// Their octets.
     pub expired_octets: u64,
     /// Data sets that waited in vain for their template. They were never decoded: nobody knows how many records they had.
@@ -215,6 +217,7 @@ impl FlushTotals {
         self.metered_octets = self.metered_octets.saturating_add(other.metered_octets);
         self.metered_packets = self.metered_packets.saturating_add(other.metered_packets);
         self.expired_records += other.expired_records;
+        self.expired_second_flows += other.expired_second_flows;
         self.expired_octets = self.expired_octets.saturating_add(other.expired_octets);
         self.expired_sets += other.expired_sets;
         self.expired_set_octets = self.expired_set_octets.saturating_add(other.expired_set_octets);

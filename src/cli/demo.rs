@@ -116,7 +116,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
         report.totals.records,
         report.totals.options_records,
         report.totals.malformed,
-        report.held.records + report.held.sets,
+        report.held_records(),
         report.totals.lost,
     )?;
 

@@ -161,7 +161,7 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if totals.expired_records > 0 {
         warnings.push(format!(
-            "{} records ({} octets before scaling) waited for a template or a sampling rate until there was no room for \
+            "{} flows ({} octets before scaling) waited for a template or a sampling rate until there was no room for \
              them; they are in no row",
             totals.expired_records, totals.expired_octets
         ));
@@ -175,7 +175,7 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if held.records + held.sets > 0 {
         warnings.push(format!(
-            "{} records and {} sets still wait for a sampling rate or a template, which this file does not have; they are \
+            "{} flows and {} data sets still wait for a sampling rate or a template, which this file does not have; they are \
              in no row. Files are decoded each by itself: join the parts of one capture before they are replayed",
             held.records, held.sets
         ));
@@ -241,6 +241,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         "unknown_observations",
         "torn_records",
         "torn_octets",
+        "held_sets",
     ];
     let row = [
         Cell::from(totals.datagrams),
@@ -248,14 +249,14 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(totals.options_records),
         Cell::from(totals.malformed),
         Cell::from(totals.duplicates),
-        Cell::from(report.held.records + report.held.sets),
+        Cell::from(report.held_records() + report.held.sets),
         Cell::from(totals.lost.max(0)),
         Cell::from(totals.raw_packets),
         Cell::from(totals.raw_octets),
         Cell::Integer(report.packets.rounded()),
         Cell::Integer(report.octets.rounded()),
         Cell::Decimal(format!("{}.{:03}", took.as_secs(), took.subsec_millis())),
-        Cell::from(totals.expired_records),
+        Cell::from(report.expired_records()),
         Cell::from(totals.not_volume),
         Cell::from(report.implausible),
         Cell::from(report.skipped.doubtful()),
@@ -266,6 +267,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
         Cell::from(report.noted.unknown_observations),
         Cell::from(report.noted.torn_records),
         Cell::from(report.noted.torn_octets),
+        Cell::from(report.held.sets),
     ];
     output::summary(out, format, &columns, &row)?;
     Ok(())
@@ -274,6 +276,7 @@ fn summary(report: &Report, took: Duration, format: Format, out: &mut dyn Write)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processor::Held;
     use crate::replay::Noted;
     use crate::usage::FlushTotals;
 
@@ -313,25 +316,29 @@ mod tests {
         let totals = FlushTotals {
             datagrams: 9,
             expired_records: 5,
+            expired_second_flows: 2,
             expired_octets: 7000,
             expired_sets: 2,
             expired_set_octets: 304,
             ..FlushTotals::default()
         };
-        let report = Report { totals, ..Report::default() };
+        let mut report = Report { totals, ..Report::default() };
         let told = warnings(&report);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("5 records (7000 octets before scaling) waited for"), "{told:?}");
+        assert!(told[0].starts_with("5 flows (7000 octets before scaling) waited for"), "{told:?}");
         assert!(
             told[1].starts_with("2 data sets (304 octets as they came) waited for a template"),
             "{told:?}"
         );
+        report.held = Held { records: 7, seconds: 3, sets: 3, ..Held::default() };
         let mut out = Vec::new();
         summary(&report, Duration::from_millis(1500), Format::Csv, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.trim_end().split(',').collect()).collect();
         let of = |name: &str| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
-        assert_eq!(["datagrams", "held", "expired", "expired_sets"].map(of), ["9", "0", "5", "2"], "{text}");
+        // A record of two directions is one; a set, whose records nobody has counted, is one, too.
+        let figures = ["datagrams", "held", "held_sets", "expired", "expired_sets"];
+        assert_eq!(figures.map(of), ["9", "7", "3", "3", "2"], "{text}");
         // The columns of the contract come first, what was added later behind them.
         assert_eq!(lines[0][..3], ["datagrams", "records", "options_records"]);
         assert_eq!(lines[0].len(), lines[1].len());

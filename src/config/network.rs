@@ -17,7 +17,7 @@ use crate::classify::rules::{
     ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceName, InterfaceRef, LinkPoint,
     LinkRule, NamedBy, Network, Prefix, TariffAssignment, Validity,
 };
-use crate::exporter::{Exporter, Observes, OutputZero, SamplingPolicy};
+use crate::exporter::{Exporter, Observes, OutCounters, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ids::CustomerId;
 use crate::invoice::language::Language;
@@ -264,6 +264,9 @@ impl Builder {
             let output_zero = table.get("output_zero").and_then(|value| {
                 word(value, &[("unknown", OutputZero::Unknown), ("discarded", OutputZero::Discarded)])
             });
+            let out_counters = table.get("out_counters").and_then(|value| {
+                word(value, &[("same", OutCounters::Same), ("reverse", OutCounters::Reverse)])
+            });
             let mut sampling = table.section("sampling", sampling_policy);
             sampling.at_egress = observes == Some(Observes::Egress);
             if let Some(value) = table.get("snmp") {
@@ -286,6 +289,7 @@ impl Builder {
                 address,
                 observes: observes.unwrap_or_default(),
                 output_zero: output_zero.unwrap_or_default(),
+                out_counters,
                 sampling,
             });
         });

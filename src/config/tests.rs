@@ -4,7 +4,7 @@ use std::path::Path;
 use super::sections::UnknownExporters;
 use super::*;
 use crate::classify::rules::{InterfaceName, InterfaceRef, LinkPoint, NamedBy};
-use crate::exporter::{Observes, OutputZero};
+use crate::exporter::{Observes, OutCounters, OutputZero};
 use crate::flow::Family;
 use crate::meter::BucketRule;
 use crate::units::{Asn, IfIndex, RateSource, UnixMillis};
@@ -26,9 +26,9 @@ sampling = { override = "1/1000" }
 [[exporter]]
 address = "2001:db8::1"
 output_zero = "discarded"
+out_counters = "reverse"
 observes = "both"
 sampling.require = true
-
 [[exporter]]
 name = "gw"
 address = "192.0.2.3"
@@ -38,7 +38,6 @@ sampling = { default = "2/3", interfaces = [ { ifindex = 7, rate = "1/64" }, { i
 name = "transit-a"
 kind = "upstream"
 interfaces = [ { exporter = "ce1", ifindex = 12 }, { exporter = "2001:db8::1", ifindex = 12 } ]
-
 [[link]]
 name = "whole"
 kind = "research"
@@ -140,6 +139,7 @@ fn the_example_is_read() {
     assert_eq!((over.numerator(), over.denominator(), over.source()), (1000, 1, RateSource::Override));
     assert_eq!((unnamed.name.as_str(), unnamed.observes), ("2001:db8::1", Observes::Both));
     assert_eq!((unnamed.output_zero, unnamed.sampling.require), (OutputZero::Discarded, true));
+    assert_eq!((unnamed.out_counters, gw.out_counters), (Some(OutCounters::Reverse), None));
     let default = gw.sampling.default.expect("a default");
     assert_eq!((default.numerator(), default.denominator(), default.source()), (3, 2, RateSource::Default));
 
@@ -269,6 +269,7 @@ fn exporters() {
     check("[[exporter]]\nname = \"a\"\n", &["`address` is missing"]);
     check("[[exporter]]\naddress = \"192.0.2.1:2055\"\n", &["without a port"]);
     check(&format!("{CE1}observes = \"egres\""), &["did you mean \"egress\"?"]);
+    check(&format!("{CE1}out_counters = \"revers\""), &["did you mean \"reverse\"?"]);
     let polled = |snmp: &str| format!("{CE1}snmp = {{ {snmp} }}");
     check(&polled("version = \"3\""), &["`user` is missing"]);
     check(&polled("version = \"1\", community = \"x\""), &["write \"2c\" or \"3\""]);

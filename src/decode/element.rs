@@ -8,6 +8,18 @@ use super::template::FieldSpec;
 /// Private enterprise number of the reverse elements (RFC 5103 6.1).
 pub(super) const REVERSE: u32 = 29305;
 
+/// Private enterprise number of ntop, whose nProbe counts with elements 23 and 24 what comes back.
+const NTOP: u32 = 35632;
+
+/// The same elements in NetFlow v9, which has no enterprises: their numbers there begin with this one. (In IPFIX, no element
+/// of IANA's is greater than 32767.)
+const NTOP_V9: core::ops::Range<u16> = 57_472..58_496;
+
+/// True for an element that only nProbe sends.
+pub(super) fn is_ntop(field: &FieldSpec) -> bool {
+    field.enterprise == NTOP || field.enterprise == 0 && NTOP_V9.contains(&field.element)
+}
+
 /// Private enterprise number of CERT, whose YAF says how long after the first packet the first one back came (element 21,
 /// `reverseFlowDeltaMilliseconds`).
 pub(super) const CERT: u32 = 6871;
@@ -130,6 +142,8 @@ slots! {
         FlowSpacing = [397],
         SystemInit = [160],
         Domain = [149],
+        // Which way the packets of an interface pass: an interface with it is one side of it.
+        Direction = [61],
         // What part of the exporter a statement is about, where it is not a whole domain. Each counts for itself.
         Ingress = [10],
         Egress = [14],

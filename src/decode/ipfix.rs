@@ -79,7 +79,7 @@ impl ExporterDecoder {
             outcome.fail(Error::MessageLength { length, octets: payload.len() });
         }
         // A datagram is one message. What is behind it is no part of it, and does not make its records fewer.
-        let Outcome { records, options, error } = outcome;
+        let Outcome { records, options, error, .. } = outcome;
         let error = error.or_else(|| read::trailing(payload, end));
         let records = records.map(|all| Records { all, flows: all - options });
         let told = match domain.sequence.is_in_doubt() {

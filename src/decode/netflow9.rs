@@ -52,7 +52,17 @@ impl ExporterDecoder {
         // Where two exporters use the domain there is no run to tell instants in.
         domain.run = (!domain.sequence.is_shared()).then(|| Run::see(domain.run, uptime));
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
-        let outcome = work.sets(domain, &context, message, Work::templates9);
+        let templates = |domain: &Domain| domain.seen.templates + domain.seen.options_templates;
+        let before = templates(domain);
+        let mut outcome = work.sets(domain, &context, message, Work::templates9);
+        if let Some(offset) = outcome.padding {
+            // Padding is what is behind all that the header counts: records and templates, or, with some exporters, sets.
+            // Of sets that wait nobody knows the records.
+            let found = outcome.records.map(|records| u64::from(records) + templates(domain) - before);
+            if found.is_some_and(|found| found.max(outcome.sets) < half(payload, 2).into()) {
+                outcome.fail(Error::SetLength { length: 0, offset });
+            }
+        }
         domain.seen.discarded += u64::from(outcome.error.is_some());
         waited.and(outcome.error.map_or(Ok(Fate::Decoded), Err))
     }

@@ -6,6 +6,11 @@
 //! and neither may end up on an invoice unseen. So are flows selected (RFC 7014: 390, and 396 and 397 in place of 305 and
 //! 306); their rate is marked, since of whole flows it is right in the mean only.
 //!
+//! Where no algorithm is given, or it has none of its parameters, all that the record says has to come to the same rate: an
+//! interval of 500 beside one packet in 1000 is one such statement too many, and gives none.
+//!
+//! A record may give a sampler two names (48 and 302). It describes both: which one data records use is not said.
+//!
 //! A record in which every parameter is 0 or missing says nothing, whatever its algorithm: some exporters send such
 //! records beside those that have the rate.
 //!
@@ -60,14 +65,16 @@ impl OptionsPlan {
         Self { layout: Layout::new(fields, &places), checksum: checksum.finalize() }
     }
 
-    /// What a record of `domain` says of sampling, if anything.
+    /// What a record of `domain` says of sampling, if anything: once for each name that it gives the sampler.
     pub(super) fn announcement(
         &self,
         domain: u32,
         row: &OptionsRow<'_>,
         order: Order,
-    ) -> Option<Announcement> {
-        Some(Announcement { layout: self.checksum, order, ..announcement(domain, row)? })
+    ) -> impl Iterator<Item = Announcement> {
+        let one = announcement(domain, row).map(|one| Announcement { layout: self.checksum, order, ..one });
+        let second = one.zip(names(row)[1]).map(|(one, name)| Announcement { sampler: Some(name), ..one });
+        one.into_iter().chain(second)
     }
 }
 
@@ -86,7 +93,7 @@ pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>, order: Order) -> Optio
     let id = Some(number(OptionSlot::Sequence)).filter(|&id| id != 0)?;
     let [selectors @ .., further] = SELECTORS.map(number);
     (selectors[0] != 0).then(|| SelectionSequence {
-        domain: about(domain, row),
+        domain: about(domain, row).0,
         id,
         selectors,
         more: further != 0,
@@ -94,11 +101,20 @@ pub(super) fn sequence(domain: u32, row: &OptionsRow<'_>, order: Order) -> Optio
     })
 }
 
-/// The domain that a record is about. A statement about domain 5 may come in domain 0, which stands for the whole
-/// exporter.
-fn about(domain: u32, row: &OptionsRow<'_>) -> u32 {
+/// The domain that a record is about, and whether that is another one than its own. A statement about domain 5 may come in
+/// domain 0, which stands for the whole exporter; then it says nothing of domain 6.
+fn about(domain: u32, row: &OptionsRow<'_>) -> (u32, bool) {
     let scope = u32::try_from(row.number(OptionSlot::Domain as usize)).unwrap_or_default();
-    if scope == 0 { domain } else { scope }
+    if scope == 0 || scope == domain { (domain, false) } else { (scope, true) }
+}
+
+/// The names that a record gives a sampler: a first one, and perhaps a second.
+fn names(row: &OptionsRow<'_>) -> [Option<u64>; 2] {
+    match [OptionSlot::Selector, OptionSlot::Sampler].map(|slot| row.number(slot as usize)) {
+        [0, 0] => [None, None],
+        [0, one] | [one, 0] => [Some(one), None],
+        [one, other] => [Some(one), Some(other).filter(|&other| other != one)],
+    }
 }
 
 /// When the exporter started, if the record says so.
@@ -110,8 +126,7 @@ pub(super) fn system_init(row: &OptionsRow<'_>) -> Option<UnixMillis> {
 /// The same, of whatever layout.
 fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
     let number = |slot: OptionSlot| row.number(slot as usize);
-    let named = [OptionSlot::Sampler, OptionSlot::Selector].map(number);
-    let sampler = named.into_iter().find(|&sampler| sampler != 0);
+    let [sampler, _] = names(row);
     let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
     let parameters = Parameters {
         interval: number(OptionSlot::Interval),
@@ -136,13 +151,16 @@ fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
         }
     };
     let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
-    let domain = about(domain, row);
-    Some(Announcement { domain, sampler, rate, part: part(row), garbled, layout: 0, order: Order::default() })
+    let (domain, bound) = about(domain, row);
+    let order = Order::default();
+    Some(Announcement { domain, sampler, rate, part: part(row), garbled, bound, layout: 0, order })
 }
 
 /// The part that a record is about. An interface is more than what it belongs to, and a record can be traced to it. A pair
 /// of interfaces, or a physical one (which records need not name), is something else. Interface 0 is none (RFC 2863 wants
-/// greater numbers), and no template has the number 0; but there is a slot 0, a port 0 and a VRF 0.
+/// greater numbers), and no template has the number 0; but there is a slot 0, a port 0 and a VRF 0. An interface with a
+/// direction (element 61) is that side of it, whichever element names it. A direction alone is something else: records that
+/// do not say theirs cannot be traced to it.
 fn part(row: &OptionsRow<'_>) -> Option<Part> {
     let named = |slot: OptionSlot| Some(row.number(slot as usize)).filter(|&number| number != 0);
     let other = |element, slot| named(slot).map(|number| Part::Other(element, number));
@@ -157,9 +175,15 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
             .and_then(|index| u32::try_from(index).ok())
             .map(|index| part(IfIndex(index)))
     };
-    interface(OptionSlot::Interface, Part::Interface)
-        .or_else(|| interface(OptionSlot::Ingress, Part::Ingress))
-        .or_else(|| interface(OptionSlot::Egress, Part::Egress))
+    let direction = stated(row, OptionSlot::Direction as usize);
+    let side = |own: fn(IfIndex) -> Part| match direction {
+        Some(0) => Part::Ingress,
+        Some(1) => Part::Egress,
+        _ => own,
+    };
+    interface(OptionSlot::Interface, side(Part::Interface))
+        .or_else(|| interface(OptionSlot::Ingress, side(Part::Ingress)))
+        .or_else(|| interface(OptionSlot::Egress, side(Part::Egress)))
         .or_else(|| other(10, OptionSlot::Ingress))
         .or_else(|| other(14, OptionSlot::Egress))
         .or_else(|| other(252, OptionSlot::PhysicalIngress))
@@ -170,6 +194,7 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
         .or_else(|| numbered(234, OptionSlot::IngressVrf))
         .or_else(|| numbered(235, OptionSlot::EgressVrf))
         .or_else(|| other(4, OptionSlot::Cache))
+        .or_else(|| numbered(61, OptionSlot::Direction))
 }
 
 /// What is said of how packets were picked; 0 where it is not said.
@@ -198,12 +223,19 @@ impl Parameters {
     /// The rate; none where it can be read in two ways.
     pub(super) fn rate(&self, source: RateSource) -> Option<SamplingRate> {
         let interval = |interval| SamplingRate::new(interval, 1, source);
-        self.by_algorithm(source)
-            .or_else(|| interval(self.random_interval))
-            .or_else(|| interval(self.interval))
+        let intervals = [interval(self.random_interval), interval(self.interval)];
+        let [first, second, third] = self.by_algorithm(source);
+        if self.algorithm != 0 && first.is_some() {
+            return first;
+        }
+        let mut stated = [first, second, third].into_iter().chain(intervals).flatten();
+        let rate = stated.next()?;
+        stated.all(|other| other == rate).then_some(rate)
     }
 
-    fn by_algorithm(&self, source: RateSource) -> Option<SamplingRate> {
+    /// The rate by the parameters of the algorithm. Without one, the parameters themselves tell which one it is, or which
+    /// ones.
+    fn by_algorithm(&self, source: RateSource) -> [Option<SamplingRate>; 3] {
         let count_based = || {
             let sum = self.packet_interval.checked_add(self.packet_space?)?;
             SamplingRate::new(sum, self.packet_interval, source)
@@ -211,13 +243,12 @@ impl Parameters {
         let n_of_population = || SamplingRate::new(self.population, self.size, source);
         let uniform = || of_probability(self.probability?, source);
         match self.algorithm {
-            // No algorithm: the parameters themselves tell which one it is.
-            0 => n_of_population().or_else(uniform).or_else(count_based),
-            1 => count_based(),
-            3 => n_of_population(),
-            4 => uniform(),
+            0 => [n_of_population(), uniform(), count_based()],
+            1 => [count_based(), None, None],
+            3 => [n_of_population(), None, None],
+            4 => [uniform(), None, None],
             // 2 is time-based, 5 to 9 are filters and flow-state dependent: none has a packet rate.
-            _ => None,
+            _ => [None; 3],
         }
     }
 }

@@ -6,6 +6,10 @@
 //! registry), and of what is behind the headers of layer 4 only. Packets come from the counter's own partner. The reverse
 //! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
+//! nProbe counts in 23 and 24 what comes back, and others there what is in 1 and 2 already, under the same numbers. Only the
+//! operator knows, so where element 23 is, there is a second plan for those of whom he has said that it is the reverse
+//! direction ([`OutCounters::Reverse`]).
+//!
 //! Exporters have templates for all their records, and fill only what fits each: the octets of frames without IP only in
 //! 352, of firewall events only in 231 and 232. So where the counter of the highest rank is 0 in a record, one of these that
 //! is not counts. Element 23 does not beside 1: exporters that watch both sides of an interface fill one on the way in and
@@ -18,7 +22,7 @@
 //! frame (for 313 and 316 also 224, that of the packet). Where neither is there, they are what the section itself says: the
 //! length in the IP header, and the octets of the link's header before it. That leaves out what follows the packet
 //! (padding, check sequence), which nobody has stated. What the record has no elements for (addresses, ports, VLAN,
-//! ...) is read from the section.
+//! ...) is read from the section. With a counter of octets, but none of packets, it is one packet, too.
 
 mod columns;
 
@@ -29,6 +33,7 @@ use super::layout::{Layout, Row};
 use super::options::{self, Parameters};
 use super::template::FieldSpec;
 use super::total::Keys;
+use crate::exporter::OutCounters;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate, UnixMillis};
@@ -84,6 +89,10 @@ pub(super) struct Plan {
     rare: bool,
     /// True where more than element 34 tells of the record's own sampling.
     parameters: bool,
+    /// True where one is nProbe's, and has octets in element 23 beside those in 1.
+    both_ways: bool,
+    /// How to read the records where element 23 counts the reverse direction; none where there is no such element.
+    reversed: Option<Box<Self>>,
 }
 
 /// Places of addresses, by family.
@@ -99,6 +108,31 @@ const SECOND_COUNTERS: [Slot; 3] = [Slot::InitiatorOctets, Slot::ResponderOctets
 
 impl Plan {
     pub(super) fn compile(fields: &[FieldSpec]) -> Self {
+        let mut plan = Self::compile_as(fields, OutCounters::Same);
+        if element::find(fields, 0, &[23], Width::Number).is_some() {
+            plan.both_ways = element::find(fields, 0, &[1], Width::Number).is_some()
+                && fields.iter().any(element::is_ntop);
+            plan.reversed = Some(Box::new(Self::compile_as(fields, OutCounters::Reverse)));
+        }
+        plan
+    }
+
+    /// The plan for an exporter with such counters.
+    pub(super) fn read_as(&self, out_counters: OutCounters) -> &Self {
+        match (out_counters, &self.reversed) {
+            (OutCounters::Reverse, Some(reversed)) => reversed,
+            _ => self,
+        }
+    }
+
+    /// True where elements 23 and 24 may well be the reverse direction.
+    pub(super) const fn may_count_both_ways(&self) -> bool {
+        self.both_ways
+    }
+
+    fn compile_as(fields: &[FieldSpec], out_counters: OutCounters) -> Self {
+        let is_reverse =
+            out_counters == OutCounters::Reverse && element::find(fields, 0, &[23], Width::Number).is_some();
         let mut places = [None; SLOTS];
         for &(slot, elements) in DATA {
             let width = match slot {
@@ -114,13 +148,21 @@ impl Plan {
             (None, Some(_)) => Some(Link::Ip),
             (None, None) => None,
         };
-        let (mut forward, octets, packets) = counter(fields, 0, &COUNTERS);
+        let ranks = if is_reverse { &COUNTERS[..1] } else { &COUNTERS[..] };
+        let (mut forward, octets, packets) = counter(fields, 0, ranks);
         places[Slot::Octets as usize] = octets;
         places[Slot::Packets as usize] = packets;
         // The responder's counters are the reverse of the initiator's; with a counter of higher rank they are neither.
         let ranked = octets.is_some_and(|at| matches!(fields[at].element, 1 | 23));
-        let responder =
-            if ranked { (Counter::Absent, None, None) } else { counter(fields, 0, &[(232, 299, false)]) };
+        let responder = match (is_reverse, ranked) {
+            (true, _) => {
+                let [octets, packets] =
+                    [23, 24].map(|element| element::find(fields, 0, &[element], Width::Number));
+                (Counter::Delta, octets, packets)
+            }
+            (false, true) => (Counter::Absent, None, None),
+            (false, false) => counter(fields, 0, &[(232, 299, false)]),
+        };
         let (reverse, octets, packets) = match responder {
             (Counter::Absent, ..) => counter(fields, REVERSE, &COUNTERS),
             responder => responder,
@@ -177,6 +219,8 @@ impl Plan {
             parameters: places[Slot::RandomInterval as usize..=Slot::Probability as usize]
                 .iter()
                 .any(Option::is_some),
+            both_ways: false,
+            reversed: None,
         }
     }
 
@@ -316,6 +360,9 @@ impl Plan {
         let frame = if is_readable { Frame::dissect(link, octets) } else { Frame::default() };
         frame.fill(flow);
         if self.forward != Counter::Sampled {
+            if self.forward == Counter::Delta && row.len(Slot::Packets as usize) == 0 {
+                flow.packets = Packets::new(1);
+            }
             return true;
         }
         flow.packets = Packets::new(1);
@@ -368,6 +415,7 @@ impl Plan {
             forwarding_status: 0,
             observed: Observed::Unknown,
             networks: self.networks,
+            second: false,
         };
         if self.rare {
             rare(row, &mut flow);
@@ -471,8 +519,11 @@ fn stated_sampler(row: &DataRow<'_>) -> SamplerRef {
             if has(Slot::Sampler) || has(Slot::Selector) { SamplerRef::Zero } else { SamplerRef::Unnamed }
         }
         [0, 0, sequence] => SamplerRef::Sequence(sequence),
-        [0, selector, _] => SamplerRef::Named(selector),
-        [sampler, ..] => SamplerRef::Named(sampler),
+        [0, name, _] | [name, 0, _] => SamplerRef::Named(name),
+        [sampler, selector, _] if sampler == selector => SamplerRef::Named(selector),
+        // Who numbers samplers beyond 32 bits means none by element 48, which has 8 (IANA) or, in the field, up to 32.
+        [sampler, selector, _] => u32::try_from(sampler)
+            .map_or(SamplerRef::Named(selector), |sampler| SamplerRef::Either { sampler, selector }),
     }
 }
 

@@ -8,6 +8,7 @@ use super::sequence::{Place, Unit, Uptime};
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::{Report, Times};
 use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
+use crate::exporter::OutCounters;
 use crate::flow::{Address, FlowRecord, Observed, Order};
 use crate::units::{Octets, Packets, UnixMillis};
 
@@ -25,10 +26,15 @@ pub(super) struct Outcome {
     /// Of them, options data.
     pub(super) options: u32,
     pub(super) error: Option<Error>,
+    /// Sets.
+    pub(super) sets: u64,
+    /// NetFlow v9, which does not say how long a datagram is: from there on there are only zeros.
+    pub(super) padding: Option<usize>,
 }
 
 impl Outcome {
-    pub(super) const NOTHING: Self = Self { records: Some(0), options: 0, error: None };
+    pub(super) const NOTHING: Self =
+        Self { records: Some(0), options: 0, error: None, sets: 0, padding: None };
 
     fn count(&mut self, records: Option<u32>) {
         self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
@@ -69,6 +75,12 @@ impl Work<'_> {
                 read::u16(data, at).zip(read::u16(data, at + 2)).expect("at least a set header is left");
             let next = at + usize::from(length);
             let is_cut = next > end;
+            if (id, length) == (0, 0) && context.version == 9 && data[at..end].iter().all(|&octet| octet == 0)
+            {
+                outcome.padding = Some(at);
+                return outcome;
+            }
+            outcome.sets += 1;
             if usize::from(length) < SET_HEADER || is_cut && id < 256 {
                 outcome.fail(Error::SetLength { length, offset: at });
                 return outcome;
@@ -271,6 +283,10 @@ impl Work<'_> {
         context: &Context,
         set: Piece<'_>,
     ) -> (u32, Result<(), Error>) {
+        if plan.may_count_both_ways() && self.out_counters == OutCounters::Same {
+            self.counts.out_counters_unsaid += 1;
+        }
+        let plan = plan.read_as(self.out_counters);
         let length = plan.layout.length();
         if length == 0 {
             return (0, Err(Error::EmptyRecord { offset: set.at }));
@@ -343,6 +359,7 @@ impl Work<'_> {
         let two_sided = counter != Counter::Absent && reverse_counter != Counter::Absent;
         let skip_reverse = reverse_counter == Counter::Absent || two_sided && is_empty(&reverse);
         let skip_forward = counter == Counter::Absent || two_sided && is_empty(&forward) && !skip_reverse;
+        let from = self.out.records.len();
         for (flow, counter, skip, is_reverse) in
             [(forward, counter, skip_forward, false), (reverse, reverse_counter, skip_reverse, true)]
         {
@@ -362,7 +379,8 @@ impl Work<'_> {
                     }
                     _ => flow,
                 };
-                self.emit(flow, moved);
+                let second = self.out.records.len() > from;
+                self.emit(FlowRecord { second, ..flow }, moved);
             }
         }
     }

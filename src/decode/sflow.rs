@@ -22,7 +22,8 @@
 //! **When.** sFlow states no times: a sample belongs to the instant at which its datagram was received.
 //!
 //! **Errors.** A sample with an error inside leaves the others alone. Where a sample ends beyond the datagram nothing
-//! of it is taken, and the datagram is malformed.
+//! of it is taken, and the datagram is malformed; unless it is a flow sample whose flow records are all there: there are
+//! switches (Brocade's) that count padding which they do not send. That is counted as a format not understood.
 
 mod agent;
 mod counter;
@@ -61,8 +62,9 @@ pub struct Counts {
     pub counter_samples: u64,
     /// Notifications of discarded packets; never volume.
     pub discard_notifications: u64,
-    /// Samples and flow records of formats that accounting does not know, or has no use for; and datagrams with more than
-    /// zeros behind the last sample that their header counts.
+    /// Samples and flow records of formats that accounting does not know, or has no use for; datagrams with more than zeros
+    /// behind the last sample that their header counts; and flow samples that claim more octets than their datagram has left,
+    /// though their records are all there.
     pub skipped_formats: u64,
     /// Flow samples missing by their data sources' sequence numbers.
     pub samples_lost: u64,
@@ -151,7 +153,14 @@ impl Work<'_> {
                 let cut = Error::Truncated { offset: datagram.end() };
                 return result.and(Err(cut));
             };
-            let Some(body) = datagram.u32().and_then(|length| datagram.opaque(length)) else {
+            let body = datagram.u32().and_then(|length| {
+                datagram.opaque(length).or_else(|| {
+                    let body = Some(datagram.take_rest()).filter(|&body| sample::is_whole(format, body))?;
+                    self.counts.sflow.skipped_formats += 1;
+                    Some(body)
+                })
+            });
+            let Some(body) = body else {
                 return result.and(Err(Error::RecordCut { offset }));
             };
             let counts = &mut self.counts.sflow;

@@ -430,6 +430,7 @@ fn into_source((source, totals): (SourceRow, TotalsRow)) -> Result<Source, Error
             metered_octets: total(totals.metered_octets)?,
             metered_packets: total(totals.metered_packets)?,
             expired_records: total(totals.expired_records)?,
+            expired_second_flows: 0,
             expired_octets: total(totals.expired_octets)?,
             expired_sets: total(source.expired_sets)?,
             expired_set_octets: total(source.expired_set_octets)?,

@@ -4,7 +4,7 @@
 //! immutable [`Entry`]. A reload makes new entries and raises the generation, which processors compare once a batch.
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::classify::{Classifier, Versions};
 use crate::counters::{self, Counters};
 use crate::decode;
-use crate::exporter::{Exporter, SamplingPolicy};
+use crate::exporter::{Exporter, OutCounters, SamplingPolicy};
 use crate::ids::ExporterId;
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
@@ -34,12 +34,38 @@ pub struct Entry {
     pub id: ExporterId,
     /// What the operator says of its sampling.
     pub policy: SamplingPolicy,
+    /// What the operator says that elements 23 and 24 count.
+    pub out_counters: Option<OutCounters>,
     /// Its counters.
     pub counters: Arc<counters::Exporter>,
     reported: AtomicI64,
+    asked: AtomicBool,
 }
 
 impl Entry {
+    fn new(exporter: &Exporter, id: ExporterId, counters: Arc<counters::Exporter>) -> Self {
+        let (reported, asked) = (AtomicI64::new(0), AtomicBool::new(false));
+        let Exporter { sampling, out_counters, .. } = exporter;
+        Self { id, policy: sampling.clone(), out_counters: *out_counters, counters, reported, asked }
+    }
+
+    /// What was asked of the operator before is not asked again.
+    fn take_asked(&mut self, former: Option<&Self>) {
+        self.asked = AtomicBool::new(former.is_some_and(|former| former.asked.load(Relaxed)));
+    }
+
+    /// Asks the operator once what elements 23 and 24 of the exporter count, which nobody has said.
+    pub fn ask_for_out_counters(&self) {
+        if self.out_counters.is_none() && !self.asked.swap(true, Relaxed) {
+            warn!(
+                exporter = %self.counters.name, address = %self.counters.address,
+                "nProbe counts the other direction of its flows in elements 23 and 24 (OUT_BYTES, OUT_PKTS), beside 1 and 2. \
+                 Nothing says that this one does: they are not billed. Give the exporter `out_counters = \"reverse\"`, or \
+                 `\"same\"` where they are the same packets."
+            );
+        }
+    }
+
     /// Logs a malformed datagram, at most once a minute.
     pub fn report_malformed(&self, now: UnixMillis, error: decode::Error) {
         let last = self.reported.load(Relaxed);
@@ -181,9 +207,9 @@ impl Exporters {
             let Some((id, counters)) = self.known(&mut inner, &exporter.name, exporter.address) else {
                 continue;
             };
-            let mut policy = exporter.sampling.clone();
-            policy.interfaces_awaited |= inner.starts.get(&exporter.address).is_some_and(Start::holds);
-            let entry = Entry { id, policy, counters, reported: AtomicI64::new(0) };
+            let mut entry = Entry::new(exporter, id, counters);
+            entry.take_asked(inner.entries.get(&exporter.address).map(Arc::as_ref));
+            entry.policy.interfaces_awaited |= inner.starts.get(&exporter.address).is_some_and(Start::holds);
             entries.insert(exporter.address, Arc::new(entry));
         }
         let configured: HashSet<IpAddr> = entries.keys().copied().collect();
@@ -199,9 +225,10 @@ impl Exporters {
         if accept_unknown {
             for (address, entry) in &inner.entries {
                 entries.entry(*address).or_insert_with(|| {
-                    let policy = SamplingPolicy::default();
                     let counters = Arc::clone(&entry.counters);
-                    Arc::new(Entry { id: entry.id, policy, counters, reported: AtomicI64::new(0) })
+                    let mut own = Entry::new(&Exporter::unconfigured(*address), entry.id, counters);
+                    own.take_asked(Some(entry.as_ref()));
+                    Arc::new(own)
                 });
             }
         }
@@ -242,7 +269,8 @@ impl Exporters {
         let policy = SamplingPolicy { interfaces_awaited, ..entry.policy.clone() };
         let (id, counters) = (entry.id, Arc::clone(&entry.counters));
         let reported = AtomicI64::new(entry.reported.load(Relaxed));
-        *entry = Arc::new(Entry { id, policy, counters, reported });
+        let asked = AtomicBool::new(entry.asked.load(Relaxed));
+        *entry = Arc::new(Entry { id, policy, out_counters: entry.out_counters, counters, reported, asked });
         self.generation.fetch_add(1, Relaxed);
         Some(Arc::clone(entry))
     }
@@ -411,7 +439,7 @@ impl Exporters {
         let exporter = Exporter::unconfigured(address);
         let (id, counters) = self.known(&mut inner, &exporter.name, address)?;
         inner.unconfigured += usize::from(is_new);
-        let entry = Arc::new(Entry { id, policy: exporter.sampling, counters, reported: AtomicI64::new(0) });
+        let entry = Arc::new(Entry::new(&exporter, id, counters));
         inner.entries.insert(address, Arc::clone(&entry));
         Some(entry)
     }

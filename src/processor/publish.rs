@@ -13,6 +13,11 @@ use crate::usage::{FlushTotals, Remembered};
 use crate::{counters, decode};
 
 impl StreamProcessor {
+    /// Our row of the counters.
+    pub(super) fn own(&self) -> &counters::Processor {
+        &self.counters.processors[self.index]
+    }
+
     /// Adds what happened since the last drain to the processor's counters.
     pub(super) fn publish(&self, totals: &FlushTotals) {
         let own = &self.counters.processors[self.index];
@@ -182,6 +187,7 @@ pub(super) fn add_difference(
     totals.expired_set_octets =
         totals.expired_set_octets.saturating_add(now.expired_octets - then.expired_octets);
     totals.expired_records += expired_now.records - expired_then.records;
+    totals.expired_second_flows += expired_now.seconds - expired_then.seconds;
     totals.expired_octets = totals.expired_octets.saturating_add(expired_now.octets - expired_then.octets);
     // A late datagram takes its loss back, so this may fall between two drains; the sum over drains stays right.
     totals.lost += now.lost.cast_signed() - then.lost.cast_signed();

@@ -327,6 +327,26 @@ fn a_record_is_as_many_flows_as_can_be_believed() {
     assert_eq!([&own.not_volume, &own.implausible].map(|one| one.load(Relaxed)), [0, 1]);
 }
 
+/// A record of nProbe's: 1000 octets in 10 packets there, 300 in 3 back.
+#[test]
+fn the_operator_says_what_elements_23_and_24_count() {
+    use crate::decode::tests::build::{ipfix, octets, set, template};
+    use crate::exporter::OutCounters;
+    let over = SamplingPolicy { over: Some(SamplingRate::NOT_ANNOUNCED), ..SamplingPolicy::default() };
+    let fields = [(1, 4), (2, 4), (23, 4), (24, 4), (35_632 << 16 | 118, 2)];
+    let record = octets().u32(1000).u32(10).u32(300).u32(3).u16(0);
+    let message = ipfix(0, 1, &[set(2, template(300, &fields)), set(300, record)]);
+    for (out_counters, second_flows, octets) in
+        [(None, 0, 1000), (Some(OutCounters::Same), 0, 1000), (Some(OutCounters::Reverse), 1, 1300)]
+    {
+        let (mut processor, _) = processor(&[Exporter { out_counters, ..exporter(1, over.clone()) }]);
+        feed(&mut processor, 1, &message);
+        let totals = processor.drain().totals;
+        assert_eq!((totals.records, totals.second_flows, totals.raw_octets), (1, second_flows, octets));
+        assert_eq!(totals.metered_octets + totals.duplicate_observation_octets, octets);
+    }
+}
+
 /// A NetFlow v9 datagram with these sets, of export second `seconds` after [`NOW`].
 fn v9(sequence: u8, seconds: u32, sets: &[&[u8]]) -> Vec<u8> {
     let mut datagram = vec![0, 9, 0, u8::try_from(sets.len()).expect("few")];
@@ -444,7 +464,7 @@ fn claims_of_several_exporters_together_stop_at_the_end_of_their_range() {
     let (mut processor, _) =
         processor(&[exporter(1, SamplingPolicy::default()), exporter(2, SamplingPolicy::default())]);
     let claims = decode::Counts { raw_octets: u64::MAX, raw_packets: u64::MAX, ..decode::Counts::default() };
-    let (none, expired) = (decode::Counts::default(), Expired { records: 1, octets: u64::MAX });
+    let (none, expired) = (decode::Counts::default(), Expired { records: 1, octets: u64::MAX, seconds: 0 });
     for _ in 0..2 {
         add_difference(&mut processor.totals, &claims, &none, expired, Expired::default());
     }

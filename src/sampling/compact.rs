@@ -30,7 +30,7 @@ pub(super) struct Held {
 }
 
 /// The most octets that a record takes: every field there, and every number as great as it can be.
-pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 2 * 11 + 5 * 5 + 2 * 3 + 2 * 2 + 5;
+pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 11 + 15 + 5 * 5 + 2 * 3 + 2 * 2 + 5;
 
 // The first octet: family in bits 0 and 1, side of observation in 2 and 3, sampler in 4 and 5.
 const SAMPLER_SHIFT: u32 = 4;
@@ -57,8 +57,10 @@ const PROTOCOL: u32 = 1 << 14;
 const WIDE: u32 = 1 << 15;
 /// The addresses are networks.
 const NETWORKS: u32 = 1 << 16;
-/// The sampler is mute, not silent; zero, not unnamed; a sequence, not a sampler.
+/// The sampler is mute, not silent; zero, not unnamed; a sequence, not a sampler; two names, not a rate.
 const OTHER: u32 = 1 << 17;
+/// The second flow of its record.
+const SECOND: u32 = 1 << 18;
 
 /// Appends `held` to `out`; times are told from `base`.
 pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
@@ -109,6 +111,12 @@ pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
             w.rate(rate);
             3
         }
+        SamplerRef::Either { sampler, selector } => {
+            fields |= OTHER;
+            w.number(sampler.into());
+            w.number(selector);
+            3
+        }
     };
     for (field, number) in [
         (DOMAIN, record.domain),
@@ -145,6 +153,9 @@ pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
     if record.networks {
         fields |= NETWORKS;
     }
+    if record.second {
+        fields |= SECOND;
+    }
     w.octets[0] = record.family as u8
         | (record.observed as u8) << 2
         | sampler << SAMPLER_SHIFT
@@ -177,6 +188,9 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
         1 => SamplerRef::Silent,
         2 if has(OTHER) => SamplerRef::Sequence(r.number()?),
         2 => SamplerRef::Named(r.number()?),
+        _ if has(OTHER) => {
+            SamplerRef::Either { sampler: u32::try_from(r.number()?).ok()?, selector: r.number()? }
+        }
         _ => SamplerRef::Stated(r.rate()?),
     };
     let mut number = |field| if has(field) { u32::try_from(r.number()?).ok() } else { Some(0) };
@@ -213,6 +227,7 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
         destination_mask: octet(DESTINATION_MASK)?,
         forwarding_status: octet(FORWARDING_STATUS)?,
         networks: has(NETWORKS),
+        second: has(SECOND),
         observed: match head >> 2 & 3 {
             0 => Observed::Unknown,
             1 => Observed::Ingress,
@@ -230,6 +245,12 @@ pub(super) fn set_waiting(octets: &mut [u8], waiting: Waiting) {
         Waiting::Grace => octets[0] &= !DESCRIBED,
         Waiting::Described => octets[0] |= DESCRIBED,
     }
+}
+
+/// Says of an encoded record, with which `octets` begin, that it is no longer the second one of two that wait.
+pub(super) fn set_alone(octets: &mut [u8]) {
+    // Fields stand in octets 1 to 3, the lowest first.
+    octets[3] &= !SECOND.to_le_bytes()[2];
 }
 
 const fn address_octets(family: Family) -> usize {

@@ -110,25 +110,41 @@ impl Chunk {
             .expect("what was encoded here, or looked through when it came from the ledger, can be decoded")
     }
 
-    /// Asks about each record from `from` on: `Some` keeps it, waiting for that. What goes is closed up.
-    fn sift(&mut self, from: usize, exporter: ExporterId, ask: &mut impl FnMut(&Held) -> Option<Waiting>) {
+    /// Asks about each record from `from` on, and says whether the one before went (at first, and at the end: `went`):
+    /// `Some` keeps it, waiting for that. What goes is closed up. A second flow that stays without its first one is from now
+    /// on a record of its own.
+    fn sift(
+        &mut self,
+        from: usize,
+        exporter: ExporterId,
+        went: &mut bool,
+        ask: &mut impl FnMut(&Held, bool) -> Option<Waiting>,
+    ) {
         let (mut at, mut to) = (from, from);
         while at < self.octets.len() {
             let (held, length) = self.record_at(at, exporter);
             self.described -= usize::from(held.waiting == Waiting::Described);
-            match ask(&held) {
+            match ask(&held, *went) {
                 Some(waiting) => {
                     self.described += usize::from(waiting == Waiting::Described);
                     if waiting != held.waiting {
                         compact::set_waiting(&mut self.octets[at..], waiting);
                         self.changed = true;
                     }
+                    if held.record.second && *went {
+                        compact::set_alone(&mut self.octets[at..]);
+                        self.changed = true;
+                    }
+                    *went = false;
                     if to != at {
                         self.octets.copy_within(at..at + length, to);
                     }
                     to += length;
                 }
-                None => self.records -= 1,
+                None => {
+                    self.records -= 1;
+                    *went = true;
+                }
             }
             at += length;
         }
@@ -170,8 +186,12 @@ pub(super) struct Hold {
     used: usize,
     records: usize,
     octets: u64,
+    /// Of the records, those that are the second flow of one whose first flow waits before them.
+    seconds: usize,
     expired_records: u64,
     expired_octets: u64,
+    /// Of those, the ones whose first flow expired, too.
+    expired_seconds: u64,
 }
 
 /// Chunks that are not those of the state they came with.
@@ -194,6 +214,14 @@ impl Hold {
     /// Octets of memory.
     pub(super) const fn memory(&self) -> usize {
         self.memory
+    }
+
+    pub(super) const fn seconds(&self) -> usize {
+        self.seconds
+    }
+
+    pub(super) const fn expired_seconds(&self) -> u64 {
+        self.expired_seconds
     }
 
     pub(super) const fn expired_records(&self) -> u64 {
@@ -223,6 +251,7 @@ impl Hold {
         chunk.push(&Held { record, since, waiting });
         self.memory += chunk.cost() - before;
         self.records += 1;
+        self.seconds += usize::from(record.second);
         // The decoder lets no record of 2^48 octets through, so this takes 65536 of the greatest to overflow.
         self.octets = self.octets.saturating_add(record.octets.as_u64());
     }
@@ -243,7 +272,7 @@ impl Hold {
     /// Drops and counts what has waited `hold_ms` for a description. Records in their grace time end with that.
     pub(super) fn expire(&mut self, now: UnixMillis, hold_ms: i64) {
         let is_over = |since: UnixMillis| now.since(since) >= hold_ms;
-        let (records, octets) = self.sift(
+        let (records, octets, seconds) = self.sift(
             |chunk| chunk.described > 0 && is_over(chunk.oldest),
             |held| {
                 let over = held.waiting == Waiting::Described && is_over(held.since);
@@ -252,37 +281,48 @@ impl Hold {
         );
         self.expired_records += records;
         self.expired_octets = self.expired_octets.saturating_add(octets);
+        self.expired_seconds += seconds;
     }
 
-    /// Asks about the records of those chunks that are `concerned`; the records and octets that go.
+    /// Asks about the records of those chunks that are `concerned`; the records and octets that go, and how many of them are
+    /// second flows that go with their first one.
     fn sift(
         &mut self,
         concerned: impl Fn(&Chunk) -> bool,
         mut ask: impl FnMut(&Held) -> Option<Waiting>,
-    ) -> (u64, u64) {
-        let (mut records, mut octets) = (0, 0_u64);
+    ) -> (u64, u64, u64) {
+        let (mut records, mut octets, mut pairs, mut seconds) = (0, 0_u64, 0, self.seconds);
         let mut from = HEADER + self.used;
+        // What was before the oldest one is gone, and was counted then.
+        let mut went = self.used > 0;
         for chunk in &mut self.chunks {
             if concerned(chunk) {
                 let before = chunk.cost();
-                chunk.sift(from, self.exporter, &mut |held| {
+                chunk.sift(from, self.exporter, &mut went, &mut |held, first_went| {
                     let stays = ask(held);
                     if stays.is_none() {
                         records += 1;
                         octets = octets.saturating_add(held.record.octets.as_u64());
+                        pairs += u64::from(held.record.second && first_went);
+                    }
+                    if held.record.second && (first_went || stays.is_none()) {
+                        seconds = seconds.saturating_sub(1);
                     }
                     stays
                 });
                 self.memory = self.memory - before + chunk.cost();
+            } else {
+                went = false;
             }
             from = HEADER;
         }
+        self.seconds = seconds;
         if records > 0 {
             self.records = self.chunks.iter().map(|chunk| chunk.records).sum();
             self.octets = self.octets.saturating_sub(octets);
             self.drop_empty();
         }
-        (records, octets)
+        (records, octets, pairs)
     }
 
     fn drop_empty(&mut self) {
@@ -307,6 +347,7 @@ impl Hold {
         chunk.records -= 1;
         chunk.described -= usize::from(held.waiting == Waiting::Described);
         self.records -= 1;
+        self.seconds = self.seconds.saturating_sub(usize::from(held.record.second));
         self.octets = self.octets.saturating_sub(held.record.octets.as_u64());
         if chunk.records == 0 {
             self.drop_oldest_chunk();
@@ -326,6 +367,7 @@ impl Hold {
     pub(super) fn count_expired(&mut self, record: &FlowRecord) {
         self.expired_records += 1;
         self.expired_octets = self.expired_octets.saturating_add(record.octets.as_u64());
+        self.expired_seconds += u64::from(record.second);
     }
 
     /// What became of the chunks since the last call, for the flush that writes the state as it is now.

@@ -196,20 +196,47 @@ impl Rates {
     /// The rate of a sampler for records observed at `point`: as its own domain describes it; otherwise as the exporter's
     /// other domains do, if there is only one rate. Where one of those has records of its own, its sampler of that number
     /// need not be this domain's, which may yet describe it: then this is [`Source::Neighbours`].
+    ///
+    /// A domain that has records means its own samplers first. One that has none can only mean those of others. So where
+    /// the two say different things, the one without records is right about a third domain, once the grace time has shown
+    /// that it has none. Several without records that differ are ambiguous, and so are several with records.
     pub(super) fn sampler(&self, id: u32, sampler: u64, point: Point) -> (Answer, Source) {
         let own = self.find(id).map_or(Answer::NOTHING, |domain| domain.at(Some(sampler), point));
         if own.known != Known::Nothing {
             return (own, Source::Own);
         }
-        let (mut found, mut source) = (Answer::NOTHING, Source::Own);
-        for domain in &self.domains {
-            let answer = domain.at(Some(sampler), point);
-            if answer.known != Known::Nothing && !matches!(domain.grace, Grace::Unseen) {
-                source = Source::Neighbours;
-            }
-            found = found.and(answer);
+        let (mut by_silent, mut by_others) = (Answer::NOTHING, Answer::NOTHING);
+        for domain in self.domains.iter().filter(|domain| !domain.whole(Some(sampler)).bound) {
+            let found = if matches!(domain.grace, Grace::Unseen) { &mut by_silent } else { &mut by_others };
+            *found = found.and(domain.at(Some(sampler), point));
         }
+        let (found, source) = match (by_silent.known, by_others.known) {
+            (_, Known::Nothing) => (by_silent, Source::Own),
+            (Known::Nothing, _) => (by_others, Source::Neighbours),
+            _ => (by_silent, Source::Neighbours),
+        };
         (Answer { known: found.known.with_source(RateSource::Exporter), ..found }, source)
+    }
+
+    /// The rate of the one of two names that is described; the first one where both are, and alike. Otherwise both are, and
+    /// what the record means is anybody's guess. A name that is described where the record is from, or for all, comes
+    /// before one that another domain with records describes.
+    pub(super) fn either(&self, id: u32, names: [u64; 2], point: Point) -> (Answer, Source) {
+        let [first, second] = names.map(|name| self.sampler(id, name, point));
+        let alike = |known: Known| known.with_source(RateSource::Sampler);
+        match (first.0.known, second.0.known) {
+            (Known::Nothing, _) => second,
+            (_, Known::Nothing) => first,
+            _ if first.1 != second.1 => {
+                if first.1 == Source::Own {
+                    first
+                } else {
+                    second
+                }
+            }
+            (one, other) if alike(one) == alike(other) => first,
+            _ => (Answer { known: Known::Ambiguous, run: first.0.run.min(second.0.run) }, first.1),
+        }
     }
 
     /// The rate of a selection sequence (RFC 5476 6.5.1): that of its selector; of several, which each pick from what the
@@ -270,7 +297,7 @@ impl Rates {
 
     /// What all domains agree on for such records: an interface has the same number in each.
     pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
-        let answers = self.domains.iter().map(|domain| domain.unnamed(point, is_mute));
+        let answers = self.domains.iter().map(|domain| domain.unnamed_elsewhere(point, is_mute));
         let all = answers.fold(Answer::NOTHING, Answer::and);
         Answer { known: all.known.with_source(RateSource::Exporter), ..all }
     }
@@ -306,7 +333,10 @@ impl Rates {
     /// Ends the grace time of every domain, and all doubts.
     pub(super) fn end_grace(&mut self) {
         for at in 0..self.domains.len() {
-            self.domains[at].grace = Grace::Over;
+            // A domain without records keeps its own: nothing of it waits, and it stays known for one that only sends options.
+            if !matches!(self.domains[at].grace, Grace::Unseen) {
+                self.domains[at].grace = Grace::Over;
+            }
             // What was not asked for since was not taken up.
             match self.domains[at].doubt {
                 Some(Grace::Unseen) => self.domains[at].end_doubt(),

@@ -161,6 +161,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: None,
             garbled: false,
+            bound: false,
             layout: system.layout,
             order: system.order
         }
@@ -174,6 +175,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: domain_wide,
             part: Some(Part::Interface(IfIndex(12))),
             garbled: false,
+            bound: false,
             layout: interface.layout,
             order: interface.order,
         }
@@ -192,6 +194,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             rate: its_own,
             part: None,
             garbled: false,
+            bound: false,
             layout: sampler.layout,
             order: sampler.order
         }
@@ -420,6 +423,7 @@ fn wide(domain: u32, numerator: u64) -> Announcement {
         rate,
         part: None,
         garbled: false,
+        bound: false,
         layout: 0,
         order: Order::default(),
     }

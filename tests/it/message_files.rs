@@ -41,13 +41,14 @@ fn lone() -> String {
     format!("{before}[[link]]{links}[[traffic_class]]{rest}")
 }
 
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 11] = [
     "datagrams",
     "records",
     "options_records",
     "malformed",
     "duplicates",
     "held",
+    "held_sets",
     "lost",
     "raw_packets",
     "raw_bytes",
@@ -255,6 +256,6 @@ fn the_grace_time_lasts_to_the_end_of_a_file() {
     let site = Site::new("[ledger]\nurl = \"LEDGER\"\n");
     std::fs::write(site.path("part.ipfix"), &parts[1]).unwrap();
     let (sums, said) = replay(&site, &["part.ipfix"]);
-    assert_eq!((sums["bytes"], sums["held"]), (0, 1));
-    assert!(said.contains("1 sets still wait") && said.contains("join the parts"), "{said}");
+    assert_eq!((sums["bytes"], sums["held"], sums["held_sets"]), (0, 0, 1));
+    assert!(said.contains("1 data sets still wait") && said.contains("join the parts"), "{said}");
 }

@@ -185,6 +185,25 @@ impl Work<'_> {
     }
 }
 
+/// Whether `body` is a flow sample, and all flow records that it says it has are in it.
+pub(super) fn is_whole(format: u32, mut body: Reader<'_>) -> bool {
+    let is_expanded = match format {
+        super::FLOW => false,
+        super::FLOW_EXPANDED => true,
+        _ => return false,
+    };
+    // Each step reads what is there or ends: the datagram bounds the loop.
+    head(&mut body, is_expanded).is_some_and(|head| {
+        (0..head.records).all(|_| {
+            let record = body.u32().and_then(|_format| {
+                let length = body.u32()?;
+                body.opaque(length)
+            });
+            record.is_some()
+        })
+    })
+}
+
 impl Said {
     /// The octets of the sampled packet, by the most complete statement. A length of 0 is none: where nobody states
     /// another, they are what the header that was sampled says itself.

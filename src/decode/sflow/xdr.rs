@@ -60,6 +60,13 @@ impl<'a> Reader<'a> {
         Some(piece)
     }
 
+    /// All that is left.
+    pub(super) const fn take_rest(&mut self) -> Self {
+        let rest = *self;
+        self.at = self.data.len();
+        rest
+    }
+
     /// An address whose type word was `kind`: 0 none, 1 IPv4, 2 IPv6.
     pub(super) fn address(&mut self, kind: u32) -> Option<(Family, Address)> {
         match kind {

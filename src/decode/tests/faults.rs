@@ -191,6 +191,46 @@ fn padding_is_no_fault() {
     assert_eq!(collector.volumes(), [(1, 100), (1, 50), (1, 25)]);
 }
 
+/// NetFlow v9 does not say how long a datagram is: some exporters fill them up with zeros (nfdump's issue 73).
+#[test]
+fn zeros_behind_all_that_a_v9_header_counts_are_padding() {
+    let template = set(0, template(300, &[(1, 4), (2, 4)]));
+    let data = set(300, octets().u32(100).u32(1).u32(50).u32(1));
+    let padded = |sequence: u32, count: u16, sets: &[Octets], zeros: usize| {
+        let mut datagram = v9(sequence, 1, sets);
+        datagram[2..4].copy_from_slice(&count.to_be_bytes());
+        datagram.resize(datagram.len() + zeros, 0);
+        datagram
+    };
+    let both = [template.clone(), data.clone()];
+    // The header counts a template and two records; or, as some exporters understand it, two sets; or nothing.
+    for (count, zeros) in [(3, 1300), (2, 4), (3, 5), (0, 60)] {
+        let collector = decoded(&[padded(0, count, &both, zeros)]);
+        assert_eq!(collector.volumes(), [(1, 100), (1, 50)], "{count} {zeros}");
+    }
+    decoded(&[
+        padded(0, 1, std::slice::from_ref(&template), 1380),
+        padded(1, 2, std::slice::from_ref(&data), 1348),
+    ]);
+    // Of sets that wait nobody knows how many records they have.
+    let collector = decoded(&[padded(0, 9, std::slice::from_ref(&data), 40)]);
+    assert_eq!((collector.counts().held_sets, collector.counts().malformed), (1, 0));
+    // A record that the header counts is not there; or there is something behind the zeros.
+    let mut behind = padded(0, 3, &both, 60);
+    *behind.last_mut().unwrap() = 1;
+    for datagram in [padded(0, 4, &both, 60), behind] {
+        let error = check(&datagram, ErrorKind::SetLength, &[(1, 100), (1, 50)]);
+        assert_eq!(error, Error::SetLength { length: 0, offset: 20 + 16 + 20 });
+    }
+    // IPFIX says how long a message is: within it they are a set without a length.
+    let message = ipfix(0, 1, &[template2(), set(300, octets().u32(100).u32(1)), octets().u32(0).u32(0)]);
+    check(&message, ErrorKind::SetLength, &[(1, 100)]);
+}
+
+fn template2() -> Octets {
+    set(2, template(300, &[(1, 4), (2, 4)]))
+}
+
 #[test]
 fn kinds_have_names_of_their_own() {
     let mut names: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();

@@ -36,6 +36,7 @@ fn expected() -> FlowRecord {
         forwarding_status: 0,
         observed: Observed::Unknown,
         networks: false,
+        second: false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::build::*;
 use crate::decode::Counts;
+use crate::exporter::OutCounters;
 use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{Asn, IfIndex, RateSource, SamplingRate, UnixMillis};
@@ -541,4 +542,53 @@ fn where_the_interface_is_0_the_physical_one_counts() {
         let found: Vec<_> = collector.out.records.iter().map(|flow| (flow.input, flow.output)).collect();
         assert_eq!(found, [(IfIndex(7), IfIndex(8)), (IfIndex(5), IfIndex(6))]);
     }
+}
+
+/// nProbe: 1000 octets in 10 packets there, 300 in 3 back.
+#[test]
+fn elements_23_and_24_are_the_other_direction_where_the_operator_says_so() {
+    let ends = [(8, 4), (12, 4), (10, 4), (14, 4)];
+    let run = |counters: &[(u64, u16)], values: &[u64], out_counters| {
+        let fields: Vec<_> = ends.iter().chain(counters).copied().collect();
+        let all = [1, 2, 3, 4].iter().chain(values);
+        let body = fields.iter().zip(all).fold(octets(), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields))])]);
+        collector.decoder.read_out_counters(out_counters);
+        collector.take(&ipfix(0, 1, &[set(300, body)])).unwrap();
+        collector
+    };
+    let both = [(1, 4), (2, 4), (23, 4), (24, 4)];
+    assert_eq!(run(&both, &[1000, 10, 300, 3], OutCounters::Same).volumes(), [(10, 1000)]);
+    let collector = run(&both, &[1000, 10, 300, 3], OutCounters::Reverse);
+    let [there, back] = collector.out.records[..] else { panic!("two flows") };
+    assert_eq!(collector.volumes(), [(10, 1000), (3, 300)]);
+    let counts = collector.counts();
+    assert_eq!((counts.records, counts.flows_emitted, counts.raw_octets), (1, 2, 1300));
+    assert_eq!((there.source.0, there.destination.0, there.input.0, there.output.0), (1, 2, 3, 4));
+    assert_eq!((back.source.0, back.destination.0, back.input.0, back.output.0), (2, 1, 4, 3));
+    assert_eq!((there.second, back.second), (false, true));
+    // One direction only.
+    let reversed = |counters: &[(u64, u16)], values: &[u64]| run(counters, values, OutCounters::Reverse);
+    assert_eq!(reversed(&both, &[1000, 10, 0, 0]).volumes(), [(10, 1000)]);
+    let back = reversed(&both, &[0, 0, 300, 3]).out.records[0];
+    assert_eq!((back.source.0, back.octets.as_u64(), back.second), (2, 300, false));
+    let back = reversed(&[(23, 4), (24, 4)], &[300, 3]).out.records[0];
+    assert_eq!((back.source.0, back.octets.as_u64(), back.packets.as_u64()), (2, 300, 3));
+    // Nobody says how many packets came back.
+    assert_eq!(reversed(&[(1, 4), (2, 4), (23, 4)], &[1000, 10, 300]).volumes(), [(10, 1000), (0, 300)]);
+    // Templates without element 23 are as they were.
+    let others = [(231, 4), (298, 4), (232, 4), (299, 4)];
+    assert_eq!(reversed(&others, &[1000, 10, 300, 3]).volumes(), [(10, 1000), (3, 300)]);
+    // Only of nProbe's own templates is it asked what they mean, and only where nobody has said it.
+    let own = [(1, 4), (2, 4), (23, 4), (24, 4), (enterprise(35_632, 118), 2)];
+    let asked = |fields: &[(u64, u16)], said| run(fields, &[9; 5], said).counts().out_counters_unsaid;
+    assert_eq!((asked(&own, OutCounters::Same), asked(&own, OutCounters::Reverse)), (1, 0));
+    assert_eq!((asked(&both, OutCounters::Same), asked(&own[..2], OutCounters::Same)), (0, 0));
+    // NetFlow v9 has no enterprises: there the number of that element is 57472 greater.
+    let asked9 = |element| {
+        let fields = [(1, 4), (2, 4), (23, 4), (24, 4), (element, 2)];
+        let data = octets().u32(1).u32(1).u32(1).u32(1).u16(1);
+        decoded(&[v9(0, 1, &[set(0, template(300, &fields)), set(300, data)])]).counts().out_counters_unsaid
+    };
+    assert_eq!((asked9(57_590), asked9(56_701)), (1, 0));
 }

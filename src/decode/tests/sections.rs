@@ -63,6 +63,15 @@ fn where_the_octets_come_from() {
     };
     assert_eq!((volume(&with(352)), volume(&with(1))), ((4, 5000), (4, 5000)));
     assert_eq!(with(1).source, Address(0x0a01_0203));
+    // Where nobody counts packets, the record is one, even of 0 octets.
+    let without =
+        |element, n: u64| only(&[(element, 8), (315, 65_535)], octets().u64(n).bytes(&variable(&section).0));
+    for (element, octets) in [(352, 1514), (1, 1400), (352, 0)] {
+        assert_eq!(volume(&without(element, octets)), (1, octets));
+    }
+    // A running total says nothing of packets, and a flow without a section is no packet.
+    assert_eq!(volume(&without(85, 0)), (0, 0));
+    assert_eq!(volume(&only(&[(352, 8)], octets().u64(1514))), (0, 1514));
     // A packet section: the packet's own length, the frame's where it is stated, or the total length's element.
     assert_eq!(volume(&only(&[(313, 65_535)], variable(&section[18..]))), (1, 1400));
     let packet =

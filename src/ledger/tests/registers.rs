@@ -143,6 +143,7 @@ fn totals_land_in_their_columns() {
             metered_records: 7,
             metered_octets: 0,
             metered_packets: 0,
+            expired_second_flows: 0,
             expired_records: 10,
             expired_octets: 11,
             expired_sets: 16,

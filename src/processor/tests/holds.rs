@@ -395,6 +395,39 @@ fn the_format_is_the_one_that_its_number_says() {
     );
 }
 
+/// Records of two directions count as one, also where they wait or expire; and one of which a direction waits, waits.
+#[test]
+fn a_record_of_two_directions_waits_as_one() {
+    let reverse = |element: u64| (29_305 << 16) | element;
+    let fields = [(1, 4), (2, 4), (reverse(1), 4), (reverse(2), 4), (10, 4), (14, 4), (302, 4)];
+    let record = |body: Octets, back: u32| body.u32(100).u32(1).u32(back).u32(back / 70).u32(3).u32(4).u32(5);
+    let body = record(record(record(octets(), 70), 0), 70);
+    let sets = [set(2, template(300, &fields)), set(300, body)];
+    let mut bench = Bench::new(sampling::Config::default());
+    bench.feed(1, EXPORT_MS, &sets);
+    assert_eq!((bench.processor.held().records, bench.processor.held().seconds), (5, 2));
+    // The sampler is described at the interface where the first directions came in, and at another one: those go.
+    let options = options_template(301, 2, &[(302, 4), (10, 4), (34, 4)]);
+    let told = octets().u32(5).u32(3).u32(10).u32(5).u32(9).u32(20);
+    bench.feed(1, EXPORT_MS, &[set(3, options), set(301, told)]);
+    assert_eq!((bench.processor.held().records, bench.processor.held().seconds), (2, 0));
+    let left = bench.drain();
+    assert_eq!((left.totals.records, left.totals.second_flows, left.totals.metered_records), (3, 2, 3));
+
+    // In vain: five flows, of three records. A restart between changes nothing.
+    let mut bench = Bench::new(sampling::Config::default());
+    bench.feed(1, EXPORT_MS, &sets);
+    let (_, mut left) = bench.drain().checkpoints.pop().unwrap();
+    left.chunks.whole = true;
+    let mut bench = Bench::with(sampling::Config::default(), vec![(at(1), left)]);
+    bench.processor.take_up_waiting(|_| true).unwrap();
+    assert_eq!((bench.processor.held().records, bench.processor.held().seconds), (5, 2));
+    bench.processor.expire(UnixMillis(EXPORT_MS + 3_600_000));
+    let totals = bench.drain().totals;
+    assert_eq!((totals.expired_records, totals.expired_second_flows, totals.expired_octets), (5, 2, 440));
+    assert_eq!((bench.processor.held().records, bench.processor.held().seconds), (0, 0));
+}
+
 #[test]
 fn another_format_stops_the_exporter_and_says_how_to_go_on() {
     let mut bench = Bench::new(sampling::Config::default());

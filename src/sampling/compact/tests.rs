@@ -26,6 +26,7 @@ fn sampler() -> impl Strategy<Value = SamplerRef> {
         Just(SamplerRef::Zero),
         number().prop_map(SamplerRef::Sequence),
         number().prop_map(SamplerRef::Named),
+        (any::<u32>(), number()).prop_map(|(sampler, selector)| SamplerRef::Either { sampler, selector }),
         rate().prop_map(SamplerRef::Stated),
     ]
 }
@@ -71,6 +72,7 @@ fn record() -> impl Strategy<Value = FlowRecord> {
                 destination_mask: octets[5],
                 forwarding_status: octets[6],
                 networks: octets[7] & 1 == 1,
+                second: octets[7] & 2 == 2,
             }
         },
     )

@@ -134,6 +134,8 @@ pub(super) struct Statement {
     layout: u32,
     /// When it was sent: one that it has overtaken on its way does not replace it.
     order: Order,
+    /// It was made in another domain, and about this one by name: it holds for no third one.
+    bound: bool,
 }
 
 /// A layout whose records contradicted themselves.
@@ -155,6 +157,8 @@ pub(super) struct Whole {
     pub(super) differs: bool,
     /// There are only statements about interfaces, which say nothing of the others.
     limited: bool,
+    /// Of some it is said that they hold for this domain only.
+    pub(super) bound: bool,
 }
 
 impl Whole {
@@ -170,7 +174,8 @@ impl Whole {
         let limited = sampler.is_none()
             && !statements.is_empty()
             && statements.iter().all(|statement| of_interface(statement.about.part));
-        Self { sampler, answer, differs, limited }
+        let bound = statements.iter().any(|statement| statement.bound);
+        Self { sampler, answer, differs, limited, bound }
     }
 
     pub(super) const fn is_by_interface(&self) -> bool {
@@ -257,7 +262,7 @@ impl Domain {
     /// Takes in a statement of the exporter's run `run`. Whether it changed something; `None` where there is no `room` for
     /// a new one.
     pub(super) fn take(&mut self, announcement: &Announcement, run: u32, room: bool) -> Option<bool> {
-        let Announcement { sampler, rate, part, garbled, layout, order, .. } = *announcement;
+        let Announcement { sampler, rate, part, garbled, layout, bound, order, .. } = *announcement;
         let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
         let rate = rate.map(|rate| learnt_from(rate, source));
         if sampler.is_none() && garbled {
@@ -268,7 +273,7 @@ impl Domain {
         }
         let about = About { sampler, part };
         let layout = if sampler.is_none() { layout } else { 0 };
-        let statement = Statement { about, rate, run, layout, order: Order { head: None, ..order } };
+        let statement = Statement { about, rate, run, layout, bound, order: Order { head: None, ..order } };
         let changed = match self.statements.binary_search_by_key(&about, |statement| statement.about) {
             Ok(at) => {
                 let newest = &self.statements[at];
@@ -276,7 +281,7 @@ impl Domain {
                     return Some(false);
                 }
                 let was = core::mem::replace(&mut self.statements[at], statement);
-                was.rate != rate || was.run != run
+                was.rate != rate || was.run != run || was.bound != bound
             }
             Err(_) if !room => return None,
             Err(at) => {
@@ -389,6 +394,14 @@ impl Domain {
         }
         let samples = self.worked_out.as_ref().map_or_else(|| self.samples(), |all| all.samples);
         samples.map_or(answer, |run| Answer { known: Known::Elsewhere, run })
+    }
+
+    /// The same for records of another domain. What is said of this one by name tells them no more than that the exporter
+    /// samples.
+    pub(super) fn unnamed_elsewhere(&self, point: Point, is_mute: bool) -> Answer {
+        let answer = self.unnamed(point, is_mute);
+        let is_bound = answer.known != Known::Nothing && self.whole(None).bound;
+        if is_bound { Answer { known: Known::Elsewhere, ..answer } } else { answer }
     }
 
     /// The doubt about what was said in former runs is over. Of the statements about records without a sampler the old ones

@@ -176,3 +176,173 @@ fn what_is_right_replaces_what_was_garbled() {
     pipe.take(&interval(8, true, 64, 200));
     assert_eq!(pipe.sampling.domain_rate(1), Some(rate(32, 1, S::Domain)));
 }
+
+/// Octets, packets and both names of a sampler.
+fn two_names(sampler: u32, selector: u32) -> [Octets; 2] {
+    let fields = [(1, 4), (2, 4), (48, 4), (302, 4)];
+    [set(2, template(300, &fields)), set(300, octets().u32(100).u32(1).u32(sampler).u32(selector))]
+}
+
+/// What was scaled, and how many records still wait at the end of a capture.
+fn at_the_end(datagrams: &[Vec<u8>]) -> (u64, usize) {
+    let mut pipe = Pipe::of(datagrams);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    (pipe.scaled().0, pipe.sampling.held_records())
+}
+
+/// Huawei's records have the input interface in element 48, and the selector in 302.
+#[test]
+fn of_two_names_the_described_one_counts() {
+    let run = |told: &[&[u64]], sampler, selector| {
+        let table = selectors(&[(304, 1), (305, 4), (306, 4)], told);
+        at_the_end(&[ipfix(0, 1, &two_names(sampler, selector)), ipfix(1, 1, &table)])
+    };
+    // 5: one of 100; 6: one of 10; 7: one of 100; 8: a filter, which has no rate.
+    let (five, six, seven, eight) =
+        (&[5, 1, 1, 99][..], &[6, 1, 1, 9][..], &[7, 1, 1, 99][..], &[8, 5, 1, 9][..]);
+    assert_eq!(run(&[five], 12, 5), (10_000, 0));
+    assert_eq!(run(&[five], 5, 12), (10_000, 0));
+    assert_eq!(run(&[five], 5, 5), (10_000, 0));
+    assert_eq!(run(&[five, seven], 7, 5), (10_000, 0));
+    // Both are, and differ; neither is.
+    for (told, sampler, selector) in
+        [(&[five, six][..], 6, 5), (&[five, six], 5, 6), (&[five, eight], 8, 5), (&[five], 12, 13)]
+    {
+        assert_eq!(run(told, sampler, selector), (0, 1), "{sampler} {selector}");
+    }
+    // Another line card has a sampler 12; it is not the interface 12 of this one.
+    let table = |id: u64, gap: u64| selectors(&[(304, 1), (305, 4), (306, 4)], &[&[id, 1, 1, gap]]);
+    let both_cards = [
+        ipfix(0, 2, &table(12, 999)),
+        ipfix(1, 2, &[named(), data(12, 1)]),
+        ipfix(0, 1, &table(5, 99)),
+        ipfix(1, 1, &two_names(12, 5)),
+    ];
+    assert_eq!(at_the_end(&both_cards), (1000 + 10_000, 0));
+}
+
+#[test]
+fn an_options_record_with_two_names_describes_both() {
+    let options = [
+        set(3, options_template(311, 1, &[(302, 4), (48, 4), (34, 4)])),
+        set(311, octets().u32(6).u32(25).u32(1000)),
+    ];
+    for (sampler, selector) in [(25, 0), (0, 6), (25, 6), (3, 6), (25, 3)] {
+        let run = at_the_end(&[ipfix(0, 1, &options), ipfix(1, 1, &two_names(sampler, selector))]);
+        assert_eq!(run, (100_000, 0), "{sampler} {selector}");
+    }
+    assert_eq!(at_the_end(&[ipfix(0, 1, &options), ipfix(1, 1, &two_names(6, 25))]), (100_000, 0));
+    assert_eq!(at_the_end(&[ipfix(0, 1, &options), ipfix(1, 1, &two_names(3, 4))]), (0, 1));
+}
+
+#[test]
+fn statements_of_one_record_that_contradict_each_other_give_no_rate() {
+    let is = |n| Some(rate(n, 1, S::Sampler));
+    let beside_count = [(34, 4), (305, 4), (306, 4)];
+    assert_eq!(announced(&beside_count, &[500, 1, 999]), None);
+    assert_eq!(announced(&beside_count, &[500, 1, 499]), is(500));
+    let beside_random = [(34, 4), (49, 1), (50, 4)];
+    assert_eq!(announced(&beside_random, &[500, 2, 1000]), None);
+    assert_eq!(announced(&beside_random, &[1000, 2, 1000]), is(1000));
+    // What is 0 says nothing.
+    assert_eq!(announced(&beside_random, &[500, 2, 0]), is(500));
+    assert_eq!(announced(&[(305, 4), (306, 4), (309, 4), (310, 4)], &[1, 99, 1, 64]), None);
+    assert_eq!(announced(&[(305, 4), (306, 4), (309, 4), (310, 4)], &[1, 63, 2, 128]), is(64));
+    // The algorithm says which of them counts, if it has its parameters.
+    assert_eq!(announced(&[(304, 1), (305, 4), (306, 4), (34, 4)], &[1, 1, 999, 500]), is(1000));
+    assert_eq!(announced(&[(304, 1), (34, 4), (50, 4)], &[3, 500, 1000]), None);
+    // The same in a record of flows: it waits.
+    let own = [
+        set(2, template(300, &[(1, 4), (2, 4), (34, 4), (305, 4), (306, 4)])),
+        set(300, octets().u32(100).u32(1).u32(500).u32(1).u32(999)),
+    ];
+    assert_eq!(at_the_end(&[ipfix(0, 1, &own)]), (0, 1));
+}
+
+/// Element 149 says of which domain a statement is: one that names another domain than its own means only that.
+#[test]
+fn a_statement_about_another_domain_is_about_no_third_one() {
+    let volume =
+        [set(2, template(300, &[(1, 4), (2, 4), (302, 4)])), set(300, octets().u32(100).u32(1).u32(0))];
+    let wide = |about: u32| {
+        let fields = [(149, 4), (34, 4)];
+        [set(3, options_template(311, 1, &fields)), set(311, octets().u32(about).u32(64))]
+    };
+    let run = |from, about, of| at_the_end(&[ipfix(0, from, &wide(about)), ipfix(0, of, &volume)]);
+    assert_eq!(run(0, 99, 99), (6400, 0));
+    assert_eq!(run(0, 99, 5), (0, 1));
+    // Its own domain, or 0, is no other one: exporters whose domains agree have one rate.
+    for (from, about) in [(0, 5), (0, 0), (5, 5), (7, 7)] {
+        assert_eq!(run(from, about, 5), (6400, 0), "{about} in {from}");
+    }
+    let mut pipe = Pipe::of(&[ipfix(0, 0, &wide(99)), ipfix(0, 5, &volume)]);
+    pipe.policy.default = Some(rate(10, 1, S::Default));
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (1000, vec![S::Default]));
+    // So it is with samplers.
+    let sampler = |about: u32| {
+        let fields = [(149, 4), (302, 4), (34, 4)];
+        [set(3, options_template(311, 2, &fields)), set(311, octets().u32(about).u32(5).u32(64))]
+    };
+    let run = |about, of| at_the_end(&[ipfix(0, 0, &sampler(about)), ipfix(0, of, &[named(), data(5, 100)])]);
+    assert_eq!((run(99, 99), run(99, 5), run(0, 5)), ((6400, 0), (0, 1), (6400, 0)));
+}
+
+/// Domain 6 only sends options, for the others; domain 7 has records, which its own options are about. That 6 has no
+/// records is known when the grace time is over.
+#[test]
+fn a_domain_without_records_describes_samplers_of_others_before_one_that_has_some() {
+    let sampler = |domain, n| Announcement { sampler: Some(1), ..wide(domain, n) };
+    let policy = SamplingPolicy::default();
+    let run = |first: Option<u32>| {
+        let mut sampling = ExporterSampling::default();
+        let mut records: Vec<_> =
+            first.into_iter().chain([7, 256]).map(|domain| record(domain, SamplerRef::Named(1))).collect();
+        sampling.announce(&[sampler(6, 1000), sampler(7, 10_000)], &policy, &mut Vec::new());
+        sampling.scale(&Config::default(), &policy, UnixMillis(0), &mut records, 0);
+        let waits = sampling.held_records();
+        sampling.finish(&policy, &mut records);
+        (waits, records.iter().map(|record| record.rate.numerator()).collect::<Vec<_>>())
+    };
+    assert_eq!(run(None), (1, vec![10_000, 1000]));
+    assert_eq!(run(Some(6)), (1, vec![1000, 10_000]));
+}
+
+/// Element 61 beside an interface: of the packets that leave by it, nobody says anything of those that come in.
+#[test]
+fn a_direction_beside_an_interface_is_one_side_of_it() {
+    let options =
+        |fields: &[(u64, u16)], body: Octets| [set(3, options_template(311, 1, fields)), set(311, body)];
+    let interface =
+        |element, way| options(&[(element, 4), (61, 1), (34, 4)], octets().u32(5).u8(way).u32(64));
+    for (element, way, part) in [
+        (10, 0, Part::Ingress(IfIndex(5))),
+        (10, 1, Part::Egress(IfIndex(5))),
+        (14, 0, Part::Ingress(IfIndex(5))),
+        (14, 1, Part::Egress(IfIndex(5))),
+    ] {
+        let announced = decoded(&[ipfix(0, 1, &interface(element, way))]).out.announcements;
+        assert_eq!(announced[0].part, Some(part), "{element} {way}");
+    }
+    let v9_scope = [
+        set(1, options_template9(310, &[(2, 4)], &[(61, 1), (34, 4)])),
+        set(310, octets().u32(5).u8(1).u32(64)),
+    ];
+    assert_eq!(decoded(&[v9(0, 1, &v9_scope)]).out.announcements[0].part, Some(Part::Egress(IfIndex(5))));
+    let flow = |input: u32, output: u32| {
+        let fields = [(1, 4), (2, 4), (10, 4), (14, 4)];
+        [set(2, template(300, &fields)), set(300, octets().u32(100).u32(1).u32(input).u32(output))]
+    };
+    let run = |way, input, output| {
+        at_the_end(&[ipfix(0, 1, &interface(10, way)), ipfix(1, 1, &flow(input, output))])
+    };
+    assert_eq!((run(0, 5, 6), run(0, 6, 7)), ((6400, 0), (0, 1)));
+    assert_eq!((run(1, 5, 6), run(1, 6, 5)), ((0, 1), (6400, 0)));
+    // Ways without an interface that differ: records do not say which was theirs.
+    let ways = |there: u32, back: u32| {
+        let body = octets().u8(0).u32(there).u8(1).u32(back);
+        let told = options(&[(61, 1), (34, 4)], body);
+        at_the_end(&[ipfix(0, 1, &told), ipfix(2, 1, &flow(5, 6))])
+    };
+    assert_eq!((ways(64, 64), ways(64, 32)), ((6400, 0), (0, 1)));
+}
