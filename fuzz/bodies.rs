@@ -5,15 +5,20 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 use core::time::Duration;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use fluxoscope::classify::Versions;
 use fluxoscope::counters::Counters;
 use fluxoscope::decode::{Decoded, ExporterDecoder, Fate, Limits};
-use fluxoscope::ids::{ExporterId, Position};
+use fluxoscope::ids::{ExporterId, Position, Session};
 use fluxoscope::processor::exporters::Exporters;
 use fluxoscope::processor::{Config, StreamProcessor};
 use fluxoscope::receive::pcap::Capture;
+use fluxoscope::receive::socket::{self, Others, Sockets};
+use fluxoscope::receive::tcp::{self, Offer, Streams};
 use fluxoscope::snmp;
 use fluxoscope::units::UnixMillis;
 use fluxoscope::usage::Remembered;
@@ -22,7 +27,7 @@ use fluxoscope::usage::Remembered;
 pub type Body = fn(&[u8]);
 
 /// Name and body of every target; the corpus of each is in `corpus/NAME/`.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 15] = [
     ("netflow1", netflow1),
     ("netflow5", netflow5),
     ("netflow7", netflow7),
@@ -33,6 +38,8 @@ pub const TARGETS: [(&str, Body); 13] = [
     ("frame_section", frame_section),
     ("pcap", capture),
     ("pcapng", capture),
+    ("message_file", message_file),
+    ("tcp", tcp),
     ("journal", journal),
     ("snmp", snmp_message),
     ("checkpoint", checkpoint),
@@ -252,6 +259,117 @@ pub fn capture(input: &[u8]) {
         }
     }
     panic!("more datagrams than octets");
+}
+
+/// The IPFIX messages that `input` begins with, and what is behind the last whole one.
+pub fn messages(input: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let (mut found, mut rest) = (Vec::new(), input);
+    while let [0, 10, high, low, ..] = *rest {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some((message, behind)) = rest.split_at_checked(length).filter(|_| length >= 16) else { break };
+        found.push(message);
+        rest = behind;
+    }
+    (found, rest)
+}
+
+/// A file of IPFIX messages: exactly those that it holds, and then its end where it ends within one or behind the last
+/// one, or an error where something else is.
+pub fn message_file(input: &[u8]) {
+    let file = tempfile::NamedTempFile::new().expect("a place for temporary files");
+    std::fs::write(file.path(), input).expect("the temporary file is ours");
+    let exporter = IpAddr::from([192, 0, 2, 1]);
+    let Ok(mut capture) = Capture::open_as(file.path(), exporter) else { return };
+    if capture.exporter().is_none() {
+        return;
+    }
+    let (expected, rest) = messages(input);
+    let mut at = 0;
+    for message in expected {
+        let found = capture.next().expect("a message is there").expect("and so it is no end");
+        at += message.len() as u64;
+        assert_eq!((found.payload, found.offset, found.source.ip()), (message, at, exporter));
+    }
+    // Of what is shorter than a header nothing is known.
+    let is_damaged = rest.len() >= 16 && (rest[..2] != [0, 10] || rest[2] == 0 && rest[3] < 16);
+    match capture.next() {
+        Ok(Some(found)) => panic!("no message is there: {found:?}"),
+        Ok(None) => assert_eq!((is_damaged, capture.skipped().torn), (false, u64::from(!rest.is_empty()))),
+        Err(_) => assert!(is_damaged),
+    }
+}
+
+/// Where connections of [`tcp`] arrive. Made once: each takes a port.
+struct Listening {
+    streams: Streams,
+    sockets: Sockets,
+    address: SocketAddr,
+    /// What came out.
+    taken: Vec<Vec<u8>>,
+}
+
+impl Listening {
+    fn new() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port on loopback");
+        let address = listener.local_addr().expect("it has an address");
+        let limits = tcp::Limits { connections: 8, exporter: 4, idle: Duration::from_secs(60) };
+        let streams = Streams::new(vec![listener], limits).expect("a listener that can be used");
+        let sockets = socket::bind(&[], 1, 4096).expect("none of no addresses").remove(0);
+        Self { streams, sockets, address, taken: Vec::new() }
+    }
+
+    fn round(&mut self) {
+        let (mut others, now) = (Others::default(), Instant::now());
+        self.streams.watch(&mut others, now);
+        self.sockets
+            .receive_beside(&mut others, Duration::from_millis(20))
+            .expect("sockets that can be read");
+        let taken = &mut self.taken;
+        let take = |_: Session, _: SocketAddr, octets: &[u8]| {
+            taken.push(octets.to_vec());
+            Ok::<_, ()>(Offer::Taken)
+        };
+        self.streams.take(&others, now, |_| true, take).expect("what takes does not fail");
+    }
+
+    fn until(&mut self, what: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !what(self) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", self.streams);
+            self.round();
+        }
+    }
+}
+
+/// What comes over a TCP connection, in pieces: exactly the messages that it begins with, between two boundaries of the
+/// session; and anything behind them breaks the connection.
+pub fn tcp(input: &[u8]) {
+    thread_local! {
+        static LISTENING: RefCell<Listening> = RefCell::new(Listening::new());
+    }
+    let (expected, rest) = messages(input);
+    LISTENING.with_borrow_mut(|listening| {
+        let before = listening.streams.counts();
+        let mut stream = TcpStream::connect(listening.address).expect("the listener has room");
+        listening.until(|it| it.streams.counts().accepted > before.accepted);
+        for piece in input.chunks(input.len().div_ceil(2).clamp(1, 4096)) {
+            // It may have been closed by now.
+            if stream.write_all(piece).is_err() {
+                break;
+            }
+            listening.round();
+        }
+        let _ = stream.shutdown(Shutdown::Write);
+        listening.until(|it| it.streams.is_empty());
+        let taken = core::mem::take(&mut listening.taken);
+        if expected.is_empty() {
+            assert_eq!(taken, Vec::<Vec<u8>>::new());
+        } else {
+            assert_eq!(taken, [&[&[][..]], &expected[..], &[&[][..]]].concat());
+        }
+        let broken = listening.streams.counts().broken - before.broken;
+        assert_eq!(broken, u64::from(!rest.is_empty()), "{} octets are left", rest.len());
+    });
 }
 
 /// A segment of the journal that starts at position 0.

@@ -166,6 +166,15 @@ put("ipfix", "domains", framed(*(ipfix(0, (2, template(300, (1, 4))), (300, word
 put("ipfix", "empty-record", framed(ipfix(0, (2, template(300, (1, 0), (2, 0))), (300, words(1)))))
 put("ipfix", "wide-template", framed(ipfix(0, (2, template(300, *[(210, 1)] * 40)), (300, bytes(80)))))
 
+# Messages one behind the other, in a file and over TCP.
+
+THREE = [ipfix(0, (2, template(300, (8, 4), (1, 4)))), ipfix(0, (300, words(1, 500))), ipfix(1, domain=2)]
+for target in ("message_file", "tcp"):
+    put(target, "messages", b"".join(THREE))
+    put(target, "cut", b"".join(THREE)[:-5])
+    put(target, "something-else-behind", b"".join(THREE[:2]) + b"GET / HTTP/1.1\r\n\r\n")
+put("tcp", "no-message", v9(0, (0, template(256, (1, 4)))))
+
 # Frames, alone and in samples.
 
 UDP = pack("HHHH", 1234, 53, 20, 0) + bytes(12)

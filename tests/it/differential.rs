@@ -27,27 +27,27 @@ use crate::support::{free_port, nfcapd, queued, until};
 type Figures = [u64; 3];
 
 /// A datagram of a capture.
-struct Datagram {
-    at: UnixMillis,
-    payload: Vec<u8>,
+pub(crate) struct Datagram {
+    pub(crate) at: UnixMillis,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// A capture, and where it stands among all.
-struct Capture {
-    name: String,
+pub(crate) struct Capture {
+    pub(crate) name: String,
     path: PathBuf,
     /// The address that it has for the other programs, on the loopback network.
     source: Ipv4Addr,
-    is_sflow: bool,
-    datagrams: Vec<Datagram>,
+    pub(crate) is_sflow: bool,
+    pub(crate) datagrams: Vec<Datagram>,
 }
 
-fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     std::env::var_os("FLUXOSCOPE_CAPTURES").map(PathBuf::from)
 }
 
 /// The UDP payloads of a little-endian pcap of Ethernet frames, none of them a fragment.
-fn datagrams(file: &[u8]) -> Vec<Datagram> {
+pub(crate) fn datagrams(file: &[u8]) -> Vec<Datagram> {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
     assert_eq!(word(0), 0xa1b2_c3d4);
     let (mut at, mut found) = (24, Vec::new());
@@ -68,7 +68,7 @@ fn datagrams(file: &[u8]) -> Vec<Datagram> {
 }
 
 /// All captures of the truth file, in its order.
-fn captures(folder: &Path) -> Vec<Capture> {
+pub(crate) fn captures(folder: &Path) -> Vec<Capture> {
     let truth = std::fs::read_to_string(folder.join("TRUTH.tsv")).unwrap();
     let names = truth.lines().skip(1).map(|line| line.split('\t').next().unwrap());
     let captures = names.zip(1_u8..).map(|(name, n)| {
@@ -91,7 +91,7 @@ fn ours(captures: &[Capture]) -> Vec<serde_json::Value> {
 }
 
 /// All captures of NetFlow and IPFIX in one, for a program that reads a file.
-fn merged(captures: &[Capture], path: &Path) {
+pub(crate) fn merged(captures: &[Capture], path: &Path) {
     let mut writer = CaptureWriter::create(path).unwrap();
     for capture in captures.iter().filter(|capture| !capture.is_sflow) {
         let source = SocketAddr::from((capture.source, 40_000));

@@ -13,10 +13,10 @@ use crate::live_support::{Daemon, NETWORK, Site, Traffic, number, said};
 use crate::support::{Running, free_port, nfcapd, queued, until};
 
 /// Packets and octets by customer, direction and family.
-type Volumes = BTreeMap<(String, String, String), (u64, u64)>;
+pub(crate) type Volumes = BTreeMap<(String, String, String), (u64, u64)>;
 
 /// Usage by exporter, all of it over the link and unsampled.
-fn volumes(site: &Site) -> BTreeMap<String, Volumes> {
+pub(crate) fn volumes(site: &Site) -> BTreeMap<String, Volumes> {
     let mut found: BTreeMap<String, Volumes> = BTreeMap::new();
     for row in site.usage("exporter,customer,direction,family,link") {
         assert_eq!((&row["link"], row["relative_error"].as_f64()), (&"transit".into(), Some(0.0)), "{row}");
@@ -30,14 +30,14 @@ fn volumes(site: &Site) -> BTreeMap<String, Volumes> {
 }
 
 /// What the capture holds of these families.
-fn truth(traffic: &Traffic, families: &[&str]) -> Volumes {
+pub(crate) fn truth(traffic: &Traffic, families: &[&str]) -> Volumes {
     let mut truth = traffic.truth.clone();
     truth.retain(|(_, _, family), _| families.contains(&family.as_str()));
     assert_eq!(truth.len(), 4 * families.len());
     truth
 }
 
-fn nothing_amiss(exporter: &Value) {
+pub(crate) fn nothing_amiss(exporter: &Value) {
     for none in ["lost", "malformed", "duplicates", "held", "expired_records"] {
         assert_eq!(exporter[none], 0, "{none}: {exporter}");
     }

@@ -6,5 +6,7 @@ mod allocation;
 mod count;
 mod datagrams;
 mod hostile;
+mod kinds;
+mod network;
 mod prefixes;
 mod reload;

@@ -1,7 +1,9 @@
 //! Captures built octet by octet, from the formats' descriptions.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod hash;
 mod links;
+mod others;
 
 use std::fs;
 use std::process::Command;
@@ -9,13 +11,12 @@ use std::process::Command;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use self::others::{said, tshark};
 use super::*;
 use crate::receive::pcap_write::CaptureWriter;
 
 /// A datagram as tests compare it: milliseconds, source, destination, payload.
 type Seen = (i64, String, String, Vec<u8>);
-
-mod hash;
 
 fn seen(time: i64, source: &str, destination: &str, payload: &[u8]) -> Seen {
     (time, source.to_owned(), destination.to_owned(), payload.to_owned())
@@ -597,62 +598,8 @@ fn what_cannot_be_written_is_an_error() {
     writer.write(UnixMillis(0), six, six, &[0; 65_527]).unwrap();
 }
 
-/// UDP payloads by tshark, with checksums verified: epoch, ports, checksum state (1: good), payload. `None` where there
-/// is no tshark.
-fn tshark(path: &Path) -> Option<Vec<Vec<String>>> {
-    let output = Command::new("tshark")
-        .args(["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-Y", "udp", "-T", "fields"])
-        .args(["-e", "udp.srcport", "-e", "udp.dstport", "-e", "udp.checksum.status", "-e", "udp.payload"])
-        .args(["-e", "ip.checksum.status", "-E", "occurrence=f", "-r"])
-        .arg(path)
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Some(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[test]
-fn tshark_finds_the_checksums_right_and_the_same_payloads() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("capture");
-    let all = to_write();
-    write(&path, &all);
-    let Some(lines) = tshark(&path) else { return };
-    assert_eq!(lines.len(), all.len());
-    for (line, (_, source, _, payload)) in lines.iter().zip(&all) {
-        let ip_checksum = if source == FROM4 { "1" } else { "" };
-        let expected = ["8080", "2055", "1", &hex(payload), ip_checksum];
-        assert_eq!(line[..], expected.map(str::to_owned));
-    }
-}
-
-/// Every capture in the directory named by `FLUXOSCOPE_TEST_CAPTURES`, against tshark.
-#[test]
-fn captures_from_elsewhere_hold_what_tshark_finds() {
-    let Some(directory) = std::env::var_os("FLUXOSCOPE_TEST_CAPTURES") else { return };
-    let mut folders = vec![PathBuf::from(directory)];
-    let mut compared = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let Ok(mut capture) = Capture::open(&path) else { continue };
-            let Some(lines) = tshark(&path) else { return };
-            let found: Vec<String> = rest(&mut capture).unwrap().iter().map(|it| hex(&it.3)).collect();
-            let expected: Vec<String> =
-                lines.iter().filter(|line| line.len() > 3).map(|line| line[3].clone()).collect();
-            assert_eq!(found, expected, "{} {:?}", path.display(), capture.skipped());
-            compared += 1;
-        }
-    }
-    assert!(compared > 0);
 }
 
 proptest! {
