@@ -54,6 +54,7 @@ impl ExporterDecoder {
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let outcome = work.sets(domain, &context, message, Work::templates9);
         domain.seen.discarded += u64::from(outcome.error.is_some());
+        *work.template_octets += domain.templates.octets();
         waited.and(outcome.error.map_or(Ok(Fate::Decoded), Err))
     }
 }
