@@ -410,7 +410,8 @@ impl ExporterDecoder {
     /// Forgets a quarter of them, those that were defined longest ago, because those of all exporters take too much room.
     /// Data of one of them waits until it is sent again. False: there are none.
     pub fn forget_templates(&mut self) -> bool {
-        let defined = |domain: &Domain| domain.templates.all().map(|(_, t)| t.defined_at()).collect::<Vec<_>>();
+        let defined =
+            |domain: &Domain| domain.templates.all().map(|(_, t)| t.defined_at()).collect::<Vec<_>>();
         let mut all: Vec<UnixMillis> = self.domains.iter().flat_map(defined).collect();
         if all.is_empty() {
             return false;

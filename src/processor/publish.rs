@@ -127,7 +127,9 @@ impl ExporterState {
             );
         }
         let rounded = self.memory.sampling.rounded();
-        if rounded > self.drained_rounded && to.rates_rounded.fetch_add(rounded - self.drained_rounded, Relaxed) == 0 {
+        if rounded > self.drained_rounded
+            && to.rates_rounded.fetch_add(rounded - self.drained_rounded, Relaxed) == 0
+        {
             warn!(
                 exporter = %to.name,
                 address = %to.address,
