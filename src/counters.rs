@@ -181,6 +181,8 @@ pub struct Exporter {
     pub clock_shifted: AtomicU64,
     /// Times that its sampling rates of before were used again after it started anew, since it announced none.
     pub rates_taken_up: AtomicU64,
+    /// Records whose sampling rate was rounded, because it states too many different ones.
+    pub rates_rounded: AtomicU64,
     /// Records that do not say on which side of it they were observed (element 61), though it observes both: their flows
     /// may count twice.
     pub unknown_observations: AtomicU64,
@@ -260,6 +262,7 @@ impl Exporter {
             clock_behind: AtomicU64::new(0),
             clock_shifted: AtomicU64::new(0),
             rates_taken_up: AtomicU64::new(0),
+            rates_rounded: AtomicU64::new(0),
             unknown_observations: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             shared_domains: AtomicU64::new(0),

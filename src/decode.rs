@@ -61,12 +61,14 @@ const DOMAIN_IDLE_MS: i64 = 3_600_000;
 /// How far an exporter's clock may be behind before it is counted. What is counted still rules, up to a bound.
 const CLOCK_BEHIND_MS: i64 = 3_600_000;
 
-/// Bounds on what one exporter can make us remember, and two on what all of a processor can: those the processor keeps,
-/// by [`ExporterDecoder::let_oldest_set_go`] and [`ExporterDecoder::forget_totals`].
+/// Bounds on what one exporter can make us remember, and three on what all of a processor can: those the processor keeps, by
+/// [`ExporterDecoder::forget_templates`], [`ExporterDecoder::let_oldest_set_go`] and [`ExporterDecoder::forget_totals`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Templates (data and options) over all domains.
     pub templates: usize,
+    /// Octets of memory that templates of all exporters of a processor may take.
+    pub template_octets_all: usize,
     /// How long a template is used after it was last sent. Far more than the half an hour after which routers repeat
     /// them by default: within a run of the exporter age is a weak doubt, and some repeat them by the day.
     pub template_lifetime_ms: i64,
@@ -97,6 +99,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             templates: 4096,
+            template_octets_all: 128 << 20,
             template_lifetime_ms: 90 * 24 * 60 * 60 * 1000,
             template_fields: 512,
             domains: 256,
@@ -206,7 +209,7 @@ pub struct Counts {
     pub clamped: u64,
     /// Templates there are now, data and options.
     pub templates: u64,
-    /// Template definitions refused: no room, or too many fields.
+    /// Template definitions refused (no room, or too many fields), or forgotten for want of room.
     pub template_refusals: u64,
     /// Datagrams of a domain that found no room (those without templates are decoded, but not checked for loss and
     /// duplicates).
@@ -239,6 +242,7 @@ struct Domain {
 
 /// All that decoding remembers of one exporter.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Written")]
 pub struct ExporterDecoder {
     counts: Counts,
     /// Sorted by session, version and id.
@@ -253,6 +257,27 @@ pub struct ExporterDecoder {
     /// What came by datagrams of domains that are forgotten.
     #[serde(skip)]
     gone: TransportCounts,
+    /// Octets of memory that the templates of all domains take.
+    #[serde(skip)]
+    template_octets: usize,
+}
+
+/// The same as a checkpoint has it.
+#[derive(Deserialize)]
+struct Written {
+    counts: Counts,
+    domains: Vec<Domain>,
+    hold: hold::Hold,
+    totals: total::Totals,
+    agents: sflow::Agents,
+}
+
+impl From<Written> for ExporterDecoder {
+    fn from(Written { counts, mut domains, hold, totals, agents }: Written) -> Self {
+        domains.iter_mut().for_each(|domain| domain.templates.weigh());
+        let template_octets = domains.iter().map(|domain| domain.templates.octets()).sum();
+        Self { counts, domains, hold, totals, agents, template_octets, ..Self::default() }
+    }
 }
 
 /// What decoding a datagram works with, apart from its domain.
@@ -264,6 +289,7 @@ struct Work<'a> {
     totals: &'a mut total::Totals,
     scratch: &'a mut Vec<template::FieldSpec>,
     out_counters: OutCounters,
+    template_octets: &'a mut usize,
     out: &'a mut Decoded,
     /// Where what the datagram says stands among all that its domain has said.
     order: Order,
@@ -355,11 +381,12 @@ impl ExporterDecoder {
 
     fn end_sessions(&mut self, is_over: impl Fn(Session) -> bool) -> bool {
         let before = self.domains.len();
-        let counts = &mut self.counts;
+        let (counts, template_octets) = (&mut self.counts, &mut self.template_octets);
         self.domains.retain(|domain| {
             let goes = domain.session.is_some_and(&is_over);
             if goes {
                 counts.templates -= domain.templates.len() as u64;
+                *template_octets -= domain.templates.octets();
             }
             !goes
         });
@@ -384,6 +411,38 @@ impl ExporterDecoder {
     #[must_use]
     pub fn templates(&self) -> usize {
         self.domains.iter().map(|domain| domain.templates.len()).sum()
+    }
+
+    /// Octets of memory that they take.
+    #[must_use]
+    pub const fn template_octets(&self) -> usize {
+        self.template_octets
+    }
+
+    /// Forgets a quarter of them, those that were defined longest ago, because those of all exporters take too much room.
+    /// Data of one of them waits until it is sent again. False: there are none.
+    pub fn forget_templates(&mut self) -> bool {
+        let defined =
+            |domain: &Domain| domain.templates.all().map(|(_, t)| t.defined_at()).collect::<Vec<_>>();
+        let mut all: Vec<UnixMillis> = self.domains.iter().flat_map(defined).collect();
+        if all.is_empty() {
+            return false;
+        }
+        let go = all.len().div_ceil(4);
+        let (older, &mut youngest, _) = all.select_nth_unstable(go - 1);
+        // Of those that were defined at the same instant as the youngest that goes, only so many.
+        let mut alike = go - older.iter().filter(|&&defined| defined < youngest).count();
+        for domain in &mut self.domains {
+            domain.templates.retain(|template| {
+                let is_last = template.defined_at() == youngest && alike > 0;
+                alike -= usize::from(is_last);
+                !is_last && template.defined_at() >= youngest
+            });
+        }
+        self.counts.templates -= go as u64;
+        self.counts.template_refusals += go as u64;
+        self.template_octets = self.domains.iter().map(|domain| domain.templates.octets()).sum();
+        true
     }
 
     /// Observation domains remembered (one that speaks two protocol versions counts twice), and agents of sFlow.
@@ -451,9 +510,24 @@ impl ExporterDecoder {
         limits: &'a Limits,
         out: &'a mut Decoded,
     ) -> (&'a mut Domain, Work<'a>) {
-        let Self { counts, domains, hold, totals, scratch, out_counters, .. } = self;
+        let Self { counts, domains, hold, totals, scratch, out_counters, template_octets, .. } = self;
         let (out_counters, order) = (*out_counters, Order::default());
-        (&mut domains[at], Work { exporter, limits, counts, hold, totals, scratch, out_counters, out, order })
+        let domain = &mut domains[at];
+        // To be weighed again.
+        *template_octets -= domain.templates.octets();
+        let work = Work {
+            exporter,
+            limits,
+            counts,
+            hold,
+            totals,
+            scratch,
+            out_counters,
+            template_octets,
+            out,
+            order,
+        };
+        (domain, work)
     }
 
     /// The index of a domain, which is made if there is room; one that was long silent gives way.
@@ -488,6 +562,7 @@ impl ExporterDecoder {
                         self.gone.add(&gone.seen);
                     }
                     self.counts.templates -= gone.templates.len() as u64;
+                    self.template_octets -= gone.templates.octets();
                     place = search(&self.domains);
                 }
                 _ => {

@@ -63,6 +63,7 @@ struct ExporterState {
     drained: decode::Counts,
     drained_expired: Expired,
     drained_taken_up: u64,
+    drained_rounded: u64,
     /// The same for what came and what was lost, which days and names divide.
     booked: Booked,
     /// Instant of its newest datagram.
@@ -358,6 +359,7 @@ impl StreamProcessor {
         announcements.clear();
         sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
         self.decoded.records.append(&mut self.released);
+        sampling.make_few(&mut self.decoded.records[from..], self.now);
         self.crowded_out += sampling.take_crowded_out();
         self.weight.change(before, Weight::of(&state.memory));
         if let Some(newest) = self.decoded.records.last() {
@@ -430,6 +432,7 @@ impl StreamProcessor {
         let drained = *memory.decoder.counts();
         let drained_expired = Expired::of(&memory.sampling);
         let drained_taken_up = memory.sampling.taken_up();
+        let drained_rounded = memory.sampling.rounded();
         let booked = Booked::of(&drained);
         self.named.insert(entry.id, Arc::clone(&entry.counters));
         self.states.insert(
@@ -441,6 +444,7 @@ impl StreamProcessor {
                 drained,
                 drained_expired,
                 drained_taken_up,
+                drained_rounded,
                 booked,
                 seen: UnixMillis(0),
             },
@@ -603,6 +607,7 @@ impl StreamProcessor {
             }
             let before = Weight::of(&state.memory);
             look(state, &mut self.released);
+            state.memory.sampling.make_few(&mut self.released, self.now);
             self.weight.change(before, Weight::of(&state.memory));
             self.decoded.records.append(&mut self.released);
             if self.decoded.records.len() >= BATCH_RECORDS {
@@ -662,6 +667,7 @@ impl StreamProcessor {
             state.drained = counts;
             state.drained_expired = expired;
             state.drained_taken_up = state.memory.sampling.taken_up();
+            state.drained_rounded = state.memory.sampling.rounded();
             state.dirty = false;
             let before = Weight::of(&state.memory);
             drained.checkpoints.push((address.to_string(), state.memory.take_changes()));

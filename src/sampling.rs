@@ -42,8 +42,11 @@
 //! Waiting is bounded by `hold_ms`, by `hold_records` for each exporter, and over all exporters of a processor by
 //! `hold_octets`, which the processor sees to ([`ExporterSampling::give_way`]). What waited in vain is counted in records
 //! and octets. A record that only waits out the grace time is never lost: where the hold is full it is let go early.
+//!
+//! An exporter that states very many rates gets few all the same ([`ExporterSampling::make_few`]).
 
 mod compact;
+mod few;
 mod hold;
 mod rates;
 
@@ -58,6 +61,7 @@ use crate::usage::ChunkChanges;
 pub use hold::BadHold;
 
 use compact::Waiting;
+use few::Few;
 use hold::Hold;
 use rates::{Answer, Known, Point, Rates, Source};
 
@@ -101,6 +105,7 @@ enum Verdict {
 pub struct ExporterSampling {
     rates: Rates,
     hold: Hold,
+    few: Few,
     /// The operator's word when waiting records were last looked at.
     #[serde(skip)]
     policy: Option<SamplingPolicy>,
@@ -284,6 +289,18 @@ impl ExporterSampling {
             self.let_oldest_go(policy, released);
         }
         records > 0
+    }
+
+    /// Sees to it that `records`, whose rates are settled, and which came or were let go at `now`, have few different ones.
+    /// The first hundreds of an exporter stay; others are rounded to a grid by lot, so that volume is right in the mean.
+    pub fn make_few(&mut self, records: &mut [FlowRecord], now: UnixMillis) {
+        self.few.settle(records, now);
+    }
+
+    /// Records whose rate was rounded, because their exporter states too many.
+    #[must_use]
+    pub const fn rounded(&self) -> u64 {
+        self.few.rounded()
     }
 
     /// The waiting records as they changed since the last call. To be committed together with the serialised rest.

@@ -87,7 +87,7 @@ type Compile = dyn Fn(UnixMillis) -> Option<Span> + Send + Sync;
 /// Versions that are compiled when a flow asks for them.
 pub struct Older {
     compile: Box<Compile>,
-    /// Those asked for last, the newest at the end.
+    /// Those asked for last, the last one at the end.
     kept: Mutex<Vec<Span>>,
 }
 
@@ -113,7 +113,8 @@ impl Older {
         };
         // Whoever asks meanwhile would have to compile it as well.
         let mut kept = self.kept.lock().expect("no holder of this lock panics");
-        if let Some(found) = kept.iter().rev().find_map(find) {
+        if let Some((place, found)) = kept.iter().enumerate().find_map(|(n, span)| Some((n, find(span)?))) {
+            kept[place..].rotate_left(1);
             return Some(found);
         }
         let span = (self.compile)(instant)?;

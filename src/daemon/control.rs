@@ -263,6 +263,7 @@ fn status(shared: &Shared) -> Value {
                 "clock_ahead": n(&e.clock_ahead), "clock_behind": n(&e.clock_behind),
                 "clock_shifted": n(&e.clock_shifted),
                 "restarts": n(&e.restarts), "rates_taken_up": n(&e.rates_taken_up),
+                "rates_rounded": n(&e.rates_rounded),
                 "shared_domains": n(&e.shared_domains), "unknown_observations": n(&e.unknown_observations),
                 "unclear_totals": n(&e.unclear_totals), "unclear_total_octets": n(&e.unclear_total_octets),
                 "last_seen": e.last_seen.load(Relaxed), "sflow": sflow(&e.sflow),

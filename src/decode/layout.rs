@@ -99,6 +99,11 @@ impl<const N: usize> Layout<N> {
         self.length
     }
 
+    /// Octets of memory beside its own.
+    pub(super) fn octets_beside(&self) -> usize {
+        self.steps.as_ref().map_or(0, |steps| size_of_val(&**steps))
+    }
+
     /// True where every record has the same layout.
     pub(super) const fn is_fixed(&self) -> bool {
         self.steps.is_none()

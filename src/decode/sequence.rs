@@ -366,7 +366,9 @@ impl Sequence {
         }
         if behind <= unit.reorder && self.odd != Some(number) {
             // A late IPFIX message with templates only fills nothing, and what follows it is no new beginning.
-            let Some(count) = count.filter(|&count| count > 0) else { return Told::default() };
+            if count == Some(0) {
+                return Told::default();
+            }
             let filled = self.fill(number, count);
             self.odd = if filled.is_none() { after } else { None };
             return Told { found: filled.unwrap_or(0), ..Told::default() };
@@ -392,7 +394,7 @@ impl Sequence {
         if before.number.wrapping_sub(number) <= unit.reorder && before.behind < BEHIND_UNCOUNTED_MAX {
             // Late, or a template that its data has overtaken.
             before.behind += 1;
-            let found = count.filter(|&count| count > 0).and_then(|count| self.fill(number, count));
+            let found = if count == Some(0) { None } else { self.fill(number, count) };
             return Told { found: found.unwrap_or(0), ..Told::default() };
         }
         if ahead > unit.restart {
@@ -479,13 +481,16 @@ impl Sequence {
     }
 
     /// Takes `count` numbers from `number` out of the gap they lie in: how many of them had been told as lost. `None` where
-    /// they lie in no gap.
-    fn fill(&mut self, number: u32, count: u32) -> Option<u32> {
+    /// they lie in no gap. Where nobody knows the count, all behind may be that datagram's, and none is told as lost any more.
+    fn fill(&mut self, number: u32, count: Option<u32>) -> Option<u32> {
         let at = self.gaps.iter().position(|gap| number.wrapping_sub(gap.start) < gap.len)?;
         let Gap { start, len, told } = self.gaps.remove(at);
         let before = number.wrapping_sub(start);
-        let found = count.min(len - before);
-        let behind = Gap { start: number.wrapping_add(found), len: len - before - found, told };
+        let found = count.unwrap_or(u32::MAX).min(len - before);
+        let behind = match count {
+            Some(_) => Gap { start: number.wrapping_add(found), len: len - before - found, told },
+            None => Gap { start: number.wrapping_add(1), len: len - before - 1, told: false },
+        };
         for part in [behind, Gap { start, len: before, told }] {
             if part.len > 0 && self.gaps.len() < GAPS_MAX {
                 self.gaps.insert(at, part);

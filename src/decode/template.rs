@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::options::OptionsPlan;
 use super::plan::Plan;
+use super::total::Keys;
 pub(super) use crate::counters::Field as FieldSpec;
 use crate::flow::{Mark, Order};
 use crate::units::UnixMillis;
@@ -53,10 +54,24 @@ impl Definition {
         Self { kind, fields, plan }
     }
 
+    /// Octets of memory beside its own.
+    fn octets_beside(&self) -> usize {
+        let plan = match &self.plan {
+            AnyPlan::Data(plan) => {
+                plan.layout.octets_beside() + plan.keys.as_ref().map_or(0, Keys::octets_beside)
+            }
+            AnyPlan::Options(plan) => plan.layout.octets_beside(),
+        };
+        plan + size_of_val(&*self.fields) + ARC
+    }
+
     fn is(&self, kind: Kind, fields: &[FieldSpec]) -> bool {
         self.kind == kind && self.fields[..] == *fields
     }
 }
+
+/// Octets that an `Arc` counts its owners in.
+const ARC: usize = 2 * size_of::<usize>();
 
 /// Whether a definition was sent in a message that may be of a new run of the exporter, or a stray.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -137,6 +152,12 @@ impl Template {
         self.doubt != Doubt::None
     }
 
+    /// Octets of memory that it takes, with its id.
+    fn octets(&self) -> usize {
+        let before = self.before.as_ref().map_or(0, |one| size_of::<Definition>() + one.octets_beside());
+        size_of::<u16>() + size_of::<Self>() + self.newest.octets_beside() + before
+    }
+
     fn holds_at(&self, now: UnixMillis, lifetime_ms: i64) -> bool {
         self.defined.is_some_and(|defined| now.since(defined) < lifetime_ms)
     }
@@ -206,6 +227,9 @@ impl<'de> Deserialize<'de> for Template {
 pub(super) struct Templates {
     ids: Vec<u16>,
     templates: Vec<Template>,
+    /// Octets of memory that they take.
+    #[serde(skip)]
+    octets: usize,
 }
 
 /// What became of a definition.
@@ -224,6 +248,28 @@ pub(super) enum Defined {
 impl Templates {
     pub(super) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Octets of memory that they take, but for what vectors keep in reserve (once more what they hold, at most).
+    pub(super) const fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Works that out anew.
+    pub(super) fn weigh(&mut self) {
+        self.octets = self.templates.iter().map(Template::octets).sum();
+    }
+
+    /// Forgets those for which `keep` is false.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Template) -> bool) {
+        let kept: Vec<bool> = self.templates.iter().map(keep).collect();
+        let mut next = kept.iter().copied();
+        self.ids.retain(|_| next.next().expect("one template for each id"));
+        let mut next = kept.iter().copied();
+        self.templates.retain(|_| next.next().expect("one for each template"));
+        self.ids.shrink_to(2 * self.ids.len());
+        self.templates.shrink_to(2 * self.templates.len());
+        self.weigh();
     }
 
     /// The template of that id, if it holds at `now`.
@@ -253,6 +299,7 @@ impl Templates {
                 template.defined = None;
             }
         }
+        self.weigh();
     }
 
     /// Messages in doubt were strays: what they replaced is the newest again.
@@ -290,14 +337,17 @@ impl Templates {
         match self.ids.binary_search(&id) {
             Ok(at) => {
                 let known = &mut self.templates[at];
+                let octets = known.octets();
                 let held = known.holds_at(now, lifetime_ms);
+                let mut is_known = true;
                 if held && order.is_before(known.until) {
                     known.define_before(kind, fields, order);
-                    return Defined::Known;
+                } else {
+                    is_known = held && !is_in_doubt && !known.is_in_doubt();
+                    known.define(kind, fields, order, held, is_in_doubt);
+                    known.defined = known.defined.max(Some(now));
                 }
-                let is_known = held && !is_in_doubt && !known.is_in_doubt();
-                known.define(kind, fields, order, held, is_in_doubt);
-                known.defined = known.defined.max(Some(now));
+                self.octets = self.octets - octets + known.octets();
                 if is_known { Defined::Known } else { Defined::Again }
             }
             Err(_) if !room => Defined::Refused,
@@ -305,7 +355,9 @@ impl Templates {
                 let doubt = if is_in_doubt { Doubt::Said } else { Doubt::None };
                 let newest = Definition::new(kind, fields.into());
                 self.ids.insert(at, id);
-                self.templates.insert(at, Template::new(newest, order.at, Some(now), doubt));
+                let template = Template::new(newest, order.at, Some(now), doubt);
+                self.octets += template.octets();
+                self.templates.insert(at, template);
                 Defined::New
             }
         }
@@ -315,14 +367,12 @@ impl Templates {
     pub(super) fn withdraw(&mut self, id: u16) {
         if let Ok(at) = self.ids.binary_search(&id) {
             self.ids.remove(at);
-            self.templates.remove(at);
+            self.octets -= self.templates.remove(at).octets();
         }
     }
 
     /// Forgets all templates of a kind (RFC 7011 8.1: "all data templates", "all options templates").
     pub(super) fn withdraw_all(&mut self, kind: Kind) {
-        let mut kept = self.templates.iter().map(|template| template.kind() != kind);
-        self.ids.retain(|_| kept.next().expect("one template for each id"));
-        self.templates.retain(|template| template.kind() != kind);
+        self.retain(|template| template.kind() != kind);
     }
 }

@@ -131,6 +131,16 @@ impl ExporterState {
                 "This exporter has started anew and did not announce its sampling rates again; those of before are used."
             );
         }
+        let rounded = self.memory.sampling.rounded();
+        if rounded > self.drained_rounded
+            && to.rates_rounded.fetch_add(rounded - self.drained_rounded, Relaxed) == 0
+        {
+            warn!(
+                exporter = %to.name,
+                address = %to.address,
+                "This exporter states hundreds of different sampling rates an hour. Those beyond are rounded, so that volume is right in the mean."
+            );
+        }
         self.publish_memory();
         let (now, then, to) = (&now.sflow, &then.sflow, &to.sflow);
         add(&to.flow_samples, now.flow_samples, then.flow_samples);

@@ -1,5 +1,5 @@
 //! What all exporters of a processor together may take: records that wait for a rate, sets that wait for a template, and
-//! running totals. Again and again the exporter that has most gives way, so one that has no more than its share never
+//! running totals; and templates. Again and again the exporter that has most gives way, so one that has no more than its share never
 //! does, whatever others send.
 
 use core::net::IpAddr;
@@ -21,6 +21,8 @@ pub(super) struct Weight {
     pub(super) sets: usize,
     /// Flows whose running total is remembered.
     pub(super) totals: usize,
+    /// Octets of memory that templates take.
+    pub(super) templates: usize,
 }
 
 impl Weight {
@@ -30,6 +32,7 @@ impl Weight {
             records: memory.sampling.held_memory(),
             sets: memory.decoder.held_memory(),
             totals: memory.decoder.running_totals(),
+            templates: memory.decoder.template_octets(),
         }
     }
 
@@ -38,6 +41,7 @@ impl Weight {
         self.records = self.records + after.records - before.records;
         self.sets = self.sets + after.sets - before.sets;
         self.totals = self.totals + after.totals - before.totals;
+        self.templates = self.templates + after.templates - before.templates;
     }
 }
 
@@ -74,42 +78,62 @@ impl StreamProcessor {
     /// Brings what is over its bound within it.
     pub(super) fn make_room(&mut self) {
         let decode = &self.config.decode;
-        let limits = (self.config.sampling.hold_octets, decode.hold_octets_all, decode.running_totals_all);
-        let Weight { records, sets, totals } = self.weight;
-        if records <= limits.0 && sets <= limits.1 && totals <= limits.2 {
+        let limits = Weight {
+            records: self.config.sampling.hold_octets,
+            sets: decode.hold_octets_all,
+            totals: decode.running_totals_all,
+            templates: decode.template_octets_all,
+        };
+        let Weight { records, sets, totals, templates } = self.weight;
+        if records <= limits.records
+            && sets <= limits.sets
+            && totals <= limits.totals
+            && templates <= limits.templates
+        {
             return;
         }
-        let Self { states, weight, decoded, crowded_out, .. } = self;
-        if records > limits.0 {
+        let Self { states, weight, decoded, crowded_out, now, .. } = self;
+        if records > limits.records {
             relieve(
                 states,
                 weight,
-                limits.0,
+                limits.records,
                 |weight| weight.records,
                 |state| {
                     let sampling = &mut state.memory.sampling;
+                    let from = decoded.records.len();
                     let gave = sampling.give_way(&state.entry.policy, &mut decoded.records);
+                    sampling.make_few(&mut decoded.records[from..], *now);
                     *crowded_out += sampling.take_crowded_out();
                     gave
                 },
             );
         }
-        if sets > limits.1 {
+        if sets > limits.sets {
             relieve(
                 states,
                 weight,
-                limits.1,
+                limits.sets,
                 |weight| weight.sets,
                 |state| state.memory.decoder.let_oldest_set_go(),
             );
         }
-        if totals > limits.2 {
+        if totals > limits.totals {
             relieve(
                 states,
                 weight,
-                limits.2,
+                limits.totals,
                 |weight| weight.totals,
                 |state| state.memory.decoder.forget_totals(),
+            );
+        }
+        if templates > limits.templates {
+            relieve(
+                states,
+                weight,
+                limits.templates,
+                |weight| weight.templates,
+                |state| state.memory.decoder.forget_templates(),
             );
         }
         self.publish_weight();

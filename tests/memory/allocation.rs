@@ -8,11 +8,14 @@ use crate::datagrams::{NOW, address, ipfix_flows, processor, sflow, v5, v9_flows
 /// Records that are counted, of each protocol.
 const RECORDS: u32 = 100_000;
 
+/// Datagrams among which duplicates are recognised: room for them is made as they come.
+pub(crate) const REMEMBERED: u32 = 1024;
+
 /// Feeds datagrams of `each` records until `RECORDS` have been counted after a tenth of that to warm up, and returns
 /// how often memory was asked for meanwhile.
 fn steady(each: u32, make: impl Fn(u32) -> Vec<u8>) -> u64 {
     let (mut processor, _, _) = processor(Config::default());
-    let warm = RECORDS / 10 / each;
+    let warm = (RECORDS / 10 / each).max(REMEMBERED);
     let all = warm + RECORDS.div_ceil(each);
     // What comes is made before, as the kernel would.
     let datagrams: Vec<Vec<u8>> = (0..all).map(make).collect();

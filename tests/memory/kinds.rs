@@ -5,6 +5,7 @@ use fluxoscope::processor::{Config, StreamProcessor, Taken};
 use fluxoscope::sampling;
 use fluxoscope::units::UnixMillis;
 
+use crate::allocation::REMEMBERED;
 use crate::count::allocations;
 use crate::datagrams::{NOW, address, halves, ipfix, options_template, processor, set, template, words};
 
@@ -28,7 +29,7 @@ type Found = (u64, u64, usize);
 
 /// Feeds records of a kind, its templates with every twentieth datagram; once warmed up it must ask for no memory.
 fn steady(kind: &Kind) -> Found {
-    let warm = RECORDS / 10 / EACH;
+    let warm = (RECORDS / 10 / EACH).max(REMEMBERED);
     let all = warm + RECORDS / EACH;
     let mut sequence = 0;
     let datagrams: Vec<Vec<u8>> = (0..all)

@@ -43,9 +43,9 @@ fn network(prefixes: u32) -> Configuration {
         overhead: None,
     });
     let validity = Validity::default();
-    // 20.0.0.1 is a customer's since this version; the other prefixes take their time.
+    // 20.0.0.1 is a customer's since this version; the other prefixes, none beside another, take their time.
     let prefix = |n: u32| CustomerPrefix {
-        prefix: Prefix { address: (0x1400_0000_u32 + n * 256).to_be_bytes().into(), length: 24 },
+        prefix: Prefix { address: (0x1400_0000_u32 + n * 512).to_be_bytes().into(), length: 24 },
         validity,
     };
     config.network.customers.push(CustomerRule {

@@ -121,6 +121,13 @@ pub(in crate::decode) struct Keys {
     layout: [u8; 16],
 }
 
+impl Keys {
+    /// Octets of memory beside its own.
+    pub(in crate::decode) const fn octets_beside(&self) -> usize {
+        size_of_val(&*self.steps)
+    }
+}
+
 /// A flow of an exporter, as far as its records tell.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(in crate::decode) struct Key {

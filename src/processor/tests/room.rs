@@ -1,4 +1,5 @@
-//! What all exporters together may make a processor remember in decoding: sets that wait, running totals.
+//! What all exporters together may make a processor remember in decoding: sets that wait, running totals, templates; and
+//! how many rates one of them may bring.
 
 use super::*;
 use crate::decode::Limits;
@@ -82,6 +83,79 @@ fn who_floods_the_running_totals_makes_nobody_else_count_twice() {
     assert_eq!(shown, [100, 20, 200]);
 }
 
+/// Room for 100 templates of two fields. Whoever has most forgets a quarter of them; the other one's go on.
+#[test]
+fn who_floods_the_templates_makes_nobody_else_wait() {
+    let define = |id: u16| set(2, template(id, &[(1, 4), (2, 4)]));
+    let mut one = open_to_all(Limits::default());
+    send(&mut one, 1, 0, &[define(300)]);
+    let limit = 100 * one.weight.templates;
+    let mut processor = open_to_all(Limits { template_octets_all: limit, ..Limits::default() });
+    for id in 300..304 {
+        send(&mut processor, 1, 0, &[define(id)]);
+    }
+    for id in 300..800 {
+        send(&mut processor, 0, 0, &[define(id)]);
+        assert!(processor.weight.templates <= limit);
+    }
+    // The 97th makes 101: a quarter of 97 goes, which is 25 of them. So does each 25th of the 403 that follow.
+    let of = |processor: &StreamProcessor, exporter: u32| {
+        let decoder = &processor.states[&at(exporter)].memory.decoder;
+        (decoder.templates(), decoder.counts().templates, decoder.counts().template_refusals)
+    };
+    assert_eq!(of(&processor, 0), (75, 75, 17 * 25));
+    assert_eq!(of(&processor, 1), (4, 4, 0));
+    assert_eq!(processor.weight.templates, 79 * limit / 100);
+    let data = |id: u16| set(id, octets().u32(1000).u32(1));
+    send(&mut processor, 1, 0, &[data(300), data(303)]);
+    // Of what the other one sent, the last ones are there, and the first ones are waited for.
+    send(&mut processor, 0, 0, &[data(300), data(799)]);
+    let of = |exporter: u32| *processor.states[&at(exporter)].memory.decoder.counts();
+    assert_eq!((of(1).records, of(1).held_sets), (2, 0));
+    assert_eq!((of(0).records, of(0).held_sets), (1, 1));
+    processor.drain();
+    assert_eq!(processor.counters.processors[0].templates.failures.load(Relaxed), 425);
+}
+
+/// Two thousand rates make some hundred rows, and come to the volume that they state; wherever flushes fall.
+#[test]
+fn who_states_another_rate_in_each_record_gets_few() {
+    let of = |is_flushed: bool| {
+        let mut processor = open_to_all(Limits::default());
+        let mut usage = BTreeMap::<_, u64>::new();
+        let mut most = 0;
+        for n in 0..100 {
+            let body = (0..20).fold(octets(), |body, k| body.u32(100).u32(1).u32(1000 + n * 20 + k));
+            let define = set(2, template(300, &[(1, 4), (2, 4), (34, 4)]));
+            send(&mut processor, 1, n * 20, &[define, set(300, body)]);
+            if is_flushed || n == 99 {
+                let drained = processor.drain();
+                most = most.max(drained.usage.len());
+                for row in drained.usage {
+                    *usage.entry(row.key).or_default() += row.sums.octets;
+                }
+            }
+        }
+        let rounded = processor.counters.exporters()[0].rates_rounded.load(Relaxed);
+        (usage, most, rounded)
+    };
+    let (usage, most, rounded) = of(false);
+    assert_eq!((of(true).0, of(true).2), (usage.clone(), rounded));
+    // 256 as they are; from 1000 to 3000 there are fewer than two powers of two, with 16 steps each.
+    assert!((256..=256 + 33).contains(&most), "{most} rows");
+    assert!((1600..=2000 - 256).contains(&rounded), "{rounded} records");
+    assert_eq!(usage.values().sum::<u64>(), 2000 * 100);
+    let scaled: f64 = usage
+        .iter()
+        .map(|(key, &octets)| {
+            octets as f64 * f64::from(key.rate.numerator()) / f64::from(key.rate.denominator())
+        })
+        .sum();
+    // By Gauss. Each is off by a 32nd at most (a standard deviation), so 1744 of them by a 1300th; four times that.
+    let stated = 100.0 * 2000.0 * 1999.5;
+    assert!((scaled / stated - 1.0).abs() < 0.003, "{scaled} for {stated}");
+}
+
 /// What leaves with a reload, or comes from a checkpoint, is weighed, too.
 #[test]
 fn what_is_weighed_is_what_there_is() {
@@ -92,13 +166,15 @@ fn what_is_weighed_is_what_there_is() {
         set(999, octets().u32(1)),
     ];
     send(&mut before, 1, 0, &sets);
-    let expected = Weight { records: before.weight.records, sets: 132, totals: 1 };
+    let expected = Weight { sets: 132, totals: 1, ..before.weight };
     assert_eq!(before.weight, expected);
+    let templates = before.weight.templates;
+    assert!(templates > 0);
     let left = before.drain().checkpoints.remove(0).1;
     let mut after = open_to_all(Limits::default());
     after.registry.leave_state(at(1), left);
     after.take_up_waiting(|_| true).unwrap();
-    assert_eq!((after.weight.sets, after.weight.totals), (132, 1));
+    assert_eq!((after.weight.sets, after.weight.totals, after.weight.templates), (132, 1, templates));
     after.registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
     after.drain();
     assert_eq!((after.weight, after.states.len()), (Weight::default(), 0));
