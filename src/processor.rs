@@ -17,12 +17,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::classify::{Classified, Versions};
 use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
-use crate::flow::{FlowRecord, Observed};
+use crate::flow::FlowRecord;
 use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
@@ -478,30 +477,6 @@ impl StreamProcessor {
             self.decoded.records.shrink_to(BATCH_ROOM);
             self.classified.clear();
             self.classified.shrink_to(BATCH_ROOM);
-        }
-    }
-
-    /// Exporters that are said to observe both sides, but do not say which: their flows may count twice. The log names each
-    /// of them once; their counters go on.
-    fn report_unknown_observations(&self, records: u64) {
-        self.own().unknown_observations.fetch_add(records, Relaxed);
-        for run in self.decoded.records.chunk_by(|a, b| a.exporter == b.exporter) {
-            let is_unknown = |record: &&FlowRecord| {
-                record.observed == Observed::Unknown
-                    && self.versions.at(record.end).observes_both(record.exporter)
-            };
-            let unknown = run.iter().filter(is_unknown).count() as u64;
-            let Some(exporter) = self.named.get(&run[0].exporter).filter(|_| unknown > 0) else { continue };
-            if exporter.unknown_observations.fetch_add(unknown, Relaxed) == 0 {
-                warn!(
-                    exporter = %exporter.name,
-                    address = %exporter.address,
-                    "`observes = \"both\"` needs element 61 (flowDirection) in every record; this exporter's lack it, and its \
-                     flows may count twice. Let it send flowDirection (Cisco: `collect flow direction`), or export on one \
-                     side only and say which: `observes = \"ingress\"` or \"egress\". This is said once; \
-                     `unknown_observations` in `ctl status` counts on."
-                );
-            }
         }
     }
 

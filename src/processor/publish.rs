@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::checkpoint::{self, Unreadable};
 use super::{Expired, ExporterState, Memory, StreamProcessor};
+use crate::flow::{FlowRecord, Observed};
 use crate::usage::{FlushTotals, Remembered};
 use crate::{counters, decode};
 
@@ -16,6 +17,30 @@ impl StreamProcessor {
     /// Our row of the counters.
     pub(super) fn own(&self) -> &counters::Processor {
         &self.counters.processors[self.index]
+    }
+
+    /// Exporters that are said to observe both sides, but do not say which: their flows may count twice. The log names each
+    /// of them once; their counters go on.
+    pub(super) fn report_unknown_observations(&self, records: u64) {
+        self.own().unknown_observations.fetch_add(records, Relaxed);
+        for run in self.decoded.records.chunk_by(|a, b| a.exporter == b.exporter) {
+            let is_unknown = |record: &&FlowRecord| {
+                record.observed == Observed::Unknown
+                    && self.versions.at(record.end).observes_both(record.exporter)
+            };
+            let unknown = run.iter().filter(is_unknown).count() as u64;
+            let Some(exporter) = self.named.get(&run[0].exporter).filter(|_| unknown > 0) else { continue };
+            if exporter.unknown_observations.fetch_add(unknown, Relaxed) == 0 {
+                warn!(
+                    exporter = %exporter.name,
+                    address = %exporter.address,
+                    "`observes = \"both\"` needs element 61 (flowDirection) in every record; this exporter's lack it, and its \
+                     flows may count twice. Let it send flowDirection (Cisco: `collect flow direction`), or export on one \
+                     side only and say which: `observes = \"ingress\"` or \"egress\". This is said once; \
+                     `unknown_observations` in `ctl status` counts on."
+                );
+            }
+        }
     }
 
     /// Adds what happened since the last drain to the processor's counters.
