@@ -11,8 +11,11 @@ use super::{Classified, Classifier, Tally};
 use crate::flow::FlowRecord;
 use crate::units::UnixMillis;
 
-/// Older versions that are kept once they were asked for.
+/// Older versions that are kept once they were asked for, however great they are: flows of one while may have ended in two.
 const OLDER_KEPT: usize = 2;
+
+/// Octets of prefix tables up to which more of them are kept.
+const OLDER_KEPT_OCTETS: usize = 64 << 20;
 
 /// Classifiers by the instant from which each holds, up to the next. The first also holds for all time before it, unless
 /// there are older ones.
@@ -119,10 +122,10 @@ impl Older {
         }
         let span = (self.compile)(instant)?;
         let found = find(&span);
-        if kept.len() == OLDER_KEPT {
+        kept.push(span);
+        while kept.len() > OLDER_KEPT && kept.iter().map(octets).sum::<usize>() > OLDER_KEPT_OCTETS {
             kept.remove(0);
         }
-        kept.push(span);
         found
     }
 
@@ -147,4 +150,9 @@ impl Older {
         }
         tally
     }
+}
+
+/// What the classifiers of a version take: meanings of its names share all but their interfaces.
+fn octets(span: &Span) -> usize {
+    span.first().map_or(0, |(_, held)| held.prefix_octets())
 }

@@ -90,7 +90,8 @@ impl ExporterDecoder {
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);
         *work.template_octets += domain.templates.octets();
-        waited.and(error.map_or(Ok(Fate::Decoded), Err))
+        waited?;
+        error.map_or(Ok(Fate::Decoded), Err)
     }
 }
 

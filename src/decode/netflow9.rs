@@ -65,7 +65,8 @@ impl ExporterDecoder {
         }
         domain.seen.discarded += u64::from(outcome.error.is_some());
         *work.template_octets += domain.templates.octets();
-        waited.and(outcome.error.map_or(Ok(Fate::Decoded), Err))
+        waited?;
+        outcome.error.map_or(Ok(Fate::Decoded), Err)
     }
 }
 

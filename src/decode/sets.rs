@@ -223,7 +223,8 @@ impl Work<'_> {
         for id in self.hold.end_doubt(domain.version, domain.id) {
             // The template may be one that nobody has defined.
             if domain.templates.get_mut(id, domain.last_seen, self.limits.template_lifetime_ms).is_some() {
-                result = result.and(self.release(domain, id));
+                let released = self.release(domain, id);
+                result = result.and(released);
             }
         }
         result

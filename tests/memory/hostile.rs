@@ -116,8 +116,8 @@ fn round(n: u32) -> Vec<(u8, Vec<u8>)> {
     let numbers = n * 30 + n.div_ceil(20);
     let all = vec![
         (1, v5(n * 30)),
-        (2, v9_flows(n, n % 20 == 0)),
-        (3, ipfix_flows(numbers, n % 20 == 0)),
+        (2, v9_flows(n, n.is_multiple_of(20))),
+        (3, ipfix_flows(numbers, n.is_multiple_of(20))),
         (4, sflow(n + 1, 0xc000_0201, 3)),
     ];
     match n {

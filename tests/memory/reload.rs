@@ -170,7 +170,7 @@ fn versions_of_a_great_table_do_not_add_up() {
         let expected: Vec<bool> = (0..VERSIONS).map(|customer| customer <= version).collect();
         assert_eq!((is_known, tally.by_other_version), (expected, 0), "{version}");
     }
-    // All four older ones were asked for, two are kept.
-    let kept = octets() - before;
-    assert!(kept < started + 3 * table, "{kept} octets after {started}");
+    // All four older ones were asked for; two are kept, or what there is room for.
+    let kept = octets() - before - started;
+    assert!(kept < (2 * table).max(64 << 20) + table, "{kept} octets more, where a table has {table}");
 }
