@@ -142,7 +142,7 @@ impl Clock {
             fields.iter().find(|field| field.name == name).map(|field| i64::try_from(field.number()).unwrap())
         };
         let number = |name: &str| find(&tree.header, name);
-        let seconds = number("unix_secs").or(number("exporttime")).unwrap_or_default();
+        let seconds = number("unix_secs").or_else(|| number("exporttime")).unwrap_or_default();
         let at = seconds * 1000 + number("unix_nsecs").unwrap_or_default() / 1_000_000;
         let told = tree.records.iter().find_map(|record| find(record, "sys_init_time"));
         let started = number("sysuptime").map(|uptime| at - uptime).or(told).or(before.started);

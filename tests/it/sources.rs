@@ -1,8 +1,6 @@
 //! Where datagrams come from: several ports of one exporter, exporters with IPv6 addresses, and a router that starts anew
 //! with another layout while the daemon is down.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test, in helpers too")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
