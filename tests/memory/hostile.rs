@@ -180,7 +180,7 @@ fn honest(
 
 /// Nobody else there: what the honest exporters come to, worked out by hand.
 fn alone(rounds: u32) -> Outcome {
-    let alone = honest(config(), (rounds, 500), |_, _| {});
+    let alone = honest(config(), (rounds, 5 * PER_ROUND), |_, _| {});
     let octets: u64 = alone.usage.values().map(|sums| sums.octets).sum();
     // One round is lost. 30 records of 1000 octets in three protocols, and four frames of 1500 octets.
     let arrived = u64::from(rounds) - 1;

@@ -9,11 +9,14 @@ use crate::allocation::REMEMBERED;
 use crate::count::allocations;
 use crate::datagrams::{NOW, address, halves, ipfix, options_template, processor, set, template, words};
 
-/// Records that are counted of each kind, after a tenth of that to warm up.
+/// Records that are counted of each kind.
 const RECORDS: u32 = 60_000;
 
 /// Records of a datagram.
 const EACH: u32 = 20;
+
+/// Datagrams to warm up.
+const WARM: u32 = REMEMBERED;
 
 /// A kind of record: its template, other sets that come with it, and the n-th record.
 struct Kind {
@@ -29,8 +32,7 @@ type Found = (u64, u64, usize);
 
 /// Feeds records of a kind, its templates with every twentieth datagram; once warmed up it must ask for no memory.
 fn steady(kind: &Kind) -> Found {
-    let warm = (RECORDS / 10 / EACH).max(REMEMBERED);
-    let all = warm + RECORDS / EACH;
+    let all = WARM + RECORDS / EACH;
     let mut sequence = 0;
     let datagrams: Vec<Vec<u8>> = (0..all)
         .map(|n| {
@@ -57,7 +59,7 @@ fn steady(kind: &Kind) -> Found {
             assert_eq!(processor.feed(received, address(1), datagram).unwrap(), Taken::Yes);
         }
     };
-    let (first, rest) = datagrams.split_at(usize::try_from(warm).unwrap());
+    let (first, rest) = datagrams.split_at(usize::try_from(WARM).unwrap());
     feed(&mut processor, first);
     let before = allocations();
     feed(&mut processor, rest);
@@ -73,7 +75,7 @@ fn steady(kind: &Kind) -> Found {
 }
 
 /// How many records [`steady`] feeds.
-const ALL: u64 = (RECORDS + RECORDS / 10) as u64;
+const ALL: u64 = (RECORDS + WARM * EACH) as u64;
 
 fn kind(fields: &[(u16, u16)], record: fn(u32) -> Vec<u8>) -> Kind {
     Kind { template: template(256, fields), others: Vec::new(), options: 0, record }

@@ -8,7 +8,7 @@ use std::thread;
 use fluxoscope::classify::rules::{CustomerPrefix, CustomerRule, LinkPoint, LinkRule, Prefix, Validity};
 use fluxoscope::config::Config as Configuration;
 use fluxoscope::counters::Counters;
-use fluxoscope::flow::{Address, FlowRecord};
+use fluxoscope::flow::{Address, Family, FlowRecord};
 use fluxoscope::ids::CustomerId;
 use fluxoscope::ledger::{Ledger, Url};
 use fluxoscope::processor::Config;
@@ -157,6 +157,7 @@ fn versions_of_a_great_table_do_not_add_up() {
     let to = |customer: u32, end| FlowRecord {
         exporter,
         end: UnixMillis(end),
+        family: Family::V4,
         destination: Address(u128::from(0xf000_0001_u32 + customer * 256)),
         ..FlowRecord::default()
     };
