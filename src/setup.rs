@@ -2,7 +2,7 @@
 //!
 //! Every version of the network is stored in the ledger, with the instant from which it holds. A flow is classified
 //! by the version in force at its end, also when it is replayed later. The newest versions are compiled at once, as many as
-//! fit in [`OLDER_OCTETS`]; an older one is read and compiled when a flow asks for it. A text is compiled once: what is in
+//! fit in `OLDER_OCTETS`; an older one is read and compiled when a flow asks for it. A text is compiled once: what is in
 //! force, and what comes back, is not compiled again.
 
 use core::net::IpAddr;
