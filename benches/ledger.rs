@@ -68,7 +68,7 @@ fn flush(ledger: &mut Ledger, usage: Vec<UsageRow>) -> Flush {
         complete: false,
         totals,
     };
-    Flush { advances: vec![advance], usage, checkpoints: Vec::new(), losses: Vec::new() }
+    Flush { advances: vec![advance], usage: usage.into(), checkpoints: Vec::new(), losses: Vec::new() }
 }
 
 fn write(c: &mut Criterion) {

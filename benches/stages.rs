@@ -243,7 +243,6 @@ fn meter(c: &mut Criterion) {
         let rows = meter.len();
         group.throughput(Throughput::Elements(rows as u64));
         group.bench_function(format!("drain_{name}"), |b| {
-            let mut out = Vec::new();
             b.iter_batched_ref(
                 || {
                     let mut meter = Meter::new(Config::default());
@@ -252,10 +251,7 @@ fn meter(c: &mut Criterion) {
                     }
                     meter
                 },
-                |meter| {
-                    out.clear();
-                    meter.drain(&mut out);
-                },
+                Meter::drain,
                 BatchSize::PerIteration,
             );
         });

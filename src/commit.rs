@@ -22,7 +22,7 @@ use crate::ledger::{self, Ledger};
 use crate::processor::{Drained, ExporterNames};
 use crate::setup::InForce;
 use crate::units::SamplingRate;
-use crate::usage::{BucketStart, Scaled, UsageRow};
+use crate::usage::{BucketStart, Scaled, UsageRow, UsageRows};
 
 /// Flushes on their way to the ledger, at most. When it is full, usage waits in the processors' tables.
 pub const FLUSH_QUEUE: usize = 64;
@@ -44,7 +44,7 @@ const SPARE_EXPORTERS: u32 = 4096;
 const SUM_MAX: u64 = i64::MAX.unsigned_abs();
 
 /// Usage under the process's numbers of exporters, with who they are.
-type Part = (ExporterNames, Vec<UsageRow>);
+type Part = (ExporterNames, UsageRows);
 
 /// Why a flush was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +157,7 @@ impl Committer {
         let mut parts = drained.former;
         parts.push((drained.exporters, drained.usage));
         let losses = core::mem::take(&mut drained.losses);
-        let mut flush = Flush { advances, usage: Vec::new(), checkpoints, losses };
+        let mut flush = Flush { advances, usage: UsageRows::default(), checkpoints, losses };
         loop {
             let numbered = parts.iter().try_for_each(|part| self.number_exporters(part));
             match numbered.and_then(|()| {
@@ -218,7 +218,7 @@ impl Committer {
             return Ok(());
         }
         let mut is_metered = vec![false; usize::from(u16::MAX) + 1];
-        for row in usage {
+        for row in usage.iter() {
             is_metered[usize::from(row.key.exporter.0)] = true;
         }
         let metered = exporters.iter().filter(|(id, _)| is_metered[usize::from(id.0)]).map(|part| &part.1);
@@ -245,41 +245,22 @@ impl Committer {
     }
 
     /// The rows of all parts under the ledger's numbers, sorted by key, none twice.
-    fn map_exporters(&self, parts: Vec<Part>) -> Vec<UsageRow> {
-        let mut rows = Vec::new();
-        let mut last = None;
-        let mut is_sorted = true;
-        for (exporters, mut usage) in parts {
+    fn map_exporters(&self, mut parts: Vec<Part>) -> UsageRows {
+        for (exporters, usage) in &mut parts {
             let mut numbers = vec![ExporterId::default(); usize::from(u16::MAX) + 1];
-            for (id, exporter) in &exporters {
+            for (id, exporter) in exporters {
                 if let Some(&number) = self.numbers.get(&exporter.name) {
                     exporter.ledger_id.store(u32::from(number), Relaxed);
                     numbers[usize::from(id.0)] = ExporterId(number);
                 }
             }
-            for row in &mut usage {
-                row.key.exporter = numbers[usize::from(row.key.exporter.0)];
-                is_sorted &= last.replace(row.key).is_none_or(|last| last < row.key);
-            }
-            if rows.is_empty() { rows = usage } else { rows.append(&mut usage) }
+            usage.renumber_exporters(|id| numbers[usize::from(id.0)]);
         }
-        if is_sorted {
-            return rows;
+        parts.retain(|(_, usage)| !usage.is_empty());
+        match &mut parts[..] {
+            [(_, usage)] if usage.is_sorted() => core::mem::take(usage),
+            _ => merged(parts.into_iter().flat_map(|(_, usage)| usage).collect()).into(),
         }
-        // Two of the process's exporters may be one in the ledger: the same name, at an address that changed.
-        rows.sort_unstable_by_key(|row| row.key);
-        rows.dedup_by(|row, kept| {
-            let is_same = row.key == kept.key;
-            if is_same {
-                kept.sums.add(&row.sums);
-                // The ledger counts in 63 bits. Only exporters that lie get there, and what they claim must not keep
-                // the flush of all others from being committed.
-                kept.sums.octets = kept.sums.octets.min(SUM_MAX);
-                kept.sums.packets = kept.sums.packets.min(SUM_MAX);
-            }
-            is_same
-        });
-        rows
     }
 
     fn publish(&mut self) -> Result<(), ledger::Error> {
@@ -289,6 +270,24 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+/// The rows sorted by key, none twice. Two of the process's exporters may be one in the ledger: the same name, at an address
+/// that changed.
+fn merged(mut rows: Vec<UsageRow>) -> Vec<UsageRow> {
+    rows.sort_unstable_by_key(|row| row.key);
+    rows.dedup_by(|row, kept| {
+        let is_same = row.key == kept.key;
+        if is_same {
+            kept.sums.add(&row.sums);
+            // The ledger counts in 63 bits. Only exporters that lie get there, and what they claim must not keep the
+            // flush of all others from being committed.
+            kept.sums.octets = kept.sums.octets.min(SUM_MAX);
+            kept.sums.packets = kept.sums.packets.min(SUM_MAX);
+        }
+        is_same
+    });
+    rows
 }
 
 fn ledger_number(number: u32) -> u16 {
@@ -381,12 +380,12 @@ impl VolumeSums {
         Ok(sums)
     }
 
-    fn add(&mut self, usage: &[UsageRow], now_seconds: i64) {
+    fn add(&mut self, usage: &UsageRows, now_seconds: i64) {
         if now_seconds >= self.month_to {
             self.month.clear();
             (self.month_from, self.month_to) = month_of(now_seconds);
         }
-        for UsageRow { key, sums } in usage {
+        for UsageRow { key, sums } in usage.iter() {
             let customer = self.customers.entry(key.customer.0).or_default();
             customer.add(key.direction, key.rate, sums.octets, sums.packets);
             if key.link.0 != 0 {
@@ -507,7 +506,7 @@ mod tests {
         let metered_octets = octets.iter().fold(0, |sum: u64, n| sum.saturating_add(*n)).min(SUM_MAX);
         let metered_packets = octets.len() as u64;
         let totals = crate::usage::FlushTotals { metered_octets, metered_packets, ..Default::default() };
-        let drained = Drained { usage, exporters, totals, ..Drained::default() };
+        let drained = Drained { usage: usage.into(), exporters, totals, ..Drained::default() };
         let (from, to) = (crate::ids::Position(0), crate::ids::Position(1));
         let advance = Advance { source, from, to, complete: false, totals };
         let stop = AtomicBool::new(false);

@@ -17,7 +17,7 @@ use table::{Key, Table};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
-use crate::usage::{UsageRow, UsageSums};
+use crate::usage::{UsageRows, UsageSums};
 
 /// How a flow that spans buckets is booked.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -159,11 +159,12 @@ impl Meter {
         self.refused_records + self.table.refused().flows
     }
 
-    /// Moves all rows to the end of `rows`, sorted by key, none twice. The table is empty then.
-    pub fn drain(&mut self, rows: &mut Vec<UsageRow>) {
-        self.table.drain(rows);
+    /// Takes out all rows, sorted by key, none twice. The table is empty then.
+    pub fn drain(&mut self) -> UsageRows {
+        let rows = self.table.drain();
         (self.octets, self.packets, self.records) = (0, 0, 0);
         self.refused_records += self.table.take_refused().flows;
+        rows
     }
 
     /// Counts the octets and packets of a chunk whose sums may not fit in 64 bits.

@@ -26,7 +26,7 @@ use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Loss, Remembered, UsageRow};
+use crate::usage::{FlushTotals, Loss, Remembered, UsageRows};
 use checkpoint::Unreadable;
 use exporters::{Entry, Exporters};
 use losses::{Booked, Losses};
@@ -133,11 +133,11 @@ pub type ExporterNames = Vec<(ExporterId, Arc<counters::Exporter>)>;
 #[derive(Debug, Default)]
 pub struct Drained {
     /// Usage, sorted; the exporters are the process's own numbers.
-    pub usage: Vec<UsageRow>,
+    pub usage: UsageRows,
     /// Who they are.
     pub exporters: ExporterNames,
     /// Usage from before a reload that gave exporters other names, with who they were.
-    pub former: Vec<(ExporterNames, Vec<UsageRow>)>,
+    pub former: Vec<(ExporterNames, UsageRows)>,
     /// What it was made from.
     pub totals: FlushTotals,
     /// The same by exporter, as far as it says what was lost.
@@ -186,7 +186,7 @@ pub struct StreamProcessor {
     /// Who the exporters of the rows in the meter are.
     named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
     /// Usage metered under names that a reload has changed since.
-    former: Vec<(ExporterNames, Vec<UsageRow>)>,
+    former: Vec<(ExporterNames, UsageRows)>,
     meter: Meter,
     totals: FlushTotals,
     losses: Losses,
@@ -529,8 +529,7 @@ impl StreamProcessor {
         if self.meter.is_empty() || !self.states.iter().any(is_renamed) {
             return;
         }
-        let mut rows = Vec::new();
-        self.drain_meter(&mut rows);
+        let rows = self.drain_meter();
         self.former.push((self.names(), rows));
     }
 
@@ -539,12 +538,12 @@ impl StreamProcessor {
     }
 
     /// Takes the rows out of the meter; their sums go into the totals.
-    fn drain_meter(&mut self, rows: &mut Vec<UsageRow>) {
+    fn drain_meter(&mut self) -> UsageRows {
         let totals = &mut self.totals;
         totals.metered_records += self.meter.pending_records();
         totals.metered_octets = totals.metered_octets.saturating_add(self.meter.pending_octets());
         totals.metered_packets = totals.metered_packets.saturating_add(self.meter.pending_packets());
-        self.meter.drain(rows);
+        self.meter.drain()
     }
 
     /// Lets the holds age: to `now` by the clock of the source.
@@ -623,7 +622,7 @@ impl StreamProcessor {
             ..Drained::default()
         };
         self.own().usage.set_current(self.usage_rows() as u64);
-        self.drain_meter(&mut drained.usage);
+        drained.usage = self.drain_meter();
         if self.named.len() > self.states.len() {
             let present: HashSet<ExporterId> = self.states.values().map(|state| state.entry.id).collect();
             self.named.retain(|id, _| present.contains(id));

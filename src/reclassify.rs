@@ -21,7 +21,7 @@ use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Drained, ExporterNames, StreamProcessor};
 use crate::setup;
 use crate::units::UnixMillis;
-use crate::usage::{BucketStart, Scaled, UsageRow};
+use crate::usage::{BucketStart, Scaled, UsageRow, UsageRows};
 
 /// Usage rows that are many for a table that is only added up.
 const ROWS_MANY: usize = 1 << 16;
@@ -160,7 +160,7 @@ pub fn usage(
             part.exporters.iter().map(|(id, exporter)| (*id, exporter.name.as_str())).collect();
         for row in part.usage.iter().filter(|row| from <= row.key.bucket && row.key.bucket < to) {
             let customer = customers.get(&row.key.customer).map_or("?", String::as_str);
-            sums.add(row, customer, exporters.get(&row.key.exporter).copied().unwrap_or("?"));
+            sums.add(&row, customer, exporters.get(&row.key.exporter).copied().unwrap_or("?"));
         }
         progress(part.received);
     })?;
@@ -180,7 +180,7 @@ pub struct Stages {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadPart<'a> {
     /// The rows, by the process's numbers of exporters.
-    pub usage: &'a [UsageRow],
+    pub usage: &'a UsageRows,
     /// Who the exporters are.
     pub exporters: &'a ExporterNames,
     /// When the last datagram before was received.

@@ -17,12 +17,13 @@ use crate::counters::Counters;
 use crate::ids::Position;
 use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
+use crate::meter;
 use crate::processor::checkpoint::{self, Unreadable};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
 use crate::receive::pcap::{self, Capture, Skipped};
-use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Remembered, Scaled};
+use crate::units::{SamplingRate, UnixMillis};
+use crate::usage::{FlushTotals, Remembered, Scaled, UsageRows};
 use crate::{config as configuration, setup};
 
 /// Datagrams between two flushes, at most, where nobody says otherwise.
@@ -31,9 +32,9 @@ const FLUSH_DATAGRAMS: u64 = 1 << 20;
 /// Datagrams after which holds age and progress is told.
 const EXPIRE_DATAGRAMS: u64 = 4096;
 
-/// Usage rows in the table that make a flush worth while: as many as memory bears, since a row that two flushes write
-/// costs more than two rows.
-const FLUSH_ROWS: usize = 5 << 18;
+/// Usage rows that a flush may have, where the operator does not say fewer: as many as 256 MiB bear, since a row that two
+/// flushes write costs more than two rows.
+const FLUSH_ROWS: usize = 9 << 18;
 
 /// How long a ledger that another process writes is waited for.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
@@ -177,6 +178,23 @@ impl Report {
         self.totals.expired_records.saturating_sub(self.totals.expired_second_flows)
     }
 
+    /// Adds what was metered.
+    fn add(&mut self, usage: &UsageRows) {
+        let (mut packets, mut octets, mut rate) = (0, 0, SamplingRate::NOT_ANNOUNCED);
+        // Rows of one rate stand side by side as a rule, so a sum is kept for as long as it stays.
+        for row in usage.iter() {
+            if row.key.rate != rate {
+                self.packets.add_sum(core::mem::take(&mut packets), rate);
+                self.octets.add_sum(core::mem::take(&mut octets), rate);
+                rate = row.key.rate;
+            }
+            packets += u128::from(row.sums.packets);
+            octets += u128::from(row.sums.octets);
+        }
+        self.packets.add_sum(packets, rate);
+        self.octets.add_sum(octets, rate);
+    }
+
     /// Adds the figures of another capture.
     pub fn merge(&mut self, other: &Self) {
         self.already_complete &= other.already_complete;
@@ -250,6 +268,9 @@ impl Session {
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;
         let mut stages = setup::stages(config);
+        if stages.meter.rows_max >= meter::Config::default().rows_max {
+            stages.meter.rows_max = stages.meter.rows_max.max(FLUSH_ROWS);
+        }
         if stages.sampling.grace_ms > 0 {
             // A file is read at once, so what is announced at its end may as well be waited for.
             stages.sampling.grace_ms = i64::MAX;
@@ -440,10 +461,7 @@ fn read(
             }
             let mut drained = processor.drain();
             report.totals.add(&drained.totals);
-            for row in &drained.usage {
-                report.packets.add(row.sums.packets, row.key.rate);
-                report.octets.add(row.sums.octets, row.key.rate);
-            }
+            report.add(&drained.usage);
             let state = checkpoint::write(capture.fragments());
             let fragments = Remembered { state, ..Remembered::default() };
             drained.checkpoints.push((FRAGMENTS.to_owned(), fragments));
@@ -465,7 +483,7 @@ fn read(
             progress(to.0, capture.len());
             processor.expire(clock);
         }
-        if since_flush >= flush_datagrams || processor.usage_rows() >= FLUSH_ROWS || !processor.has_room() {
+        if since_flush >= flush_datagrams || !processor.has_room() {
             since_flush = 0;
             if !flush(capture, processor, to, false, &mut report)? {
                 return Ok(report);

@@ -1,9 +1,15 @@
 //! Usage: what the meter adds up and the ledger keeps. Raw sums under a key that holds the sampling rate, so that
 //! nothing is rounded before a bill or a report is printed.
 
+pub(crate) mod packed;
+mod rows;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use rows::Packed;
+pub use rows::UsageRows;
 
 use crate::flow::{Direction, Family};
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};

@@ -7,7 +7,7 @@ pub mod interfaces;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{CustomerId, ExporterId, Position, SourceId};
-use crate::usage::{BucketStart, UsageRow};
+use crate::usage::{BucketStart, UsageRows};
 pub use crate::usage::{ChunkChanges, FlushTotals, Loss, Remembered};
 
 /// Kinds of names that the ledger numbers.
@@ -90,7 +90,7 @@ pub struct Flush {
     /// Positions.
     pub advances: Vec<Advance>,
     /// Usage, sorted by key, none twice. The exporter in each key is the ledger's number.
-    pub usage: Vec<UsageRow>,
+    pub usage: UsageRows,
     /// Checkpoints that changed.
     pub checkpoints: Vec<Checkpoint>,
     /// What came and what was lost, by exporter and day.

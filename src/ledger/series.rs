@@ -8,8 +8,7 @@ use hashbrown::HashMap;
 
 use super::error::Error;
 use super::registers::storable;
-use crate::ids::CustomerId;
-use crate::usage::{BUCKET_SECONDS, BucketStart, UsageKey, UsageRow};
+use crate::usage::{BUCKET_SECONDS, UsageKey, UsageRow, UsageRows};
 
 /// Series that are remembered, at most: an exporter that tells another rate with each record does not make this grow.
 const REMEMBERED: usize = 1 << 16;
@@ -88,7 +87,7 @@ const PIECE: usize = 1 << 15;
 /// The rows of a flush on their way into the ledger.
 pub(super) struct Rows<'a> {
     /// In the order of the key.
-    usage: &'a [UsageRow],
+    usage: &'a UsageRows,
     /// By row: the place of its series.
     places: Vec<u32>,
     /// Each once.
@@ -104,12 +103,12 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`Error::Range`] where one cannot, [`Error::Unsorted`] where they are not in the order of their keys, each once.
-    pub(super) fn new(usage: &'a [UsageRow], known: &Numbers) -> Result<Self, Error> {
+    pub(super) fn new(usage: &'a UsageRows, known: &Numbers) -> Result<Self, Error> {
         let mut places = HashMap::<Series, u32, FixedState>::default();
         let (mut series, mut numbers) = (Vec::new(), Vec::new());
         let (mut octets, mut packets) = (0, 0);
-        let mut last: Option<&UsageKey> = None;
-        let place = |UsageRow { key, sums }: &'a UsageRow| {
+        let mut last: Option<UsageKey> = None;
+        let place = |UsageRow { key, sums }: UsageRow| {
             if last.replace(key).is_some_and(|last| last >= key) {
                 return Err(Error::Unsorted);
             }
@@ -122,7 +121,7 @@ impl<'a> Rows<'a> {
             storable(sums.octets, "octets of more than 63 bits")?;
             storable(sums.packets, "packets of more than 63 bits")?;
             storable(sums.flows, "flows of more than 63 bits")?;
-            let own = Series::of(key);
+            let own = Series::of(&key);
             let next = places.len();
             Ok(*places.entry(own).or_insert_with(|| {
                 series.push(own);
@@ -146,7 +145,7 @@ impl<'a> Rows<'a> {
 
     /// The first bucket.
     pub(super) fn first_bucket(&self) -> Option<i64> {
-        self.usage.first().map(|row| row.key.bucket.0)
+        self.usage.iter().next().map(|row| row.key.bucket.0)
     }
 
     /// The series whose numbers are not known, and where the numbers go.
@@ -164,17 +163,22 @@ impl<'a> Rows<'a> {
         mut take: impl FnMut(&[Row]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut piece = Vec::with_capacity(PIECE.min(self.usage.len()));
-        let mut rows = self.usage.iter().zip(&self.places);
-        for own in self.usage.chunk_by(|a, b| customer_in_bucket(a) == customer_in_bucket(b)) {
-            let from = piece.len();
-            piece.extend(rows.by_ref().take(own.len()).map(|(row, place)| self.row(row, *place)));
-            // Only the rows of one customer in one bucket may be out of order.
-            piece[from..].sort_unstable_by_key(|Row(columns)| columns[SERIES]);
-            if piece.len() >= PIECE {
-                take(&piece)?;
-                piece.clear();
+        // Only the rows of one customer in one bucket may be out of order.
+        let sort = |rows: &mut [Row]| rows.sort_unstable_by_key(|Row(columns)| columns[SERIES]);
+        let (mut from, mut last) = (0, None);
+        for (row, place) in self.usage.iter().zip(&self.places) {
+            let own = (row.key.bucket, row.key.customer);
+            if last.replace(own) != Some(own) {
+                sort(&mut piece[from..]);
+                if piece.len() >= PIECE {
+                    take(&piece)?;
+                    piece.clear();
+                }
+                from = piece.len();
             }
+            piece.push(self.row(&row, *place));
         }
+        sort(&mut piece[from..]);
         take(&piece)
     }
 
@@ -192,8 +196,4 @@ impl<'a> Rows<'a> {
             number(sums.squares_high),
         ])
     }
-}
-
-fn customer_in_bucket(row: &UsageRow) -> (BucketStart, CustomerId) {
-    (row.key.bucket, row.key.customer)
 }

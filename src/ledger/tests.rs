@@ -136,7 +136,12 @@ fn flush(source: SourceId, from: u64, to: u64, usage: &[UsageRow]) -> Flush {
         ..FlushTotals::default()
     };
     let advance = Advance { source, from: Position(from), to: Position(to), complete: false, totals };
-    Flush { advances: vec![advance], usage: usage.to_vec(), checkpoints: Vec::new(), losses: Vec::new() }
+    Flush {
+        advances: vec![advance],
+        usage: usage.to_vec().into(),
+        checkpoints: Vec::new(),
+        losses: Vec::new(),
+    }
 }
 
 fn all_usage(ledger: &mut Ledger) -> Vec<UsageRow> {

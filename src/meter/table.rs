@@ -17,18 +17,19 @@
 //! all sums stay within 63 bits.
 
 mod bucket;
-mod row;
+
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use bucket::{Bucket, Wide};
-use row::{PackedKey, Row};
 
 use crate::classify::Classified;
 use crate::flow::FlowRecord;
 use crate::units::SamplingRate;
-use crate::usage::{UsageRow, UsageSums};
+use crate::usage::packed::{PackedKey, PackedRow as Row};
+use crate::usage::{Packed, UsageRow, UsageRows, UsageSums};
 
 /// The table.
 #[derive(Debug)]
@@ -61,9 +62,8 @@ struct Order(u128);
 impl Order {
     const NUMBER_BITS: u32 = 44;
 
-    fn new(PackedKey(first, second): PackedKey, number: u32) -> Self {
-        let before_rate = second >> Self::NUMBER_BITS << Self::NUMBER_BITS;
-        Self(u128::from(first) << 64 | u128::from(before_rate | u64::from(number)))
+    fn new(key: PackedKey, number: u32) -> Self {
+        Self(key.before_rate() | u128::from(number))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the number is the low 32 bits")]
@@ -147,7 +147,8 @@ impl Table {
             Some((rate, number)) if rate == record.rate => number,
             _ => self.rate_number(record.rate),
         };
-        Key(PackedKey::new(record, classified, rate))
+        let Classified { customer, link, direction, class, .. } = *classified;
+        Key(PackedKey::new(customer, link, direction, class, record.family, record.exporter, rate))
     }
 
     /// As [`Self::stage`], for one flow without squares. False, and nothing is done, where the row of a line has no room
@@ -235,42 +236,66 @@ impl Table {
         place
     }
 
-    /// Moves all rows behind those in `out`, sorted by key, none twice.
-    pub(super) fn drain(&mut self, out: &mut Vec<UsageRow>) {
+    /// Takes out all rows, sorted by key, none twice.
+    pub(super) fn drain(&mut self) -> UsageRows {
         self.settle();
         debug_assert_eq!(self.room, self.buckets.iter().map(Bucket::places).sum::<usize>());
-        out.reserve(self.rows);
+        let mut out = UsageRows::default();
+        let wide = self.wide.buckets();
+        let rates: Arc<[SamplingRate]> = core::mem::take(&mut self.rates).into();
         self.buckets.sort_unstable_by_key(|bucket| bucket.number);
         // A bucket is given back as soon as its rows are in `out`, so that both are not in memory whole.
         for bucket in self.buckets.drain(..) {
             self.order.clear();
             self.order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
             self.order.sort_unstable();
-            let rate = |order: &Order| self.rates[bucket.row(order.number()).0.rate() as usize];
+            let rate = |order: &Order| rates[bucket.packed(order.number()).key.rate() as usize];
             for same in self.order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
                 same.sort_unstable_by_key(rate);
             }
-            for part in self.order.chunks(Self::LOOK_AHEAD) {
-                bucket.fetch(part.iter().map(|order| order.number()));
-                out.extend(part.iter().filter_map(|order| {
-                    let (key, mut sums) = bucket.row(order.number());
-                    if let Some(wide) = self.wide.get(bucket.number, key) {
-                        sums.add(wide);
-                    }
-                    // A row may be there for volume alone that was refused.
-                    let row = UsageRow { key: key.unpack(bucket.number, rate(order)), sums };
-                    (sums != UsageSums::default()).then_some(row)
-                }));
+            if wide.contains(&bucket.number) {
+                out.push_whole(wide_rows(&bucket, &self.order, &rates, &self.wide));
+            } else {
+                out.push_packed(packed_rows(&bucket, &self.order, &rates));
             }
         }
         self.wide.clear();
         (self.rows, self.room) = (0, 0);
         self.places.clear();
         self.last_buckets = [None; 2];
-        self.rates.clear();
         self.rate_numbers.clear();
         self.last_rate = None;
+        out
     }
+}
+
+/// The rows of a bucket that has no wide ones, in this order.
+fn packed_rows(bucket: &Bucket, order: &[Order], rates: &Arc<[SamplingRate]>) -> Packed {
+    let mut rows = Vec::with_capacity(order.len());
+    let mut squares = Vec::with_capacity(if bucket.has_squares() { order.len() } else { 0 });
+    for part in order.chunks(Table::LOOK_AHEAD) {
+        bucket.fetch(part.iter().map(|order| order.number()));
+        rows.extend(part.iter().map(|order| *bucket.packed(order.number())));
+        if bucket.has_squares() {
+            squares.extend(part.iter().map(|order| bucket.squares(order.number())));
+        }
+    }
+    Packed { bucket: bucket.number, rates: Arc::clone(rates), rows, squares }
+}
+
+/// The rows of a bucket, in this order, with what lies beside it.
+fn wide_rows(bucket: &Bucket, order: &[Order], rates: &[SamplingRate], wide: &Wide) -> Vec<UsageRow> {
+    let whole = order.iter().filter_map(|order| {
+        let packed = bucket.packed(order.number());
+        let mut sums = packed.sums(bucket.squares(order.number()));
+        if let Some(wide) = wide.get(bucket.number, packed.key) {
+            sums.add(wide);
+        }
+        // A row may be there for volume alone that was refused.
+        let key = packed.key.unpack(bucket.number, rates[packed.key.rate() as usize]);
+        (sums != UsageSums::default()).then_some(UsageRow { key, sums })
+    });
+    whole.collect()
 }
 
 /// A row's key, whatever its bucket.

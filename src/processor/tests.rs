@@ -180,7 +180,7 @@ fn what_waits_is_released_under_the_number_of_this_run() {
     feed(&mut after, 2, &[0]);
     after.expire(NOW);
     let drained = after.drain();
-    let [row] = drained.usage[..] else { panic!("{:?}", drained.usage) };
+    let [row] = drained.usage.into_vec()[..] else { panic!("not one row") };
     assert_eq!((row.key.exporter.0, row.key.rate, row.sums.octets), (0, rate, 1000));
     assert_eq!((drained.totals.malformed, after.held().records), (1, 0));
 }
@@ -254,7 +254,7 @@ fn usage_from_before_a_rename_keeps_the_old_name() {
         let renamed = Exporter { name: name.to_owned(), ..exporter(1, SamplingPolicy::default()) };
         registry.configure(&[renamed], false, Arc::new(Versions::new(Vec::new())));
     };
-    let part = |exporters: &ExporterNames, rows: &[UsageRow]| {
+    let part = |exporters: &ExporterNames, rows: &UsageRows| {
         let octets: u64 = rows.iter().map(|row| row.sums.octets).sum();
         (exporters.iter().map(|(_, it)| it.name.clone()).collect::<Vec<_>>().join(" "), octets)
     };

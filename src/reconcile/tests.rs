@@ -104,7 +104,7 @@ impl Case {
         ledger
             .commit_flush(&Flush {
                 advances: vec![advance],
-                usage: usage.to_vec(),
+                usage: usage.to_vec().into(),
                 checkpoints: vec![],
                 losses: vec![],
             })

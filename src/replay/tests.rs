@@ -77,3 +77,19 @@ fn what_is_noted_is_of_each_file_and_adds_up() {
     let expected = Noted { torn_octets: 14, unknown_observations: 2, ..Noted::default() };
     assert_eq!(Noted::so_far(&counters), expected);
 }
+
+/// A row that two flushes write costs more than two, so a replay keeps more of them than a daemon; but what the operator has
+/// said to be too many is.
+#[test]
+fn a_flush_of_a_replay_has_more_rows_unless_the_operator_says_fewer() {
+    let most = |rows: usize| {
+        let place = tempfile::tempdir().unwrap();
+        let url = Url::parse("sqlite:ledger.sqlite", place.path()).unwrap();
+        let mut config = configuration::Config::builtin();
+        config.meter.rows_max = rows;
+        Session::open(&config, Ledger::open(&url).unwrap(), 0).unwrap().config.meter.rows_max
+    };
+    let builtin = meter::Config::default().rows_max;
+    assert!(FLUSH_ROWS > 2_000_000 && builtin < FLUSH_ROWS);
+    assert_eq!([builtin, 1000, FLUSH_ROWS + 1].map(most), [FLUSH_ROWS, 1000, FLUSH_ROWS + 1]);
+}

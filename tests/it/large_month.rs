@@ -170,7 +170,12 @@ pub(crate) fn make(directory: &Path, customers: u32) -> u64 {
         let (from, to) = (Position(flush as u64), Position(flush as u64 + 1));
         let advance = Advance { source, from, to, complete: to.0 * 12 == BUCKETS.unsigned_abs(), totals };
         ledger
-            .commit_flush(&Flush { advances: vec![advance], usage, checkpoints: vec![], losses: vec![] })
+            .commit_flush(&Flush {
+                advances: vec![advance],
+                usage: usage.into(),
+                checkpoints: vec![],
+                losses: vec![],
+            })
             .expect("commits");
     }
     all

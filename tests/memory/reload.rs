@@ -110,9 +110,9 @@ fn feeding_goes_on_while_a_configuration_is_put_in_force() {
     assert_eq!(drained.totals.datagrams, datagrams);
     assert_eq!(drained.totals.metered_records, (datagrams - drained.totals.duplicates) * 30);
     // The exporter has another name now, so that what was metered before stands apart.
-    let before = drained.former.iter().flat_map(|(_, rows)| rows);
+    let before = drained.former.iter().flat_map(|(_, rows)| rows.iter());
     let customers: Vec<(u32, u64)> =
-        before.chain(&drained.usage).map(|row| (row.key.customer.0, row.sums.flows)).collect();
+        before.chain(drained.usage.iter()).map(|row| (row.key.customer.0, row.sums.flows)).collect();
     assert!(customers.iter().any(|new| new.0 != customers[0].0 && new.1 >= 30), "{customers:?}");
 }
 

@@ -88,7 +88,7 @@ fn metered(dir: &Path) -> Ledger {
     let advance = Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
     let flush = Flush {
         advances: vec![advance],
-        usage: vec![UsageRow { key, sums }],
+        usage: vec![UsageRow { key, sums }].into(),
         checkpoints: vec![],
         losses: vec![],
     };
@@ -365,7 +365,8 @@ fn come_late(ledger: &mut Ledger, source: &str, closed: i64, bucket: i64, gigaby
         ..FlushTotals::default()
     };
     let advance = Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
-    let flush = Flush { advances: vec![advance], usage: vec![row], checkpoints: vec![], losses: vec![] };
+    let flush =
+        Flush { advances: vec![advance], usage: vec![row].into(), checkpoints: vec![], losses: vec![] };
     ledger.commit_flush(&flush).expect("commits");
 }
 

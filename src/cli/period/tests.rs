@@ -90,7 +90,7 @@ fn used(ledger: &mut Ledger, source: &str, customer: &str, bucket: &str, octets:
     let advance = Advance { source: source.id, from: Position(0), to: Position(1), complete: true, totals };
     let flush = Flush {
         advances: vec![advance],
-        usage: vec![UsageRow { key, sums }],
+        usage: vec![UsageRow { key, sums }].into(),
         checkpoints: vec![],
         losses: vec![],
     };

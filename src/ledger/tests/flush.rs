@@ -119,14 +119,16 @@ fn a_refused_flush_leaves_nothing() {
         bad.advances[0].totals.metered_packets += 1;
         assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unbalanced { .. })));
 
-        let mut bad = good();
-        bad.usage.reverse();
+        let changed = |change: fn(&mut Vec<UsageRow>)| {
+            let mut rows = good().usage.into_vec();
+            change(&mut rows);
+            Flush { usage: rows.into(), ..good() }
+        };
+        let bad = changed(|rows| rows.reverse());
         assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unsorted)));
-        let mut bad = good();
-        bad.usage[1] = bad.usage[0];
+        let bad = changed(|rows| rows[1] = rows[0]);
         assert!(matches!(ledger.commit_flush(&bad), Err(Error::Unsorted)));
-        let mut bad = good();
-        bad.usage[1].key.bucket.0 += 1;
+        let bad = changed(|rows| rows[1].key.bucket.0 += 1);
         assert!(matches!(ledger.commit_flush(&bad), Err(Error::Range(_))));
 
         assert_eq!(everything(&mut ledger), before);

@@ -4,11 +4,11 @@ use core::hash::{BuildHasher, Hasher};
 use core::hint::black_box;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::Refused;
-use super::row::{PackedKey, Row};
 use crate::usage::UsageSums;
+use crate::usage::packed::{PackedKey, PackedRow as Row};
 
 /// Two rows in a cache line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +41,11 @@ pub(super) struct Wide {
 impl Wide {
     pub(super) fn get(&self, bucket: i32, key: PackedKey) -> Option<&UsageSums> {
         self.rows.get(&(bucket, key))
+    }
+
+    /// The buckets that have such rows.
+    pub(super) fn buckets(&self) -> HashSet<i32, RandomState> {
+        self.rows.keys().map(|(bucket, _)| *bucket).collect()
     }
 
     pub(super) fn clear(&mut self) {
@@ -225,10 +230,19 @@ impl Bucket {
         black_box(rows.fold(0, |touched, n| touched ^ self.lines[n / 2].0[n % 2].touch()));
     }
 
-    /// Key and sums of the row with number `n`.
-    pub(super) fn row(&self, n: usize) -> (PackedKey, UsageSums) {
-        let row = &self.lines[n / 2].0[n % 2];
-        (row.key, row.sums(self.squares.get(n).copied().unwrap_or_default()))
+    /// The row with number `n`.
+    pub(super) fn packed(&self, n: usize) -> &Row {
+        &self.lines[n / 2].0[n % 2]
+    }
+
+    /// Its sums of squares.
+    pub(super) fn squares(&self, n: usize) -> [u64; 2] {
+        self.squares.get(n).copied().unwrap_or_default()
+    }
+
+    /// True where rows have sums of squares.
+    pub(super) const fn has_squares(&self) -> bool {
+        !self.squares.is_empty()
     }
 }
 

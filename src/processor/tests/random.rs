@@ -190,7 +190,7 @@ impl World {
         let Drained { usage, exporters, former, totals, checkpoints, losses: _ } = self.processor.drain();
         let mut metered = (0, 0);
         for (exporters, rows) in former.into_iter().chain([(exporters, usage)]) {
-            assert!(rows.is_sorted_by(|a, b| a.key < b.key));
+            assert!(rows.is_sorted());
             for row in rows {
                 let (_, of) = exporters.iter().find(|(id, _)| *id == row.key.exporter).expect("named");
                 let key = UsageKey { exporter: ExporterId(0), ..row.key };
