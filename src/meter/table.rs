@@ -49,9 +49,8 @@ pub(super) struct Table {
     /// The rate that was asked for last, and its number.
     last_rate: Option<(SamplingRate, u32)>,
     hasher: RandomState,
-    /// Hashes of a batch; and the order of rows while draining. Kept for their memory.
+    /// Hashes of a batch. Kept for their memory.
     hashes: Vec<usize>,
-    order: Vec<Order>,
 }
 
 /// What the rows of a bucket are sorted by: the key up to the rate, and behind it the row's number, in one number.
@@ -116,7 +115,6 @@ impl Table {
             last_rate: None,
             hasher: RandomState::default(),
             hashes: Vec::new(),
-            order: Vec::new(),
         }
     }
 
@@ -130,14 +128,9 @@ impl Table {
         self.buckets.len() >= Self::BUCKETS_MAX
     }
 
-    /// What was not added since the last drain, because no exporter can have seen so much.
+    /// What was not added, because no exporter can have seen so much.
     pub(super) const fn refused(&self) -> &Refused {
         &self.wide.refused
-    }
-
-    /// The same, and begins anew.
-    pub(super) fn take_refused(&mut self) -> Refused {
-        core::mem::take(&mut self.wide.refused)
     }
 
     /// The key that a record adds to, whatever the bucket.
@@ -235,22 +228,23 @@ impl Table {
         place
     }
 
-    /// Moves all rows behind those in `out`, sorted by key, none twice.
-    pub(super) fn drain(&mut self, out: &mut Vec<UsageRow>) {
-        self.settle();
+    /// All rows, sorted by key, none twice.
+    pub(super) fn sorted(mut self) -> Vec<UsageRow> {
+        debug_assert!(self.unsettled.is_empty(), "whoever takes a table settles it before");
         debug_assert_eq!(self.room, self.buckets.iter().map(Bucket::places).sum::<usize>());
-        out.reserve(self.rows);
+        let mut out = Vec::with_capacity(self.rows);
+        let mut order: Vec<Order> = Vec::new();
         self.buckets.sort_unstable_by_key(|bucket| bucket.number);
         // A bucket is given back as soon as its rows are in `out`, so that both are not in memory whole.
-        for bucket in self.buckets.drain(..) {
-            self.order.clear();
-            self.order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
-            self.order.sort_unstable();
+        for bucket in self.buckets {
+            order.clear();
+            order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
+            order.sort_unstable();
             let rate = |order: &Order| self.rates[bucket.row(order.number()).0.rate() as usize];
-            for same in self.order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
+            for same in order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
                 same.sort_unstable_by_key(rate);
             }
-            for part in self.order.chunks(Self::LOOK_AHEAD) {
+            for part in order.chunks(Self::LOOK_AHEAD) {
                 bucket.fetch(part.iter().map(|order| order.number()));
                 out.extend(part.iter().filter_map(|order| {
                     let (key, mut sums) = bucket.row(order.number());
@@ -263,13 +257,7 @@ impl Table {
                 }));
             }
         }
-        self.wide.clear();
-        (self.rows, self.room) = (0, 0);
-        self.places.clear();
-        self.last_buckets = [None; 2];
-        self.rates.clear();
-        self.rate_numbers.clear();
-        self.last_rate = None;
+        out
     }
 }
 

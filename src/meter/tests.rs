@@ -36,8 +36,7 @@ fn flow(start: i64, end: i64, octets: u64, packets: u64) -> FlowRecord {
 }
 
 fn drained(meter: &mut Meter) -> Vec<UsageRow> {
-    let mut rows = Vec::new();
-    meter.drain(&mut rows);
+    let rows = meter.take().sorted();
     assert!(meter.is_empty());
     assert_eq!((meter.pending_octets(), meter.pending_packets(), meter.pending_records()), (0, 0, 0));
     rows

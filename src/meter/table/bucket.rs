@@ -42,10 +42,6 @@ impl Wide {
     pub(super) fn get(&self, bucket: i32, key: PackedKey) -> Option<&UsageSums> {
         self.rows.get(&(bucket, key))
     }
-
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
-    }
 }
 
 /// The rows of one bucket.
