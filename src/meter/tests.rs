@@ -204,14 +204,14 @@ fn many_rows() {
 }
 
 #[test]
-fn draining_appends() {
+fn what_is_taken_out_is_not_there_any_more() {
     let mut meter = Meter::new(Config::default());
-    let mut rows = Vec::new();
-    for _ in 0..2 {
-        meter.add(&[flow(0, 1, 5, 1)], &[CUSTOMER]);
-        meter.drain(&mut rows);
+    for octets in [5, 7] {
+        meter.add(&[flow(0, 1, octets, 1)], &[CUSTOMER]);
+        let rows = meter.take();
+        assert_eq!((rows.len(), meter.len(), meter.pending_octets()), (1, 0, 0));
+        assert_eq!(rows.sorted()[0].sums.octets, octets);
     }
-    assert_eq!(rows.len(), 2);
 }
 
 proptest! {

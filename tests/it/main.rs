@@ -16,6 +16,7 @@ mod explain;
 mod exporters;
 mod fields;
 mod fuzz_corpus;
+mod flood;
 mod generated;
 mod invoice_run;
 mod journals;
