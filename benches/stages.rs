@@ -251,7 +251,7 @@ fn meter(c: &mut Criterion) {
                     }
                     meter
                 },
-                Meter::drain,
+                |meter| meter.take().sorted(),
                 BatchSize::PerIteration,
             );
         });

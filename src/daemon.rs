@@ -9,6 +9,7 @@
 //! committed; then the receivers meter what they journalled meanwhile, and go on live.
 //! Stop: the receivers empty their sockets and flush, the writer commits, then the readers end.
 
+mod backlog;
 mod billing;
 mod books;
 mod catch_up;

@@ -54,6 +54,31 @@ const CHUNK: usize = 128;
 /// Octets or packets in the table that make it full, so that what one flush commits stays within 63 bits.
 const SUM_MAX: u128 = 1 << 62;
 
+/// Rows that were taken out of a [`Meter`], as they lay there.
+#[derive(Debug)]
+pub struct Rows(Table);
+
+impl Rows {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True where there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, sorted by key, none twice. A million takes tenths of a second, which a thread that receives does not
+    /// have.
+    #[must_use]
+    pub fn sorted(self) -> UsageRows {
+        self.0.sorted()
+    }
+}
+
 /// The usage table of one processor.
 #[derive(Debug)]
 pub struct Meter {
@@ -72,6 +97,10 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Of so many parts of the table one is left free when it is nearly full. It is more than one batch of datagrams adds,
+    /// unless each of their records spans many buckets.
+    const NEARLY: usize = 8;
+
     /// An empty table.
     #[must_use]
     pub fn new(config: Config) -> Self {
@@ -129,6 +158,12 @@ impl Meter {
         self.len() == 0
     }
 
+    /// True where there is little room left: a good time to take the rows out, before there is none.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.len() >= self.rows_max - self.rows_max / Self::NEARLY || self.is_full()
+    }
+
     /// True where the table holds as much as it may: time to drain it before more is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -159,12 +194,12 @@ impl Meter {
         self.refused_records + self.table.refused().flows
     }
 
-    /// Takes out all rows, sorted by key, none twice. The table is empty then.
-    pub fn drain(&mut self) -> UsageRows {
-        let rows = self.table.drain();
+    /// Takes all rows out, in a time that does not depend on how many there are. The table is empty then.
+    pub fn take(&mut self) -> Rows {
+        self.table.settle();
+        self.refused_records += self.table.refused().flows;
         (self.octets, self.packets, self.records) = (0, 0, 0);
-        self.refused_records += self.table.take_refused().flows;
-        rows
+        Rows(core::mem::replace(&mut self.table, Table::new()))
     }
 
     /// Counts the octets and packets of a chunk whose sums may not fit in 64 bits.

@@ -6,6 +6,7 @@
 //! options may change the rate of the next one; classification and metering run over a batch of records.
 
 pub mod checkpoint;
+mod drained;
 pub mod exporters;
 mod losses;
 mod publish;
@@ -13,7 +14,7 @@ mod room;
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,11 +24,12 @@ use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
 use crate::flow::FlowRecord;
 use crate::ids::{ExporterId, Session};
-use crate::meter::{self, Meter};
+use crate::meter::{self, Meter, Rows};
 use crate::sampling::{self, ExporterSampling};
 use crate::units::UnixMillis;
-use crate::usage::{FlushTotals, Loss, Remembered, UsageRows};
+use crate::usage::{FlushTotals, Remembered};
 use checkpoint::Unreadable;
+pub use drained::{Drained, Unsorted};
 use exporters::{Entry, Exporters};
 use losses::{Booked, Losses};
 pub use publish::{Kept, kept, remembered};
@@ -129,23 +131,6 @@ pub enum Taken {
 /// Who the exporters of a process are: by number, ascending.
 pub type ExporterNames = Vec<(ExporterId, Arc<counters::Exporter>)>;
 
-/// What a flush commits of one processor.
-#[derive(Debug, Default)]
-pub struct Drained {
-    /// Usage, sorted; the exporters are the process's own numbers.
-    pub usage: UsageRows,
-    /// Who they are.
-    pub exporters: ExporterNames,
-    /// Usage from before a reload that gave exporters other names, with who they were.
-    pub former: Vec<(ExporterNames, UsageRows)>,
-    /// What it was made from.
-    pub totals: FlushTotals,
-    /// The same by exporter, as far as it says what was lost.
-    pub losses: Vec<Loss>,
-    /// Exporter's address and what is remembered of it, of exporters whose state changed.
-    pub checkpoints: Vec<(String, Remembered)>,
-}
-
 /// A checkpoint that this program cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("the checkpoint of exporter {exporter} {reason}")]
@@ -186,7 +171,7 @@ pub struct StreamProcessor {
     /// Who the exporters of the rows in the meter are.
     named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
     /// Usage metered under names that a reload has changed since.
-    former: Vec<(ExporterNames, UsageRows)>,
+    former: Vec<(ExporterNames, Rows)>,
     meter: Meter,
     totals: FlushTotals,
     losses: Losses,
@@ -246,6 +231,12 @@ impl StreamProcessor {
     #[must_use]
     pub fn has_room(&self) -> bool {
         !self.meter.is_full() && self.former_rows() < self.config.meter.rows_max
+    }
+
+    /// True while there is so much room in it that a drain need not be thought of.
+    #[must_use]
+    pub fn has_much_room(&self) -> bool {
+        !self.meter.is_nearly_full() && self.has_room()
     }
 
     /// Usage rows waiting for a flush.
@@ -529,7 +520,7 @@ impl StreamProcessor {
         if self.meter.is_empty() || !self.states.iter().any(is_renamed) {
             return;
         }
-        let rows = self.drain_meter();
+        let rows = self.take_rows();
         self.former.push((self.names(), rows));
     }
 
@@ -538,12 +529,12 @@ impl StreamProcessor {
     }
 
     /// Takes the rows out of the meter; their sums go into the totals.
-    fn drain_meter(&mut self) -> UsageRows {
+    fn take_rows(&mut self) -> Rows {
         let totals = &mut self.totals;
         totals.metered_records += self.meter.pending_records();
         totals.metered_octets = totals.metered_octets.saturating_add(self.meter.pending_octets());
         totals.metered_packets = totals.metered_packets.saturating_add(self.meter.pending_packets());
-        self.meter.drain()
+        self.meter.take()
     }
 
     /// Lets the holds age: to `now` by the clock of the source.
@@ -604,60 +595,6 @@ impl StreamProcessor {
             held.record_octets += state.memory.sampling.held_memory() as u64;
         }
         held
-    }
-
-    /// Takes out everything since the last drain. The caller commits it, all or nothing.
-    pub fn drain(&mut self) -> Drained {
-        self.each_holder(|state, released| {
-            state.memory.sampling.settle(&state.entry.policy, released);
-            state.dirty |= !released.is_empty();
-        });
-        self.settle();
-        // Tables are at their fullest now, and would be seen by chance only on their way here.
-        self.publish_gauges();
-        let mut drained = Drained {
-            checkpoints: core::mem::take(&mut self.parted),
-            exporters: self.names(),
-            former: core::mem::take(&mut self.former),
-            ..Drained::default()
-        };
-        self.own().usage.set_current(self.usage_rows() as u64);
-        drained.usage = self.drain_meter();
-        if self.named.len() > self.states.len() {
-            let present: HashSet<ExporterId> = self.states.values().map(|state| state.entry.id).collect();
-            self.named.retain(|id, _| present.contains(id));
-        }
-        let own = &self.counters.processors[self.index];
-        for (address, state) in &mut self.states {
-            if !state.dirty {
-                continue;
-            }
-            let counts = *state.memory.decoder.counts();
-            let expired = Expired::of(&state.memory.sampling);
-            add_difference(&mut self.totals, &counts, &state.drained, expired, state.drained_expired);
-            self.losses.book(state);
-            publish_refusals(own, &counts, &state.drained);
-            state.publish();
-            state.drained = counts;
-            state.drained_expired = expired;
-            state.drained_taken_up = state.memory.sampling.taken_up();
-            state.drained_rounded = state.memory.sampling.rounded();
-            state.dirty = false;
-            let before = Weight::of(&state.memory);
-            drained.checkpoints.push((address.to_string(), state.memory.take_changes()));
-            // Chunks that are complete now have given back what they do not need.
-            self.weight.change(before, Weight::of(&state.memory));
-        }
-        drained.losses = self.losses.take();
-        let own = &self.counters.processors[self.index];
-        own.held_records.failures.fetch_add(core::mem::take(&mut self.crowded_out), Relaxed);
-        let refused = self.meter.refused_records();
-        own.implausible.fetch_add(refused - self.refused, Relaxed);
-        self.totals.not_volume += refused - self.refused;
-        self.refused = refused;
-        drained.totals = core::mem::take(&mut self.totals);
-        self.publish(&drained.totals);
-        drained
     }
 }
 

@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 
 use tracing::{error, warn};
 
+use super::backlog::{Backlog, Frame};
 use super::receiver::Parts;
 use crate::counters;
 use crate::ids::{Position, Session};
-use crate::journal::{self, Durable, Reader, Refused};
+use crate::journal::{self, Durable, Refused};
 use crate::processor::{BadCheckpoint, Taken};
 use crate::receive::tcp::Offer;
 use crate::units::UnixMillis;
@@ -26,8 +27,8 @@ pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(200);
 pub(super) enum Mode {
     /// Not yet: the journals' tails are being committed.
     JournalOnly,
-    /// Read back from the journal.
-    Backlog(Reader),
+    /// Later, from the journal or from memory.
+    Backlog(Backlog),
     /// As they come.
     Direct,
 }
@@ -145,6 +146,10 @@ impl Intake {
             self.metered = parts.writer.end();
         } else if !kept {
             tally.dropped += one;
+        } else if let Mode::Backlog(backlog) = mode {
+            let frame =
+                Frame { session, received: self.received, source: source.ip(), end: parts.writer.end() };
+            backlog.keep(frame, payload, self.metered);
         } else if meter_now {
             // The usage table is full: the journal holds the rest until the ledger takes usage again.
             warn!(processor = parts.index, "The usage table is full; datagrams wait in the journal.");
@@ -153,9 +158,32 @@ impl Intake {
             self.account_for_lost();
             // All but this one.
             self.metered_frames = self.appended - one;
-            let reader = Reader::open(&self.parts.directory, before).map_err(|error| error.to_string())?;
-            self.mode = Mode::Backlog(reader);
+            self.metered = before;
+            let frame =
+                Frame { session, received: self.received, source: source.ip(), end: self.parts.writer.end() };
+            let mut backlog = Backlog::beginning_at(before);
+            backlog.keep(frame, payload, before);
+            self.mode = Mode::Backlog(backlog);
         }
+        Ok(())
+    }
+
+    /// Meters a frame that waited. `datagrams` is 0 for the boundary of a session.
+    pub(super) fn meter_frame(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), String> {
+        let one = u64::from(frame.session.is_none() || !payload.is_empty());
+        let taken = self
+            .parts
+            .processor
+            .feed_in(frame.session, frame.received, frame.source, payload)
+            .map_err(|e| bad_checkpoint(&e))?;
+        if taken == Taken::Rejected {
+            // A reload took its exporter away while it waited in the journal.
+            let own = self.own();
+            own.rejected.fetch_add(one, Relaxed);
+            own.journalled.fetch_sub(one, Relaxed);
+        }
+        self.metered = frame.end;
+        self.metered_frames += one;
         Ok(())
     }
 
@@ -193,6 +221,10 @@ impl Intake {
             }
         };
         let gone = frames - metered;
+        if let Mode::Backlog(backlog) = &mut self.mode {
+            // Of what waits in memory, too, nobody could tell any more what is in the journal.
+            backlog.forget(self.metered);
+        }
         self.lost_frames += frames;
         self.metered_frames += gone;
         let own = self.own();

@@ -15,16 +15,17 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use super::backlog::{Backlog, Step};
 use super::intake::{Intake, Mode, QUEUE_WAIT, bad_checkpoint};
 use super::writer::Request;
 use super::{Event, Shared, now_ms};
 use crate::ids::{Position, SourceId};
-use crate::journal::{self, Durable, Reader};
+use crate::journal::{self, Durable};
 use crate::ledger::records::Advance;
+use crate::processor::StreamProcessor;
 use crate::processor::exporters::Exporters;
-use crate::processor::{StreamProcessor, Taken};
 use crate::receive::socket::{self, Datagram, Others, Sockets};
 use crate::receive::tcp::Streams;
 use crate::units::UnixMillis;
@@ -32,10 +33,10 @@ use crate::usage::FlushTotals;
 
 /// How long a receive waits for a datagram: also how soon a flush or a stop is noticed.
 const RECEIVE_WAIT: Duration = Duration::from_millis(20);
-/// Frames read back between two looks at the sockets.
-const BACKLOG_FRAMES: usize = 2048;
-/// A backlog so short that reading it to its end, with the sockets left alone, takes no time that matters.
-const BACKLOG_SHORT: u64 = 4 << 20;
+/// How long the backlog is metered between two looks at the sockets, and the sockets are emptied between two looks at it.
+const BACKLOG_SLICE: Duration = Duration::from_millis(2);
+/// Receives in one go while there is a backlog.
+const BACKLOG_ROUNDS: usize = 1000;
 /// Receives in one go when a flush or a stop wants all that has arrived.
 const EMPTY_ROUNDS: usize = 20_000;
 /// And for so long at most: connections may bring more than that many datagrams would.
@@ -80,8 +81,8 @@ pub(super) struct Receiver {
     last_flush: Instant,
     last_tick: Instant,
     flush_done: u64,
-    /// Where the journal could not be read, last.
-    damaged_at: Option<Position>,
+    /// True while a backlog can be metered without waiting for anything.
+    is_reading: bool,
 }
 
 /// Why the thread ends before it is told to.
@@ -105,7 +106,7 @@ impl Receiver {
             last_flush: Instant::now(),
             last_tick: Instant::now(),
             flush_done: 0,
-            damaged_at: None,
+            is_reading: false,
         }
     }
 
@@ -122,18 +123,18 @@ impl Receiver {
 
     fn work(&mut self) -> Outcome {
         while !self.intake.parts.shared.stopping.load(Relaxed) {
-            // While the usage table is full, there is nothing to be done but to receive.
-            let is_reading =
-                matches!(self.intake.mode, Mode::Backlog(_)) && self.intake.parts.processor.has_room();
-            let wait = if is_reading { Duration::ZERO } else { RECEIVE_WAIT };
-            self.receive(wait)?;
+            self.receive(if self.is_reading { Duration::ZERO } else { RECEIVE_WAIT })?;
+            if matches!(self.intake.mode, Mode::Backlog(_)) {
+                // To journal takes less time than to meter, and only what is not journalled can get lost.
+                self.empty_sockets(BACKLOG_ROUNDS, BACKLOG_SLICE)?;
+            }
             self.intake.parts.writer.tick(Instant::now());
             self.change_mode()?;
             self.read_back()?;
             self.tick();
             self.flush_if_due()?;
         }
-        self.empty_sockets()?;
+        self.empty_sockets(EMPTY_ROUNDS, EMPTY_WAIT)?;
         self.end_streams()?;
         self.intake.parts.writer.hand_over();
         self.flush_at_the_end();
@@ -187,75 +188,35 @@ impl Receiver {
             let taken =
                 parts.processor.take_up_waiting(move |address| socket::owner(address, processors) == index);
             taken.map_err(|e| bad_checkpoint(&e))?;
-            let reader = Reader::open(&parts.directory, self.intake.metered).map_err(|e| e.to_string())?;
-            self.intake.mode = Mode::Backlog(reader);
+            self.intake.mode = Mode::Backlog(Backlog::default());
         }
         Ok(())
     }
 
     /// Meters some of the backlog; at its end, datagrams are metered as they come.
     fn read_back(&mut self) -> Outcome {
-        let parts = &mut self.intake.parts;
-        let Mode::Backlog(reader) = &mut self.intake.mode else { return Ok(()) };
-        if !parts.processor.has_room() {
+        self.is_reading = false;
+        if !matches!(self.intake.mode, Mode::Backlog(_)) {
             return Ok(());
         }
-        let left = parts.writer.end().0.saturating_sub(reader.position().0);
-        let to_the_end = left <= BACKLOG_SHORT;
-        if to_the_end {
-            parts.writer.hand_over();
-            parts.durable.wait_until(parts.writer.end(), Duration::from_secs(2));
-        }
-        let mut frames = 0;
-        while parts.processor.has_room() && (to_the_end || frames < BACKLOG_FRAMES) {
-            // Asked before the reader looks: what reaches the disk after it looked has not been read.
-            let durable = parts.durable.position();
-            let is_all = durable >= parts.writer.end() || parts.durable.failed();
-            match reader.next() {
-                Ok(Some(frame)) => {
-                    let source = frame.source.ip().to_canonical();
-                    let one = u64::from(frame.session.is_none() || !frame.payload.is_empty());
-                    let taken = parts
-                        .processor
-                        .feed_in(frame.session, frame.received, source, frame.payload)
-                        .map_err(|e| bad_checkpoint(&e))?;
-                    if taken == Taken::Rejected {
-                        // A reload took its exporter away while it waited in the journal.
-                        let own = &parts.shared.counters.processors[parts.index];
-                        own.rejected.fetch_add(one, Relaxed);
-                        own.journalled.fetch_sub(one, Relaxed);
+        let begun = Instant::now();
+        while self.intake.parts.processor.has_room() {
+            match self.intake.read_back()? {
+                Step::Metered => {}
+                Step::Waits => return Ok(()),
+                Step::End => {
+                    info!(processor = self.intake.parts.index, "Metering as datagrams come.");
+                    self.intake.metered = self.intake.parts.writer.end();
+                    if self.intake.account_for_lost() {
+                        self.streams.restart();
                     }
-                    self.intake.metered = frame.end;
-                    self.intake.metered_frames += one;
-                    frames += 1;
-                }
-                Ok(None) => {
-                    if is_all {
-                        if reader.position() < durable {
-                            let (read, durable) = (reader.position().0, durable.0);
-                            error!(
-                                processor = parts.index,
-                                read, durable, "The end of the journal cannot be read; it is lost."
-                            );
-                        }
-                        info!(processor = parts.index, "Metering as datagrams come.");
-                        self.intake.metered = parts.writer.end();
-                        if self.intake.account_for_lost() {
-                            self.streams.restart();
-                        }
-                        self.intake.mode = Mode::Direct;
-                    }
+                    self.intake.mode = Mode::Direct;
                     return Ok(());
                 }
-                Err(error) => {
-                    error!(processor = parts.index, %error, "A part of the journal cannot be read; it is lost.");
-                    if self.damaged_at.replace(reader.position()) == Some(reader.position()) {
-                        // Nothing behind it can be found either.
-                        self.intake.metered = parts.writer.end();
-                        self.intake.mode = Mode::Direct;
-                    }
-                    return Ok(());
-                }
+            }
+            if begun.elapsed() > BACKLOG_SLICE {
+                self.is_reading = true;
+                return Ok(());
             }
         }
         Ok(())
@@ -302,10 +263,12 @@ impl Receiver {
         let wanted = self.intake.parts.shared.flush_wanted.load(Relaxed);
         let is_wanted = wanted > self.flush_done && matches!(self.intake.mode, Mode::Direct);
         if is_wanted {
-            self.empty_sockets()?;
+            self.empty_sockets(EMPTY_ROUNDS, EMPTY_WAIT)?;
         }
         let is_due = self.last_flush.elapsed() >= Duration::from_millis(self.intake.parts.flush_ms);
-        if !(is_wanted || is_due || !self.intake.parts.processor.has_room()) || !self.may_flush() {
+        // Before the table is full, so that what comes need not wait for the ledger.
+        let is_due = is_due || !self.intake.parts.processor.has_much_room();
+        if !(is_wanted || is_due) || !self.may_flush() {
             return Ok(());
         }
         self.flush()?;
@@ -336,7 +299,7 @@ impl Receiver {
             return Ok(());
         }
         let drained_at = now_ms();
-        let drained = parts.processor.drain();
+        let drained = parts.processor.drain_unsorted();
         parts.writer.hand_over();
         let own = &parts.shared.counters.processors[parts.index];
         own.flushed_at.store(drained_at, Relaxed);
@@ -353,11 +316,11 @@ impl Receiver {
         parts.requests.send(request).map_err(|_| "the ledger's writer has stopped".to_owned())
     }
 
-    /// Takes all that had arrived: until the sockets have nothing.
-    fn empty_sockets(&mut self) -> Outcome {
+    /// Takes what had arrived: until the sockets have nothing, in so many receives and about so long at most.
+    fn empty_sockets(&mut self, rounds: usize, most: Duration) -> Outcome {
         let begun = Instant::now();
-        for _ in 0..EMPTY_ROUNDS {
-            if !self.receive(Duration::ZERO)? || begun.elapsed() > EMPTY_WAIT {
+        for _ in 0..rounds {
+            if !self.receive(Duration::ZERO)? || begun.elapsed() > most {
                 break;
             }
         }

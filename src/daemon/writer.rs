@@ -18,7 +18,7 @@ use crate::diagnostic;
 use crate::ids::Position;
 use crate::journal::{self, Durable};
 use crate::ledger::records::{Advance, CheckpointScope};
-use crate::processor::Drained;
+use crate::processor::Unsorted;
 
 /// How long the writer waits for the journal at a time before it says so.
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
@@ -32,8 +32,8 @@ pub(super) enum Request {
         index: usize,
         /// The part of its journal that the flush covers.
         advance: Advance,
-        /// What it drained.
-        drained: Drained,
+        /// What it drained. Its rows are sorted here: the processor has no time for that.
+        drained: Unsorted,
         /// When, in milliseconds since the epoch.
         drained_at: i64,
     },
@@ -90,13 +90,14 @@ fn commit(
     journal: &JournalView,
     index: usize,
     advance: Advance,
-    drained: Drained,
+    drained: Unsorted,
     drained_at: i64,
     shared: &Shared,
 ) -> Result<(), commit::Error> {
     let own = &shared.counters.processors[index];
     own.uncommitted_since.store(drained_at, Relaxed);
     shared.counters.ledger_writer.set_current(shared.counters.ledger_writer.current.load(Relaxed) + 1);
+    let drained = drained.sorted();
     while !journal.durable.wait_until(advance.to, DURABLE_WAIT) {
         if journal.durable.failed() {
             // The receiver re-reads nothing beyond the failure: what this flush holds of it was counted unjournalled.

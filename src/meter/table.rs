@@ -50,9 +50,8 @@ pub(super) struct Table {
     /// The rate that was asked for last, and its number.
     last_rate: Option<(SamplingRate, u32)>,
     hasher: RandomState,
-    /// Hashes of a batch; and the order of rows while draining. Kept for their memory.
+    /// Hashes of a batch. Kept for their memory.
     hashes: Vec<usize>,
-    order: Vec<Order>,
 }
 
 /// What the rows of a bucket are sorted by: the key up to the rate, and behind it the row's number, in one number.
@@ -116,7 +115,6 @@ impl Table {
             last_rate: None,
             hasher: RandomState::default(),
             hashes: Vec::new(),
-            order: Vec::new(),
         }
     }
 
@@ -130,14 +128,9 @@ impl Table {
         self.buckets.len() >= Self::BUCKETS_MAX
     }
 
-    /// What was not added since the last drain, because no exporter can have seen so much.
+    /// What was not added, because no exporter can have seen so much.
     pub(super) const fn refused(&self) -> &Refused {
         &self.wide.refused
-    }
-
-    /// The same, and begins anew.
-    pub(super) fn take_refused(&mut self) -> Refused {
-        core::mem::take(&mut self.wide.refused)
     }
 
     /// The key that a record adds to, whatever the bucket.
@@ -236,35 +229,30 @@ impl Table {
         place
     }
 
-    /// Takes out all rows, sorted by key, none twice.
-    pub(super) fn drain(&mut self) -> UsageRows {
-        self.settle();
+    /// All rows, sorted by key, none twice.
+    pub(super) fn sorted(mut self) -> UsageRows {
+        debug_assert!(self.unsettled.is_empty(), "whoever takes a table settles it before");
         debug_assert_eq!(self.room, self.buckets.iter().map(Bucket::places).sum::<usize>());
         let mut out = UsageRows::default();
+        let mut order: Vec<Order> = Vec::new();
         let wide = self.wide.buckets();
-        let rates: Arc<[SamplingRate]> = core::mem::take(&mut self.rates).into();
+        let rates: Arc<[SamplingRate]> = self.rates.into();
         self.buckets.sort_unstable_by_key(|bucket| bucket.number);
         // A bucket is given back as soon as its rows are in `out`, so that both are not in memory whole.
-        for bucket in self.buckets.drain(..) {
-            self.order.clear();
-            self.order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
-            self.order.sort_unstable();
+        for bucket in self.buckets {
+            order.clear();
+            order.extend(bucket.keys().map(|(key, n)| Order::new(key, n)));
+            order.sort_unstable();
             let rate = |order: &Order| rates[bucket.packed(order.number()).key.rate() as usize];
-            for same in self.order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
+            for same in order.chunk_by_mut(Order::differs_in_rate).filter(|same| same.len() > 1) {
                 same.sort_unstable_by_key(rate);
             }
             if wide.contains(&bucket.number) {
-                out.push_whole(wide_rows(&bucket, &self.order, &rates, &self.wide));
+                out.push_whole(wide_rows(&bucket, &order, &rates, &self.wide));
             } else {
-                out.push_packed(packed_rows(&bucket, &self.order, &rates));
+                out.push_packed(packed_rows(&bucket, &order, &rates));
             }
         }
-        self.wide.clear();
-        (self.rows, self.room) = (0, 0);
-        self.places.clear();
-        self.last_buckets = [None; 2];
-        self.rate_numbers.clear();
-        self.last_rate = None;
         out
     }
 }

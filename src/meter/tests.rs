@@ -36,7 +36,7 @@ fn flow(start: i64, end: i64, octets: u64, packets: u64) -> FlowRecord {
 }
 
 fn drained(meter: &mut Meter) -> Vec<UsageRow> {
-    let rows = meter.drain();
+    let rows = meter.take().sorted();
     assert!(rows.is_sorted() && meter.is_empty());
     assert_eq!((meter.pending_octets(), meter.pending_packets(), meter.pending_records()), (0, 0, 0));
     rows.into_vec()
@@ -200,6 +200,17 @@ fn many_rows() {
         let rows: Vec<(UsageKey, u64)> =
             drained(&mut meter).iter().map(|row| (row.key, row.sums.octets)).collect();
         assert_eq!(rows, expected.into_iter().collect::<Vec<_>>(), "round {round}");
+    }
+}
+
+#[test]
+fn what_is_taken_out_is_not_there_any_more() {
+    let mut meter = Meter::new(Config::default());
+    for octets in [5, 7] {
+        meter.add(&[flow(0, 1, octets, 1)], &[CUSTOMER]);
+        let rows = meter.take();
+        assert_eq!((rows.len(), meter.len(), meter.pending_octets()), (1, 0, 0));
+        assert_eq!(rows.sorted().into_vec()[0].sums.octets, octets);
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Entry {
     pub out_counters: Option<OutCounters>,
     /// Its counters.
     pub counters: Arc<counters::Exporter>,
+    /// Nobody configured it.
+    pub is_stranger: bool,
     reported: AtomicI64,
     asked: AtomicBool,
 }
@@ -46,7 +48,13 @@ impl Entry {
     fn new(exporter: &Exporter, id: ExporterId, counters: Arc<counters::Exporter>) -> Self {
         let (reported, asked) = (AtomicI64::new(0), AtomicBool::new(false));
         let Exporter { sampling, out_counters, .. } = exporter;
-        Self { id, policy: sampling.clone(), out_counters: *out_counters, counters, reported, asked }
+        let (policy, out_counters) = (sampling.clone(), *out_counters);
+        Self { id, policy, out_counters, counters, is_stranger: false, reported, asked }
+    }
+
+    /// Of one that nobody configured.
+    fn of_stranger(address: IpAddr, id: ExporterId, counters: Arc<counters::Exporter>) -> Self {
+        Self { is_stranger: true, ..Self::new(&Exporter::unconfigured(address), id, counters) }
     }
 
     /// What was asked of the operator before is not asked again.
@@ -226,7 +234,7 @@ impl Exporters {
             for (address, entry) in &inner.entries {
                 entries.entry(*address).or_insert_with(|| {
                     let counters = Arc::clone(&entry.counters);
-                    let mut own = Entry::new(&Exporter::unconfigured(*address), entry.id, counters);
+                    let mut own = Entry::of_stranger(*address, entry.id, counters);
                     own.take_asked(Some(entry.as_ref()));
                     Arc::new(own)
                 });
@@ -270,7 +278,8 @@ impl Exporters {
         let (id, counters) = (entry.id, Arc::clone(&entry.counters));
         let reported = AtomicI64::new(entry.reported.load(Relaxed));
         let asked = AtomicBool::new(entry.asked.load(Relaxed));
-        *entry = Arc::new(Entry { id, policy, out_counters: entry.out_counters, counters, reported, asked });
+        let Entry { out_counters, is_stranger, .. } = **entry;
+        *entry = Arc::new(Entry { id, policy, out_counters, counters, is_stranger, reported, asked });
         self.generation.fetch_add(1, Relaxed);
         Some(Arc::clone(entry))
     }
@@ -439,7 +448,7 @@ impl Exporters {
         let exporter = Exporter::unconfigured(address);
         let (id, counters) = self.known(&mut inner, &exporter.name, address)?;
         inner.unconfigured += usize::from(is_new);
-        let entry = Arc::new(Entry::new(&exporter, id, counters));
+        let entry = Arc::new(Entry::of_stranger(address, id, counters));
         inner.entries.insert(address, Arc::clone(&entry));
         Some(entry)
     }

@@ -1,6 +1,6 @@
 //! What all exporters of a processor together may take: records that wait for a rate, sets that wait for a template, and
 //! running totals; and templates. Again and again the exporter that has most gives way, so one that has no more than its share never
-//! does, whatever others send.
+//! does, whatever others send. Templates of exporters that somebody configured are forgotten only when no other one has any.
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -47,20 +47,27 @@ impl Weight {
 
 type States = HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>;
 
+/// Who gives way before whom: the greatest one does first.
+type Rank = (bool, usize, IpAddr);
+
 /// Lets the exporter that has most `give_way`, until all have no more than `limit` and some room is free; what they have
-/// then is in `total`.
+/// then is in `total`. Those that are `first` do so before all others, as long as they have anything.
 fn relieve(
     states: &mut States,
     total: &mut Weight,
     limit: usize,
     of: fn(&Weight) -> usize,
+    first: fn(&ExporterState) -> bool,
     mut give_way: impl FnMut(&mut ExporterState) -> bool,
 ) {
     let enough = limit - limit / ROOM_AT_ONCE;
-    let mut all: BinaryHeap<(usize, IpAddr)> =
-        states.iter().map(|(address, state)| (of(&Weight::of(&state.memory)), *address)).collect();
+    let rank = |address: IpAddr, state: &ExporterState| {
+        let octets = of(&Weight::of(&state.memory));
+        (octets > 0 && first(state), octets, address)
+    };
+    let mut all: BinaryHeap<Rank> = states.iter().map(|(address, state)| rank(*address, state)).collect();
     while of(total) > enough
-        && let Some((_, address)) = all.pop()
+        && let Some((.., address)) = all.pop()
     {
         let state = states.get_mut(&address).expect("its address was just read");
         let before = Weight::of(&state.memory);
@@ -68,9 +75,8 @@ fn relieve(
             break;
         }
         state.dirty = true;
-        let after = Weight::of(&state.memory);
-        total.change(before, after);
-        all.push((of(&after), address));
+        total.change(before, Weight::of(&state.memory));
+        all.push(rank(address, state));
     }
 }
 
@@ -99,6 +105,7 @@ impl StreamProcessor {
                 weight,
                 limits.records,
                 |weight| weight.records,
+                |_| false,
                 |state| {
                     let sampling = &mut state.memory.sampling;
                     let from = decoded.records.len();
@@ -115,6 +122,7 @@ impl StreamProcessor {
                 weight,
                 limits.sets,
                 |weight| weight.sets,
+                |_| false,
                 |state| state.memory.decoder.let_oldest_set_go(),
             );
         }
@@ -124,6 +132,7 @@ impl StreamProcessor {
                 weight,
                 limits.totals,
                 |weight| weight.totals,
+                |_| false,
                 |state| state.memory.decoder.forget_totals(),
             );
         }
@@ -133,6 +142,8 @@ impl StreamProcessor {
                 weight,
                 limits.templates,
                 |weight| weight.templates,
+                // Who was not asked for comes after those that somebody bills by.
+                |state| state.entry.is_stranger,
                 |state| state.memory.decoder.forget_templates(),
             );
         }

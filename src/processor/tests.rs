@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::exporter::{Exporter, SamplingPolicy};
 use crate::units::{RateSource, SamplingRate};
+use crate::usage::UsageRows;
 
 const NOW: UnixMillis = UnixMillis(1_768_435_200_000);
 

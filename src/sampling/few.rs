@@ -34,6 +34,9 @@ pub(super) struct Few {
     exact: Vec<(SamplingRate, UnixMillis)>,
     /// Records whose rate was rounded.
     rounded: u64,
+    /// No rate is idle before this, so that nobody need look for one with each record.
+    #[serde(skip)]
+    none_idle_before: Option<UnixMillis>,
 }
 
 impl Few {
@@ -67,6 +70,8 @@ impl Few {
         match self.exact.binary_search_by_key(&rate, |(rate, _)| *rate) {
             Ok(at) => {
                 self.exact[at].1 = now;
+                // The clock of a source that was left and goes on may stand before what is remembered.
+                self.none_idle_before = self.none_idle_before.map(|then| then.min(now.plus(IDLE_MS)));
                 true
             }
             Err(at) if self.exact.len() < EXACT => {
@@ -79,8 +84,15 @@ impl Few {
 
     /// Gives a rate the place of the one that was not used for longest, if that was long enough.
     fn replace_idle(&mut self, rate: SamplingRate, now: UnixMillis) -> bool {
+        if self.none_idle_before.is_some_and(|then| now < then) {
+            return false;
+        }
         let idlest = (0..self.exact.len()).min_by_key(|&at| self.exact[at].1);
-        let Some(at) = idlest.filter(|&at| now.since(self.exact[at].1) >= IDLE_MS) else { return false };
+        let idle_from = idlest.map(|at| self.exact[at].1.plus(IDLE_MS));
+        let Some(at) = idlest.filter(|_| idle_from.is_some_and(|then| then <= now)) else {
+            self.none_idle_before = idle_from;
+            return false;
+        };
         self.exact.remove(at);
         let at = self.exact.partition_point(|(other, _)| *other < rate);
         self.exact.insert(at, (rate, now));

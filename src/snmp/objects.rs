@@ -198,6 +198,9 @@ pub(super) const BRANCHES: &[Branch] = &[
             counter64(30, "fluxExporterPacketsUnpaid", |view, row| {
                 view.counted(row, |one| &one.sflow.packets_unpaid)
             }),
+            counter64(31, "fluxExporterRatesRounded", |view, row| {
+                view.counted(row, |one| &one.rates_rounded)
+            }),
         ],
     },
     Branch {

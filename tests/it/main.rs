@@ -15,6 +15,7 @@ mod expected;
 mod explain;
 mod exporters;
 mod fields;
+mod flood;
 mod fuzz_corpus;
 mod generated;
 mod invoice_run;

@@ -2,8 +2,10 @@
 
 use fluxoscope::processor::{Config, StreamProcessor, Taken};
 
-use crate::count::allocations;
-use crate::datagrams::{NOW, address, ipfix_flows, processor, sflow, v5, v9_flows};
+use crate::count::{allocations, octets, peak};
+use crate::datagrams::{
+    EXPORT, NOW, address, ipfix, ipfix_flows, processor, set, sflow, template, v5, v9_flows, words,
+};
 
 /// Records that are counted, of each protocol.
 const RECORDS: u32 = 100_000;
@@ -58,4 +60,32 @@ fn ipfix_takes_no_memory_for_a_record() {
 #[test]
 fn sflow_takes_no_memory_for_a_record() {
     assert_eq!(steady(4, |n| sflow(n + 1, 0xc000_0201, 3)), 0);
+}
+
+/// Rows of a thousand buckets and sixty rates, so that a flush has 60 000 of them, some 5 MB.
+#[test]
+fn rows_change_hands_without_being_touched() {
+    let (mut processor, _, _) = processor(Config::default());
+    let define = template(300, &[(1, 4), (2, 4), (34, 4)]);
+    for n in 0..1000 {
+        let body: Vec<u8> = (0..60).flat_map(|rate| words(&[1000, 1, 100 + rate])).collect();
+        let mut message = ipfix(n * 60, 1, &[set(2, &define), set(300, &body)]);
+        // The export time: each message is of another bucket.
+        message[4..8].copy_from_slice(&(EXPORT - 300 * (1000 - n)).to_be_bytes());
+        assert_eq!(processor.feed(NOW, address(1), &message).unwrap(), Taken::Yes);
+    }
+    let before = octets();
+    peak();
+    let unsorted = processor.drain_unsorted();
+    let most = peak() - before;
+    // The state of the exporter, and a batch that was not metered yet.
+    assert!(most < 256 << 10, "{most} octets");
+    assert_eq!(processor.usage_rows(), 0);
+    let drained = unsorted.sorted();
+    assert!(drained.usage.is_sorted());
+    assert_eq!(drained.usage.len(), 60_000);
+    assert!(
+        drained.usage.iter().all(|row| (row.sums.octets, row.sums.packets, row.sums.flows) == (1000, 1, 1))
+    );
+    assert!(peak() - before > 2 << 20, "sorting them does take memory");
 }

@@ -47,10 +47,6 @@ impl Wide {
     pub(super) fn buckets(&self) -> HashSet<i32, RandomState> {
         self.rows.keys().map(|(bucket, _)| *bucket).collect()
     }
-
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
-    }
 }
 
 /// The rows of one bucket.

@@ -117,6 +117,41 @@ fn who_floods_the_templates_makes_nobody_else_wait() {
     assert_eq!(processor.counters.processors[0].templates.failures.load(Relaxed), 425);
 }
 
+/// Room for 100 templates. A configured exporter has 70 of them and strangers have the rest, be they ever so few each:
+/// theirs go first, and those of the configured one only where there are no others.
+#[test]
+fn templates_of_strangers_are_forgotten_first() {
+    let define = |id: u16| set(2, template(id, &[(1, 4), (2, 4)]));
+    let mut one = open_to_all(Limits::default());
+    send(&mut one, 1, 0, &[define(300)]);
+    let limit = 100 * one.weight.templates;
+    let mut processor = open_to_all(Limits { template_octets_all: limit, ..Limits::default() });
+    let ours = Exporter { name: "ours".into(), ..Exporter::unconfigured(at(0)) };
+    processor.registry.configure(&[ours], true, Arc::new(Versions::new(Vec::new())));
+    for id in 300..370 {
+        send(&mut processor, 0, 0, &[define(id)]);
+    }
+    for stranger in 1..=300 {
+        send(&mut processor, stranger, 0, &[define(300)]);
+        assert!(processor.weight.templates <= limit);
+    }
+    let kept = |processor: &StreamProcessor, exporter: u32| {
+        let decoder = &processor.states[&at(exporter)].memory.decoder;
+        (decoder.templates(), decoder.counts().template_refusals)
+    };
+    assert_eq!(kept(&processor, 0), (70, 0));
+    // The 31st stranger makes 101: three go, so that a 64th is free; and so with every third one that follows.
+    let strangers: usize = (1..=300).map(|n| kept(&processor, n).0).sum();
+    assert_eq!(strangers, 300 - 3 * 90);
+    // Nobody else has any when the 101st of the configured one comes.
+    for id in 370..401 {
+        send(&mut processor, 0, 0, &[define(id)]);
+        assert!(processor.weight.templates <= limit);
+    }
+    assert_eq!((1..=300).map(|n| kept(&processor, n).0).sum::<usize>(), 0);
+    assert_eq!(kept(&processor, 0), (101 - 26, 26));
+}
+
 /// Two thousand rates make some hundred rows, and come to the volume that they state; wherever flushes fall.
 #[test]
 fn who_states_another_rate_in_each_record_gets_few() {

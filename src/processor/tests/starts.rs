@@ -1,5 +1,7 @@
 //! Records of an exporter that has started anew wait from the datagram on that tells so, where its interfaces are read.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::decode::tests::build::{EXPORT, EXPORT_MS, UPTIME, octets, set, template, v9_at};
 

@@ -74,6 +74,37 @@ fn one_that_is_idle_for_an_hour_gives_way() {
     assert!(few.exact.is_sorted());
 }
 
+/// With each record of another rate the one that is idle for longest would be looked for; what is known of that must not
+/// keep a place that has become free in the meantime.
+#[test]
+fn each_gives_way_as_soon_as_it_is_idle_for_an_hour() {
+    let mut few = Few::default();
+    let stated = |n: u64| rate(1001 + 2 * n, 1);
+    for n in 0..EXACT as u64 {
+        few.settle(&mut records(core::iter::once(stated(n))), NOW.plus(n.cast_signed()));
+    }
+    // The first one is used again, and so it is idle last.
+    few.settle(&mut records(core::iter::once(stated(0))), NOW.plus(EXACT as i64));
+    for n in 1..EXACT as u64 {
+        let idle = NOW.plus(n.cast_signed() + IDLE_MS);
+        let new = rate(500_000 + n, 3);
+        for (at, is_exact) in [(idle.plus(-1), false), (idle, true)] {
+            let mut one = records(core::iter::once(new));
+            few.settle(&mut one, at);
+            assert_eq!(one[0].rate == new, is_exact, "{n}");
+        }
+        assert!(!few.exact.iter().any(|(rate, _)| *rate == stated(n)));
+    }
+    // A clock that is set back, as by a restart: what is used then is idle an hour from then on.
+    let mut few = Few::default();
+    few.settle(&mut records((0..EXACT as u64).map(stated)), NOW.plus(IDLE_MS));
+    few.settle(&mut records(core::iter::once(rate(77_777, 1))), NOW.plus(IDLE_MS));
+    few.settle(&mut records(core::iter::once(stated(7))), NOW);
+    let mut one = records(core::iter::once(rate(77_777, 1)));
+    few.settle(&mut one, NOW.plus(IDLE_MS));
+    assert_eq!(one[0].rate, rate(77_777, 1));
+}
+
 #[test]
 fn the_operators_word_is_never_rounded() {
     let mut few = Few::default();

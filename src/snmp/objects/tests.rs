@@ -354,6 +354,7 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
     exporter.sflow.samples_dropped.store(44, Relaxed);
     exporter.sflow.pool_contradictions.store(45, Relaxed);
     exporter.sflow.packets_unpaid.store(46, Relaxed);
+    exporter.rates_rounded.store(47, Relaxed);
     let sampler = |kind, number, rate| Sampler { domain: 5, kind, number, rate };
     let samplers = vec![
         sampler(Sampled::Domain, 0, (0, 0)),
@@ -372,6 +373,7 @@ fn routers_tables_samplers_books_and_journals_by_hand() {
         "fluxExporterSamplesDropped",
         "fluxExporterPoolContradictions",
         "fluxExporterPacketsUnpaid",
+        "fluxExporterRatesRounded",
     ];
     for (value, name) in (40..).zip(told) {
         check(&counters, 0, name, 9, Value::Counter64(value));
