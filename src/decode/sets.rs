@@ -6,7 +6,7 @@ use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan, Sums};
 use super::sequence::{Place, Unit, Uptime};
 use super::template::{AnyPlan, Defined, Kind};
-use super::total::{Report, Times};
+use super::total::{Added, Report, Times};
 use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
 use crate::exporter::OutCounters;
 use crate::flow::{Address, FlowRecord, Observed, Order};
@@ -422,11 +422,14 @@ impl Work<'_> {
             continues: reason & 0x80 != 0,
             detail,
         };
-        let (octets, packets) = self.totals.advance(key, &report, self.limits.running_totals);
+        let Added { octets, packets, since } = self.totals.advance(key, &report, self.limits.running_totals);
         self.counts.totals_forgotten = self.totals.forgotten();
         let unclear = self.totals.unclear();
         (self.counts.totals_unclear, self.counts.totals_unclear_octets) = (unclear.records, unclear.octets);
         flow.octets = Octets::new(octets);
+        if let Some(since) = since.filter(|&since| since <= flow.end) {
+            flow.start = flow.start.max(since);
+        }
         if total_packets {
             flow.packets = Packets::new(packets);
         }

@@ -1,5 +1,5 @@
 //! Running totals (elements 85 and 86): a flow's octets since it began, sent again and again. What counts is the
-//! difference from the last record of the same flow.
+//! difference from the last record of the same flow, in the time since that one's end.
 //!
 //! What is the same flow: records that agree in their keys ([`key`]), and in when the flow was. A flow that began when
 //! the last one on its keys was over is another one, and counts whole: exporters that end a flow at the active timeout
@@ -79,6 +79,15 @@ struct Total {
     /// When the record was exported.
     told: UnixMillis,
     detail: u32,
+}
+
+/// What a record adds to what was counted of its flow.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Added {
+    pub(super) octets: u64,
+    pub(super) packets: u64,
+    /// The end of the flow as of the record that it is the difference from: nothing of it was before.
+    pub(super) since: Option<UnixMillis>,
 }
 
 /// How the flow of a record and that of an earlier one on the same keys are related in time.
@@ -320,9 +329,9 @@ impl Totals {
         newest.is_some()
     }
 
-    /// Octets and packets since the last record of the flow. At most `limit` flows that go on are remembered, and a quarter as
+    /// What came to the flow since its last record. At most `limit` flows that go on are remembered, and a quarter as
     /// many entries for those that are over.
-    pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> (u64, u64) {
+    pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> Added {
         let key = self.apart(plain, report, limit);
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
         let relation = going.map(|total| total.relation(report));
@@ -341,7 +350,7 @@ impl Totals {
             self.keep(key, total, limit);
         }
         if step == Step::Late {
-            return (0, 0);
+            return Added::default();
         }
         let now = Total::new(report);
         match (going.zip(relation), report.span) {
@@ -367,12 +376,14 @@ impl Totals {
             }
         }
         match step {
-            Step::Added(octets, packets) => (octets, packets),
+            Step::Added(octets, packets) => {
+                Added { octets, packets, since: known.map(|(total, _)| total.end) }
+            }
             _ if may_be_forgotten => {
                 self.forgotten += 1;
-                (0, 0)
+                Added::default()
             }
-            _ => (report.octets, report.packets),
+            _ => Added { octets: report.octets, packets: report.packets, since: None },
         }
     }
 

@@ -1,6 +1,7 @@
 //! Running totals: which records are of one flow, and what each adds.
 
 use super::build::*;
+use crate::units::UnixMillis;
 
 /// Where the times of these tests begin.
 const BEGUN: u64 = EXPORT_MS.cast_unsigned() - 1_000_000;
@@ -24,6 +25,33 @@ fn flow(total: u64, start: u64, end: u64) -> Octets {
 
 fn flow_fields() -> Vec<(u64, u16)> {
     [ENDS, TOTALS, MILLIS].concat()
+}
+
+/// 1000 octets a second for two hours, told each minute: each difference is of that minute, and not of the hour before.
+#[test]
+fn a_difference_is_of_the_time_since_the_last_record() {
+    let mut collector = decoded(&[]);
+    let begun = u64::from(EXPORT - 7200) * 1000;
+    for minute in 1..=120_u32 {
+        let end = begun + u64::from(minute) * 60_000;
+        let record = octets().u32(1).u32(2).u64(u64::from(minute) * 60_000).u64(1).u64(begun).u64(end);
+        let sets = [set(2, template(300, &flow_fields())), set(300, record)];
+        let export = EXPORT - 7200 + 60 * minute;
+        collector.take_at(i64::from(export) * 1000, &ipfix_at(export, minute - 1, 1, &sets)).unwrap();
+    }
+    let mut starts = begun.cast_signed();
+    for flow in &collector.out.records {
+        assert_eq!((flow.start, flow.end), (UnixMillis(starts), UnixMillis(starts + 60_000)));
+        assert_eq!(flow.octets.as_u64(), 60_000);
+        starts += 60_000;
+    }
+    assert_eq!(collector.out.records.len(), 120);
+    // One that is told of first after more than an hour is of its last hour, as all flows are.
+    let record = octets().u32(9).u32(2).u64(7000).u64(1).u64(begun).u64(u64::from(EXPORT) * 1000);
+    let sets = [set(300, record)];
+    collector.take_at(EXPORT_MS, &ipfix_at(EXPORT, 120, 1, &sets)).unwrap();
+    let last = collector.out.records.last().unwrap();
+    assert_eq!((last.start, last.octets.as_u64()), (UnixMillis(EXPORT_MS - 3_600_000), 7000));
 }
 
 #[test]

@@ -3,6 +3,14 @@
 use super::*;
 use crate::decode::template::FieldSpec;
 
+impl Totals {
+    /// The octets and packets that a record adds.
+    fn count(&mut self, key: Key, report: &Report, limit: usize) -> (u64, u64) {
+        let Added { octets, packets, .. } = self.advance(key, report, limit);
+        (octets, packets)
+    }
+}
+
 fn times(start: Option<i64>, end: i64) -> Times {
     let start = start.map(UnixMillis);
     Times { start, begun_by: start, end: UnixMillis(end) }
@@ -39,17 +47,17 @@ fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
     for round in 1..=10_i64 {
         for n in 0..16 {
             let total = (100 * round.unsigned_abs(), round.unsigned_abs());
-            counted += totals.advance(key(n), &report(total, times(Some(0), round * 60_000)), LIMIT).0;
+            counted += totals.count(key(n), &report(total, times(Some(0), round * 60_000)), LIMIT).0;
         }
     }
     assert!(counted <= 16 * 1000, "{counted} of 16 flows of 1000 octets");
     assert!(totals.forgotten() > 0);
     // One that began after all of those that were forgotten is new.
     let new = times(Some(600_001), 660_000);
-    assert_eq!(totals.advance(key(99), &report((70, 1), new), LIMIT), (70, 1));
-    assert_eq!(totals.advance(key(99), &report((90, 2), new), LIMIT), (20, 1));
+    assert_eq!(totals.count(key(99), &report((70, 1), new), LIMIT), (70, 1));
+    assert_eq!(totals.count(key(99), &report((90, 2), new), LIMIT), (20, 1));
     // Without a start nothing can be told.
-    assert_eq!(totals.advance(key(98), &report((70, 1), times(None, 660_000)), LIMIT), (70, 1));
+    assert_eq!(totals.count(key(98), &report((70, 1), times(None, 660_000)), LIMIT), (70, 1));
 }
 
 /// Room that other exporters need is no reason to bill a flow twice, either.
@@ -60,18 +68,18 @@ fn a_flow_that_gave_way_is_not_counted_whole_again() {
     let at = |end: i64| times(Some(0), end);
     // Five flows: the first four are the older generation.
     for n in 0..5 {
-        assert_eq!(totals.advance(key(n), &report((1000, 10), at(60_000)), LIMIT), (1000, 10));
+        assert_eq!(totals.count(key(n), &report((1000, 10), at(60_000)), LIMIT), (1000, 10));
     }
     assert!(totals.give_way());
-    assert_eq!(totals.advance(key(0), &report((1500, 15), at(120_000)), LIMIT), (0, 0));
-    assert_eq!(totals.advance(key(0), &report((1700, 17), at(180_000)), LIMIT), (200, 2));
-    assert_eq!(totals.advance(key(4), &report((1100, 11), at(180_000)), LIMIT), (100, 1));
+    assert_eq!(totals.count(key(0), &report((1500, 15), at(120_000)), LIMIT), (0, 0));
+    assert_eq!(totals.count(key(0), &report((1700, 17), at(180_000)), LIMIT), (200, 2));
+    assert_eq!(totals.count(key(4), &report((1100, 11), at(180_000)), LIMIT), (100, 1));
     // Then there is only one.
     assert!(totals.give_way());
     assert_eq!((totals.len(), totals.give_way()), (0, false));
-    assert_eq!(totals.advance(key(4), &report((1200, 12), at(240_000)), LIMIT), (0, 0));
+    assert_eq!(totals.count(key(4), &report((1200, 12), at(240_000)), LIMIT), (0, 0));
     let new = times(Some(180_001), 240_000);
-    assert_eq!(totals.advance(key(9), &report((70, 1), new), LIMIT), (70, 1));
+    assert_eq!(totals.count(key(9), &report((70, 1), new), LIMIT), (70, 1));
 }
 
 /// Totals that were overtaken keep their flow as any others do, and take no more room: an exporter that repeats old
@@ -82,12 +90,12 @@ fn overtaken_totals_stay_within_the_limit() {
     let mut totals = Totals::default();
     for round in 0..50 {
         for n in 0..16 {
-            totals.advance(key(n), &report((1000, 10), times(None, round)), LIMIT);
+            totals.count(key(n), &report((1000, 10), times(None, round)), LIMIT);
             assert!(totals.len() <= LIMIT, "{}", totals.len());
         }
         for n in 0..16 {
             // Fewer octets at an earlier time.
-            totals.advance(key(n), &report((500, 5), times(None, round - 1)), LIMIT);
+            totals.count(key(n), &report((500, 5), times(None, round - 1)), LIMIT);
             assert!(totals.len() <= LIMIT, "{}", totals.len());
         }
     }
@@ -100,20 +108,20 @@ fn flows_that_are_over_take_no_room_of_others() {
     let mut totals = Totals::default();
     let at = |end: i64| times(None, end);
     for n in 0..32 {
-        totals.advance(key(n), &report((1000, 10), at(0)), LIMIT);
+        totals.count(key(n), &report((1000, 10), at(0)), LIMIT);
     }
     for n in 100..1000 {
         let last = Report { over: true, ..report((500, 5), at(10)) };
-        assert_eq!(totals.advance(key(n), &last, LIMIT), (500, 5));
-        assert_eq!(totals.advance(key(n), &last, LIMIT), (0, 0), "the same record once more");
+        assert_eq!(totals.count(key(n), &last, LIMIT), (500, 5));
+        assert_eq!(totals.count(key(n), &last, LIMIT), (0, 0), "the same record once more");
         assert!(totals.ended.young.len() <= 8 && totals.ended.old.len() <= 8);
     }
     assert_eq!((totals.len(), totals.forgotten()), (32, 0));
-    assert_eq!(totals.advance(key(31), &report((1700, 17), at(20)), LIMIT), (700, 7));
+    assert_eq!(totals.count(key(31), &report((1700, 17), at(20)), LIMIT), (700, 7));
     // A minute later the same numbers are those of another flow.
     let last = |told: i64| Report { over: true, told: UnixMillis(told), ..report((500, 5), at(10)) };
-    assert_eq!(totals.advance(key(999), &last(60_010), LIMIT), (0, 0));
-    assert_eq!(totals.advance(key(999), &last(60_011), LIMIT), (500, 5));
+    assert_eq!(totals.count(key(999), &last(60_010), LIMIT), (0, 0));
+    assert_eq!(totals.count(key(999), &last(60_011), LIMIT), (500, 5));
     // Room that others need is theirs, too.
     totals.give_way();
     assert_eq!(totals.ended.young.len() + totals.ended.old.len(), 0);
@@ -134,7 +142,7 @@ fn a_clock_that_was_set_back_loses_no_flow() {
         for n in 0..40_i64 {
             let now = 1_000_000 + n * 1000 - if n < 20 { 0 } else { back };
             let last = Report { over, ..spanned((900, 9), now - 700, now - 200, now) };
-            counted += totals.advance(key(1), &last, 1000).0;
+            counted += totals.count(key(1), &last, 1000).0;
         }
         // Two seconds back is where flows were that were told already: twenty-first and -second are as the nineteenth
         // and twentieth, begin, end and total.
@@ -148,7 +156,7 @@ fn an_earlier_flow_that_is_told_later_counts() {
     for over in [false, true] {
         let mut totals = Totals::default();
         let told = |total, start, end| Report { over, ..spanned((total, 1), start, end, 100_000) };
-        let mut count = |report: Report| totals.advance(key(1), &report, 1000).0;
+        let mut count = |report: Report| totals.count(key(1), &report, 1000).0;
         assert_eq!(count(told(100, 88_000, 95_000)), 100);
         assert_eq!(count(told(900_000, 60_000, 80_000)), 900_000);
         assert_eq!(count(told(500, 40_000, 55_000)), 500);
@@ -165,7 +173,7 @@ fn an_earlier_flow_that_is_told_later_counts() {
 #[test]
 fn what_a_flow_before_was_told_already_counts_once() {
     let mut totals = Totals::default();
-    let mut count = |total, start, end| totals.advance(key(1), &spanned((total, 1), start, end, end), 1000).0;
+    let mut count = |total, start, end| totals.count(key(1), &spanned((total, 1), start, end, end), 1000).0;
     assert_eq!(count(500, 0, 10_000), 500);
     assert_eq!(count(1000, 0, 20_000), 500);
     assert_eq!(count(70, 20_001, 21_000), 70);
@@ -182,7 +190,7 @@ fn flows_that_only_their_begins_tell_apart_do_not_grow_on_each_other() {
     for round in 1..=9_i64 {
         let end = 100_000 + round * 1000;
         for (total, start) in [(10 * round, 70_000), (1000 * round, 40_000)] {
-            counted += totals.advance(key(1), &spanned((total.unsigned_abs(), 1), start, end, end), 1000).0;
+            counted += totals.count(key(1), &spanned((total.unsigned_abs(), 1), start, end, end), 1000).0;
         }
     }
     assert_eq!(counted, 9090);
@@ -203,7 +211,7 @@ fn times_and_counters_are_no_details() {
     let mut totals = Totals::default();
     for n in 0..100 {
         let end = 10_000 * n;
-        assert_eq!(totals.advance(key(1), &spanned((1000, 10), end - 5000, end, end), 64), (1000, 10));
+        assert_eq!(totals.count(key(1), &spanned((1000, 10), end - 5000, end, end), 64), (1000, 10));
         assert_eq!(totals.len(), 1);
     }
 }
@@ -213,8 +221,8 @@ fn times_and_counters_are_no_details() {
 fn a_counter_that_falls_while_the_other_one_grows_has_wrapped() {
     let added = |before: (u64, u64), now: (u64, u64), widths: (u8, u8), start: i64| {
         let mut totals = Totals::default();
-        totals.advance(key(1), &Report { widths, ..spanned(before, 0, 60_000, 60_000) }, 64);
-        totals.advance(key(1), &Report { widths, ..spanned(now, start, 120_000, 120_000) }, 64)
+        totals.count(key(1), &Report { widths, ..spanned(before, 0, 60_000, 60_000) }, 64);
+        totals.count(key(1), &Report { widths, ..spanned(now, start, 120_000, 120_000) }, 64)
     };
     // From 1.5e9 by 3.5e9: 5e9 - 2^32 = 705 032 704. In 2.5 million packets of 1400 octets.
     let (before, now) = ((1_500_000_000, 1_000_000), (705_032_704, 3_500_000));
@@ -236,7 +244,7 @@ fn flows_that_are_over_are_known_by_their_details() {
         let mut totals = Totals::default();
         let mut count = |(detail, total): (u32, u64), end: i64, over| {
             let report = Report { detail, over, ..spanned((total, 1), 0, end, end) };
-            totals.advance(key(1), &report, 64).0
+            totals.count(key(1), &report, 64).0
         };
         let mut counted = 0;
         for end in [10_000_i64, 20_000, 30_000] {
