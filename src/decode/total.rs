@@ -78,6 +78,8 @@ struct Total {
     span: Option<(UnixMillis, UnixMillis)>,
     /// When the record was exported.
     told: UnixMillis,
+    /// It was said that there is no more to come.
+    over: bool,
     detail: u32,
 }
 
@@ -116,8 +118,8 @@ enum Step {
 
 impl Total {
     fn new(report: &Report) -> Self {
-        let &Report { octets, packets, times, span, told, detail, .. } = report;
-        Self { octets, packets, start: times.start, end: times.end, span, told, detail }
+        let &Report { octets, packets, times, span, told, over, detail, .. } = report;
+        Self { octets, packets, start: times.start, end: times.end, span, told, over, detail }
     }
 
     fn relation(&self, report: &Report) -> Relation {
@@ -132,10 +134,14 @@ impl Total {
                 Relation::Overlap
             };
         }
-        let is_next = |(own, start): (UnixMillis, UnixMillis)| {
-            start.since(own) > JITTER_MS && start.since(self.end) >= -JITTER_MS
+        let is_behind = |start: UnixMillis, other: UnixMillis, end: UnixMillis| {
+            start.since(other) > JITTER_MS && start.since(end) >= -JITTER_MS
         };
-        if self.start.zip(report.times.start).is_some_and(is_next) { Relation::Next } else { Relation::Same }
+        match self.start.zip(report.times.start) {
+            Some((own, start)) if is_behind(start, own, self.end) => Relation::Next,
+            Some((own, start)) if is_behind(own, start, report.times.end) => Relation::Former,
+            _ => Relation::Same,
+        }
     }
 
     /// True where the records were exported so near each other that one may have overtaken the other.
@@ -162,7 +168,8 @@ impl Total {
         is_same_time && if report.over { is_over } else { self.told == report.told }
     }
 
-    /// What a record adds to the flow. `is_over`: the last one said that there is no more to come.
+    /// What a record adds to the flow. `is_over`: the last one said that there is no more to come, or another flow has its
+    /// keys by now.
     fn step(&self, is_over: bool, report: &Report) -> Step {
         let relation = self.relation(report);
         match relation {
@@ -173,7 +180,7 @@ impl Total {
         let later = self.later(report);
         let is_known = relation == Relation::Same && self.span.is_some() && report.span.is_some();
         let begins_are_told = self.start.zip(report.times.start).is_some();
-        if is_over && !is_known {
+        if is_over && self.over && !is_known {
             // Nobody says that it is the same flow: only what this one has told already is taken for it.
             let slack = if begins_are_told { JITTER_MS } else { 0 };
             let is_told = octets <= self.octets && packets <= self.packets && later <= slack;
@@ -358,11 +365,14 @@ impl Totals {
             (Some((_, Relation::Next | Relation::Overlap)), Some((start, _))) if stays && !report.over => {
                 self.keep(plain.begun(start), now, limit);
             }
+            // The same without a span, which takes its keys back.
+            (Some((before, Relation::Next)), None) if stays && !report.over => {
+                self.end((key, plain), before, limit);
+                self.keep(key, now, limit);
+            }
             _ if stays => self.end((key, plain), now, limit),
             (before, _) => {
-                if let Some((before, Relation::Next | Relation::Former)) = before
-                    && before.span.is_some()
-                {
+                if let Some((before, Relation::Next | Relation::Former)) = before {
                     self.end((key, plain), before, limit);
                 }
                 if !report.over {
@@ -403,7 +413,7 @@ impl Totals {
             return (Some((total, false)), false);
         }
         // A flow that is over and began exactly then is the record's, rather than one that only has its keys.
-        let own = self.begun(keys, report);
+        let own = self.begun(keys, report).or_else(|| self.superseded(keys.1, report));
         if own.is_some() {
             return (own.map(as_over), true);
         }
@@ -411,8 +421,9 @@ impl Totals {
             return (Some((total, false)), false);
         }
         // Flows that go on are those that the exporter tells of by its clock as it is now.
-        let is_set_back = !report.over && total.told.since(report.told) > JITTER_MS;
-        (self.over(keys, report).map(as_over), !is_set_back)
+        let own = self.over(keys, report);
+        let is_set_back = own.is_none() && !report.over && total.told.since(report.told) > JITTER_MS;
+        (own.map(as_over), !is_set_back)
     }
 
     /// The flow of a record, if it is over: the one that began when the record says, or the last one on its keys, if it may
@@ -420,6 +431,12 @@ impl Totals {
     fn over(&self, keys: (Key, Key), report: &Report) -> Option<Total> {
         let last = || self.ended.get(&keys.1).copied();
         self.begun(keys, report).or_else(|| last().filter(|total| total.relation(report) == Relation::Same))
+    }
+
+    /// The flow of a record that states no span, where another one has its keys by now.
+    fn superseded(&self, plain: Key, report: &Report) -> Option<Total> {
+        let may_be = |total: &&Total| !total.over && total.relation(report) == Relation::Same;
+        self.ended.get(&plain).filter(may_be).filter(|_| report.span.is_none()).copied()
     }
 
     /// The flow that is over and began when the record says, of those with its details if there are several.

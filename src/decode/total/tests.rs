@@ -60,6 +60,42 @@ fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
     assert_eq!(totals.count(key(98), &report((70, 1), times(None, 660_000)), LIMIT), (70, 1));
 }
 
+/// Times that are told from an export time in whole seconds: the last record of a flow comes when the next flow on its keys
+/// has been told of.
+#[test]
+fn a_record_that_the_next_flow_overtook_adds_its_difference() {
+    let mut totals = Totals::default();
+    let records = [
+        ((100_000, 100), 0, 9_000, 100_000),
+        ((7_000, 7), 14_000, 15_000, 7_000),
+        ((500_000, 500), 100, 11_000, 400_000),
+        ((500_000, 500), 0, 11_000, 0),
+        ((9_000, 9), 14_100, 20_000, 2_000),
+    ];
+    for (n, (total, start, end, adds)) in records.into_iter().enumerate() {
+        let (octets, _) = totals.count(key(1), &report(total, times(Some(start), end)), 64);
+        assert_eq!(octets, adds, "record {n}");
+    }
+}
+
+/// The same of one that nobody had told of before: what comes then of the flow that goes on is its difference, as often as
+/// it is told.
+#[test]
+fn a_flow_goes_on_behind_a_record_that_it_overtook() {
+    let mut totals = Totals::default();
+    let records = [
+        ((7_000, 7), 14_000, 15_000, 7_000),
+        ((500_000, 500), 0, 11_000, 500_000),
+        ((9_000, 9), 14_100, 20_000, 2_000),
+        ((9_500, 10), 13_900, 400_000, 500),
+        ((9_600, 11), 14_000, 900_000, 100),
+    ];
+    for (n, (total, start, end, adds)) in records.into_iter().enumerate() {
+        let (octets, _) = totals.count(key(1), &report(total, times(Some(start), end)), 64);
+        assert_eq!(octets, adds, "record {n}");
+    }
+}
+
 /// Room that other exporters need is no reason to bill a flow twice, either.
 #[test]
 fn a_flow_that_gave_way_is_not_counted_whole_again() {
