@@ -96,6 +96,11 @@ impl Address {
         }
     }
 
+    /// True for an IPv4 address that is written as an IPv6 one (RFC 4291 2.5.5.2).
+    const fn is_mapped(self) -> bool {
+        self.0 >> 32 == 0xffff
+    }
+
     /// The low 32 bits: an IPv4 address.
     #[inline]
     #[must_use]
@@ -225,6 +230,29 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// Makes a flow of IPv4 of one whose addresses are IPv4 ones in fields of IPv6: some exporters have one template for both.
+    /// On the wire there are no such addresses.
+    #[inline]
+    pub(crate) fn unmap(&mut self) {
+        let ends = [self.source, self.destination];
+        let is_mapped = ends.iter().any(|end| end.is_mapped());
+        if self.family != Family::V6 || !is_mapped || !ends.iter().all(|end| end.is_mapped() || end.0 == 0) {
+            return;
+        }
+        let masks = [self.source_mask, self.destination_mask];
+        if self.networks && masks.iter().any(|mask| (33..96).contains(mask)) {
+            return;
+        }
+        let mask = |mask: u8| match mask {
+            0..=32 => mask,
+            _ => mask.saturating_sub(96),
+        };
+        self.family = Family::V4;
+        [self.source, self.destination] = ends.map(|end| Address(end.low().into()));
+        self.next_hop = Address(if self.next_hop.is_mapped() { self.next_hop.low().into() } else { 0 });
+        [self.source_mask, self.destination_mask] = masks.map(mask);
+    }
+
     /// True where the router says that it dropped the packets (IPFIX element 89, high bits 10).
     #[must_use]
     pub const fn is_dropped(&self) -> bool {

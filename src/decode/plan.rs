@@ -417,6 +417,7 @@ impl Plan {
             networks: self.networks,
             second: false,
         };
+        flow.unmap();
         if self.rare {
             rare(row, &mut flow);
         }

@@ -108,6 +108,9 @@ impl Plan {
             if self.addresses == Addresses::Either {
                 (flow.family, flow.source, flow.destination, flow.next_hop) = self.addresses(&row);
             }
+            if self.addresses != Addresses::V4 {
+                flow.unmap();
+            }
             if icmp_type {
                 icmp(&row, flow);
             }

@@ -157,6 +157,44 @@ fn ipv6_and_records_with_places_for_both_families() {
     assert_eq!(ends, [six(10), six(20), (Family::V4, 1, 2, 30), six(40)]);
 }
 
+/// Both by one template of a simple layout and by one that has something rare.
+#[test]
+fn ipv4_addresses_in_fields_of_ipv6_are_ipv4_addresses() {
+    let mapped = |last: u32| 0xffff_0000_0000 | u128::from(0xcb00_7100 | last);
+    let global = 0x2001_0db8_0000_0000_0000_0000_0000_0001;
+    for more in [&[][..], &[(58, 2)], &[(60, 1)]] {
+        let fields = [&[(27, 16), (28, 16), (62, 16), (29, 1), (30, 1), (1, 4)], more].concat();
+        let told = |[source, destination, next_hop]: [u128; 3], masks: [u8; 2]| {
+            let body = octets().bytes(&source.to_be_bytes()).bytes(&destination.to_be_bytes());
+            let body = body.bytes(&next_hop.to_be_bytes()).bytes(&masks).u32(1000);
+            let body = more.iter().fold(body, |body, &(_, length)| body.uint(6, length.into()));
+            let flow =
+                decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]).out.records[0];
+            (
+                flow.family,
+                [flow.source.0, flow.destination.0, flow.next_hop.0],
+                [flow.source_mask, flow.destination_mask],
+            )
+        };
+        let ends = [0xcb00_7101, 0xcb00_7102];
+        let [source, destination] = [mapped(1), mapped(2)];
+        assert_eq!(
+            told([source, destination, mapped(9)], [120, 96]),
+            (Family::V4, [ends[0], ends[1], 0xcb00_7109], [24, 0])
+        );
+        // Lengths as IPv4 has them, no next hop; one of another family; one end that nobody told.
+        assert_eq!(told([source, destination, 0], [24, 32]), (Family::V4, [ends[0], ends[1], 0], [24, 32]));
+        assert_eq!(told([source, destination, global], [24, 0]).1, [ends[0], ends[1], 0]);
+        assert_eq!(told([0, destination, 0], [0, 0]), (Family::V4, [0, ends[1], 0], [0, 0]));
+        // An address of IPv6 is none of IPv4, and nor is nothing at all.
+        assert_eq!(
+            told([global, destination, 0], [64, 120]),
+            (Family::V6, [global, destination, 0], [64, 120])
+        );
+        assert_eq!(told([0, 0, mapped(9)], [0, 0]), (Family::V6, [0, 0, mapped(9)], [0, 0]));
+    }
+}
+
 #[test]
 fn reduced_sizes_of_1_to_8_octets() {
     for len in 1..=8_u16 {
