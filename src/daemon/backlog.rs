@@ -51,7 +51,8 @@ impl Tail {
 
     /// False: it is too long.
     fn push(&mut self, frame: Frame, payload: &[u8]) -> bool {
-        if self.payloads.len() - self.taken + payload.len() > TAIL_OCTETS || self.frames.len() >= TAIL_FRAMES {
+        if self.payloads.len() - self.taken + payload.len() > TAIL_OCTETS || self.frames.len() >= TAIL_FRAMES
+        {
             return false;
         }
         if self.taken > TAIL_OCTETS / 4 || self.frames.is_empty() {
@@ -177,8 +178,7 @@ impl Intake {
         match reader.next() {
             Ok(Some(frame)) if frame.end <= until => {
                 let source = frame.source.ip().to_canonical();
-                let head =
-                    Frame { session: frame.session, received: frame.received, source, end: frame.end };
+                let head = Frame { session: frame.session, received: frame.received, source, end: frame.end };
                 self.meter_frame(&head, frame.payload)?;
                 Ok(Step::Metered)
             }

@@ -147,7 +147,8 @@ impl Intake {
         } else if !kept {
             tally.dropped += one;
         } else if let Mode::Backlog(backlog) = mode {
-            let frame = Frame { session, received: self.received, source: source.ip(), end: parts.writer.end() };
+            let frame =
+                Frame { session, received: self.received, source: source.ip(), end: parts.writer.end() };
             backlog.keep(frame, payload, self.metered);
         } else if meter_now {
             // The usage table is full: the journal holds the rest until the ledger takes usage again.

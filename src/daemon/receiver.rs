@@ -24,8 +24,8 @@ use super::{Event, Shared, now_ms};
 use crate::ids::{Position, SourceId};
 use crate::journal::{self, Durable};
 use crate::ledger::records::Advance;
-use crate::processor::exporters::Exporters;
 use crate::processor::StreamProcessor;
+use crate::processor::exporters::Exporters;
 use crate::receive::socket::{self, Datagram, Others, Sockets};
 use crate::receive::tcp::Streams;
 use crate::units::UnixMillis;
@@ -148,7 +148,10 @@ impl Receiver {
         self.end_streams()?;
         self.intake.parts.writer.hand_over();
         let begun = Instant::now();
-        while self.intake.is_passing() && begun.elapsed() < EMPTY_WAIT && self.intake.parts.processor.has_room() {
+        while self.intake.is_passing()
+            && begun.elapsed() < EMPTY_WAIT
+            && self.intake.parts.processor.has_room()
+        {
             self.read_back()?;
         }
         self.flush_at_the_end();

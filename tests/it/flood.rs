@@ -37,11 +37,7 @@ prefixes = ["203.0.113.0/24"]
         text += &format!("[[link]]\nname = \"{name}\"\ninterfaces = [{{ exporter = \"{name}\" }}]\n");
     }
     for n in 0..CUSTOMERS {
-        text += &format!(
-            "[[customer]]\nname = \"c{n}\"\nprefixes = [\"10.{}.{}.0/24\"]\n",
-            n / 256,
-            n % 256
-        );
+        text += &format!("[[customer]]\nname = \"c{n}\"\nprefixes = [\"10.{}.{}.0/24\"]\n", n / 256, n % 256);
     }
     text
 }
@@ -75,7 +71,9 @@ impl Hostile {
         // A template for each padding, in every message.
         let id = 256 + padding;
         let mut template = [id, u16::try_from(fields.len()).unwrap()].map(u16::to_be_bytes).concat();
-        template.extend(fields.iter().flat_map(|&(element, octets)| [element, octets]).flat_map(u16::to_be_bytes));
+        template.extend(
+            fields.iter().flat_map(|&(element, octets)| [element, octets]).flat_map(u16::to_be_bytes),
+        );
         let sets: Vec<u8> = [(2, template), (id, body)]
             .into_iter()
             .flat_map(|(id, body)| {
@@ -159,7 +157,8 @@ fn who_floods_the_usage_table_takes_nothing_from_others() {
         .iter()
         .map(|row| (row["exporter"].as_str().unwrap().to_owned(), number(&row["raw_bytes"])))
         .collect();
-    let expected = [("honest".to_owned(), 30_000 * u64::from(honest)), ("hostile".to_owned(), hostile.octets)];
+    let expected =
+        [("honest".to_owned(), 30_000 * u64::from(honest)), ("hostile".to_owned(), hostile.octets)];
     assert_eq!(octets, BTreeMap::from(expected));
 
     let table = &processor["usage"];

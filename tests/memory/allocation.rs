@@ -84,6 +84,8 @@ fn rows_change_hands_without_being_touched() {
     let drained = unsorted.sorted();
     assert!(drained.usage.is_sorted_by(|a, b| a.key < b.key));
     assert_eq!(drained.usage.len(), 60_000);
-    assert!(drained.usage.iter().all(|row| (row.sums.octets, row.sums.packets, row.sums.flows) == (1000, 1, 1)));
+    assert!(
+        drained.usage.iter().all(|row| (row.sums.octets, row.sums.packets, row.sums.flows) == (1000, 1, 1))
+    );
     assert!(peak() - before > 2 << 20, "sorting them does take memory");
 }
