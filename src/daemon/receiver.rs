@@ -3,8 +3,11 @@
 //! It journals every datagram of an allowed exporter, and every message of its TCP connections, which it polls along
 //! with the sockets. In which way it meters them is its [`Mode`]: at first it only journals
 //! (until the journals' tails of the last run are committed), then it reads back what it journalled meanwhile, and
-//! then it meters datagrams as they come. It falls back to reading when the ledger takes no usage and the usage table
-//! is full: the journal then holds what the table cannot.
+//! then it meters datagrams as they come. It falls back to a backlog when the ledger takes no usage and the usage table
+//! is full, or when more comes than it meters: the journal then holds what the table, or the kernel's buffer, cannot.
+//!
+//! Nothing here takes longer than some milliseconds, whatever an exporter sends: what would is done in slices, or by the
+//! ledger's writer.
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
