@@ -6,8 +6,8 @@
 //! then it meters datagrams as they come. It falls back to a backlog when the ledger takes no usage and the usage table
 //! is full, or when more comes than it meters: the journal then holds what the table, or the kernel's buffer, cannot.
 //!
-//! Nothing here takes longer than some milliseconds, whatever an exporter sends: what would is done in slices, or by the
-//! ledger's writer.
+//! However many usage rows an exporter makes, and however fast it sends, nothing of that keeps this thread from its
+//! sockets for more than some milliseconds: it is done in slices, or by the ledger's writer.
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
