@@ -6,6 +6,7 @@
 //! journal, and another one begins where the reader has nearly caught up.
 
 use core::net::IpAddr;
+use core::sync::atomic::Ordering::Relaxed;
 use std::collections::VecDeque;
 
 use tracing::error;
@@ -72,6 +73,8 @@ pub(super) struct Backlog {
     tail: Option<Tail>,
     /// Where the journal could not be read, last.
     damaged_at: Option<Position>,
+    /// It is short-lived and comes and goes, which nobody need be told.
+    is_passing: bool,
 }
 
 impl Backlog {
@@ -91,6 +94,7 @@ impl Backlog {
 
     /// Gives up what is in memory.
     pub(super) fn forget(&mut self, metered: Position) {
+        self.is_passing = false;
         if self.tail.take().is_some_and(|tail| metered >= tail.from) {
             self.reader = None;
         }
@@ -109,6 +113,29 @@ pub(super) enum Step {
 }
 
 impl Intake {
+    /// From here on datagrams are only journalled, and metered when there is time; unless the disk is slow, too, since
+    /// what the journal does not take can only be metered as it comes.
+    pub(super) fn put_off(&mut self) {
+        if !self.has_quick_journal() {
+            return;
+        }
+        self.account_for_lost();
+        self.metered_frames = self.appended;
+        self.metered = self.parts.writer.end();
+        self.mode = Mode::Backlog(Backlog { is_passing: true, ..Backlog::beginning_at(self.metered) });
+    }
+
+    /// True while less than half of what may wait for the disk does.
+    pub(super) fn has_quick_journal(&self) -> bool {
+        let queue = self.parts.durable.queue();
+        queue.current.load(Relaxed) < queue.limit.load(Relaxed) / 2
+    }
+
+    /// True where the backlog is in memory, and came of a moment in which more came than was metered.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(&self.mode, Mode::Backlog(backlog) if backlog.is_passing && backlog.tail.is_some())
+    }
+
     /// Meters the next frame of the backlog, for which the processor has room.
     pub(super) fn read_back(&mut self) -> Result<Step, String> {
         let Mode::Backlog(backlog) = &mut self.mode else { return Ok(Step::Waits) };
@@ -131,7 +158,7 @@ impl Intake {
     }
 
     fn meter_journal(&mut self, backlog: &mut Backlog) -> Result<Step, String> {
-        let Backlog { reader, tail, damaged_at } = backlog;
+        let Backlog { reader, tail, damaged_at, .. } = backlog;
         let reader = match reader {
             Some(reader) => reader,
             None => reader.insert(

@@ -40,7 +40,7 @@ pub(super) struct Intake {
     /// Everything before it is metered.
     pub(super) metered: Position,
     /// Frames that the journal has taken, since the start, but for the boundaries of sessions ...
-    appended: u64,
+    pub(super) appended: u64,
     /// ... the first so many of which were metered or are gone, while they are read back ...
     pub(super) metered_frames: u64,
     /// ... and those that it lost again and that are accounted for.

@@ -3,8 +3,11 @@
 //! It journals every datagram of an allowed exporter, and every message of its TCP connections, which it polls along
 //! with the sockets. In which way it meters them is its [`Mode`]: at first it only journals
 //! (until the journals' tails of the last run are committed), then it reads back what it journalled meanwhile, and
-//! then it meters datagrams as they come. It falls back to reading when the ledger takes no usage and the usage table
-//! is full: the journal then holds what the table cannot.
+//! then it meters datagrams as they come. It falls back to a backlog when the ledger takes no usage and the usage table
+//! is full, or when more comes than it meters: the journal then holds what the table, or the kernel's buffer, cannot.
+//!
+//! However many usage rows an exporter makes, and however fast it sends, nothing of that keeps this thread from its
+//! sockets for more than some milliseconds: it is done in slices, or by the ledger's writer.
 
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -37,6 +40,11 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(20);
 const BACKLOG_SLICE: Duration = Duration::from_millis(2);
 /// Receives in one go while there is a backlog.
 const BACKLOG_ROUNDS: usize = 1000;
+/// Octets of a backlog that is long, and receives in one go then.
+const BACKLOG_LONG: u64 = 4 << 30;
+const BACKLOG_ROUNDS_LONG: usize = 8;
+/// So many full batches, one after the other, say that more comes than is metered: some milliseconds' worth of it.
+const FULL_BATCHES: u32 = 16;
 /// Receives in one go when a flush or a stop wants all that has arrived.
 const EMPTY_ROUNDS: usize = 20_000;
 /// And for so long at most: connections may bring more than that many datagrams would.
@@ -83,6 +91,8 @@ pub(super) struct Receiver {
     flush_done: u64,
     /// True while a backlog can be metered without waiting for anything.
     is_reading: bool,
+    /// Batches that the sockets had more of than fits, one after the other.
+    full_batches: u32,
 }
 
 /// Why the thread ends before it is told to.
@@ -107,6 +117,7 @@ impl Receiver {
             last_tick: Instant::now(),
             flush_done: 0,
             is_reading: false,
+            full_batches: 0,
         }
     }
 
@@ -124,9 +135,11 @@ impl Receiver {
     fn work(&mut self) -> Outcome {
         while !self.intake.parts.shared.stopping.load(Relaxed) {
             self.receive(if self.is_reading { Duration::ZERO } else { RECEIVE_WAIT })?;
-            if matches!(self.intake.mode, Mode::Backlog(_)) {
+            match self.intake.mode {
                 // To journal takes less time than to meter, and only what is not journalled can get lost.
-                self.empty_sockets(BACKLOG_ROUNDS, BACKLOG_SLICE)?;
+                Mode::Direct if self.full_batches >= FULL_BATCHES => self.intake.put_off(),
+                Mode::Backlog(_) => self.empty_sockets(self.backlog_rounds(), BACKLOG_SLICE)?,
+                _ => {}
             }
             self.intake.parts.writer.tick(Instant::now());
             self.change_mode()?;
@@ -137,6 +150,13 @@ impl Receiver {
         self.empty_sockets(EMPTY_ROUNDS, EMPTY_WAIT)?;
         self.end_streams()?;
         self.intake.parts.writer.hand_over();
+        let begun = Instant::now();
+        while self.intake.is_passing()
+            && begun.elapsed() < EMPTY_WAIT
+            && self.intake.parts.processor.has_room()
+        {
+            self.read_back()?;
+        }
         self.flush_at_the_end();
         Ok(())
     }
@@ -161,6 +181,7 @@ impl Receiver {
             Ok(batch) => batch,
             Err(error) => return Err(format!("receiving failed: {error}")),
         };
+        self.full_batches = if batch.is_full() { self.full_batches + 1 } else { 0 };
         intake.received = UnixMillis(now_ms());
         for Datagram { source, payload } in batch.iter() {
             if admits(source.ip()) {
@@ -193,6 +214,15 @@ impl Receiver {
         Ok(())
     }
 
+    /// Receives in one go. Where the disk is slow, or the backlog is long already although there is room, the kernel keeps
+    /// what comes, and drops what is too much, before the disk is full.
+    fn backlog_rounds(&self) -> usize {
+        let Intake { parts, metered, .. } = &self.intake;
+        let is_long = parts.writer.end().0.saturating_sub(metered.0) > BACKLOG_LONG;
+        let is_full = is_long && parts.processor.has_room() || !self.intake.has_quick_journal();
+        if is_full { BACKLOG_ROUNDS_LONG } else { BACKLOG_ROUNDS }
+    }
+
     /// Meters some of the backlog; at its end, datagrams are metered as they come.
     fn read_back(&mut self) -> Outcome {
         self.is_reading = false;
@@ -205,7 +235,10 @@ impl Receiver {
                 Step::Metered => {}
                 Step::Waits => return Ok(()),
                 Step::End => {
-                    info!(processor = self.intake.parts.index, "Metering as datagrams come.");
+                    if !self.intake.is_passing() {
+                        info!(processor = self.intake.parts.index, "Metering as datagrams come.");
+                    }
+                    self.full_batches = 0;
                     self.intake.metered = self.intake.parts.writer.end();
                     if self.intake.account_for_lost() {
                         self.streams.restart();

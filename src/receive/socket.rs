@@ -116,6 +116,12 @@ impl Batch {
         self.received.is_empty()
     }
 
+    /// True if there may be more than had room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.received.len() == BATCH
+    }
+
     /// The datagrams, those of one socket in the order they came.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         let slots = self.arena.chunks_exact(SLOT_OCTETS);
