@@ -21,7 +21,7 @@ use crate::flow::{Address, Family, FlowRecord};
 /// The number [`PrefixTable::NOTHING`] stands for "no match": a prefix given this value is a hole in the prefixes
 /// around it. Where a prefix is given twice, the last one wins; who needs to know about duplicates (customers, whose
 /// prefixes carry dates) sorts them out before.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct PrefixTable {
     v4: Steps<u32>,
     v6: V6,
@@ -30,7 +30,7 @@ pub struct PrefixTable {
 }
 
 /// IPv6: nearly every table knows no prefix longer than 64 bits, and then the upper half of an address decides.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum V6 {
     Networks(Steps<u64>),
     Hosts(Steps<u128>),
@@ -46,23 +46,21 @@ impl PrefixTable {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (prefix, value) in prefixes {
             let (first, last) = bounds(prefix);
-            let list = if prefix.address.is_ipv4() { &mut v4 } else { &mut v6 };
-            list.push(Nested { first, last, value });
+            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address is the low 32 bits")]
+            match prefix.address {
+                IpAddr::V4(_) => v4.push(Nested { first: first as u32, last: last as u32, value }),
+                IpAddr::V6(_) => v6.push(Nested { first, last, value }),
+            }
         }
         let mut values = Values::default();
-        let (v4, v6) = (flatten(v4, u128::from(u32::MAX)), flatten(v6, u128::MAX));
-        #[expect(clippy::cast_possible_truncation, reason = "IPv4 addresses; the upper halves of IPv6 ones")]
-        let (v4, v6) = {
-            let narrow = v6.iter().all(|range| range.0 as u64 == 0);
-            let halves = |range: &(u128, u32)| ((range.0 >> 64) as u64, range.1);
-            (
-                Steps::build(v4.iter().map(|range| (range.0 as u32, range.1)), &mut values),
-                if narrow {
-                    V6::Networks(Steps::build(v6.iter().map(halves), &mut values))
-                } else {
-                    V6::Hosts(Steps::build(v6.iter().copied(), &mut values))
-                },
-            )
+        let v4 = Steps::build(flatten(v4, u32::MAX), &mut values);
+        let v6 = flatten(v6, u128::MAX);
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of IPv6 addresses")]
+        let v6 = if v6.iter().all(|range| range.0 as u64 == 0) {
+            let upper = v6.into_iter().map(|(first, value)| ((first >> 64) as u64, value)).collect();
+            V6::Networks(Steps::build(upper, &mut values))
+        } else {
+            V6::Hosts(Steps::build(v6, &mut values))
         };
         Self { v4, v6, values: values.all }
     }
@@ -198,19 +196,20 @@ fn span(address: u128, width: u32, length: u8) -> (u128, u128) {
 }
 
 /// A prefix as the addresses it spans. Of two, either one holds the other or they share nothing.
-struct Nested {
-    first: u128,
-    last: u128,
+struct Nested<K> {
+    first: K,
+    last: K,
     value: u32,
 }
 
 /// Disjoint ranges, each as its first address and its value, that cover all addresses up to `greatest`.
-fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
+fn flatten<K: Number>(mut prefixes: Vec<Nested<K>>, greatest: K) -> Vec<(K, u32)> {
     // Outer prefixes before the inner ones that start at the same address; the sort is stable, so that the last of
     // equal prefixes comes last and wins.
     prefixes.sort_by(|a, b| (a.first, b.last).cmp(&(b.first, a.last)));
-    let mut ranges: Vec<(u128, u32)> = vec![(0, PrefixTable::NOTHING)];
-    let mut begin = |first: u128, value: u32| {
+    let mut ranges: Vec<(K, u32)> = Vec::with_capacity(prefixes.len() + 1);
+    ranges.push((K::ZERO, PrefixTable::NOTHING));
+    let mut begin = |first: K, value: u32| {
         if ranges.last().is_some_and(|range| range.0 == first) {
             ranges.pop();
         }
@@ -218,11 +217,11 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
             ranges.push((first, value));
         }
     };
-    let mut open: Vec<Nested> = Vec::new();
+    let mut open: Vec<Nested<K>> = Vec::new();
     for prefix in prefixes {
         while let Some(inner) = open.pop_if(|inner| inner.last < prefix.first) {
             let around = open.last().map_or(PrefixTable::NOTHING, |outer| outer.value);
-            begin(inner.last + 1, around);
+            begin(inner.last.after(1, 0), around);
         }
         begin(prefix.first, prefix.value);
         open.push(prefix);
@@ -230,7 +229,7 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
     while let Some(inner) = open.pop() {
         if inner.last < greatest {
             let around = open.last().map_or(PrefixTable::NOTHING, |outer| outer.value);
-            begin(inner.last + 1, around);
+            begin(inner.last.after(1, 0), around);
         }
     }
     ranges
@@ -238,6 +237,8 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
 
 /// An address as a number.
 trait Number: Copy + Ord {
+    /// The first address.
+    const ZERO: Self;
     /// How many whole steps of `2^shift` addresses lie between `base` and `self`, at most `most`. Only for `self` from
     /// `base` on; otherwise some number up to `most`.
     fn steps_from(self, base: Self, shift: u32, most: u32) -> u32;
@@ -250,6 +251,7 @@ trait Number: Copy + Ord {
 macro_rules! numbers {
     ($($type:ty),*) => { $(
         impl Number for $type {
+            const ZERO: Self = 0;
             #[inline(always)]
             fn steps_from(self, base: Self, shift: u32, most: u32) -> u32 {
                 // The smaller of two numbers of which one has 32 bits has 32 bits.
@@ -268,7 +270,7 @@ macro_rules! numbers {
 numbers!(u32, u64, u128);
 
 /// Equal steps over the addresses from the first of some ranges on. The last step has no end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Node<K> {
     /// Where the first step begins.
     base: K,
@@ -281,7 +283,7 @@ struct Node<K> {
 }
 
 /// The nodes of one address family.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Steps<K> {
     /// The first one is where every lookup begins.
     nodes: Vec<Node<K>>,
@@ -296,8 +298,10 @@ impl<K: Number> Steps<K> {
     const NODE: u32 = 1 << 31;
 
     /// Takes `ranges`, the first of which begins at address 0.
-    fn build(ranges: impl Iterator<Item = (K, u32)>, values: &mut Values) -> Self {
-        let ranges: Vec<(K, u32)> = ranges.map(|(first, value)| (first, values.number(value))).collect();
+    fn build(mut ranges: Vec<(K, u32)>, values: &mut Values) -> Self {
+        for (_, value) in &mut ranges {
+            *value = values.number(*value);
+        }
         let starts = ranges.iter().map(|range| range.0).collect();
         let mut table = Self { nodes: Vec::new(), entries: Vec::new(), starts };
         // The first range begins at 0: it is what holds before the second one, and no reason to look from 0 on.

@@ -309,7 +309,52 @@ pub struct Whois<'a> {
     pub valid: bool,
 }
 
+/// A network as it is stored, of which the prefixes of customers are passed over.
+#[derive(Deserialize)]
+struct Outline {
+    exporters: Vec<ExporterRule>,
+    links: Vec<LinkRule>,
+    classes: Vec<ClassRule>,
+    customers: Vec<OutlinedCustomer>,
+    #[serde(default)]
+    assignments: Vec<TariffAssignment>,
+}
+
+#[derive(Deserialize)]
+struct OutlinedCustomer {
+    name: String,
+    asns: Vec<Asn>,
+    interfaces: Vec<InterfaceRef>,
+    validity: Validity,
+    tariff: Option<String>,
+    address: Vec<String>,
+}
+
+impl From<OutlinedCustomer> for CustomerRule {
+    fn from(stored: OutlinedCustomer) -> Self {
+        let OutlinedCustomer { name, asns, interfaces, validity, tariff, address } = stored;
+        Self { name, prefixes: Vec::new(), asns, interfaces, validity, tariff, address }
+    }
+}
+
 impl Network {
+    /// Reads the text of a version without the prefixes of its customers, which are nearly all of a large one.
+    ///
+    /// # Errors
+    /// Where it is no such text.
+    pub fn outline_of(text: &str) -> serde_json::Result<Self> {
+        let Outline { exporters, links, classes, customers, assignments } = serde_json::from_str(text)?;
+        let customers = customers.into_iter().map(CustomerRule::from).collect();
+        Ok(Self { exporters, links, classes, customers, assignments })
+    }
+
+    /// Forgets the prefixes of its customers: what is compiled needs them no more.
+    pub fn forget_prefixes(&mut self) {
+        for customer in &mut self.customers {
+            customer.prefixes = Vec::new();
+        }
+    }
+
     /// All customers' prefixes that hold `address`, the longest first. Who has the address at `at` is the first valid
     /// entry; the others tell what was passed over, or what would apply at other times.
     ///
