@@ -9,6 +9,7 @@
 //! lies on two links.
 
 mod agent;
+mod claims;
 mod csv;
 mod network;
 mod polling;
@@ -20,6 +21,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::reader::Report;
 pub use self::sections::{AtPeriodEnd, Contact};
@@ -177,7 +179,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
-        Self::parse(&text, &name, path.parent().unwrap_or_else(|| Path::new("")))
+        Self::read(&text.into(), &name, path.parent().unwrap_or_else(|| Path::new("")))
     }
 
     /// Reads the configuration in `text`, which people know as `name`. The files that it names are relative to
@@ -186,6 +188,10 @@ impl Config {
     /// # Errors
     /// All that is wrong in any of the files.
     pub fn parse(text: &str, name: &str, base_dir: &Path) -> Result<Self, Problems> {
+        Self::read(&text.into(), name, base_dir)
+    }
+
+    fn read(text: &Rc<str>, name: &str, base_dir: &Path) -> Result<Self, Problems> {
         let report = Report::default();
         let main = report.file(name, text);
         let mut config = Self { files: vec![PathBuf::from(name)], ..Self::builtin() };
@@ -203,6 +209,7 @@ impl Config {
                 let shown = path.display().to_string();
                 match std::fs::read_to_string(&path) {
                     Ok(text) => {
+                        let text: Rc<str> = text.into();
                         let number = report.file(&shown, &text);
                         reader::document(&report, number, &text, |root| network.customers(root));
                         config.files.push(path);
