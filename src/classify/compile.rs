@@ -216,7 +216,8 @@ impl<'a> Compiler<'a> {
                 if claims.spans.last() != Some(&claim) {
                     claims.spans.push(claim);
                 }
-                let span = u32::try_from(claims.spans.len() - 1).expect("memory holds fewer than 2^32 prefixes");
+                let span =
+                    u32::try_from(claims.spans.len() - 1).expect("memory holds fewer than 2^32 prefixes");
                 claims.prefixes.push((held.prefix, span));
             }
             let claim = Claim::new(customer, [rule.validity, rule.validity]);

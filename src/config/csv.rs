@@ -6,8 +6,8 @@
 use core::fmt::Write as _;
 use core::ops::Range;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::io::Read;
+use std::rc::Rc;
 
 use super::Problems;
 use super::claims::{Claims, disjoint};

@@ -1,8 +1,11 @@
 //! Versions: stored once they compile, compiled once, and what names meant when.
 
+use core::net::IpAddr;
+
 use super::*;
 use crate::classify::rules::{LinkPoint, LinkRule};
 use crate::counters::Counters;
+use crate::ledger::records::NameKind;
 
 /// A version that does not compile must not be found by the next start.
 #[test]
