@@ -32,6 +32,7 @@ mod poll;
 mod rating;
 mod reclassify;
 mod reconciled;
+mod reload;
 mod scheduler;
 mod sflow;
 mod snmp;
