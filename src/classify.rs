@@ -53,7 +53,7 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use base::Base;
+pub use base::{Base, Moves};
 use class::Classes;
 use compile::InterfaceHolders;
 pub use compile::{CompileError, Problem};
@@ -242,6 +242,28 @@ impl Classifier {
         if self.prefixes == other.prefixes {
             self.prefixes = Arc::clone(&other.prefixes);
         }
+    }
+
+    /// The same version with another table that says the same.
+    fn with_prefixes(&self, prefixes: Arc<PrefixTable>) -> Self {
+        Self {
+            interfaces: self.interfaces.clone(),
+            ports: Arc::clone(&self.ports),
+            prefixes,
+            as_numbers: Arc::clone(&self.as_numbers),
+            holders: Arc::clone(&self.holders),
+            classes: Arc::clone(&self.classes),
+        }
+    }
+
+    /// Its prefix table as what is different from that of a newer version.
+    fn prefixes_over(&self, newest: &Self) -> Option<PrefixTable> {
+        // Places in chains are of this version alone.
+        let is_plain = |value| {
+            let holder = Holder::from_u32(value);
+            holder == Holder::NOBODY || holder.for_ever().is_some()
+        };
+        self.prefixes.over(&newest.prefixes, is_plain)
     }
 
     /// True where the prefix table is that of another version.

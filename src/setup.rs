@@ -23,7 +23,7 @@ pub use self::versions::Wanted;
 use self::versions::{Compiled, compile, compile_one, history, later, number_exporters, read};
 use crate::classify::named::History;
 use crate::classify::rules::{InterfaceName, LinkPoint, LinkRule, Network};
-use crate::classify::{Base, Classifier, CompileError, Names, Versions};
+use crate::classify::{Base, Classifier, CompileError, Moves, Names, Versions};
 use crate::config::Config;
 use crate::exporter::Exporter;
 use crate::ids::{ClassId, CustomerId, LinkId};
@@ -124,6 +124,8 @@ pub struct Ready {
     /// What is to be stored, where it is new.
     text: Option<String>,
     holding: Holding,
+    /// What becomes of the tables that are in force.
+    moves: Moves,
 }
 
 /// A configuration in force, as far as it is needed to put it in force again: without the customers' prefixes.
@@ -178,14 +180,14 @@ impl<'a> Draft<'a> {
     pub fn compile(self, numbered: Numbered, registry: &Exporters) -> Result<Ready, Error> {
         let Numbered { names, newest } = numbered;
         let is_known = !self.sha256.is_empty();
-        let base = match registry.compiled(&self.sha256).filter(|_| is_known) {
+        // What is in force now: nearly always with nearly the same prefixes, and often with the same.
+        let now = registry.versions().1.at(UnixMillis(i64::MAX));
+        // An older one may be no more than what is different in it.
+        let base = match registry.compiled(&self.sha256).filter(|base| is_known && base.layers() == 1) {
             Some(base) => base,
-            None => {
-                // What is in force now: nearly always with nearly the same prefixes, and often with the same.
-                let now = registry.versions().1.at(UnixMillis(i64::MAX));
-                Arc::new(Base::compile(&self.network, &names, Some(&now))?)
-            }
+            None => Arc::new(Base::compile(&self.network, &names, Some(&now))?),
         };
+        let moves = Moves::of_newest(&now, base.plain());
         let is_new = !self.config.files.is_empty() && newest.as_ref() != Some(&self.sha256);
         let text = is_new
             .then(|| serde_json::to_string(self.network.as_ref()).expect("a network has only string keys"));
@@ -202,7 +204,7 @@ impl<'a> Draft<'a> {
             kinds: network.links.iter().map(kind).collect(),
             sha256: self.sha256,
         };
-        Ok(Ready { text, holding })
+        Ok(Ready { text, holding, moves })
     }
 }
 
@@ -228,7 +230,7 @@ impl Ready {
         registry: &Arc<Exporters>,
         now_ms: i64,
     ) -> Result<(InForce, Holding), Error> {
-        let in_force = self.holding.put(self.text, ledger, registry, now_ms)?;
+        let in_force = self.holding.put((self.text, self.moves), ledger, registry, now_ms)?;
         Ok((in_force, self.holding))
     }
 }
@@ -245,7 +247,7 @@ impl Holding {
         registry: &Arc<Exporters>,
         now_ms: i64,
     ) -> Result<bool, Error> {
-        match self.put(None, ledger, registry, now_ms) {
+        match self.put((None, Moves::default()), ledger, registry, now_ms) {
             Err(Error::NotInForce) => Ok(false),
             outcome => outcome.map(|_| true),
         }
@@ -254,7 +256,7 @@ impl Holding {
     /// Puts it in force; `text`: what is to be stored.
     fn put(
         &self,
-        text: Option<String>,
+        (text, moves): (Option<String>, Moves),
         ledger: &mut Ledger,
         registry: &Arc<Exporters>,
         now_ms: i64,
@@ -276,7 +278,7 @@ impl Holding {
         };
         let history = Arc::new(history(ledger)?);
         let in_force = self.say(base, &history, now_ms);
-        let Compiled { classifiers, by_text, older } = compile(&stored, base, &history, ledger, registry)?;
+        let Compiled { classifiers, by_text, older } = compile(&stored, base, moves, &history, ledger, registry)?;
         // Stored once all else is done: a version that does not compile must not be found by the next start.
         if let Some(text) = text {
             let ConfigBeginning { sha256, valid_from } = newest;

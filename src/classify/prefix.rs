@@ -12,6 +12,7 @@
 
 use core::net::IpAddr;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::rules::Prefix;
 use crate::flow::{Address, Family, FlowRecord};
@@ -21,16 +22,18 @@ use crate::flow::{Address, Family, FlowRecord};
 /// The number [`PrefixTable::NOTHING`] stands for "no match": a prefix given this value is a hole in the prefixes
 /// around it. Where a prefix is given twice, the last one wins; who needs to know about duplicates (customers, whose
 /// prefixes carry dates) sorts them out before.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PrefixTable {
     v4: Steps<u32>,
     v6: V6,
     /// What the steps say, each value once.
     values: Vec<u32>,
+    /// What is asked where they say [`Self::SAME`].
+    below: Option<Arc<Self>>,
 }
 
 /// IPv6: nearly every table knows no prefix longer than 64 bits, and then the upper half of an address decides.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum V6 {
     Networks(Steps<u64>),
     Hosts(Steps<u128>),
@@ -39,6 +42,9 @@ enum V6 {
 impl PrefixTable {
     /// The value of addresses that no prefix holds.
     pub const NOTHING: u32 = u32::MAX;
+
+    /// What another table says; no value of who builds one.
+    const SAME: u32 = u32::MAX - 1;
 
     /// Builds the table. Host bits beyond a prefix's length are ignored.
     #[must_use]
@@ -62,7 +68,7 @@ impl PrefixTable {
         } else {
             V6::Hosts(Steps::build(v6, &mut values))
         };
-        Self { v4, v6, values: values.all }
+        Self { v4, v6, values: values.all, below: None }
     }
 
     /// The value of the longest prefix that holds `address`; [`Self::NOTHING`] where none does.
@@ -117,14 +123,18 @@ impl PrefixTable {
             }
             (Family::Other, _) => None,
         };
-        found.map_or(Self::NOTHING, |at| self.values[at])
+        match (found.map(|at| self.values[at]), &self.below) {
+            (Some(Self::SAME), Some(below)) => below.lookup_network(family, Address(address), length),
+            (value, _) => value.unwrap_or(Self::NOTHING),
+        }
     }
 
     /// As [`Self::lookup`], for an IPv4 address.
     #[inline]
     #[must_use]
     pub fn lookup_v4(&self, address: u32) -> u32 {
-        self.values[self.v4.find(address)]
+        let value = self.values[self.v4.find(address)];
+        if value == Self::SAME { self.ask_below(|below| below.lookup_v4(address)) } else { value }
     }
 
     /// As [`Self::lookup`], for an IPv6 address.
@@ -135,7 +145,61 @@ impl PrefixTable {
             V6::Networks(steps) => steps.find((address >> 64) as u64),
             V6::Hosts(steps) => steps.find(address),
         };
-        self.values[at]
+        let value = self.values[at];
+        if value == Self::SAME { self.ask_below(|below| below.lookup_v6(address)) } else { value }
+    }
+
+    /// Of older versions alone: the newest one's table is whole.
+    #[cold]
+    fn ask_below(&self, ask: impl FnOnce(&Self) -> u32) -> u32 {
+        self.below.as_deref().map_or(Self::NOTHING, ask)
+    }
+
+    /// The same table as what is different from `newest`, which a lookup then goes on to. `None` where that would not be much
+    /// less, or where one of them is such a table already. Only values that are `plain` mean the same in both.
+    #[must_use]
+    pub(super) fn over(&self, newest: &Arc<Self>, plain: impl Fn(u32) -> bool) -> Option<Self> {
+        if !(self.is_whole() && newest.is_whole()) {
+            return None;
+        }
+        let mut values = Values::default();
+        let (own, others) = (&self.values[..], &newest.values[..]);
+        let v4 = Steps::build(differing(&self.v4, own, &newest.v4, others, &plain), &mut values);
+        let v6 = match (&self.v6, &newest.v6) {
+            (V6::Networks(old), V6::Networks(new)) => {
+                V6::Networks(Steps::build(differing(old, own, new, others, &plain), &mut values))
+            }
+            (V6::Hosts(old), V6::Hosts(new)) => {
+                V6::Hosts(Steps::build(differing(old, own, new, others, &plain), &mut values))
+            }
+            _ => return None,
+        };
+        let over = Self { v4, v6, values: values.all, below: Some(Arc::clone(newest)) };
+        (over.heap_octets() < self.heap_octets() / 2).then_some(over)
+    }
+
+    /// The same table over another one that says what the one below it does.
+    #[must_use]
+    pub(super) fn above(&self, below: Arc<Self>) -> Self {
+        Self { below: Some(below), ..self.clone() }
+    }
+
+    /// The table that lookups go on to.
+    #[must_use]
+    pub(super) fn below(&self) -> Option<&Arc<Self>> {
+        self.below.as_ref()
+    }
+
+    /// True where no other table is asked.
+    #[must_use]
+    pub(super) fn is_whole(&self) -> bool {
+        self.below.is_none()
+    }
+
+    /// How many tables a lookup may go through.
+    #[must_use]
+    pub(super) fn layers(&self) -> usize {
+        core::iter::successors(Some(self), |table| table.below.as_deref()).count()
     }
 
     /// As [`Self::lookup`], for an address in its usual form.
@@ -145,7 +209,7 @@ impl PrefixTable {
         self.lookup(family, address)
     }
 
-    /// Heap octets that the table takes.
+    /// Heap octets that the table takes, without another one that it asks.
     #[must_use]
     pub fn heap_octets(&self) -> usize {
         let v6 = match &self.v6 {
@@ -235,6 +299,36 @@ fn flatten<K: Number>(mut prefixes: Vec<Nested<K>>, greatest: K) -> Vec<(K, u32)
     ranges
 }
 
+/// Ranges of an old table, with [`PrefixTable::SAME`] for those over which a new one says the same throughout. So in what is
+/// the same both have the same ranges.
+fn differing<K: Number>(
+    old: &Steps<K>,
+    old_values: &[u32],
+    new: &Steps<K>,
+    new_values: &[u32],
+    plain: &impl Fn(u32) -> bool,
+) -> Vec<(K, u32)> {
+    let mut ranges: Vec<(K, u32)> = Vec::new();
+    let mut at = 0;
+    for (n, &start) in old.starts.iter().enumerate() {
+        let value = old_values[old.find(start)];
+        while new.starts.get(at + 1).is_some_and(|next| *next <= start) {
+            at += 1;
+        }
+        let is_within = match (old.starts.get(n + 1), new.starts.get(at + 1)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(old_end), Some(new_end)) => old_end <= new_end,
+        };
+        let is_same = is_within && plain(value) && new_values[new.find(start)] == value;
+        let value = if is_same { PrefixTable::SAME } else { value };
+        if ranges.last().is_none_or(|range| range.1 != value) {
+            ranges.push((start, value));
+        }
+    }
+    ranges
+}
+
 /// An address as a number.
 trait Number: Copy + Ord {
     /// The first address.
@@ -283,7 +377,7 @@ struct Node<K> {
 }
 
 /// The nodes of one address family.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Steps<K> {
     /// The first one is where every lookup begins.
     nodes: Vec<Node<K>>,

@@ -14,7 +14,7 @@ use tracing::warn;
 use super::Error;
 use crate::classify::named::History;
 use crate::classify::rules::Network;
-use crate::classify::{Base, Classifier, Names, Older, Span};
+use crate::classify::{Base, Classifier, Moves, Names, Older, Span};
 use crate::diagnostic;
 use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
 use crate::ledger::Ledger;
@@ -30,6 +30,9 @@ const OLDER_OCTETS: usize = 8 << 20;
 /// Meanings of interface names that are compiled, at most, over all versions: the newest ones. Each takes a table of the
 /// exporters' interfaces. Flows that ended before the oldest of these are classified by it.
 const MEANINGS_MAX: usize = 64;
+
+/// Prefix tables that a lookup in an older version goes through, at most: each is what is different from the next newer one's.
+const LAYERS_MAX: usize = 8;
 
 /// Numbers of exporters that old versions leave to what is yet to come.
 const SPARE_NUMBERS: usize = 8192;
@@ -82,6 +85,7 @@ fn holds(stored: &[ConfigBeginning], place: usize) -> (i64, i64) {
 pub(super) fn compile(
     stored: &[ConfigBeginning],
     newest: &Arc<Base>,
+    mut moves: Moves,
     history: &History,
     ledger: &mut Ledger,
     registry: &Exporters,
@@ -89,18 +93,20 @@ pub(super) fn compile(
     let mut classifiers = Vec::new();
     let mut by_text = ByText::new();
     let (mut meanings, mut octets, mut older) = (0, 0, 0);
-    let mut next = Arc::clone(newest);
     for (place, version) in stored.iter().enumerate().rev() {
         if octets > OLDER_OCTETS || meanings >= MEANINGS_MAX || stored.len() - place > VERSIONS_MAX {
             older = place + 1;
             break;
         }
-        let known = match place + 1 == stored.len() {
-            true => Some(Arc::clone(newest)),
-            false => known(version, &by_text, registry),
-        };
-        let is_known = known.is_some();
-        let base = match known.map_or_else(|| read_base(version, &next, ledger, registry), Ok) {
+        let is_newest = place + 1 == stored.len();
+        let known = if is_newest { Some(Arc::clone(newest)) } else { by_text.get(&version.sha256).cloned() };
+        let known = known.or_else(|| {
+            let before = registry.compiled(&version.sha256)?;
+            Some(before.follow(&mut moves).map_or(before, Arc::new))
+        });
+        // What is compiled now counts as if it took as much as the newest: that is about how long it takes.
+        octets += if known.is_none() { newest.plain().prefix_octets() } else { 0 };
+        let base = match known.map_or_else(|| read_base(version, newest, ledger, registry), Ok) {
             Err(error @ Error::TooMany { .. }) => {
                 // Flows from then are classified by the next later version.
                 warn!(%error, "Configuration versions as old as this one are left out.");
@@ -108,36 +114,33 @@ pub(super) fn compile(
             }
             outcome => outcome?,
         };
+        if base.layers() > LAYERS_MAX {
+            older = place + 1;
+            break;
+        }
         let mut made = compile_one(&base, version.valid_from, holds(stored, place), history)?;
         meanings += made.len() - 1;
-        // What was compiled now counts in any case: to find that it takes no room took its time.
-        let takes_none = is_known && base.plain().shares_prefixes(next.plain());
-        octets += if takes_none { 0 } else { base.plain().prefix_octets() };
+        let is_shared = by_text.values().any(|other| other.plain().shares_prefixes(base.plain()));
+        octets += if is_newest || is_shared { 0 } else { base.plain().prefix_octets() };
         made.reverse();
         classifiers.append(&mut made);
-        by_text.insert(version.sha256.clone(), Arc::clone(&base));
-        next = base;
+        by_text.insert(version.sha256.clone(), base);
     }
     // Of two with the same beginning the later one holds.
     classifiers.reverse();
     Ok(Compiled { classifiers, by_text, older })
 }
 
-/// What was compiled already, now or before.
-fn known(version: &ConfigBeginning, by_text: &ByText, registry: &Exporters) -> Option<Arc<Base>> {
-    by_text.get(&version.sha256).map(Arc::clone).or_else(|| registry.compiled(&version.sha256))
-}
-
-/// A stored version, compiled. One with the same prefixes as `like` shares their table.
+/// A stored version, compiled. Of prefixes it has what is different from `newest`.
 fn read_base(
     version: &ConfigBeginning,
-    like: &Base,
+    newest: &Base,
     ledger: &mut Ledger,
     registry: &Exporters,
 ) -> Result<Arc<Base>, Error> {
     let network = parse(&read(version, ledger)?)?;
     let names = Wanted::of(&network).names(ledger, registry, SPARE_NUMBERS)?;
-    Ok(Arc::new(Base::compile(&network, &names, Some(like.plain()))?))
+    Ok(Arc::new(Base::compile(&network, &names, Some(newest.plain()))?.over(newest.plain())))
 }
 
 /// The classifiers of a version, one for each meaning that the names in it had while it was in force, in time.
@@ -163,7 +166,7 @@ pub(super) fn later(
     registry: &Arc<Exporters>,
 ) -> Option<Older> {
     let (url, registry, failures) = (ledger.url().clone(), Arc::downgrade(registry), AtomicU64::new(0));
-    let like = Arc::clone(newest);
+    let newest = Arc::clone(newest);
     (count > 0).then(|| Older::new(move |instant| {
         let registry = registry.upgrade()?;
         let place = stored.partition_point(|version| version.valid_from <= instant.0).saturating_sub(1);
@@ -172,7 +175,7 @@ pub(super) fn later(
         }
         let holds = holds(&stored, place);
         let compiled = Ledger::open_existing(&url).map_err(Error::from).and_then(|mut ledger| {
-            let base = read_base(&stored[place], &like, &mut ledger, &registry)?;
+            let base = read_base(&stored[place], &newest, &mut ledger, &registry)?;
             compile_one(&base, stored[place].valid_from, holds, &history)
         });
         match compiled {
