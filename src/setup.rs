@@ -278,7 +278,8 @@ impl Holding {
         };
         let history = Arc::new(history(ledger)?);
         let in_force = self.say(base, &history, now_ms);
-        let Compiled { classifiers, by_text, older } = compile(&stored, base, moves, &history, ledger, registry)?;
+        let Compiled { classifiers, by_text, older } =
+            compile(&stored, base, moves, &history, ledger, registry)?;
         // Stored once all else is done: a version that does not compile must not be found by the next start.
         if let Some(text) = text {
             let ConfigBeginning { sha256, valid_from } = newest;

@@ -2,15 +2,17 @@
 //! them.
 
 use core::net::IpAddr;
+use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::claims::{Claims, disjoint, intersection};
 use super::polling;
-use super::reader::{Place, Report, Table, Value, nearest};
+use super::reader::{Place, Report, Table, Value, document, nearest};
 use super::sections::{Contact, contact, language, lines, word};
 use super::value;
 use crate::classify::rules::{
@@ -488,6 +490,25 @@ impl Builder {
     /// `[[customer]]`, in the main file or one of the customer files.
     pub(super) fn customers(&mut self, root: &Table<'_>) {
         root.each("customer", |table| self.customer(table));
+    }
+
+    /// The same, where the others are read in pieces: any that are left there show that these are not as they seem.
+    pub(super) fn customers_beside(&mut self, root: &Table<'_>, pieces: &[Range<usize>]) {
+        if pieces.is_empty() {
+            return self.customers(root);
+        }
+        if let Some(value) = root.get("customer") {
+            value.problem("customers cannot be read in pieces", "");
+        }
+    }
+
+    /// Reads pieces of a file, of customers alone.
+    pub(super) fn customers_in(&mut self, report: &Report, file: &str, text: &str, pieces: &[Range<usize>]) {
+        for piece in pieces {
+            // Places are in the piece. Nobody is told of them: the file is read again as a whole.
+            let number = report.file(file, &Rc::from(""));
+            document(report, number, &text[piece.clone()], |root| self.customers(root));
+        }
     }
 
     fn customer(&mut self, table: &Table<'_>) {

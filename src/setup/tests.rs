@@ -272,7 +272,8 @@ fn a_reload_in_steps_comes_into_force_at_the_last_one() {
     assert!(after.put_again(&mut ledger, &registry, 3000).expect("it is in force"));
     assert!(whose(1).is_some());
     let versions = ledger.config_versions().expect("reads");
-    let stored: Vec<_> = versions.iter().map(|version| (version.sha256.as_str(), version.valid_from)).collect();
+    let stored: Vec<_> =
+        versions.iter().map(|version| (version.sha256.as_str(), version.valid_from)).collect();
     assert_eq!(stored, [(first.sha256.as_str(), 1000), (second.sha256.as_str(), 2000)]);
     assert_eq!(versions[1].sha256, hex(&Sha256::digest(versions[1].text.as_bytes())), "its text's hash");
 }

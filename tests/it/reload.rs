@@ -26,7 +26,8 @@ fn great(prefixes: u32, more: &str) -> String {
 fn thread(daemon: &Daemon, name: &str) -> PathBuf {
     let tasks = format!("/proc/{}/task", daemon.pid());
     let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
-    let has_name = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|it| it.trim() == name);
+    let has_name =
+        |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|it| it.trim() == name);
     tasks.find(has_name).unwrap_or_else(|| panic!("no thread `{name}`"))
 }
 
@@ -86,7 +87,10 @@ fn the_ledgers_writer_goes_on_while_a_great_configuration_is_reloaded() {
         .map(|row| number(&row["bytes"]))
         .sum();
     assert_eq!(campus, 10 * u64::from(sequence));
-    daemon.send("127.0.0.1", &[v5(sequence, [192, 0, 1, 1], &[(1, 7)]), v5(sequence + 1, [20, 0, 5, 1], &[(1, 5)])]);
+    daemon.send(
+        "127.0.0.1",
+        &[v5(sequence, [192, 0, 1, 1], &[(1, 7)]), v5(sequence + 1, [20, 0, 5, 1], &[(1, 5)])],
+    );
     daemon.flush();
     let volumes = site.usage("customer");
     let of = |name: &str| volumes.iter().find(|row| row["customer"] == name).map(|row| number(&row["bytes"]));

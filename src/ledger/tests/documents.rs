@@ -68,7 +68,8 @@ fn beginnings_of_configuration_versions_are_read_without_their_texts() {
     ] {
         let explain = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
         let plan: Vec<Step> = with_connection!(&mut ledger.db, c => explain.load(c)).unwrap();
-        let is_covered = plan.iter().all(|step| step.detail.contains("COVERING INDEX config_version_beginning"));
+        let is_covered =
+            plan.iter().all(|step| step.detail.contains("COVERING INDEX config_version_beginning"));
         assert!(is_covered, "{statement}: {}", plan[0].detail);
     }
 }
