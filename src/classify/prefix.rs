@@ -159,6 +159,10 @@ impl PrefixTable {
     /// less, or where one of them is such a table already. Only values that are `plain` mean the same in both.
     #[must_use]
     pub(super) fn over(&self, newest: &Arc<Self>, plain: impl Fn(u32) -> bool) -> Option<Self> {
+        self.layered(newest, plain).filter(|over| over.heap_octets() < self.heap_octets() / 2)
+    }
+
+    fn layered(&self, newest: &Arc<Self>, plain: impl Fn(u32) -> bool) -> Option<Self> {
         if !(self.is_whole() && newest.is_whole()) {
             return None;
         }
@@ -174,8 +178,7 @@ impl PrefixTable {
             }
             _ => return None,
         };
-        let over = Self { v4, v6, values: values.all, below: Some(Arc::clone(newest)) };
-        (over.heap_octets() < self.heap_octets() / 2).then_some(over)
+        Some(Self { v4, v6, values: values.all, below: Some(Arc::clone(newest)) })
     }
 
     /// The same table over another one that says what the one below it does.

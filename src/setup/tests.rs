@@ -347,3 +347,34 @@ fn a_stored_text_is_read_with_and_without_prefixes() {
         serde_json::from_str::<Network>(&text.replace("192.0.2.0/24", wrong)).expect_err(wrong);
     }
 }
+
+/// More reloads in a row than tables that one lookup goes through, each with a customer more.
+#[test]
+fn versions_in_a_row_are_told_apart() {
+    const VERSIONS: u8 = 12;
+    let (_directory, mut ledger, registry, mut config) = fresh();
+    let many =
+        (0..=255).flat_map(|a| (0..=9).map(move |b| customer(&format!("c{a}-{b}"), [20, a, b * 2, 0])));
+    config.network.customers.extend(many);
+    let from = |version: u8| 1000 * (i64::from(version) + 1);
+    for version in 0..VERSIONS {
+        config.network.customers.push(customer(&format!("new{version}"), [240, version, 0, 0]));
+        put_in_force(&config, false, &mut ledger, &registry, from(version)).expect("compiles");
+    }
+    let whole = registry.versions().1.at(UnixMillis(i64::MAX)).prefix_octets();
+    let again = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    put_in_force(&config, false, &mut ledger, &again, from(VERSIONS)).expect("compiles");
+    for registry in [&registry, &again] {
+        let versions = registry.versions().1;
+        for version in 0..VERSIONS {
+            let at = versions.at(UnixMillis(from(version) + 500));
+            let whose = |address: [u8; 4]| at.customer_of_address(address.into(), UnixMillis(from(version)));
+            assert!(whose([20, 7, 4, 1]).is_some() && whose([20, 7, 5, 1]).is_none());
+            let known: Vec<bool> = (0..VERSIONS).map(|other| whose([240, other, 0, 9]).is_some()).collect();
+            let expected: Vec<bool> = (0..VERSIONS).map(|other| other <= version).collect();
+            assert_eq!(known, expected, "{version}");
+            let is_newest = version + 1 == VERSIONS;
+            assert!(is_newest || at.prefix_octets() < whole / 4, "{} octets of {whole}", at.prefix_octets());
+        }
+    }
+}
