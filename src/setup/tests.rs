@@ -320,11 +320,11 @@ fn versions_with_the_same_prefixes_share_their_table() {
     config.network.customers.push(customer("b", [198, 51, 100, 0]));
     let third = put(&config, &registry, 3000);
     assert!(!third.shares_prefixes(&second), "b has come");
-    // The same in a start, which knows nothing yet.
+    // In a start, which knows nothing yet, those are apart that differ.
     let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
     put(&config, &registry, 4000);
     let at = |instant| registry.versions().1.at(UnixMillis(instant));
-    assert!(at(1000).shares_prefixes(&at(2000)) && !at(2000).shares_prefixes(&at(3000)));
+    assert!(at(4000).shares_prefixes(&at(3000)) && !at(2000).shares_prefixes(&at(3000)));
 }
 
 /// A stored text is read with its prefixes, or without them, whichever way these were written.
