@@ -3,7 +3,7 @@
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
 //! SNMP agent, one for metrics, one that polls routers, one for the control socket, one that bills what is due. The main
 //! thread waits for signals and what the others report, as one
-//! closed `Event`.
+//! closed `Event`, and compiles configurations.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
 //! committed; then the receivers meter what they journalled meanwhile, and go on live.

@@ -366,6 +366,12 @@ impl Exporters {
         self.lock().compiled.get(sha256).map(Arc::clone)
     }
 
+    /// True where something was put in force before.
+    #[must_use]
+    pub fn has_compiled(&self) -> bool {
+        !self.lock().compiled.is_empty()
+    }
+
     /// Keeps what is in force for the next configuration; what was kept before is forgotten.
     pub fn keep_compiled(&self, compiled: HashMap<String, Arc<Base>>) {
         // Outside of the lock: it may be large.

@@ -81,7 +81,8 @@ fn holds(stored: &[ConfigBeginning], place: usize) -> (i64, i64) {
 }
 
 /// Compiles the versions before the newest, which is compiled, from there on back; but not what is compiled already: the same
-/// text again, or in force before.
+/// text again, or in force before. Only in a start: afterwards what was left then is left until a flow asks for it, since the
+/// ledger's writer has other things to do.
 pub(super) fn compile(
     stored: &[ConfigBeginning],
     newest: &Arc<Base>,
@@ -93,6 +94,7 @@ pub(super) fn compile(
     let mut classifiers = Vec::new();
     let mut by_text = ByText::new();
     let (mut meanings, mut octets, mut older) = (0, 0, 0);
+    let is_start = !registry.has_compiled();
     for (place, version) in stored.iter().enumerate().rev() {
         if octets > OLDER_OCTETS || meanings >= MEANINGS_MAX || stored.len() - place > VERSIONS_MAX {
             older = place + 1;
@@ -104,6 +106,10 @@ pub(super) fn compile(
             let before = registry.compiled(&version.sha256)?;
             Some(before.follow(&mut moves).map_or(before, Arc::new))
         });
+        if known.is_none() && !is_start {
+            older = place + 1;
+            break;
+        }
         // What is compiled now counts as if it took as much as the newest: that is about how long it takes.
         octets += if known.is_none() { newest.plain().prefix_octets() } else { 0 };
         let base = match known.map_or_else(|| read_base(version, newest, ledger, registry), Ok) {
