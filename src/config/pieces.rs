@@ -97,7 +97,7 @@ impl Scanner<'_> {
             self.at += 1;
             match octet {
                 b'\n' => return,
-                b'#' => self.to_end_of_line(),
+                b'#' => self.comment(),
                 b'"' | b'\'' => self.string(octet),
                 b'[' | b'{' => self.depth += 1,
                 b']' | b'}' => self.depth = self.depth.saturating_sub(1),
@@ -106,7 +106,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn to_end_of_line(&mut self) {
+    fn comment(&mut self) {
         while self.octets.get(self.at).is_some_and(|octet| *octet != b'\n') {
             self.at += 1;
         }

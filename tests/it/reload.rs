@@ -1,7 +1,7 @@
 //! Reloads of a great configuration beside all that goes on.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::live_support::{Daemon, NETWORK, Site, number, v5};
 
@@ -32,7 +32,7 @@ fn thread(daemon: &Daemon, name: &str) -> PathBuf {
 }
 
 /// Processor time that a thread has taken, in ticks, and its priority, as `nice` counts.
-fn taken(task: &PathBuf) -> (u64, i32) {
+fn taken(task: &Path) -> (u64, i32) {
     let stat = std::fs::read_to_string(task.join("stat")).unwrap();
     // Behind the name, which is in parentheses: the state is the third field.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
