@@ -39,6 +39,7 @@
 //! a link, or on a whole-exporter link. Records that do not say where they were observed all count, rather than lose
 //! volume, and are reported in [`Tally`], since that is an error of the exporter's configuration.
 
+mod base;
 mod class;
 mod compile;
 mod customer;
@@ -52,6 +53,7 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use base::{Base, Moves};
 use class::Classes;
 use compile::InterfaceHolders;
 pub use compile::{CompileError, Problem};
@@ -233,6 +235,41 @@ impl Classifier {
     #[must_use]
     pub fn prefix_octets(&self) -> usize {
         self.prefixes.heap_octets()
+    }
+
+    /// Takes the prefix table of another version, where it says the same.
+    fn share_prefixes(&mut self, other: &Self) {
+        if self.prefixes == other.prefixes {
+            self.prefixes = Arc::clone(&other.prefixes);
+        }
+    }
+
+    /// The same version with another table that says the same.
+    fn with_prefixes(&self, prefixes: Arc<PrefixTable>) -> Self {
+        Self {
+            interfaces: self.interfaces.clone(),
+            ports: Arc::clone(&self.ports),
+            prefixes,
+            as_numbers: Arc::clone(&self.as_numbers),
+            holders: Arc::clone(&self.holders),
+            classes: Arc::clone(&self.classes),
+        }
+    }
+
+    /// Its prefix table as what is different from that of a newer version.
+    fn prefixes_over(&self, newest: &Self) -> Option<PrefixTable> {
+        // Places in chains are of this version alone.
+        let is_plain = |value| {
+            let holder = Holder::from_u32(value);
+            holder == Holder::NOBODY || holder.for_ever().is_some()
+        };
+        self.prefixes.over(&newest.prefixes, is_plain)
+    }
+
+    /// True where the prefix table is that of another version.
+    #[must_use]
+    pub fn shares_prefixes(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.prefixes, &other.prefixes)
     }
 
     /// Classifies `records`; `out` is cleared first and has an entry a record afterwards.

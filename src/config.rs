@@ -9,8 +9,10 @@
 //! lies on two links.
 
 mod agent;
+mod claims;
 mod csv;
 mod network;
+mod pieces;
 mod polling;
 mod reader;
 pub mod sections;
@@ -18,8 +20,10 @@ mod value;
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::ops::Range;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::reader::Report;
 pub use self::sections::{AtPeriodEnd, Contact};
@@ -76,6 +80,9 @@ pub struct Config {
     /// Exporters, links, traffic classes and customers, for the classifier and the ledger.
     pub network: Network,
 }
+
+/// Cuts a text into what is not read in pieces, and these.
+type Cut<'a> = &'a dyn Fn(&str) -> (String, Vec<Range<usize>>);
 
 /// Where datagrams come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -177,7 +184,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
-        Self::parse(&text, &name, path.parent().unwrap_or_else(|| Path::new("")))
+        Self::read(&text.into(), &name, path.parent().unwrap_or_else(|| Path::new("")))
     }
 
     /// Reads the configuration in `text`, which people know as `name`. The files that it names are relative to
@@ -186,34 +193,54 @@ impl Config {
     /// # Errors
     /// All that is wrong in any of the files.
     pub fn parse(text: &str, name: &str, base_dir: &Path) -> Result<Self, Problems> {
+        Self::read(&text.into(), name, base_dir)
+    }
+
+    fn read(text: &Rc<str>, name: &str, base_dir: &Path) -> Result<Self, Problems> {
+        // In pieces it takes less memory; what is wrong, only the whole tells.
+        match Self::read_by(text, name, base_dir, &pieces::split_large) {
+            Err(_) => Self::read_by(text, name, base_dir, &|text| (text.to_owned(), Vec::new())),
+            good => good,
+        }
+    }
+
+    /// Reads a configuration whose files are cut into what is no customer and pieces of customers.
+    fn read_by(text: &Rc<str>, name: &str, base_dir: &Path, cut: Cut<'_>) -> Result<Self, Problems> {
         let report = Report::default();
-        let main = report.file(name, text);
         let mut config = Self { files: vec![PathBuf::from(name)], ..Self::builtin() };
         config.tariffs = base_dir.join(&config.tariffs);
         let mut network = network::Builder::default();
-        reader::document(&report, main, text, |root| {
+        let mut files = Vec::new();
+        let (rest, pieces) = cut(text);
+        reader::document(&report, report.file(name, text), &rest, |root| {
             config.read_sections(root, base_dir);
             config.exporters = network.exporters(root, base_dir);
             network.links(root);
             network.classes(root);
-            network.customers(root);
-            let files = root.section("customers", network::customer_files);
-            for file in files {
-                let path = base_dir.join(&file.name);
-                let shown = path.display().to_string();
-                match std::fs::read_to_string(&path) {
-                    Ok(text) => {
-                        let number = report.file(&shown, &text);
-                        reader::document(&report, number, &text, |root| network.customers(root));
-                        config.files.push(path);
-                    }
-                    Err(error) => report.problem(&file.place, format!("cannot read `{shown}`: {error}"), ""),
-                }
-            }
-            config.contacts = core::mem::take(&mut network.contacts);
-            config.languages = core::mem::take(&mut network.languages);
-            config.targets = core::mem::take(&mut network.targets);
+            network.customers_beside(root, &pieces);
+            files = root.section("customers", network::customer_files);
         });
+        drop(rest);
+        network.customers_in(&report, name, text, &pieces);
+        for file in files {
+            let path = base_dir.join(&file.name);
+            let shown = path.display().to_string();
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    let text: Rc<str> = text.into();
+                    let (rest, pieces) = cut(&text);
+                    reader::document(&report, report.file(&shown, &text), &rest, |root| {
+                        network.customers_beside(root, &pieces);
+                    });
+                    network.customers_in(&report, &shown, &text, &pieces);
+                    config.files.push(path);
+                }
+                Err(error) => report.problem(&file.place, format!("cannot read `{shown}`: {error}"), ""),
+            }
+        }
+        config.contacts = core::mem::take(&mut network.contacts);
+        config.languages = core::mem::take(&mut network.languages);
+        config.targets = core::mem::take(&mut network.targets);
         // With a million prefixes the document is larger than what was read of it, so it is gone by now.
         config.network = network.finish(&report);
         let problems = report.into_problems();

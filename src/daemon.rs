@@ -3,7 +3,7 @@
 //! Threads: a receiver a processor (socket to usage), a journal syncer a processor, one ledger writer, one for the
 //! SNMP agent, one for metrics, one that polls routers, one for the control socket, one that bills what is due. The main
 //! thread waits for signals and what the others report, as one
-//! closed `Event`.
+//! closed `Event`, and compiles configurations.
 //!
 //! Start: sockets are bound and only journal; what the journals hold beyond the last commit is metered and
 //! committed; then the receivers meter what they journalled meanwhile, and go on live.
@@ -20,6 +20,7 @@ mod identity;
 mod intake;
 mod manager;
 mod receiver;
+mod reload;
 mod writer;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -209,12 +210,12 @@ fn accepts_unknown(config: &Config) -> bool {
 }
 
 /// Runs the daemon until it is told to stop. `load` reads the configuration anew for a reload, `biller` knows how periods
-/// are billed.
+/// are billed. The configuration is without the customers' prefixes once they are compiled.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(
-    config: &Config,
+    mut config: Config,
     state_dir: &Path,
     load: &dyn Fn() -> Result<Config, String>,
     ready: &dyn Fn(Listening<'_>),
@@ -230,9 +231,11 @@ pub fn run(
     keep(&mut ledger)?;
     let counters = Arc::new(Counters::new(config.receive.processors, now_ms()));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-    let in_force = patiently(|| {
-        Ok(setup::put_in_force(config, accepts_unknown(config), &mut ledger, &registry, now_ms())?)
-    })?;
+    let accepts_unknown = accepts_unknown(&config);
+    let (in_force, holding) =
+        patiently(|| Ok(setup::begin(&config, accepts_unknown, &mut ledger, &registry, now_ms())?))?;
+    config.network.forget_prefixes();
+    let config = &Arc::new(config);
     let mut committer = Committer::new(ledger, Arc::clone(&counters), now_ms() / 1000)?;
     patiently(|| Ok(committer.show(&in_force)?))?;
 
@@ -258,7 +261,7 @@ pub fn run(
     let gate = agent.as_ref().map(|(agent, _)| agent.gate());
     let shared = Arc::new(Shared {
         counters: Arc::clone(&counters),
-        config: arc_swap::ArcSwap::from_pointee(config.clone()),
+        config: arc_swap::ArcSwap::new(Arc::clone(config)),
         stopping: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         caught_up: AtomicBool::new(false),
@@ -328,7 +331,8 @@ pub fn run(
         .collect();
     let caught_up = catch_up::run(tails, setup::stages(config), &registry, &shared, &mut committer)?;
     // From here on flows wait where their exporter has started: no live one comes before.
-    let manager = Arc::new(Manager::new(config.clone(), Arc::clone(&counters), Arc::clone(&registry)));
+    let manager =
+        Arc::new(Manager::new((Arc::clone(config), holding), Arc::clone(&counters), Arc::clone(&registry)));
     registry.leave_states(checkpoints::live(committer.ledger())?);
     shared.caught_up.store(caught_up, Relaxed);
     retain_former(&journals.all, config, &committer.ledger().sources()?);
@@ -344,8 +348,10 @@ pub fn run(
 
     let polling = spawn_polling(&manager, &shared, &requests);
 
-    let running = (config, gate.as_ref());
-    let outcome = supervise(&reported, &requests, &registry, &shared, &manager, running, load);
+    let running = (config.as_ref(), gate.as_ref());
+    let reloads =
+        reload::Reloads { requests: &requests, registry: &registry, shared: &shared, manager: &manager };
+    let outcome = supervise(&reported, &reloads, running, load);
     // Nobody listens any more: who reports something now must not wait for room to say it.
     drop(reported);
     shared.stopping.store(true, Relaxed);
@@ -390,13 +396,11 @@ fn streams(config: &Config) -> Result<Vec<tcp::Streams>, Error> {
 /// Waits for events until one of them ends the daemon.
 fn supervise(
     reported: &mpsc::Receiver<Event>,
-    requests: &SyncSender<writer::Request>,
-    registry: &Arc<Exporters>,
-    shared: &Arc<Shared>,
-    manager: &Manager,
+    reloads: &reload::Reloads<'_>,
     (running, gate): (&Config, Option<&snmp::Gate>),
     load: &dyn Fn() -> Result<Config, String>,
 ) -> Result<(), Error> {
+    reload::step_back();
     loop {
         match reported.recv().expect("the thread that waits for signals keeps a sender") {
             Event::Stop => {
@@ -408,71 +412,10 @@ fn supervise(
                 return Err(Error::Fatal(message));
             }
             Event::Reload(answer) => {
-                let outcome = load().and_then(|new| {
-                    let keys = gate.map(snmp::Gate::keys).transpose();
-                    let keys =
-                        keys.map_err(|error| format!("the keys of SNMP users cannot be used: {error}"))?;
-                    warn_of_restart(running, &new);
-                    let agent = new.snmp.clone();
-                    let in_force = reload(new.clone(), requests, registry, shared)?;
-                    manager.configure(new.clone());
-                    shared.config.store(Arc::new(new));
-                    if let (Some(gate), Some(agent), Some(keys)) = (gate, agent, keys) {
-                        gate.reload(&agent, &keys);
-                    }
-                    Ok(in_force)
-                });
-                match &outcome {
-                    Ok(sha256) => {
-                        shared.counters.reloads.fetch_add(1, Relaxed);
-                        info!(configuration = %sha256, "Configuration reloaded.");
-                    }
-                    Err(problem) => {
-                        shared.counters.reload_failures.fetch_add(1, Relaxed);
-                        error!("The new configuration is refused; the old one stays in force.\n{problem}");
-                    }
-                }
+                let outcome = reloads.reload((running, gate), load);
                 if let Some(answer) = answer {
                     answer.send(outcome);
                 }
-            }
-        }
-    }
-}
-
-/// Puts a new configuration in force, by way of the writer, who alone writes the ledger.
-/// Exporters, links, customers and classes change; sockets, processors and the ledger's place need a restart.
-fn reload(
-    config: Config,
-    requests: &SyncSender<writer::Request>,
-    registry: &Arc<Exporters>,
-    shared: &Shared,
-) -> Result<String, String> {
-    let (answer, answered) = mpsc::channel();
-    let registry = Arc::clone(registry);
-    let put = move |committer: &mut Committer| {
-        let outcome =
-            setup::put_in_force(&config, accepts_unknown(&config), committer.ledger(), &registry, now_ms());
-        if let Ok(in_force) = &outcome
-            && let Err(error) = committer.show(in_force)
-        {
-            // It is in force all the same; names are shown with what is committed for them.
-            warn!(%error, "What the new configuration names could not be shown.");
-        }
-        let _ = answer.send(outcome.map(|in_force| in_force.sha256).map_err(|e| e.to_string()));
-    };
-    requests
-        .send(writer::Request::Run(Box::new(put)))
-        .map_err(|_| "the ledger's writer has stopped".to_owned())?;
-    loop {
-        match answered.recv_timeout(Duration::from_millis(100)) {
-            Ok(outcome) => return outcome,
-            Err(mpsc::RecvTimeoutError::Timeout) if shared.stopping.load(Relaxed) => {
-                return Err("the daemon is stopping".to_owned());
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err("the ledger's writer has stopped".to_owned());
             }
         }
     }
@@ -500,27 +443,6 @@ fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Erro
                 thread::sleep(Duration::from_millis(500));
             }
             outcome => return outcome,
-        }
-    }
-}
-
-/// Says which changed sections of a new configuration take effect only at the next start.
-fn warn_of_restart(running: &Config, new: &Config) {
-    let sections = |config: &Config| {
-        [
-            ("receive", format!("{:?}", config.receive)),
-            ("journal", format!("{:?}", config.journal)),
-            ("decode", format!("{:?}", config.decode)),
-            ("sampling", format!("{:?}", config.sampling)),
-            ("meter", format!("{:?}", config.meter)),
-            ("ledger", format!("{:?}", config.ledger)),
-            ("metrics", format!("{:?}", config.metrics)),
-            ("snmp", format!("{:?}", config.snmp.as_ref().map(snmp::Config::fixed))),
-        ]
-    };
-    for ((section, old), (_, new)) in sections(running).into_iter().zip(sections(new)) {
-        if old != new {
-            warn!(section, "This section has changed; that takes effect at the next start.");
         }
     }
 }

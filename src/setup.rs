@@ -1,45 +1,37 @@
 //! Putting a configuration in force: names become the ledger's numbers, the network becomes classifiers.
 //!
 //! Every version of the network is stored in the ledger, with the instant from which it holds. A flow is classified
-//! by the version in force at its end, also when it is replayed later. The newest versions are compiled at once, as many as
-//! fit in `OLDER_OCTETS`; an older one is read and compiled when a flow asks for it. A text is compiled once: what is in
-//! force, and what comes back, is not compiled again.
+//! by the version in force at its end, also when it is replayed later. A text is compiled once: what is in force, and what
+//! comes back, is not compiled again.
+//!
+//! With a million prefixes that takes seconds, in which a daemon's ledger is needed for flushes. So it goes in steps, of
+//! which the longest needs no ledger: a [`Draft`] is hashed, its names are numbered, it is compiled, and what came of it,
+//! which is [`Ready`], is stored and put in force, and only then. What holds ([`Holding`]) can be put in force again at little
+//! cost.
 
-use core::net::IpAddr;
-use std::collections::HashMap;
+mod versions;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+pub use self::versions::Wanted;
+use self::versions::{Compiled, compile, compile_one, history, later, number_exporters, read};
 use crate::classify::named::History;
-use crate::classify::rules::{InterfaceName, LinkPoint, Network};
-use crate::classify::{Classifier, CompileError, Names, Older, Span, Versions};
+use crate::classify::rules::{InterfaceName, LinkPoint, LinkRule, Network};
+use crate::classify::{Base, Classifier, CompileError, Moves, Names, Versions};
 use crate::config::Config;
-use crate::diagnostic;
-use crate::ids::{ClassId, CustomerId, ExporterId, LinkId};
-use crate::ledger::records::{ConfigBeginning, ConfigVersion, NameKind};
+use crate::exporter::Exporter;
+use crate::ids::{ClassId, CustomerId, LinkId};
+use crate::ledger::records::{ConfigBeginning, ConfigVersion};
 use crate::ledger::{self, Ledger};
 use crate::processor;
-use crate::processor::exporters::{Exporters, NUMBERED_MAX};
+use crate::processor::exporters::Exporters;
 use crate::units::UnixMillis;
-
-/// Versions before the newest that are compiled at once, at most. Nearly all flows ended a while ago at most.
-const VERSIONS_MAX: usize = 256;
-
-/// Octets that the prefix tables of these may take together, but for the last one.
-const OLDER_OCTETS: usize = 8 << 20;
-
-/// Meanings of interface names that are compiled, at most, over all versions: the newest ones. Each takes a table of the
-/// exporters' interfaces. Flows that ended before the oldest of these are classified by it.
-const MEANINGS_MAX: usize = 64;
-
-/// How a network's text shows that it has links by name.
-const NAMED: &str = "{\"Named\":";
-
-/// Numbers of exporters that old versions leave to what is yet to come.
-const SPARE_NUMBERS: usize = 8192;
 
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +101,259 @@ pub struct InForce {
     pub returning: Vec<String>,
 }
 
-/// Stores `config`'s network as a version that holds from `now_ms` on, if it is new, and puts it in force.
-/// A configuration that nobody wrote (no file) is not stored: it leaves what the ledger has in force.
+/// A configuration that is to be put in force.
+pub struct Draft<'a> {
+    config: &'a Config,
+    /// Its own, or the ledger's where nobody wrote one.
+    network: Cow<'a, Network>,
+    /// Of the network's text; empty where nobody wrote it.
+    sha256: String,
+    accept_unknown: bool,
+}
+
+/// The numbers of a draft's names, as the ledger has them, and its newest version then.
+pub struct Numbered {
+    names: Names,
+    /// Its hash, where there is one.
+    newest: Option<String>,
+}
+
+/// What came of a draft: compiled, and not in force.
+#[derive(Debug)]
+pub struct Ready {
+    /// What is to be stored, where it is new.
+    text: Option<String>,
+    holding: Holding,
+    /// What becomes of the tables that are in force.
+    moves: Moves,
+}
+
+/// A configuration in force, as far as it is needed to put it in force again: without the customers' prefixes.
+#[derive(Debug, Default)]
+pub struct Holding {
+    sha256: String,
+    base: Option<Arc<Base>>,
+    accept_unknown: bool,
+    exporters: Vec<Exporter>,
+    /// Exporters that are asked over SNMP.
+    asked: HashSet<String>,
+    /// Names of the network's exporters.
+    exporter_names: Vec<String>,
+    links: Vec<u32>,
+    customers: Vec<CustomerId>,
+    kinds: HashMap<String, String>,
+}
+
+impl<'a> Draft<'a> {
+    /// What somebody wrote.
+    #[must_use]
+    pub fn new(config: &'a Config, accept_unknown: bool) -> Self {
+        let sha256 = digest(&config.network);
+        Self { config, network: Cow::Borrowed(&config.network), sha256, accept_unknown }
+    }
+
+    /// The same; a configuration that nobody wrote (no file) leaves what the ledger has in force.
+    fn of(config: &'a Config, accept_unknown: bool, ledger: &mut Ledger) -> Result<Self, Error> {
+        if !config.files.is_empty() {
+            return Ok(Self::new(config, accept_unknown));
+        }
+        let (network, sha256) = match ledger.config_beginnings()?.pop() {
+            Some(newest) => {
+                let version = read(&newest, ledger)?;
+                (Cow::Owned(versions::parse(&version)?), newest.sha256)
+            }
+            None => (Cow::Borrowed(&config.network), String::new()),
+        };
+        Ok(Self { config, network, sha256, accept_unknown })
+    }
+
+    /// The names that are to be numbered.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted::of(&self.network)
+    }
+
+    /// Compiles it. No ledger is needed, and nothing is put in force.
+    ///
+    /// # Errors
+    /// [`Error::Compile`].
+    pub fn compile(self, numbered: Numbered, registry: &Exporters) -> Result<Ready, Error> {
+        let Numbered { names, newest } = numbered;
+        let is_known = !self.sha256.is_empty();
+        // What is in force now: nearly always with nearly the same prefixes, and often with the same.
+        let now = registry.versions().1.at(UnixMillis(i64::MAX));
+        // An older one may be no more than what is different in it.
+        let base = match registry.compiled(&self.sha256).filter(|base| is_known && base.layers() == 1) {
+            Some(base) => base,
+            None => Arc::new(Base::compile(&self.network, &names, Some(&now))?),
+        };
+        let moves = Moves::of_newest(&now, base.plain());
+        let is_new = !self.config.files.is_empty() && newest.as_ref() != Some(&self.sha256);
+        let text = is_new
+            .then(|| serde_json::to_string(self.network.as_ref()).expect("a network has only string keys"));
+        let network = self.network.as_ref();
+        let kind = |link: &LinkRule| (link.name.clone(), link.kind.clone());
+        let holding = Holding {
+            base: Some(base),
+            accept_unknown: self.accept_unknown,
+            exporters: self.config.exporters.clone(),
+            asked: self.config.targets.iter().map(|target| target.exporter.clone()).collect(),
+            exporter_names: network.exporters.iter().map(|exporter| exporter.name.clone()).collect(),
+            links: names.links.values().map(|id| u32::from(id.0)).collect(),
+            customers: names.customers.values().copied().collect(),
+            kinds: network.links.iter().map(kind).collect(),
+            sha256: self.sha256,
+        };
+        Ok(Ready { text, holding, moves })
+    }
+}
+
+impl Wanted {
+    /// Numbers the names, new ones too, where the configuration is to come next.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`], and [`Error::TooMany`].
+    pub fn number(&self, ledger: &mut Ledger, registry: &Exporters) -> Result<Numbered, Error> {
+        let newest = ledger.config_beginnings()?.pop().map(|newest| newest.sha256);
+        Ok(Numbered { names: self.names(ledger, registry, 0)?, newest })
+    }
+}
+
+impl Ready {
+    /// Stores it as a version that holds from `now_ms` on, where it is new, and puts it in force.
+    ///
+    /// # Errors
+    /// See [`Error`]. The configuration in force before stays in force.
+    pub fn put(
+        self,
+        ledger: &mut Ledger,
+        registry: &Arc<Exporters>,
+        now_ms: i64,
+    ) -> Result<(InForce, Holding), Error> {
+        let in_force = self.holding.put((self.text, self.moves), ledger, registry, now_ms)?;
+        Ok((in_force, self.holding))
+    }
+}
+
+impl Holding {
+    /// Works out anew what the names of interfaces mean. False where the ledger has another configuration by now: a reload
+    /// has overtaken this one, which must not come back.
+    ///
+    /// # Errors
+    /// As [`Ready::put`].
+    pub fn put_again(
+        &self,
+        ledger: &mut Ledger,
+        registry: &Arc<Exporters>,
+        now_ms: i64,
+    ) -> Result<bool, Error> {
+        match self.put((None, Moves::default()), ledger, registry, now_ms) {
+            Err(Error::NotInForce) => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
+    }
+
+    /// Puts it in force; `text`: what is to be stored.
+    fn put(
+        &self,
+        (text, moves): (Option<String>, Moves),
+        ledger: &mut Ledger,
+        registry: &Arc<Exporters>,
+        now_ms: i64,
+    ) -> Result<InForce, Error> {
+        let mut stored = ledger.config_beginnings()?;
+        let is_newest = stored.last().is_some_and(|newest| newest.sha256 == self.sha256);
+        let text = text.filter(|_| !is_newest);
+        if text.is_some() {
+            // A clock that was set back does not make a version hold before its predecessor.
+            let valid_from = stored.last().map_or(now_ms, |newest| now_ms.max(newest.valid_from));
+            stored.push(ConfigBeginning { sha256: self.sha256.clone(), valid_from });
+        }
+        if stored.is_empty() {
+            stored.push(ConfigBeginning { sha256: String::new(), valid_from: 0 });
+        }
+        let newest = stored.last().expect("one was put there").clone();
+        let Some(base) = self.base.as_ref().filter(|_| newest.sha256 == self.sha256) else {
+            return Err(Error::NotInForce);
+        };
+        let history = Arc::new(history(ledger)?);
+        let in_force = self.say(base, &history, now_ms);
+        let Compiled { classifiers, by_text, older } =
+            compile(&stored, base, moves, &history, ledger, registry)?;
+        // Stored once all else is done: a version that does not compile must not be found by the next start.
+        if let Some(text) = text {
+            let ConfigBeginning { sha256, valid_from } = newest;
+            ledger.put_config_version(&ConfigVersion { sha256, text, valid_from })?;
+        }
+        let older = later(stored, older, base, history, ledger, registry);
+        let mut exporters = self.exporters.clone();
+        for exporter in &mut exporters {
+            exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+            // Where nobody asks any more, nothing comes.
+            let is_asked = self.asked.contains(&exporter.name);
+            exporter.sampling.interfaces_awaited = is_asked && in_force.returning.contains(&exporter.name);
+        }
+        let versions = Arc::new(Versions::new(classifiers).after(older));
+        registry.configure(&exporters, self.accept_unknown, versions);
+        registry.keep_compiled(by_text);
+        Ok(in_force)
+    }
+
+    /// What it says, with what its names mean now.
+    fn say(&self, base: &Base, history: &History, now_ms: i64) -> InForce {
+        let (waiting, returning) =
+            base.named().map(|network| who_waits(network, history, now_ms)).unwrap_or_default();
+        InForce {
+            links: self.links.clone(),
+            customers: self.customers.clone(),
+            exporters: self.exporter_names.clone(),
+            kinds: self.kinds.clone(),
+            sha256: self.sha256.clone(),
+            waiting,
+            returning,
+        }
+    }
+}
+
+/// Exporters of which nobody was told yet, and those that have started anew; with warnings of names that mean nothing.
+fn who_waits(network: &Network, history: &History, now_ms: i64) -> (Vec<String>, Vec<String>) {
+    let resolved = history.resolve(network, UnixMillis(now_ms));
+    let link = |at: usize| network.links.get(at).map_or("?", |link| link.name.as_str());
+    for (interface, has, wants) in &resolved.disputed {
+        warn!(
+            exporter = %interface.exporter, ifindex = interface.ifindex.0, link = link(*has), other = link(*wants),
+            "Two links have this interface by name; it counts for the first."
+        );
+    }
+    // Of those that have just started nobody knows yet.
+    let is_told = |name: &InterfaceName| !resolved.returning.contains(&name.exporter);
+    for (at, name) in resolved.unmatched.iter().filter(|(_, name)| is_told(name)) {
+        warn!(exporter = %name.exporter, link = link(*at), name = %name.pattern, "No interface is called so: nothing of it is on the link.");
+    }
+    (resolved.waiting.into_iter().collect(), resolved.returning.into_iter().collect())
+}
+
+/// Stores `config`'s network as a version that holds from `now_ms` on, if it is new, and puts it in force, all steps at
+/// once. A configuration that nobody wrote (no file) is not stored: it leaves what the ledger has in force.
 ///
 /// # Errors
 /// See [`Error`]. The configuration in force before stays in force.
+pub fn begin(
+    config: &Config,
+    accept_unknown: bool,
+    ledger: &mut Ledger,
+    registry: &Arc<Exporters>,
+    now_ms: i64,
+) -> Result<(InForce, Holding), Error> {
+    let draft = Draft::of(config, accept_unknown, ledger)?;
+    let numbered = draft.wanted().number(ledger, registry)?;
+    draft.compile(numbered, registry)?.put(ledger, registry, now_ms)
+}
+
+/// As [`begin`], where it is not put in force again.
+///
+/// # Errors
+/// See there.
 pub fn put_in_force(
     config: &Config,
     accept_unknown: bool,
@@ -121,61 +361,7 @@ pub fn put_in_force(
     registry: &Arc<Exporters>,
     now_ms: i64,
 ) -> Result<InForce, Error> {
-    let (text, sha256) = canonical(&config.network);
-    let mut stored = ledger.config_beginnings()?;
-    let is_new = !config.files.is_empty() && stored.last().is_none_or(|newest| newest.sha256 != sha256);
-    if is_new {
-        // A clock that was set back does not make a version hold before its predecessor.
-        let valid_from = stored.last().map_or(now_ms, |newest| now_ms.max(newest.valid_from));
-        stored.push(ConfigBeginning { sha256: sha256.clone(), valid_from });
-    }
-    if stored.is_empty() {
-        stored.push(ConfigBeginning { sha256: String::new(), valid_from: 0 });
-    }
-    let newest = stored.last().expect("one was put there");
-    let newest = match newest.sha256.is_empty() || newest.sha256 == sha256 {
-        true => ConfigVersion { sha256: newest.sha256.clone(), text, valid_from: newest.valid_from },
-        false => read(newest, ledger)?,
-    };
-    let history = Arc::new(history(ledger)?);
-    let in_force = say_in_force(&newest, &history, now_ms, ledger, registry)?;
-    let Compiled { classifiers, by_text, older } = compile(&stored, &newest, &history, ledger, registry)?;
-    // Stored last: a version that does not compile must not be found by the next start.
-    if is_new {
-        ledger.put_config_version(&newest)?;
-    }
-    let older = later(stored, older, history, ledger, registry);
-    let mut exporters = config.exporters.clone();
-    for exporter in &mut exporters {
-        exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
-        // Where nobody asks any more, nothing comes.
-        let is_asked = config.targets.iter().any(|target| target.exporter == exporter.name);
-        exporter.sampling.interfaces_awaited = is_asked && in_force.returning.contains(&exporter.name);
-    }
-    registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers).after(older)));
-    registry.keep_compiled(by_text);
-    Ok(in_force)
-}
-
-/// Works out anew what the names of interfaces mean by `config`. False where the ledger has another configuration by now: a
-/// reload has overtaken this one, which must not come back.
-///
-/// # Errors
-/// As [`put_in_force`].
-pub fn put_in_force_again(
-    config: &Config,
-    accept_unknown: bool,
-    ledger: &mut Ledger,
-    registry: &Arc<Exporters>,
-    now_ms: i64,
-) -> Result<bool, Error> {
-    let (_, sha256) = canonical(&config.network);
-    let newest = ledger.config_beginnings()?.pop();
-    if !config.files.is_empty() && newest.is_none_or(|newest| newest.sha256 != sha256) {
-        return Ok(false);
-    }
-    put_in_force(config, accept_unknown, ledger, registry, now_ms)?;
-    Ok(true)
+    Ok(begin(config, accept_unknown, ledger, registry, now_ms)?.0)
 }
 
 /// Puts the newest version alone in force, for all time, with what the names of interfaces meant when: to read the past
@@ -190,288 +376,39 @@ pub fn put_alone(
     registry: &Exporters,
     now_ms: i64,
 ) -> Result<String, Error> {
-    let (_, sha256) = canonical(&config.network);
+    let draft = Draft::new(config, accept_unknown);
     let newest = ledger.config_beginnings()?.pop();
-    let beginning = newest.filter(|newest| newest.sha256 == sha256).ok_or(Error::NotInForce)?;
-    let version = read(&beginning, ledger)?;
+    let beginning = newest.filter(|newest| newest.sha256 == draft.sha256).ok_or(Error::NotInForce)?;
+    let numbered = draft.wanted().number(ledger, registry)?;
+    let holding = draft.compile(numbered, registry)?.holding;
+    let base = holding.base.as_ref().expect("it was compiled");
     let history = history(ledger)?;
-    let in_force = say_in_force(&version, &history, now_ms, ledger, registry)?;
-    let Compiled { classifiers, .. } =
-        compile(core::slice::from_ref(&beginning), &version, &history, ledger, registry)?;
+    let waiting = holding.say(base, &history, now_ms).waiting;
+    let classifiers = compile_one(base, beginning.valid_from, (i64::MIN, i64::MAX), &history)?;
     let mut exporters = config.exporters.clone();
     for exporter in &mut exporters {
-        exporter.sampling.names_awaited = in_force.waiting.contains(&exporter.name);
+        exporter.sampling.names_awaited = waiting.contains(&exporter.name);
     }
     registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
-    Ok(sha256)
+    Ok(beginning.sha256)
 }
 
-/// The text that a network is stored as, and its hash.
-fn canonical(network: &Network) -> (String, String) {
-    let text = serde_json::to_string(network).expect("a network has only string keys");
-    let sha256 = hex(&Sha256::digest(text.as_bytes()));
-    (text, sha256)
-}
-
-/// What exporters said of their interfaces.
-fn history(ledger: &mut Ledger) -> Result<History, Error> {
-    let entries = ledger.interfaces()?;
-    if entries.is_empty() {
-        return Ok(History::default());
-    }
-    let names: HashMap<u32, String> = ledger.names(NameKind::Exporter)?.into_iter().collect();
-    Ok(History::new(&entries, |number| names.get(&number).cloned()))
-}
-
-fn parse(version: &ConfigVersion) -> Result<Network, Error> {
-    serde_json::from_str(&version.text)
-        .map_err(|source| Error::Stored { sha256: version.sha256.clone(), source })
-}
-
-/// What the newest version says. It comes first to the numbers of exporters in this process.
-fn say_in_force(
-    version: &ConfigVersion,
-    history: &History,
-    now_ms: i64,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-) -> Result<InForce, Error> {
-    let network = parse(version)?;
-    let names = number(&network, ledger, registry, 0)?;
-    let resolved = history.resolve(&network, UnixMillis(now_ms));
-    for (interface, has, wants) in &resolved.disputed {
-        let link = |at: usize| network.links.get(at).map_or("?", |link| link.name.as_str());
-        warn!(
-            exporter = %interface.exporter, ifindex = interface.ifindex.0, link = link(*has), other = link(*wants),
-            "Two links have this interface by name; it counts for the first."
-        );
-    }
-    // Of those that have just started nobody knows yet.
-    let is_told = |name: &InterfaceName| !resolved.returning.contains(&name.exporter);
-    for (at, name) in resolved.unmatched.iter().filter(|(_, name)| is_told(name)) {
-        let link = network.links.get(*at).map_or("?", |link| link.name.as_str());
-        warn!(exporter = %name.exporter, link, name = %name.pattern, "No interface is called so: nothing of it is on the link.");
-    }
-    Ok(InForce {
-        waiting: resolved.waiting.into_iter().collect(),
-        returning: resolved.returning.into_iter().collect(),
-        links: names.links.values().map(|id| u32::from(id.0)).collect(),
-        customers: names.customers.values().copied().collect(),
-        exporters: network.exporters.into_iter().map(|exporter| exporter.name).collect(),
-        kinds: network.links.into_iter().map(|link| (link.name, link.kind)).collect(),
-        sha256: version.sha256.clone(),
-    })
-}
-
-/// A stored version with its text.
-fn read(version: &ConfigBeginning, ledger: &mut Ledger) -> Result<ConfigVersion, Error> {
-    let ConfigBeginning { sha256, valid_from } = version.clone();
-    match ledger.config_text(&sha256)? {
-        Some(text) => Ok(ConfigVersion { sha256, text, valid_from }),
-        None => Err(Error::Missing { sha256 }),
-    }
-}
-
-/// The newest versions.
-struct Compiled {
-    /// By the instant from which each holds.
-    classifiers: Vec<(i64, Arc<Classifier>)>,
-    /// By the hash of the text.
-    by_text: ByText,
-    /// How many older ones there are.
-    older: usize,
-}
-
-type ByText = HashMap<String, Arc<Classifier>>;
-
-/// When a version holds: from its beginning to the next one's. The first version also holds for all time before it, in
-/// which names may have had other meanings.
-fn holds(stored: &[ConfigBeginning], place: usize) -> (i64, i64) {
-    let from = if place == 0 { i64::MIN } else { stored[place].valid_from };
-    (from, stored.get(place + 1).map_or(i64::MAX, |next| next.valid_from))
-}
-
-/// Compiles the versions from the newest on back, but not what is compiled already: the same text again, or in force before.
-fn compile(
-    stored: &[ConfigBeginning],
-    newest: &ConfigVersion,
-    history: &History,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-) -> Result<Compiled, Error> {
-    let mut classifiers = Vec::new();
-    let mut by_text = ByText::new();
-    let (mut meanings, mut octets, mut older) = (0, 0, 0);
-    for (place, version) in stored.iter().enumerate().rev() {
-        if octets > OLDER_OCTETS || meanings >= MEANINGS_MAX || stored.len() - place > VERSIONS_MAX {
-            older = place + 1;
-            break;
+/// The hash of the text that a network is stored as, which is not made for that.
+fn digest(network: &Network) -> String {
+    struct Hashed(Sha256);
+    impl Write for Hashed {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.update(octets);
+            Ok(octets.len())
         }
-        let is_newest = place + 1 == stored.len();
-        let own = is_newest.then_some(newest);
-        let mut made =
-            match compile_one(version, own, holds(stored, place), history, &mut by_text, ledger, registry) {
-                Err(error @ Error::TooMany { .. }) if !classifiers.is_empty() => {
-                    // Flows from then are classified by the next later version.
-                    warn!(%error, "Configuration versions as old as this one are left out.");
-                    break;
-                }
-                outcome => outcome?,
-            };
-        meanings += made.len() - 1;
-        octets += if is_newest { 0 } else { made.iter().map(|(_, held)| held.prefix_octets()).sum() };
-        made.reverse();
-        classifiers.append(&mut made);
-    }
-    // Of two with the same beginning the later one holds.
-    classifiers.reverse();
-    Ok(Compiled { classifiers, by_text, older })
-}
-
-/// Compiles one version; `own`: with its text, where that is not to be read.
-fn compile_one(
-    version: &ConfigBeginning,
-    own: Option<&ConfigVersion>,
-    holds: (i64, i64),
-    history: &History,
-    by_text: &mut ByText,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-) -> Result<Vec<(i64, Arc<Classifier>)>, Error> {
-    // What nobody wrote has no hash, and what has names another key.
-    if let Some(plain) = known(&version.sha256, by_text, registry).filter(|_| !version.sha256.is_empty()) {
-        by_text.insert(version.sha256.clone(), Arc::clone(&plain));
-        return Ok(vec![(version.valid_from, plain)]);
-    }
-    let read = own.is_none().then(|| read(version, ledger)).transpose()?;
-    let version = own.or(read.as_ref()).expect("one of both");
-    if version.text.contains(NAMED) {
-        return compile_meanings(version, holds, history, by_text, ledger, registry);
-    }
-    let network = parse(version)?;
-    let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
-    let plain = Arc::new(Classifier::compile(&network, &names)?);
-    by_text.insert(version.sha256.clone(), Arc::clone(&plain));
-    Ok(vec![(version.valid_from, plain)])
-}
-
-/// The first `count` versions of the ledger, each compiled when a flow asks for it.
-fn later(
-    stored: Vec<ConfigBeginning>,
-    count: usize,
-    history: Arc<History>,
-    ledger: &Ledger,
-    registry: &Arc<Exporters>,
-) -> Option<Older> {
-    let (url, registry, failures) = (ledger.url().clone(), Arc::downgrade(registry), AtomicU64::new(0));
-    (count > 0).then(|| Older::new(move |instant| {
-        let registry = registry.upgrade()?;
-        let place = stored.partition_point(|version| version.valid_from <= instant.0).saturating_sub(1);
-        if place >= count {
-            return None; // Of names that had more meanings than are compiled.
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
-        let holds = holds(&stored, place);
-        let compiled = Ledger::open_existing(&url).map_err(Error::from).and_then(|mut ledger| {
-            compile_one(&stored[place], None, holds, &history, &mut ByText::new(), &mut ledger, &registry)
-        });
-        match compiled {
-            Ok(made) => Some(spans(made, holds)),
-            Err(error) => {
-                // Each batch of flows from then asks again.
-                if failures.fetch_add(1, Relaxed).wrapping_add(1).is_power_of_two() {
-                    warn!(
-                        error = diagnostic::with_causes(&error), version = stored[place].sha256,
-                        "A configuration version could not be had; flows from when it was in force are classified by a later \
-                         one, and counted as `by_other_version` in `ctl status`."
-                    );
-                }
-                None
-            }
-        }
-    }))
-}
-
-/// When each of a version's classifiers holds.
-fn spans(made: Vec<(i64, Arc<Classifier>)>, (from, to): (i64, i64)) -> Span {
-    let ends: Vec<i64> = made.iter().skip(1).map(|(at, _)| *at).chain([to]).collect();
-    let mut begins = from;
-    let span = |((_, held), end)| (core::mem::replace(&mut begins, end)..end, held);
-    made.into_iter().zip(ends).map(span).collect()
-}
-
-/// A classifier that was compiled already, now or before.
-fn known(key: &str, by_text: &ByText, registry: &Exporters) -> Option<Arc<Classifier>> {
-    by_text.get(key).map(Arc::clone).or_else(|| registry.compiled(key))
-}
-
-/// The classifiers of a version, one for each meaning that the names in it had while it was in force, in time.
-fn compile_meanings(
-    version: &ConfigVersion,
-    (from, to): (i64, i64),
-    history: &History,
-    by_text: &mut ByText,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-) -> Result<Vec<(i64, Arc<Classifier>)>, Error> {
-    let network = parse(version)?;
-    let names = number(&network, ledger, registry, SPARE_NUMBERS)?;
-    let meanings = history.meanings(&network, from, to);
-    let mut made: Vec<(i64, Arc<Classifier>)> = Vec::new();
-    for (at, resolved) in meanings.iter().skip(meanings.len().saturating_sub(MEANINGS_MAX)) {
-        let key = format!("{}\n{}", version.sha256, resolved.digest());
-        let classifier = match (known(&key, by_text, registry), made.last()) {
-            (Some(classifier), _) => classifier,
-            (None, Some((_, same))) => Arc::new(same.resolved_anew(&network, &names, resolved)?),
-            (None, None) => Arc::new(Classifier::compile_resolved(&network, &names, resolved)?),
-        };
-        by_text.insert(key, Arc::clone(&classifier));
-        made.push((*at, classifier));
     }
-    Ok(made)
-}
-
-/// Numbers for all names of a network, where so many numbers of exporters are left then.
-fn number(
-    network: &Network,
-    ledger: &mut Ledger,
-    registry: &Exporters,
-    spare: usize,
-) -> Result<Names, Error> {
-    fn interned<T>(
-        ledger: &mut Ledger,
-        kind: NameKind,
-        names: Vec<&str>,
-        number: impl Fn(u32) -> Result<T, Error>,
-    ) -> Result<HashMap<String, T>, Error> {
-        let ids = ledger.intern(kind, &names)?;
-        names.into_iter().zip(ids).map(|(name, id)| Ok((name.to_owned(), number(id)?))).collect()
-    }
-    let small = |what| move |id: u32| u16::try_from(id).map_err(|_| Error::TooMany { what, max: 65_535 });
-    let links = network.links.iter().map(|link| link.name.as_str()).collect();
-    let classes = network.classes.iter().map(|class| class.name.as_str()).collect();
-    let customers = network.customers.iter().map(|customer| customer.name.as_str()).collect();
-    let exporters = network.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
-    interned(ledger, NameKind::Exporter, exporters, small("exporters"))?;
-    let exporters = number_exporters(network, registry, spare)?;
-    Ok(Names {
-        exporters,
-        links: interned(ledger, NameKind::Link, links, |id| small("links")(id).map(LinkId))?,
-        classes: interned(ledger, NameKind::Class, classes, |id| small("traffic classes")(id).map(ClassId))?,
-        customers: interned(ledger, NameKind::Customer, customers, |id| Ok(CustomerId(id)))?,
-    })
-}
-
-/// Numbers of this process for the exporters, where so many are left then.
-fn number_exporters(
-    network: &Network,
-    registry: &Exporters,
-    spare: usize,
-) -> Result<HashMap<String, ExporterId>, Error> {
-    let addresses: Vec<(&str, IpAddr)> =
-        network.exporters.iter().map(|exporter| (exporter.name.as_str(), exporter.address)).collect();
-    let too_many = || Error::TooMany { what: "addresses of exporters since the start", max: NUMBERED_MAX };
-    let numbers = registry.number(&addresses, spare).ok_or_else(too_many)?;
-    Ok(addresses.iter().map(|(name, _)| (*name).to_owned()).zip(numbers).collect())
+    let mut hashed = BufWriter::new(Hashed(Sha256::new()));
+    serde_json::to_writer(&mut hashed, network).expect("a network has only string keys");
+    let hashed = hashed.into_inner().map_err(|_| ()).expect("hashing does not fail");
+    hex(&hashed.0.finalize())
 }
 
 /// Puts a configuration in force without any ledger, for all time: to see what it would do. Links, customers and classes
@@ -487,7 +424,8 @@ pub fn rehearse(config: &Config, accept_unknown: bool, registry: &Exporters) -> 
         return Err(Error::ByName { link: link.name.clone() });
     }
     let small = |what, n: usize| u16::try_from(n + 1).map_err(|_| Error::TooMany { what, max: 65_535 });
-    let mut names = Names { exporters: number_exporters(network, registry, 0)?, ..Names::default() };
+    let addresses: Vec<_> = network.exporters.iter().map(|one| (one.name.as_str(), one.address)).collect();
+    let mut names = Names { exporters: number_exporters(&addresses, registry, 0)?, ..Names::default() };
     for (n, link) in network.links.iter().enumerate() {
         names.links.insert(link.name.clone(), LinkId(small("links", n)?));
     }

@@ -107,7 +107,7 @@ impl Classifier {
             format!("interface {} of `{}`", interface.1.0, exporter_name(names, interface.0))
         });
         let as_holders = compiler.settle(claims.as_numbers, |asn| format!("AS {}", asn.0));
-        let prefixes = compiler.prefixes(claims.prefixes);
+        let prefixes = compiler.prefixes(claims.prefixes, &claims.spans);
         let exporters = compiler.exporters(network, resolved, &interface_holders);
         let classes = compiler.classes(network);
         if !compiler.problems.is_empty() {
@@ -157,7 +157,10 @@ impl Classifier {
 /// What customers claim, by thing. Ordered maps, so that problems come in one order.
 #[derive(Default)]
 struct Claims {
-    prefixes: Vec<(Prefix, Claim)>,
+    /// With the place of the claim among `spans`: nearly all prefixes of a customer are its own at the same times, and there
+    /// may be a million of them.
+    prefixes: Vec<(Prefix, u32)>,
+    spans: Vec<Claim>,
     interfaces: BTreeMap<(ExporterId, IfIndex), Vec<Claim>>,
     as_numbers: BTreeMap<Asn, Vec<Claim>>,
 }
@@ -201,6 +204,7 @@ impl<'a> Compiler<'a> {
 
     fn claims(&mut self, network: &'a Network) -> Claims {
         let mut claims = Claims::default();
+        claims.prefixes.reserve_exact(network.customers.iter().map(|rule| rule.prefixes.len()).sum());
         for rule in &network.customers {
             let used_by = format!("customer `{}`", rule.name);
             let known = self.number(&self.names.customers, "customer", &rule.name, || used_by.clone());
@@ -208,8 +212,13 @@ impl<'a> Compiler<'a> {
             let customer = known.unwrap_or_default();
             self.customers.insert(customer, &rule.name);
             for held in &rule.prefixes {
-                let claim = Claim::new(customer, [rule.validity, held.validity]);
-                claims.prefixes.extend(claim.map(|claim| (held.prefix, claim)));
+                let Some(claim) = Claim::new(customer, [rule.validity, held.validity]) else { continue };
+                if claims.spans.last() != Some(&claim) {
+                    claims.spans.push(claim);
+                }
+                let span =
+                    u32::try_from(claims.spans.len() - 1).expect("memory holds fewer than 2^32 prefixes");
+                claims.prefixes.push((held.prefix, span));
             }
             let claim = Claim::new(customer, [rule.validity, rule.validity]);
             for at in &rule.interfaces {
@@ -253,22 +262,26 @@ impl<'a> Compiler<'a> {
     }
 
     /// The prefix table. A prefix comes after all that hold it, so their holders are known when it falls back on them.
-    fn prefixes(&mut self, mut claims: Vec<(Prefix, Claim)>) -> PrefixTable {
-        claims.sort_by_key(|(prefix, _)| (prefix.address, prefix.length));
-        let mut table: Vec<(Prefix, u32)> = Vec::with_capacity(claims.len());
+    fn prefixes(&mut self, mut claims: Vec<(Prefix, u32)>, spans: &[Claim]) -> PrefixTable {
+        claims.sort_unstable_by_key(|(prefix, span)| (prefix.address, prefix.length, *span));
         let mut around: Vec<(Prefix, Holder)> = Vec::new();
         let mut mine = Vec::new();
-        for same in claims.chunk_by(|a, b| a.0 == b.0) {
-            let prefix = same[0].0;
+        // Holders take the places of the claims that they come from: another list would be as large as this one.
+        let (mut next, mut kept) = (0, 0);
+        while let Some(&(prefix, _)) = claims.get(next) {
             while around.pop_if(|outer| !outer.0.contains(prefix.address)).is_some() {}
             let otherwise = around.last().map_or(Holder::NOBODY, |outer| outer.1);
+            let same = claims[next..].iter().take_while(|claim| claim.0 == prefix);
             mine.clear();
-            mine.extend(same.iter().map(|claim| claim.1));
+            mine.extend(same.map(|claim| spans[claim.1 as usize]));
+            next += mine.len();
             let holder = self.holder(&mut mine, otherwise, || format!("prefix {prefix}"));
-            table.push((prefix, holder.as_u32()));
+            claims[kept] = (prefix, holder.as_u32());
+            kept += 1;
             around.push((prefix, holder));
         }
-        PrefixTable::build(table)
+        claims.truncate(kept);
+        PrefixTable::build(claims)
     }
 
     fn exporters(

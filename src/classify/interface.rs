@@ -70,7 +70,7 @@ pub(super) struct ExporterSetup {
 }
 
 /// All exporters and interfaces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Interfaces {
     /// By exporter id.
     plans: Vec<Plan>,

@@ -12,6 +12,7 @@
 
 use core::net::IpAddr;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::rules::Prefix;
 use crate::flow::{Address, Family, FlowRecord};
@@ -21,16 +22,18 @@ use crate::flow::{Address, Family, FlowRecord};
 /// The number [`PrefixTable::NOTHING`] stands for "no match": a prefix given this value is a hole in the prefixes
 /// around it. Where a prefix is given twice, the last one wins; who needs to know about duplicates (customers, whose
 /// prefixes carry dates) sorts them out before.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PrefixTable {
     v4: Steps<u32>,
     v6: V6,
     /// What the steps say, each value once.
     values: Vec<u32>,
+    /// What is asked where they say [`Self::SAME`].
+    below: Option<Arc<Self>>,
 }
 
 /// IPv6: nearly every table knows no prefix longer than 64 bits, and then the upper half of an address decides.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum V6 {
     Networks(Steps<u64>),
     Hosts(Steps<u128>),
@@ -40,31 +43,32 @@ impl PrefixTable {
     /// The value of addresses that no prefix holds.
     pub const NOTHING: u32 = u32::MAX;
 
+    /// What another table says; no value of who builds one.
+    const SAME: u32 = u32::MAX - 1;
+
     /// Builds the table. Host bits beyond a prefix's length are ignored.
     #[must_use]
     pub fn build(prefixes: impl IntoIterator<Item = (Prefix, u32)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (prefix, value) in prefixes {
             let (first, last) = bounds(prefix);
-            let list = if prefix.address.is_ipv4() { &mut v4 } else { &mut v6 };
-            list.push(Nested { first, last, value });
+            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address is the low 32 bits")]
+            match prefix.address {
+                IpAddr::V4(_) => v4.push(Nested { first: first as u32, last: last as u32, value }),
+                IpAddr::V6(_) => v6.push(Nested { first, last, value }),
+            }
         }
         let mut values = Values::default();
-        let (v4, v6) = (flatten(v4, u128::from(u32::MAX)), flatten(v6, u128::MAX));
-        #[expect(clippy::cast_possible_truncation, reason = "IPv4 addresses; the upper halves of IPv6 ones")]
-        let (v4, v6) = {
-            let narrow = v6.iter().all(|range| range.0 as u64 == 0);
-            let halves = |range: &(u128, u32)| ((range.0 >> 64) as u64, range.1);
-            (
-                Steps::build(v4.iter().map(|range| (range.0 as u32, range.1)), &mut values),
-                if narrow {
-                    V6::Networks(Steps::build(v6.iter().map(halves), &mut values))
-                } else {
-                    V6::Hosts(Steps::build(v6.iter().copied(), &mut values))
-                },
-            )
+        let v4 = Steps::build(flatten(v4, u32::MAX), &mut values);
+        let v6 = flatten(v6, u128::MAX);
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of IPv6 addresses")]
+        let v6 = if v6.iter().all(|range| range.0 as u64 == 0) {
+            let upper = v6.into_iter().map(|(first, value)| ((first >> 64) as u64, value)).collect();
+            V6::Networks(Steps::build(upper, &mut values))
+        } else {
+            V6::Hosts(Steps::build(v6, &mut values))
         };
-        Self { v4, v6, values: values.all }
+        Self { v4, v6, values: values.all, below: None }
     }
 
     /// The value of the longest prefix that holds `address`; [`Self::NOTHING`] where none does.
@@ -119,14 +123,18 @@ impl PrefixTable {
             }
             (Family::Other, _) => None,
         };
-        found.map_or(Self::NOTHING, |at| self.values[at])
+        match (found.map(|at| self.values[at]), &self.below) {
+            (Some(Self::SAME), Some(below)) => below.lookup_network(family, Address(address), length),
+            (value, _) => value.unwrap_or(Self::NOTHING),
+        }
     }
 
     /// As [`Self::lookup`], for an IPv4 address.
     #[inline]
     #[must_use]
     pub fn lookup_v4(&self, address: u32) -> u32 {
-        self.values[self.v4.find(address)]
+        let value = self.values[self.v4.find(address)];
+        if value == Self::SAME { self.ask_below(|below| below.lookup_v4(address)) } else { value }
     }
 
     /// As [`Self::lookup`], for an IPv6 address.
@@ -137,7 +145,64 @@ impl PrefixTable {
             V6::Networks(steps) => steps.find((address >> 64) as u64),
             V6::Hosts(steps) => steps.find(address),
         };
-        self.values[at]
+        let value = self.values[at];
+        if value == Self::SAME { self.ask_below(|below| below.lookup_v6(address)) } else { value }
+    }
+
+    /// Of older versions alone: the newest one's table is whole.
+    #[cold]
+    fn ask_below(&self, ask: impl FnOnce(&Self) -> u32) -> u32 {
+        self.below.as_deref().map_or(Self::NOTHING, ask)
+    }
+
+    /// The same table as what is different from `newest`, which a lookup then goes on to. `None` where that would not be much
+    /// less, or where one of them is such a table already. Only values that are `plain` mean the same in both.
+    #[must_use]
+    pub(super) fn over(&self, newest: &Arc<Self>, plain: impl Fn(u32) -> bool) -> Option<Self> {
+        self.layered(newest, plain).filter(|over| over.heap_octets() < self.heap_octets() / 2)
+    }
+
+    fn layered(&self, newest: &Arc<Self>, plain: impl Fn(u32) -> bool) -> Option<Self> {
+        if !(self.is_whole() && newest.is_whole()) {
+            return None;
+        }
+        let mut values = Values::default();
+        let (own, others) = (&self.values[..], &newest.values[..]);
+        let v4 = Steps::build(differing(&self.v4, own, &newest.v4, others, &plain), &mut values);
+        let v6 = match (&self.v6, &newest.v6) {
+            (V6::Networks(old), V6::Networks(new)) => {
+                V6::Networks(Steps::build(differing(old, own, new, others, &plain), &mut values))
+            }
+            (V6::Hosts(old), V6::Hosts(new)) => {
+                V6::Hosts(Steps::build(differing(old, own, new, others, &plain), &mut values))
+            }
+            _ => return None,
+        };
+        Some(Self { v4, v6, values: values.all, below: Some(Arc::clone(newest)) })
+    }
+
+    /// The same table over another one that says what the one below it does.
+    #[must_use]
+    pub(super) fn above(&self, below: Arc<Self>) -> Self {
+        Self { below: Some(below), ..self.clone() }
+    }
+
+    /// The table that lookups go on to.
+    #[must_use]
+    pub(super) fn below(&self) -> Option<&Arc<Self>> {
+        self.below.as_ref()
+    }
+
+    /// True where no other table is asked.
+    #[must_use]
+    pub(super) fn is_whole(&self) -> bool {
+        self.below.is_none()
+    }
+
+    /// How many tables a lookup may go through.
+    #[must_use]
+    pub(super) fn layers(&self) -> usize {
+        core::iter::successors(Some(self), |table| table.below.as_deref()).count()
     }
 
     /// As [`Self::lookup`], for an address in its usual form.
@@ -147,7 +212,7 @@ impl PrefixTable {
         self.lookup(family, address)
     }
 
-    /// Heap octets that the table takes.
+    /// Heap octets that the table takes, without another one that it asks.
     #[must_use]
     pub fn heap_octets(&self) -> usize {
         let v6 = match &self.v6 {
@@ -198,19 +263,20 @@ fn span(address: u128, width: u32, length: u8) -> (u128, u128) {
 }
 
 /// A prefix as the addresses it spans. Of two, either one holds the other or they share nothing.
-struct Nested {
-    first: u128,
-    last: u128,
+struct Nested<K> {
+    first: K,
+    last: K,
     value: u32,
 }
 
 /// Disjoint ranges, each as its first address and its value, that cover all addresses up to `greatest`.
-fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
+fn flatten<K: Number>(mut prefixes: Vec<Nested<K>>, greatest: K) -> Vec<(K, u32)> {
     // Outer prefixes before the inner ones that start at the same address; the sort is stable, so that the last of
     // equal prefixes comes last and wins.
     prefixes.sort_by(|a, b| (a.first, b.last).cmp(&(b.first, a.last)));
-    let mut ranges: Vec<(u128, u32)> = vec![(0, PrefixTable::NOTHING)];
-    let mut begin = |first: u128, value: u32| {
+    let mut ranges: Vec<(K, u32)> = Vec::with_capacity(prefixes.len() + 1);
+    ranges.push((K::ZERO, PrefixTable::NOTHING));
+    let mut begin = |first: K, value: u32| {
         if ranges.last().is_some_and(|range| range.0 == first) {
             ranges.pop();
         }
@@ -218,11 +284,11 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
             ranges.push((first, value));
         }
     };
-    let mut open: Vec<Nested> = Vec::new();
+    let mut open: Vec<Nested<K>> = Vec::new();
     for prefix in prefixes {
         while let Some(inner) = open.pop_if(|inner| inner.last < prefix.first) {
             let around = open.last().map_or(PrefixTable::NOTHING, |outer| outer.value);
-            begin(inner.last + 1, around);
+            begin(inner.last.after(1, 0), around);
         }
         begin(prefix.first, prefix.value);
         open.push(prefix);
@@ -230,7 +296,37 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
     while let Some(inner) = open.pop() {
         if inner.last < greatest {
             let around = open.last().map_or(PrefixTable::NOTHING, |outer| outer.value);
-            begin(inner.last + 1, around);
+            begin(inner.last.after(1, 0), around);
+        }
+    }
+    ranges
+}
+
+/// Ranges of an old table, with [`PrefixTable::SAME`] for those over which a new one says the same throughout. So in what is
+/// the same both have the same ranges.
+fn differing<K: Number>(
+    old: &Steps<K>,
+    old_values: &[u32],
+    new: &Steps<K>,
+    new_values: &[u32],
+    plain: &impl Fn(u32) -> bool,
+) -> Vec<(K, u32)> {
+    let mut ranges: Vec<(K, u32)> = Vec::new();
+    let mut at = 0;
+    for (n, &start) in old.starts.iter().enumerate() {
+        let value = old_values[old.find(start)];
+        while new.starts.get(at + 1).is_some_and(|next| *next <= start) {
+            at += 1;
+        }
+        let is_within = match (old.starts.get(n + 1), new.starts.get(at + 1)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(old_end), Some(new_end)) => old_end <= new_end,
+        };
+        let is_same = is_within && plain(value) && new_values[new.find(start)] == value;
+        let value = if is_same { PrefixTable::SAME } else { value };
+        if ranges.last().is_none_or(|range| range.1 != value) {
+            ranges.push((start, value));
         }
     }
     ranges
@@ -238,6 +334,8 @@ fn flatten(mut prefixes: Vec<Nested>, greatest: u128) -> Vec<(u128, u32)> {
 
 /// An address as a number.
 trait Number: Copy + Ord {
+    /// The first address.
+    const ZERO: Self;
     /// How many whole steps of `2^shift` addresses lie between `base` and `self`, at most `most`. Only for `self` from
     /// `base` on; otherwise some number up to `most`.
     fn steps_from(self, base: Self, shift: u32, most: u32) -> u32;
@@ -250,6 +348,7 @@ trait Number: Copy + Ord {
 macro_rules! numbers {
     ($($type:ty),*) => { $(
         impl Number for $type {
+            const ZERO: Self = 0;
             #[inline(always)]
             fn steps_from(self, base: Self, shift: u32, most: u32) -> u32 {
                 // The smaller of two numbers of which one has 32 bits has 32 bits.
@@ -268,7 +367,7 @@ macro_rules! numbers {
 numbers!(u32, u64, u128);
 
 /// Equal steps over the addresses from the first of some ranges on. The last step has no end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Node<K> {
     /// Where the first step begins.
     base: K,
@@ -281,7 +380,7 @@ struct Node<K> {
 }
 
 /// The nodes of one address family.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Steps<K> {
     /// The first one is where every lookup begins.
     nodes: Vec<Node<K>>,
@@ -296,8 +395,10 @@ impl<K: Number> Steps<K> {
     const NODE: u32 = 1 << 31;
 
     /// Takes `ranges`, the first of which begins at address 0.
-    fn build(ranges: impl Iterator<Item = (K, u32)>, values: &mut Values) -> Self {
-        let ranges: Vec<(K, u32)> = ranges.map(|(first, value)| (first, values.number(value))).collect();
+    fn build(mut ranges: Vec<(K, u32)>, values: &mut Values) -> Self {
+        for (_, value) in &mut ranges {
+            *value = values.number(*value);
+        }
         let starts = ranges.iter().map(|range| range.0).collect();
         let mut table = Self { nodes: Vec::new(), entries: Vec::new(), starts };
         // The first range begins at 0: it is what holds before the second one, and no reason to look from 0 on.

@@ -4,9 +4,9 @@
 //! that was in force at its end.
 
 use core::net::IpAddr;
-use std::borrow::Cow;
 
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exporter::{Observes, OutputZero};
@@ -16,8 +16,7 @@ use crate::units::{Asn, IfIndex, UnixMillis};
 
 /// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed). Stored as people write
 /// it, because a version may have a million.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[serde(from = "StoredPrefix")]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Prefix {
     /// The network address.
     pub address: IpAddr,
@@ -51,28 +50,38 @@ impl Serialize for Prefix {
 }
 
 /// A prefix as a ledger may hold it: as text, or in its parts, as versions of before were written.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StoredPrefix {
-    Text(#[serde(deserialize_with = "prefix_of_text")] Prefix),
-    Parts { address: IpAddr, length: u8 },
-}
-
-impl From<StoredPrefix> for Prefix {
-    fn from(stored: StoredPrefix) -> Self {
-        match stored {
-            StoredPrefix::Text(prefix) => prefix,
-            StoredPrefix::Parts { address, length } => Self { address, length },
-        }
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Without the copy that an untagged enum makes of each of a million.
+        deserializer.deserialize_any(StoredPrefix)
     }
 }
 
-fn prefix_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefix, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
-    let parts = text.split_once('/').and_then(|(address, length)| {
-        Some(Prefix { address: address.parse().ok()?, length: length.parse().ok()? })
-    });
-    parts.ok_or_else(|| D::Error::custom(format!("`{text}` is no prefix")))
+struct StoredPrefix;
+
+impl<'de> Visitor<'de> for StoredPrefix {
+    type Value = Prefix;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a prefix, as text or as its address and length")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Prefix, E> {
+        let parts = text.split_once('/').and_then(|(address, length)| {
+            Some(Prefix { address: address.parse().ok()?, length: length.parse().ok()? })
+        });
+        parts.ok_or_else(|| E::custom(format!("`{text}` is no prefix")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Prefix, A::Error> {
+        #[derive(Deserialize)]
+        struct Parts {
+            address: IpAddr,
+            length: u8,
+        }
+        let Parts { address, length } = Parts::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Prefix { address, length })
+    }
 }
 
 /// A time span, half-open; an open end is `None`.
@@ -309,7 +318,52 @@ pub struct Whois<'a> {
     pub valid: bool,
 }
 
+/// A network as it is stored, of which the prefixes of customers are passed over.
+#[derive(Deserialize)]
+struct Outline {
+    exporters: Vec<ExporterRule>,
+    links: Vec<LinkRule>,
+    classes: Vec<ClassRule>,
+    customers: Vec<OutlinedCustomer>,
+    #[serde(default)]
+    assignments: Vec<TariffAssignment>,
+}
+
+#[derive(Deserialize)]
+struct OutlinedCustomer {
+    name: String,
+    asns: Vec<Asn>,
+    interfaces: Vec<InterfaceRef>,
+    validity: Validity,
+    tariff: Option<String>,
+    address: Vec<String>,
+}
+
+impl From<OutlinedCustomer> for CustomerRule {
+    fn from(stored: OutlinedCustomer) -> Self {
+        let OutlinedCustomer { name, asns, interfaces, validity, tariff, address } = stored;
+        Self { name, prefixes: Vec::new(), asns, interfaces, validity, tariff, address }
+    }
+}
+
 impl Network {
+    /// Reads the text of a version without the prefixes of its customers, which are nearly all of a large one.
+    ///
+    /// # Errors
+    /// Where it is no such text.
+    pub fn outline_of(text: &str) -> serde_json::Result<Self> {
+        let Outline { exporters, links, classes, customers, assignments } = serde_json::from_str(text)?;
+        let customers = customers.into_iter().map(CustomerRule::from).collect();
+        Ok(Self { exporters, links, classes, customers, assignments })
+    }
+
+    /// Forgets the prefixes of its customers: what is compiled needs them no more.
+    pub fn forget_prefixes(&mut self) {
+        for customer in &mut self.customers {
+            customer.prefixes = Vec::new();
+        }
+    }
+
     /// All customers' prefixes that hold `address`, the longest first. Who has the address at `at` is the first valid
     /// entry; the others tell what was passed over, or what would apply at other times.
     ///

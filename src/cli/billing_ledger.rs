@@ -450,23 +450,37 @@ pub(super) fn link_kinds(
 ) -> anyhow::Result<LinkKinds> {
     let (mut kinds, newest) = stored_kinds(ledger)?;
     match newest {
-        Some((stored, _)) if stored == *network => {}
+        Some((stored, _)) if bills_alike(&stored, network) => {}
         Some((_, valid_from)) => kinds.push(UnixMillis(now.0.max(valid_from)), network),
         None => kinds.push(now, network),
     }
     Ok(kinds)
 }
 
-/// What the stored configuration versions say, and the newest of them with the instant from which it holds.
+/// Whether two configurations say the same of links and tariffs: whose which address is does not matter to that.
+fn bills_alike(one: &Network, other: &Network) -> bool {
+    let customers = |network: &Network| -> Vec<(String, Option<String>)> {
+        network.customers.iter().map(|rule| (rule.name.clone(), rule.tariff.clone())).collect()
+    };
+    one.links == other.links && one.assignments == other.assignments && customers(one) == customers(other)
+}
+
+/// What the stored configuration versions say, and the newest of them, without prefixes, with the instant from which it
+/// holds.
 fn stored_kinds(ledger: &mut Ledger) -> anyhow::Result<(LinkKinds, Option<(Network, i64)>)> {
     let mut kinds = LinkKinds::default();
     let mut newest = None;
-    for version in ledger.config_versions()? {
-        let stored: Network = serde_json::from_str(&version.text).with_context(|| {
-            format!("configuration version {} in the ledger is not understood", version.sha256)
-        })?;
-        kinds.push(UnixMillis(version.valid_from), &stored);
-        newest = Some((stored, version.valid_from));
+    let mut wrong = None;
+    ledger.for_each_config_version(&mut |version| match Network::outline_of(&version.text) {
+        Ok(stored) => {
+            kinds.push(UnixMillis(version.valid_from), &stored);
+            newest = Some((stored, version.valid_from));
+        }
+        Err(error) => wrong = wrong.take().or(Some((version.sha256, error))),
+    })?;
+    if let Some((sha256, error)) = wrong {
+        return Err(error)
+            .with_context(|| format!("configuration version {sha256} in the ledger is not understood"));
     }
     Ok((kinds, newest))
 }

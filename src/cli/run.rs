@@ -48,7 +48,7 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
         }
     };
     let biller = Box::new(super::scheduled::Scheduled::default());
-    daemon::run(&config, &cli.state_dir, &load, &ready, biller)?;
+    daemon::run(config, &cli.state_dir, &load, &ready, biller)?;
     Ok(())
 }
 

@@ -7,9 +7,11 @@ use core::fmt::Write as _;
 use core::ops::Range;
 use std::collections::HashMap;
 use std::io::Read;
+use std::rc::Rc;
 
 use super::Problems;
-use super::network::{Claim, check_customer_name, disjoint};
+use super::claims::{Claims, disjoint};
+use super::network::check_customer_name;
 use super::reader::{Place, Report, nearest};
 use super::value;
 use crate::classify::rules::{CustomerPrefix, CustomerRule, Validity};
@@ -34,6 +36,7 @@ pub fn customers_from_csv(mut reader: impl Read, file: &str) -> Result<String, P
         return Err(Problems::unreadable(file, &error));
     }
     let report = Report::default();
+    let text: Rc<str> = text.into();
     let file = report.file(file, &text);
     let customers = customers(&report, file, &text);
     let problems = report.into_problems();
@@ -80,7 +83,7 @@ fn customers(report: &Report, file: usize, text: &str) -> Vec<CustomerRule> {
         });
         rows.push(row);
     }
-    let mut claims = Claims::default();
+    let mut claims = AllClaims::default();
     let mut customers = Vec::new();
     for name in order {
         let rows = by_name.remove(&name).unwrap_or_default();
@@ -94,9 +97,9 @@ fn customers(report: &Report, file: usize, text: &str) -> Vec<CustomerRule> {
 
 /// What all customers claim, to be compared.
 #[derive(Default)]
-struct Claims {
-    prefixes: Vec<Claim<crate::classify::rules::Prefix>>,
-    asns: Vec<Claim<Asn>>,
+struct AllClaims {
+    prefixes: Claims<crate::classify::rules::Prefix>,
+    asns: Claims<Asn>,
 }
 
 fn header_columns(report: &Report, file: usize, header: &[Field]) -> Vec<Option<&'static str>> {
@@ -177,7 +180,7 @@ fn customer(
     name: String,
     index: usize,
     rows: Vec<Row>,
-    claims: &mut Claims,
+    claims: &mut AllClaims,
 ) -> CustomerRule {
     let shared =
         rows.first().map(|row| row.validity).filter(|first| rows.iter().all(|row| row.validity == *first));
@@ -195,12 +198,7 @@ fn customer(
             if shared.is_none() {
                 prefix.validity = row.validity;
             }
-            claims.prefixes.push(Claim {
-                what: prefix.prefix,
-                customer: index,
-                validity: row.validity,
-                place,
-            });
+            claims.prefixes.push(prefix.prefix, index, row.validity, place);
             rule.prefixes.push(prefix);
         }
         if let Some((asn, place)) = row.asn {
@@ -215,7 +213,7 @@ fn customer(
                 );
             }
             if !rule.asns.contains(&asn) {
-                claims.asns.push(Claim { what: asn, customer: index, validity: row.validity, place });
+                claims.asns.push(asn, index, row.validity, place);
                 rule.asns.push(asn);
             }
         }

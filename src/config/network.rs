@@ -1,16 +1,18 @@
 //! The network as the operator writes it: exporters, links, traffic classes, customers; and what must hold between
 //! them.
 
-use core::hash::Hash;
 use core::net::IpAddr;
+use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::claims::{Claims, disjoint, intersection};
 use super::polling;
-use super::reader::{Place, Report, Table, Value, nearest};
+use super::reader::{Place, Report, Table, Value, document, nearest};
 use super::sections::{Contact, contact, language, lines, word};
 use super::value;
 use crate::classify::rules::{
@@ -60,18 +62,6 @@ pub(super) fn check_customer_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Something that a customer claims for a time.
-pub(super) struct Claim<T> {
-    /// A prefix, an AS number, an interface.
-    pub(super) what: T,
-    /// The index of the customer.
-    pub(super) customer: usize,
-    /// For how long.
-    pub(super) validity: Validity,
-    /// Where that is written.
-    pub(super) place: Place,
-}
-
 /// Puts the network together, in the order exporters, links, classes, customers.
 #[derive(Default)]
 pub(super) struct Builder {
@@ -86,9 +76,9 @@ pub(super) struct Builder {
     interfaces: HashMap<InterfaceRef, (String, Place)>,
     /// Which link has a whole exporter.
     whole: HashMap<String, (String, Place)>,
-    prefixes: Vec<Claim<Prefix>>,
-    asns: Vec<Claim<Asn>>,
-    customer_interfaces: Vec<Claim<InterfaceRef>>,
+    prefixes: Claims<Prefix>,
+    asns: Claims<Asn>,
+    customer_interfaces: Claims<InterfaceRef>,
     /// Which link has interfaces of a name, and where that is written.
     named: HashMap<InterfaceName, (String, Place)>,
     /// What electronic invoices say of customers.
@@ -219,23 +209,6 @@ fn validity(table: &Table<'_>) -> Validity {
         );
     }
     Validity { from, to }
-}
-
-fn intersection(a: Validity, b: Validity) -> Validity {
-    let to = match (a.to, b.to) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Validity { from: a.from.max(b.from), to }
-}
-
-/// Whether two spans have an instant in common.
-fn overlap(a: Validity, b: Validity) -> bool {
-    let both = intersection(a, b);
-    match (both.from, both.to) {
-        (Some(from), Some(to)) => from < to,
-        _ => true,
-    }
 }
 
 impl Builder {
@@ -519,13 +492,32 @@ impl Builder {
         root.each("customer", |table| self.customer(table));
     }
 
+    /// The same, where the others are read in pieces: any that are left there show that these are not as they seem.
+    pub(super) fn customers_beside(&mut self, root: &Table<'_>, pieces: &[Range<usize>]) {
+        if pieces.is_empty() {
+            return self.customers(root);
+        }
+        if let Some(value) = root.get("customer") {
+            value.problem("customers cannot be read in pieces", "");
+        }
+    }
+
+    /// Reads pieces of a file, of customers alone.
+    pub(super) fn customers_in(&mut self, report: &Report, file: &str, text: &str, pieces: &[Range<usize>]) {
+        for piece in pieces {
+            // Places are in the piece. Nobody is told of them: the file is read again as a whole.
+            let number = report.file(file, &Rc::from(""));
+            document(report, number, &text[piece.clone()], |root| self.customers(root));
+        }
+    }
+
     fn customer(&mut self, table: &Table<'_>) {
         let name = name(table, &mut self.customers, "customer");
         if let Some((name, place)) = &name {
             if let Err(message) = check_customer_name(name) {
                 table.report().problem(place, message, "");
             }
-            let own = (name.clone(), place.clone());
+            let own = (name.clone(), *place);
             if let Some((other, at)) = self.customers_folded.insert(name.to_ascii_lowercase(), own) {
                 let at = table.report().at(&at);
                 let text = format!(
@@ -537,27 +529,24 @@ impl Builder {
         let validity = validity(table);
         let customer = self.network.customers.len();
         let (mut prefixes, mut asns, mut interfaces) = (Vec::new(), Vec::new(), Vec::new());
-        for value in table.get("prefixes").map(|value| value.list("a list of prefixes")).unwrap_or_default() {
+        let listed = table.get("prefixes").map(|value| value.list("a list of prefixes")).unwrap_or_default();
+        prefixes.reserve_exact(listed.len());
+        for value in listed {
             let Some(prefix) = customer_prefix(value) else { continue };
             let both = intersection(validity, prefix.validity);
-            self.prefixes.push(Claim { what: prefix.prefix, customer, validity: both, place: value.place() });
+            self.prefixes.push(prefix.prefix, customer, both, value.place());
             prefixes.push(prefix);
         }
         for value in table.get("asns").map(Value::one_or_many).unwrap_or_default() {
             let Some(asn) = asn(value) else { continue };
-            self.asns.push(Claim { what: asn, customer, validity, place: value.place() });
+            self.asns.push(asn, customer, validity, value.place());
             asns.push(asn);
         }
         for value in
             table.get("interfaces").map(|value| value.list("a list of interfaces")).unwrap_or_default()
         {
             let Some(LinkPoint::Interface(interface)) = self.point(value, false) else { continue };
-            self.customer_interfaces.push(Claim {
-                what: interface.clone(),
-                customer,
-                validity,
-                place: value.place(),
-            });
+            self.customer_interfaces.push(interface.clone(), customer, validity, value.place());
             interfaces.push(interface);
         }
         let tariff = table.get("tariff").and_then(|value| {
@@ -621,7 +610,7 @@ impl Builder {
     /// A customer's interface on a link would never be asked for: the other side of the flow decides there; and on a
     /// whole-exporter link prefixes do.
     fn off_links(&self, report: &Report) {
-        for claim in &self.customer_interfaces {
+        for claim in self.customer_interfaces.iter() {
             let InterfaceRef { exporter, ifindex } = &claim.what;
             if let Some((link, place)) = self.interfaces.get(&claim.what) {
                 let at = report.at(place);
@@ -669,32 +658,4 @@ fn customer_prefix(value: Value<'_>) -> Option<CustomerPrefix> {
     let validity = validity(&table);
     table.finish();
     Some(CustomerPrefix { prefix: prefix?, validity })
-}
-
-/// Complains about each thing that is claimed twice at one time.
-pub(super) fn disjoint<T: Clone + Eq + Hash + Ord>(
-    report: &Report,
-    customers: &[CustomerRule],
-    mut claims: Vec<Claim<T>>,
-    show: impl Fn(&T) -> String,
-) {
-    // Stable, so that the later place is the one complained about.
-    claims.sort_by(|a, b| a.what.cmp(&b.what));
-    for same in claims.chunk_by(|a, b| a.what == b.what) {
-        for (n, claim) in same.iter().enumerate() {
-            let Some(other) = same[..n].iter().find(|other| overlap(other.validity, claim.validity)) else {
-                continue;
-            };
-            let (what, at) = (show(&claim.what), report.at(&other.place));
-            let message = if claim.customer == other.customer {
-                format!("{what} is already listed, at {at}; remove one of them")
-            } else {
-                let name = &customers[other.customer].name;
-                format!(
-                    "{what} already belongs to `{name}` at that time, at {at}; remove one of them, or give them `valid_from` and `valid_to` that do not overlap"
-                )
-            };
-            report.problem(&claim.place, message, "");
-        }
-    }
 }

@@ -7,45 +7,67 @@
 use core::ops::RangeInclusive;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{FileProblems, Problem, line_number};
 
-/// A place in one of the files of a configuration.
-#[derive(Clone, Debug, Default)]
+/// A place in one of the files of a configuration. Small, since each of a million prefixes has one.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Place {
-    file: usize,
-    span: Range<usize>,
+    file: u32,
+    start: u32,
+    end: u32,
 }
 
 impl Place {
-    /// The octets `span` of the file number `file`.
+    /// The octets `span` of the file number `file`; in a file of more than 4 GiB, its beginning instead of what is beyond.
     pub(super) fn new(file: usize, span: Range<usize>) -> Self {
-        Self { file, span }
+        let file = u32::try_from(file).expect("a configuration has fewer than 2^32 files");
+        match (u32::try_from(span.start), u32::try_from(span.end)) {
+            (Ok(start), Ok(end)) => Self { file, start, end },
+            _ => Self { file, start: 0, end: 0 },
+        }
     }
+
+    fn file(&self) -> usize {
+        self.file as usize
+    }
+
+    fn span(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A file, and what is wrong in it.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    text: Rc<str>,
+    problems: Vec<Problem>,
 }
 
 /// The files of a configuration and what is wrong in them. Shared by all readers, hence the cell.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    files: RefCell<Vec<FileProblems>>,
+    files: RefCell<Vec<Source>>,
 }
 
 impl Report {
     /// Takes in a file; returns its number.
-    pub(super) fn file(&self, name: &str, text: &str) -> usize {
+    pub(super) fn file(&self, name: &str, text: &Rc<str>) -> usize {
         let mut files = self.files.borrow_mut();
-        files.push(FileProblems { file: name.to_owned(), text: text.to_owned(), problems: Vec::new() });
+        files.push(Source { name: name.to_owned(), text: Rc::clone(text), problems: Vec::new() });
         files.len() - 1
     }
 
     /// Notes a problem.
     pub(super) fn problem(&self, place: &Place, message: impl Into<String>, label: impl Into<String>) {
-        let problem = Problem { message: message.into(), span: place.span.clone(), label: label.into() };
+        let problem = Problem { message: message.into(), span: place.span(), label: label.into() };
         let mut files = self.files.borrow_mut();
         // One place, one complaint: an error found on the way is not repeated by a later check.
-        if let Some(file) = files.get_mut(place.file)
+        if let Some(file) = files.get_mut(place.file())
             && !file.problems.contains(&problem)
         {
             file.problems.push(problem);
@@ -55,20 +77,21 @@ impl Report {
     /// `file:line` of a place, for a message about another one.
     pub(super) fn at(&self, place: &Place) -> String {
         let files = self.files.borrow();
-        match files.get(place.file) {
-            Some(file) => format!("{}:{}", file.file, line_number(&file.text, place.span.start)),
+        match files.get(place.file()) {
+            Some(file) => format!("{}:{}", file.name, line_number(&file.text, place.span().start)),
             None => String::new(),
         }
     }
 
     /// The files in which something is wrong, the problems by place.
     pub(super) fn into_problems(self) -> Vec<FileProblems> {
-        let mut files = self.files.into_inner();
-        files.retain(|file| !file.problems.is_empty());
-        for file in &mut files {
-            file.problems.sort_by_key(|problem| problem.span.start);
-        }
+        let files = self.files.into_inner().into_iter().filter(|file| !file.problems.is_empty());
         files
+            .map(|Source { name, text, mut problems }| {
+                problems.sort_by_key(|problem| problem.span.start);
+                FileProblems { file: name, text: text.as_ref().to_owned(), problems }
+            })
+            .collect()
     }
 }
 
@@ -77,11 +100,11 @@ impl Report {
 pub(super) fn document(report: &Report, file: usize, text: &str, read: impl FnOnce(&Table<'_>)) {
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let place = Place { file, span: error.span().unwrap_or(0..0) };
+        let place = Place::new(file, error.span().unwrap_or(0..0));
         report.problem(&place, format!("not valid TOML: {}", error.message().trim_end()), "");
     }
     if errors.is_empty() {
-        let place = Place { file, span: 0..0 };
+        let place = Place::new(file, 0..0);
         let table = Table::new(root.get_ref(), place, report);
         read(&table);
         table.finish();
@@ -101,7 +124,7 @@ pub(super) struct Value<'a> {
 impl<'a> Value<'a> {
     /// Where it stands.
     pub(super) fn place(self) -> Place {
-        Place { file: self.file, span: self.start..self.end }
+        Place::new(self.file, self.start..self.end)
     }
 
     /// The report.
@@ -226,7 +249,7 @@ impl<'a> Table<'a> {
 
     /// Where the table stands: its header or its braces.
     pub(super) fn place(&self) -> Place {
-        self.place.clone()
+        self.place
     }
 
     /// The report.
@@ -251,7 +274,7 @@ impl<'a> Table<'a> {
         let span = value.span();
         Some(Value {
             value: value.get_ref(),
-            file: self.place.file,
+            file: self.place.file(),
             start: span.start,
             end: span.end,
             report: self.report,
@@ -303,7 +326,7 @@ impl<'a> Table<'a> {
             if known.contains(&name) {
                 continue;
             }
-            let place = Place { file: self.place.file, span: key.span() };
+            let place = Place::new(self.place.file(), key.span());
             let label = match nearest(name, &known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if known.is_empty() => String::new(),

@@ -34,7 +34,7 @@ use crate::ledger::{self, Ledger};
 use crate::poll::{Found, Plan, Wanted, counter};
 use crate::processor::exporters::Exporters;
 use crate::reconcile;
-use crate::setup;
+use crate::setup::Holding;
 use crate::units::{IfIndex, UnixMillis};
 use crate::usage::{BUCKET_SECONDS, BucketStart};
 
@@ -53,6 +53,8 @@ pub(super) struct Manager {
     counters: Arc<Counters>,
     registry: Arc<Exporters>,
     config: ArcSwap<Config>,
+    /// What is put in force again where names have moved.
+    holding: ArcSwap<Holding>,
     /// What is polled.
     pub(super) plans: Arc<ArcSwap<Plan>>,
     inbox: Mutex<Inbox>,
@@ -123,14 +125,18 @@ fn plan(config: &Arc<Config>, registry: &Arc<Exporters>) -> Plan {
 }
 
 impl Manager {
-    pub(super) fn new(config: Config, counters: Arc<Counters>, registry: Arc<Exporters>) -> Self {
-        let config = Arc::new(config);
+    pub(super) fn new(
+        (config, holding): (Arc<Config>, Holding),
+        counters: Arc<Counters>,
+        registry: Arc<Exporters>,
+    ) -> Self {
         registry.ask(starts::asked(&config));
         Self {
             counters,
             plans: Arc::new(ArcSwap::from_pointee(plan(&config, &registry))),
             registry,
             config: ArcSwap::new(config),
+            holding: ArcSwap::from_pointee(holding),
             inbox: Mutex::default(),
             asked: AtomicBool::new(false),
             unforced: AtomicBool::new(false),
@@ -139,8 +145,8 @@ impl Manager {
     }
 
     /// Goes on with another configuration.
-    pub(super) fn configure(&self, config: Config) {
-        let config = Arc::new(config);
+    pub(super) fn configure(&self, config: Arc<Config>, holding: Holding) {
+        self.holding.store(Arc::new(holding));
         self.plans.store(Arc::new(plan(&config, &self.registry)));
         self.registry.ask(starts::asked(&config));
         let mut shown = self.shown();
@@ -301,7 +307,7 @@ impl Manager {
         self.end_waits(super::now_ms());
         self.end_starts(read, super::now_ms());
         if self.unforced.swap(false, Relaxed) {
-            self.put_in_force(config, committer);
+            self.put_in_force(committer);
         }
         let ledger = committer.ledger();
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
@@ -384,10 +390,9 @@ impl Manager {
     }
 
     /// Interfaces have other names or numbers than before: what the links' names mean is worked out anew.
-    fn put_in_force(&self, config: &Config, committer: &mut Committer) {
-        let accept = config.accepts_unknown_exporters(crate::config::Intake::Network);
-        let put =
-            setup::put_in_force_again(config, accept, committer.ledger(), &self.registry, super::now_ms());
+    fn put_in_force(&self, committer: &mut Committer) {
+        let holding = self.holding.load_full();
+        let put = holding.put_again(committer.ledger(), &self.registry, super::now_ms());
         // Tried again with whatever is found next.
         if !matches!(put, Ok(true)) {
             self.unforced.store(true, Relaxed);

@@ -40,12 +40,9 @@ impl Ledger {
         use schema::config_version::dsl as v;
         self.run("keep a configuration version", |db| {
             write_transaction!(db, c => {
-                let newest: Option<(i64, String, i64)> = v::config_version
-                    .order(v::number.desc())
-                    .select((v::number, v::sha256, v::valid_from))
-                    .first(c)
-                    .optional()?;
-                let number = match newest {
+                let all: Vec<(i64, String, i64)> =
+                    v::config_version.select((v::number, v::sha256, v::valid_from)).load(c)?;
+                let number = match all.into_iter().max() {
                     Some((_, sha256, _)) if sha256 == version.sha256 => return Ok(false),
                     Some((_, _, newest)) if version.valid_from < newest => {
                         return Err(Error::ConfigOrder { valid_from: version.valid_from, newest });
@@ -67,22 +64,49 @@ impl Ledger {
         })
     }
 
-    /// All configuration versions, oldest first.
+    /// All configuration versions, oldest first. Their texts may be large: [`Self::for_each_config_version`] has one at a
+    /// time.
     ///
     /// # Errors
     /// What the database says.
     pub fn config_versions(&mut self) -> Result<Vec<ConfigVersion>, Error> {
+        let mut versions = Vec::new();
+        self.for_each_config_version(&mut |version| versions.push(version))?;
+        Ok(versions)
+    }
+
+    /// Shows `take` all configuration versions, oldest first, one at a time.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn for_each_config_version(&mut self, take: &mut dyn FnMut(ConfigVersion)) -> Result<(), Error> {
         use schema::config_version::dsl as v;
-        let rows: Vec<(String, String, i64)> = self.run("read configuration versions", |db| {
+        for (number, sha256, valid_from) in self.numbered_beginnings()? {
+            let text: Option<String> = self.run("read a configuration version", |db| {
+                Ok(with_connection!(db, c => v::config_version
+                    .filter(v::number.eq(number))
+                    .select(v::text)
+                    .first(c)
+                    .optional())?)
+            })?;
+            if let Some(text) = text {
+                take(ConfigVersion { sha256, text, valid_from });
+            }
+        }
+        Ok(())
+    }
+
+    /// Number, hash and beginning of the configuration versions, oldest first. In no order of the database's: so it takes them
+    /// from an index that is without the texts.
+    fn numbered_beginnings(&mut self) -> Result<Vec<(i64, String, i64)>, Error> {
+        use schema::config_version::dsl as v;
+        let mut all: Vec<(i64, String, i64)> = self.run("read configuration versions", |db| {
             Ok(with_connection!(db, c => v::config_version
-                .order(v::number)
-                .select((v::sha256, v::text, v::valid_from))
+                .select((v::number, v::sha256, v::valid_from))
                 .load(c))?)
         })?;
-        Ok(rows
-            .into_iter()
-            .map(|(sha256, text, valid_from)| ConfigVersion { sha256, text, valid_from })
-            .collect())
+        all.sort_unstable();
+        Ok(all)
     }
 
     /// All configuration versions without their texts, oldest first.
@@ -90,14 +114,8 @@ impl Ledger {
     /// # Errors
     /// What the database says.
     pub fn config_beginnings(&mut self) -> Result<Vec<ConfigBeginning>, Error> {
-        use schema::config_version::dsl as v;
-        let rows: Vec<(String, i64)> = self.run("read configuration versions", |db| {
-            Ok(with_connection!(db, c => v::config_version
-                .order(v::number)
-                .select((v::sha256, v::valid_from))
-                .load(c))?)
-        })?;
-        Ok(rows.into_iter().map(|(sha256, valid_from)| ConfigBeginning { sha256, valid_from }).collect())
+        let rows = self.numbered_beginnings()?.into_iter();
+        Ok(rows.map(|(_, sha256, valid_from)| ConfigBeginning { sha256, valid_from }).collect())
     }
 
     /// The text of a configuration version, by its hash.

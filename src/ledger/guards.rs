@@ -13,7 +13,7 @@ use super::error::Error;
 
 /// The migrations of PostgreSQL, as texts; a test compares them with the folders.
 #[cfg(feature = "postgres")]
-pub(super) const POSTGRES_TEXTS: [&str; 11] = [
+pub(super) const POSTGRES_TEXTS: [&str; 12] = [
     include_str!("../../schema/postgres/0001_ledger/up.sql"),
     include_str!("../../schema/postgres/0002_hold_chunks/up.sql"),
     include_str!("../../schema/postgres/0003_usage_series/up.sql"),
@@ -25,6 +25,7 @@ pub(super) const POSTGRES_TEXTS: [&str; 11] = [
     include_str!("../../schema/postgres/0016_corrections/up.sql"),
     include_str!("../../schema/postgres/0018_witnesses/up.sql"),
     include_str!("../../schema/postgres/0019_expired_sets/up.sql"),
+    include_str!("../../schema/postgres/0020_config_beginnings/up.sql"),
 ];
 
 /// A guard by its name, and what it does.

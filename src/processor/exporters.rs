@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::{info, warn};
 
-use crate::classify::{Classifier, Versions};
+use crate::classify::{Base, Versions};
 use crate::counters::{self, Counters};
 use crate::decode;
 use crate::exporter::{Exporter, OutCounters, SamplingPolicy};
@@ -117,8 +117,8 @@ struct Inner {
     started: u64,
     accept_unknown: bool,
     versions: Arc<Versions>,
-    /// The classifiers among them, by the hash of the text that each was compiled from.
-    compiled: HashMap<String, Arc<Classifier>>,
+    /// What they were made of, by the hash of the text that each was compiled from.
+    compiled: HashMap<String, Arc<Base>>,
 }
 
 /// The registry.
@@ -368,16 +368,23 @@ impl Exporters {
         ended
     }
 
-    /// The classifier that was compiled from the text with this hash, where it is in force. It is as good as one
+    /// What was compiled from the text with this hash, where it is in force. It is as good as one
     /// compiled anew: the numbers of names never change, here as in the ledger.
     #[must_use]
-    pub fn compiled(&self, sha256: &str) -> Option<Arc<Classifier>> {
+    pub fn compiled(&self, sha256: &str) -> Option<Arc<Base>> {
         self.lock().compiled.get(sha256).map(Arc::clone)
     }
 
-    /// Keeps the classifiers in force for the next configuration; those kept before are forgotten.
-    pub fn keep_compiled(&self, compiled: HashMap<String, Arc<Classifier>>) {
-        self.lock().compiled = compiled;
+    /// True where something was put in force before.
+    #[must_use]
+    pub fn has_compiled(&self) -> bool {
+        !self.lock().compiled.is_empty()
+    }
+
+    /// Keeps what is in force for the next configuration; what was kept before is forgotten.
+    pub fn keep_compiled(&self, compiled: HashMap<String, Arc<Base>>) {
+        // Outside of the lock: it may be large.
+        let _before = core::mem::replace(&mut self.lock().compiled, compiled);
     }
 
     /// Leaves states of decoding for whoever meets their exporters; those left before are forgotten.

@@ -127,11 +127,17 @@ impl Book {
     /// Names, versions and what exporters said of their interfaces.
     fn without_flows(ledger: &mut Ledger) -> Result<Self, Error> {
         let (mut versions, mut hashes) = (Vec::new(), BTreeMap::new());
-        for version in ledger.config_versions()? {
+        let mut wrong = None;
+        ledger.for_each_config_version(&mut |version| {
             hashes.entry(version.sha256.clone()).or_insert(versions.len());
-            let network = serde_json::from_str(&version.text)
-                .map_err(|source| Error::Version { sha256: version.sha256.clone(), source })?;
-            versions.push((version.valid_from, network));
+            // Only links and exporters are asked for.
+            match Network::outline_of(&version.text) {
+                Ok(network) => versions.push((version.valid_from, network)),
+                Err(source) => wrong = Some(Error::Version { sha256: version.sha256, source }),
+            }
+        })?;
+        if let Some(error) = wrong {
+            return Err(error);
         }
         let corrected = ledger.corrected_by()?.into_iter();
         let corrected =
@@ -193,7 +199,7 @@ impl Book {
         sha256: &str,
         ledger: &mut Ledger,
     ) -> Result<(), Error> {
-        let mut versions = ledger.config_versions()?.into_iter();
+        let mut versions = ledger.config_beginnings()?.into_iter();
         self.corrected
             .extend(versions.position(|version| version.sha256 == sha256).map(|at| (from, until, at)));
         Ok(())

@@ -1,8 +1,11 @@
 //! Versions: stored once they compile, compiled once, and what names meant when.
 
+use core::net::IpAddr;
+
 use super::*;
 use crate::classify::rules::{LinkPoint, LinkRule};
 use crate::counters::Counters;
+use crate::ledger::records::NameKind;
 
 /// A version that does not compile must not be found by the next start.
 #[test]
@@ -223,4 +226,155 @@ fn the_past_is_read_by_the_version_in_force_alone() {
     // What ended before the newest version is another thing by it.
     assert_eq!([500, 1500, 2500].map(|end| seen(&registry, end)), ["in", "in", "out"]);
     assert_eq!([500, 1500, 2500].map(|end| seen(&alone, end)), ["out", "out", "out"]);
+}
+
+/// A customer with a prefix.
+fn customer(name: &str, prefix: [u8; 4]) -> crate::classify::rules::CustomerRule {
+    use crate::classify::rules::{CustomerPrefix, CustomerRule, Prefix, Validity};
+    let prefix = Prefix { address: prefix.into(), length: 24 };
+    let validity = Validity::default();
+    CustomerRule {
+        name: name.to_owned(),
+        prefixes: vec![CustomerPrefix { prefix, validity }],
+        asns: vec![],
+        interfaces: vec![],
+        validity,
+        tariff: None,
+        address: vec![],
+    }
+}
+
+/// The daemon's steps: names are numbered, and stored and put in force is what was compiled between.
+#[test]
+fn a_reload_in_steps_comes_into_force_at_the_last_one() {
+    let (_directory, mut ledger, registry, mut config) = fresh();
+    config.network.customers.push(customer("a", [192, 0, 2, 0]));
+    let (first, before) = begin(&config, false, &mut ledger, &registry, 1000).expect("compiles");
+    let whose = |last: u8| {
+        let classifier = registry.versions().1.at(UnixMillis(i64::MAX));
+        classifier.customer_of_address(IpAddr::from([198, 51, 100, last]), UnixMillis(9000))
+    };
+
+    config.network.customers.push(customer("b", [198, 51, 100, 0]));
+    let draft = Draft::new(&config, false);
+    let numbered = draft.wanted().number(&mut ledger, &registry).expect("numbers");
+    let ready = draft.compile(numbered, &registry).expect("compiles");
+    assert_eq!((whose(1), ledger.config_beginnings().expect("reads").len()), (None, 1), "not yet");
+    // The old one can be put in force again meanwhile, as when interfaces are found to have moved.
+    assert!(before.put_again(&mut ledger, &registry, 1500).expect("it is in force"));
+
+    let (second, after) = ready.put(&mut ledger, &registry, 2000).expect("stores");
+    assert!(whose(1).is_some() && second.sha256 != first.sha256);
+    assert!(!before.put_again(&mut ledger, &registry, 2500).expect("no error"), "overtaken");
+    assert!(whose(1).is_some(), "the old one has not come back");
+    // Nothing is needed of the configuration for that, and its prefixes are still whose they were.
+    drop(config);
+    assert!(after.put_again(&mut ledger, &registry, 3000).expect("it is in force"));
+    assert!(whose(1).is_some());
+    let versions = ledger.config_versions().expect("reads");
+    let stored: Vec<_> =
+        versions.iter().map(|version| (version.sha256.as_str(), version.valid_from)).collect();
+    assert_eq!(stored, [(first.sha256.as_str(), 1000), (second.sha256.as_str(), 2000)]);
+    assert_eq!(versions[1].sha256, hex(&Sha256::digest(versions[1].text.as_bytes())), "its text's hash");
+}
+
+/// Reloads hold from when they are put in force on, in that order, whenever they were compiled.
+#[test]
+fn of_two_reloads_the_later_one_stays() {
+    let (_directory, mut ledger, registry, mut config) = fresh();
+    let mut make = |name: &str, prefix, ledger: &mut Ledger| {
+        config.network.customers = vec![customer(name, prefix)];
+        let draft = Draft::new(&config, false);
+        let numbered = draft.wanted().number(ledger, &registry).expect("numbers");
+        draft.compile(numbered, &registry).expect("compiles")
+    };
+    let one = make("a", [192, 0, 2, 0], &mut ledger);
+    let other = make("b", [192, 0, 2, 0], &mut ledger);
+    let (other, _) = other.put(&mut ledger, &registry, 1000).expect("stores");
+    let (one, _) = one.put(&mut ledger, &registry, 2000).expect("stores");
+    let stored = ledger.config_beginnings().expect("reads");
+    let hashes: Vec<&str> = stored.iter().map(|version| version.sha256.as_str()).collect();
+    assert_eq!(hashes, [other.sha256.as_str(), one.sha256.as_str()]);
+    let at = |instant| {
+        let held = registry.versions().1.at(UnixMillis(instant));
+        held.customer_of_address(IpAddr::from([192, 0, 2, 1]), UnixMillis(instant))
+    };
+    assert_eq!((at(1500), at(2500)), (Some(other.customers[0]), Some(one.customers[0])));
+}
+
+#[test]
+fn versions_with_the_same_prefixes_share_their_table() {
+    let (_directory, mut ledger, registry, mut config) = fresh();
+    let mut put = |config: &Config, registry: &Arc<Exporters>, at| {
+        put_in_force(config, false, &mut ledger, registry, at).expect("compiles");
+        registry.versions().1.at(UnixMillis(at))
+    };
+    config.network.customers.push(customer("a", [192, 0, 2, 0]));
+    let first = put(&config, &registry, 1000);
+    config.network.classes.push(crate::classify::rules::ClassRule {
+        name: "web".to_owned(),
+        matches: crate::classify::rules::FlowMatch::default(),
+    });
+    let second = put(&config, &registry, 2000);
+    assert!(!Arc::ptr_eq(&first, &second) && second.shares_prefixes(&first));
+    config.network.customers.push(customer("b", [198, 51, 100, 0]));
+    let third = put(&config, &registry, 3000);
+    assert!(!third.shares_prefixes(&second), "b has come");
+    // In a start, which knows nothing yet, those are apart that differ.
+    let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    put(&config, &registry, 4000);
+    let at = |instant| registry.versions().1.at(UnixMillis(instant));
+    assert!(at(4000).shares_prefixes(&at(3000)) && !at(2000).shares_prefixes(&at(3000)));
+}
+
+/// A stored text is read with its prefixes, or without them, whichever way these were written.
+#[test]
+fn a_stored_text_is_read_with_and_without_prefixes() {
+    let mut network = Network::default();
+    network.customers.push(customer("a", [192, 0, 2, 0]));
+    let text = serde_json::to_string(&network).expect("plain data");
+    let before = text.replace(r#""192.0.2.0/24""#, r#"{"address":"192.0.2.0","length":24}"#);
+    assert_ne!(text, before);
+    for stored in [&text, &before] {
+        let read: Network = serde_json::from_str(stored).expect("a network");
+        assert_eq!(read, network);
+        let mut outline = network.clone();
+        outline.forget_prefixes();
+        assert_eq!(Network::outline_of(stored).expect("a network"), outline);
+        assert_eq!((outline.customers.len(), outline.customers[0].prefixes.len()), (1, 0));
+    }
+    for wrong in ["192.0.2.0", "192.0.2.0/x", "192.0.2/24"] {
+        serde_json::from_str::<Network>(&text.replace("192.0.2.0/24", wrong)).expect_err(wrong);
+    }
+}
+
+/// More reloads in a row than tables that one lookup goes through, each with a customer more.
+#[test]
+fn versions_in_a_row_are_told_apart() {
+    const VERSIONS: u8 = 12;
+    let (_directory, mut ledger, registry, mut config) = fresh();
+    let many =
+        (0..=255).flat_map(|a| (0..=9).map(move |b| customer(&format!("c{a}-{b}"), [20, a, b * 2, 0])));
+    config.network.customers.extend(many);
+    let from = |version: u8| 1000 * (i64::from(version) + 1);
+    for version in 0..VERSIONS {
+        config.network.customers.push(customer(&format!("new{version}"), [240, version, 0, 0]));
+        put_in_force(&config, false, &mut ledger, &registry, from(version)).expect("compiles");
+    }
+    let whole = registry.versions().1.at(UnixMillis(i64::MAX)).prefix_octets();
+    let again = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    put_in_force(&config, false, &mut ledger, &again, from(VERSIONS)).expect("compiles");
+    for registry in [&registry, &again] {
+        let versions = registry.versions().1;
+        for version in 0..VERSIONS {
+            let at = versions.at(UnixMillis(from(version) + 500));
+            let whose = |address: [u8; 4]| at.customer_of_address(address.into(), UnixMillis(from(version)));
+            assert!(whose([20, 7, 4, 1]).is_some() && whose([20, 7, 5, 1]).is_none());
+            let known: Vec<bool> = (0..VERSIONS).map(|other| whose([240, other, 0, 9]).is_some()).collect();
+            let expected: Vec<bool> = (0..VERSIONS).map(|other| other <= version).collect();
+            assert_eq!(known, expected, "{version}");
+            let is_newest = version + 1 == VERSIONS;
+            assert!(is_newest || at.prefix_octets() < whole / 4, "{} octets of {whole}", at.prefix_octets());
+        }
+    }
 }

@@ -33,6 +33,7 @@ mod poll;
 mod rating;
 mod reclassify;
 mod reconciled;
+mod reload;
 mod scheduler;
 mod sflow;
 mod snmp;

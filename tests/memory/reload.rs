@@ -13,10 +13,10 @@ use fluxoscope::ids::CustomerId;
 use fluxoscope::ledger::{Ledger, Url};
 use fluxoscope::processor::Config;
 use fluxoscope::processor::exporters::Exporters;
-use fluxoscope::setup::put_in_force;
+use fluxoscope::setup::{Draft, put_in_force};
 use fluxoscope::units::UnixMillis;
 
-use crate::count::{allocations, octets};
+use crate::count::{allocations, octets, peak};
 use crate::datagrams::{NOW, address, processor, v5};
 
 /// Datagrams fed in one pass; whole passes are fed, so that sums are easy.
@@ -141,9 +141,9 @@ fn versions_of_a_great_table_do_not_add_up() {
     }
     let table = i64::try_from(first.versions().1.at(NOW).prefix_octets()).unwrap();
     assert!(table > 8 << 20, "of smaller ones more are kept: {table} octets");
-    // From the second version on there are always the newest and the one before it.
+    // There is always one whole table, and what the versions before it have otherwise.
     let grown: Vec<i64> = used.windows(2).map(|two| two[1] - two[0]).collect();
-    assert!(grown[1..].iter().all(|more| *more < 1 << 20), "{grown:?}");
+    assert!(grown.iter().all(|more| *more < 1 << 20), "{grown:?}");
     drop(first);
 
     let before = octets();
@@ -174,4 +174,35 @@ fn versions_of_a_great_table_do_not_add_up() {
     // All four older ones were asked for; two are kept, or what there is room for.
     let kept = octets() - before - started;
     assert!(kept < (2 * table).max(64 << 20) + table, "{kept} octets more, where a table has {table}");
+}
+
+/// What a reload takes beside the configuration that was read is bounded by its prefixes, and of that only the table stays.
+#[test]
+fn a_reload_takes_little_beside_its_table() {
+    const PREFIXES: u32 = 400_000;
+    let directory = tempfile::tempdir().unwrap();
+    let url = Url::parse("sqlite:ledger.sqlite", directory.path()).unwrap();
+    let mut ledger = Ledger::open(&url).unwrap();
+    let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
+    let mut config = network(PREFIXES);
+    let before = octets();
+    let _ = peak();
+    let draft = Draft::new(&config, false);
+    let numbered = draft.wanted().number(&mut ledger, &registry).unwrap();
+    let ready = draft.compile(numbered, &registry).unwrap();
+    let (_, holding) = ready.put(&mut ledger, &registry, NOW.0).unwrap();
+    let most = peak() - before;
+    let table = i64::try_from(registry.versions().1.at(NOW).prefix_octets()).unwrap();
+    // The claims with their prefixes, and what the table is made of; or the table and the text.
+    assert!(most < 200 * i64::from(PREFIXES), "{most} octets");
+    let stays = octets() - before;
+    assert!(stays < table + (1 << 20), "{stays} octets, where the table has {table}");
+    // Each prefix is 56 octets in the configuration, and nobody needs them to put it in force again.
+    config.network.forget_prefixes();
+    assert!(octets() - before < stays - 50 * i64::from(PREFIXES));
+    let _ = peak();
+    let now = octets();
+    assert!(holding.put_again(&mut ledger, &registry, NOW.0 + 1000).unwrap());
+    let again = peak() - now;
+    assert!(again < 1 << 20, "{again} octets to put it in force again");
 }

@@ -299,3 +299,56 @@ fn upper_halves_are_enough_where_no_prefix_is_longer() {
     assert_eq!(whole.lookup_v6((0x2001_0db8_ffff << 80) + 1), 500);
     assert_eq!(halves.lookup_v6((0x2001_0db8_ffff << 80) + 1), PrefixTable::NOTHING);
 }
+
+proptest! {
+    /// Three versions that share some of their prefixes: the older ones as what is different from the next.
+    #[test]
+    fn layers_say_what_whole_tables_do(
+        v4 in prop::collection::vec(any_v4(), 1..30),
+        v6 in prop::collection::vec(any_v6(), 0..10),
+        networks in prop::collection::vec(any_v4(), 8),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..40_u32), 6),
+    ) {
+        let mut prefixes: Vec<(Prefix, u32)> = v4.into_iter().chain(v6).zip(0..).collect();
+        let mut versions = vec![prefixes.clone()];
+        for changed in changes.chunks(3) {
+            for (which, value) in changed {
+                which.get_mut(&mut prefixes).1 = *value;
+            }
+            prefixes.rotate_left(1);
+            versions.push(prefixes.clone());
+        }
+        let whole: Vec<Arc<PrefixTable>> =
+            versions.iter().map(|all| Arc::new(PrefixTable::build(all.iter().copied()))).collect();
+        // Of some numbers nobody may say that they mean the same.
+        let plain = |value: u32| value != 7;
+        let middle = Arc::new(whole[1].layered(&whole[2], plain).expect("the same kinds of tables"));
+        let oldest = whole[0].layered(&whole[1], plain).expect("the same kinds of tables").above(Arc::clone(&middle));
+        prop_assert_eq!((oldest.layers(), middle.layers(), whole[2].layers()), (3, 2, 1));
+        prop_assert!(oldest.layered(&whole[2], plain).is_none(), "it is none that can be compared");
+        for (layered, whole) in [(&oldest, &whole[0]), (&*middle, &whole[1])] {
+            for address in versions.iter().flat_map(|all| edges(all)) {
+                prop_assert_eq!(layered.lookup_ip(address), whole.lookup_ip(address), "{}", address);
+            }
+            for network in versions[0].iter().map(|one| one.0).chain(networks.iter().copied()) {
+                let (family, address) = Address::from_ip(network.address);
+                let found = [layered, &**whole].map(|one| one.lookup_network(family, address, network.length));
+                prop_assert_eq!(found[0], found[1], "{}", network);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_small_where_little_is_different() {
+    let prefixes = |changed: u32| {
+        let prefix = |n: u32| Prefix { address: (n << 12).to_be_bytes().into(), length: 24 };
+        (0..20_000).map(move |n| (prefix(n), if n == 700 { changed } else { n % 50 }))
+    };
+    let (old, new) = (PrefixTable::build(prefixes(1)), Arc::new(PrefixTable::build(prefixes(2))));
+    let over = old.over(&new, |_| true).expect("one prefix is different");
+    assert!(over.heap_octets() < 200, "{} octets of {}", over.heap_octets(), old.heap_octets());
+    assert_eq!([699, 700, 701].map(|n: u32| over.lookup_v4((n << 12) + 9)), [49, 1, 1]);
+    assert_eq!(new.lookup_v4(700 << 12), 2);
+    assert!(old.over(&new, |_| false).is_none(), "then all of it would be different");
+}

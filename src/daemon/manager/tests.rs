@@ -4,6 +4,12 @@ use super::*;
 use crate::ids::{ExporterId, LinkId};
 use crate::ledger::Url;
 use crate::ledger::records::interfaces::Card;
+use crate::setup;
+
+/// For managers that put nothing in force again.
+fn in_force(config: Config) -> (Arc<Config>, Holding) {
+    (Arc::new(config), Holding::default())
+}
 
 /// 2026-11-01T00:00:00Z, the start of a bucket.
 const T: i64 = 1_793_491_200;
@@ -21,7 +27,7 @@ fn a_bucket_is_ripe_a_quarter_of_an_hour_after_its_end() {
 fn failures_of_flow_tables_are_counted_over_wraps_and_resets() {
     let counters = Arc::new(Counters::new(1, 0));
     let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
-    let manager = Manager::new(Config::builtin(), Arc::clone(&counters), registry);
+    let manager = Manager::new(in_force(Config::builtin()), Arc::clone(&counters), registry);
     let read = |minute: i64, uptime: u32, failures: u64| {
         let card = Card { name: "card 1".to_owned(), failures: Some(failures), ..Card::default() };
         let at = UnixMillis((T + 60 * minute) * 1000);
@@ -208,7 +214,8 @@ fn flows_wait_from_the_moment_that_a_start_is_found() {
     let mut edge = Edge::new();
     edge.reads(2, None, &[(100, "up0"), (900, "x9")]);
     let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
-    let manager = Manager::new(edge.config.clone(), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
+    let manager =
+        Manager::new(in_force(edge.config.clone()), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
     let address = edge.config.exporters[0].address;
     let waits = || registry.entry(address).expect("configured").policy.interfaces_awaited;
     let mut put_in_force = |now: i64| {
@@ -254,7 +261,8 @@ impl Started {
         let mut edge = Edge::new();
         edge.reads(2, None, &[(100, "up0"), (900, "x9")]);
         let registry = Arc::new(Exporters::new(Arc::new(Counters::new(1, 0))));
-        let manager = Manager::new(edge.config.clone(), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
+        let manager =
+            Manager::new(in_force(edge.config.clone()), Arc::new(Counters::new(1, 0)), Arc::clone(&registry));
         let address = edge.config.exporters[0].address;
         let mut started = Self { edge, registry, manager, address };
         assert!(!started.waits(3));
@@ -338,7 +346,8 @@ fn flows_wait_where_a_start_is_found_and_no_interfaces() {
     one.manager.started("another", UnixMillis::from_seconds(1100));
     let mut config = one.edge.config.clone();
     config.targets.clear();
-    one.manager.configure(config);
+    let (config, holding) = in_force(config);
+    one.manager.configure(config, holding);
     one.manager.started("edge", UnixMillis::from_seconds(1100));
     assert!(!one.flows_tell(1100) && !one.waits_now());
 }

@@ -45,6 +45,35 @@ fn fix(ledger: &mut Ledger, invoice: &StoredInvoice) {
     ledger.put_invoice(invoice).unwrap();
 }
 
+/// A line of SQLite's plan for a statement.
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    detail: String,
+}
+
+/// Texts are of tens of megabytes, and stand before the beginnings.
+#[test]
+fn beginnings_of_configuration_versions_are_read_without_their_texts() {
+    let place = Place::sqlite();
+    let mut ledger = place.open();
+    for (valid_from, sha256) in (0..).zip(["b", "a", "b", "c"]) {
+        ledger.put_config_version(&config(sha256, valid_from)).unwrap();
+    }
+    let hashes: Vec<String> = ledger.config_beginnings().unwrap().into_iter().map(|one| one.sha256).collect();
+    assert_eq!(hashes, ["b", "a", "b", "c"], "in their order");
+    for statement in [
+        "SELECT number, sha256, valid_from FROM config_version",
+        "SELECT 1 FROM config_version WHERE valid_from > 2",
+    ] {
+        let explain = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
+        let plan: Vec<Step> = with_connection!(&mut ledger.db, c => explain.load(c)).unwrap();
+        let is_covered =
+            plan.iter().all(|step| step.detail.contains("COVERING INDEX config_version_beginning"));
+        assert!(is_covered, "{statement}: {}", plan[0].detail);
+    }
+}
+
 #[test]
 fn configuration_versions_follow_one_another() {
     on_each(|place| {

@@ -146,7 +146,7 @@ fn a_ledger_is_reopened_as_it_was() {
             .commit_flush(&flush(source, 0, 5, &[row(1, 16, 100), row(1, 17, 300), row(2, 16, 500)]))
             .unwrap();
         let before = everything(&mut ledger);
-        assert_eq!(ledger.schema_version().unwrap(), "0019");
+        assert_eq!(ledger.schema_version().unwrap(), "0020");
         assert_eq!(ledger.url(), &place.url);
         drop(ledger);
         assert_eq!(everything(&mut place.open()), before);
@@ -162,7 +162,7 @@ fn another_schema_is_refused() {
         sql(&mut ledger, "INSERT INTO __diesel_schema_migrations (version) VALUES ('0999')").unwrap();
         for error in [Ledger::open(&place.url).unwrap_err(), Ledger::open_existing(&place.url).unwrap_err()] {
             assert!(
-                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0019"),
+                matches!(&error, Error::Newer { found, known, .. } if found == "0999" && known == "0020"),
                 "{error}"
             );
         }
@@ -208,7 +208,7 @@ fn many_may_create_at_once() {
                 scope.spawn(|| {
                     loop {
                         match Ledger::open(&place.url) {
-                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0019"),
+                            Ok(mut ledger) => break assert_eq!(ledger.schema_version().unwrap(), "0020"),
                             Err(error) => assert!(error.is_transient(), "{error:?}"),
                         }
                     }
