@@ -292,6 +292,10 @@ pub fn run(
             durable: Arc::clone(&journal.durable),
         });
         syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
+        let mut processor =
+            StreamProcessor::new(index, setup::stages(config), Arc::clone(&registry), Arc::clone(&counters));
+        // The receiver asks who may send before it journals anything.
+        processor.trust_feeder();
         let parts = receiver::Parts {
             index,
             writer: journal.writer,
@@ -299,12 +303,7 @@ pub fn run(
             durable: journal.durable,
             source: journal.source.id,
             from: journal.end,
-            processor: StreamProcessor::new(
-                index,
-                setup::stages(config),
-                Arc::clone(&registry),
-                Arc::clone(&counters),
-            ),
+            processor,
             registry: Arc::clone(&registry),
             flush_ms: config.ledger.flush_ms,
             shared: Arc::clone(&shared),

@@ -8,6 +8,7 @@
 pub mod checkpoint;
 mod drained;
 pub mod exporters;
+mod former;
 mod losses;
 mod publish;
 mod room;
@@ -33,7 +34,6 @@ pub use drained::{Drained, Unsorted};
 use exporters::{Entry, Exporters};
 use losses::{Booked, Losses};
 pub use publish::{Kept, kept, remembered};
-use publish::{add_difference, publish_refusals};
 use room::Weight;
 
 /// Records that are classified and metered together. Large enough that cache misses overlap, small enough that a
@@ -69,6 +69,8 @@ struct ExporterState {
     booked: Booked,
     /// Instant of its newest datagram.
     seen: UnixMillis,
+    /// It is no longer allowed.
+    is_former: bool,
 }
 
 /// What goes into a checkpoint.
@@ -172,6 +174,8 @@ pub struct StreamProcessor {
     named: BTreeMap<ExporterId, Arc<counters::Exporter>>,
     /// Usage metered under names that a reload has changed since.
     former: Vec<(ExporterNames, Rows)>,
+    /// Whoever feeds it has asked who may send.
+    trusts: bool,
     meter: Meter,
     totals: FlushTotals,
     losses: Losses,
@@ -208,6 +212,7 @@ impl StreamProcessor {
             observer: None,
             named: BTreeMap::new(),
             former: Vec::new(),
+            trusts: false,
             meter: Meter::new(config.meter),
             totals: FlushTotals::default(),
             losses: Losses::default(),
@@ -281,7 +286,11 @@ impl StreamProcessor {
         payload: &[u8],
     ) -> Result<Taken, BadCheckpoint> {
         self.pass_time(received);
-        if !self.states.contains_key(&source) && !self.admit(source)? {
+        let is_allowed = match self.states.get(&source) {
+            Some(state) => !state.is_former || self.trusts || self.registry.allows(source),
+            None => self.admit(source)?,
+        };
+        if !is_allowed {
             return Ok(Taken::Rejected);
         }
         let state = self.states.get_mut(&source).expect("admitted above");
@@ -365,7 +374,8 @@ impl StreamProcessor {
 
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
-        let Some(entry) = self.registry.admit(source) else { return Ok(false) };
+        let former = || self.trusts.then(|| self.registry.admit_former(source)).flatten();
+        let Some(entry) = self.registry.admit(source).or_else(former) else { return Ok(false) };
         let memory = match self.registry.take_state(source) {
             Some(left) => Memory::restore(left, entry.id)
                 .map_err(|reason| BadCheckpoint { exporter: source, reason })?,
@@ -392,20 +402,24 @@ impl StreamProcessor {
         Ok(())
     }
 
-    /// Takes up the state left for one exporter, where it is ours, allowed, and something waits in it. `is_start`: the
-    /// sessions in it are over.
+    /// Takes up the state left for one exporter, where it is ours, and something waits in it. `is_start`: the sessions in it
+    /// are over.
     fn take_up(&mut self, address: IpAddr, is_start: bool) -> Result<(), BadCheckpoint> {
-        if !self.ours.as_ref().is_some_and(|ours| ours(address)) || !self.registry.allows(address) {
+        if !self.ours.as_ref().is_some_and(|ours| ours(address)) {
             return Ok(());
         }
         let Some(left) = self.registry.take_state(address) else { return Ok(()) };
         let taken = Memory::waits(&left).and_then(|waits| {
-            let entry = if waits { self.registry.admit(address) } else { None };
+            let any = || self.registry.admit(address).or_else(|| self.registry.admit_former(address));
+            let entry = if waits { any() } else { None };
             entry.map(|entry| Ok((Memory::restore(left.clone(), entry.id)?, entry))).transpose()
         });
         let Ok(Some((mut memory, entry))) = taken else {
             self.registry.leave_state(address, left);
-            return taken.map(drop).map_err(|reason| BadCheckpoint { exporter: address, reason });
+            // Of whom nobody wants to hear any more, nobody need hear that it cannot be read.
+            let is_wanted = self.registry.allows(address);
+            let taken = taken.map(drop).or_else(|reason| if is_wanted { Err(reason) } else { Ok(()) });
+            return taken.map_err(|reason| BadCheckpoint { exporter: address, reason });
         };
         let before = *memory.decoder.counts();
         let had_sessions = is_start && memory.decoder.end_all_sessions();
@@ -437,6 +451,7 @@ impl StreamProcessor {
                 drained_rounded,
                 booked,
                 seen: UnixMillis(0),
+                is_former: self.registry.entry(source).is_none(),
             },
         );
     }
@@ -475,34 +490,14 @@ impl StreamProcessor {
     fn take_configuration(&mut self) {
         self.set_renamed_aside();
         (self.generation, self.versions) = self.registry.versions();
-        let (registry, totals, parted) = (&self.registry, &mut self.totals, &mut self.parted);
-        let own = &self.counters.processors[self.index];
-        let (weight, losses) = (&mut self.weight, &mut self.losses);
-        self.states.retain(|address, state| match registry.entry(*address) {
-            Some(entry) => {
-                if entry.counters.name != state.entry.counters.name {
-                    losses.book(state);
-                }
-                self.named.insert(entry.id, Arc::clone(&entry.counters));
-                state.entry = entry;
-                true
+        self.part_with_those(|this, address, state| {
+            let Some(entry) = this.registry.entry(address) else { return false };
+            if entry.counters.name != state.entry.counters.name {
+                this.losses.book(state);
             }
-            None => {
-                // No longer allowed: its state waits in case it is allowed again.
-                let (counts, expired) = (*state.memory.decoder.counts(), Expired::of(&state.memory.sampling));
-                add_difference(totals, &counts, &state.drained, expired, state.drained_expired);
-                publish_refusals(own, &counts, &state.drained);
-                losses.book(state);
-                state.publish();
-                // What waits does so in the checkpoint: nobody holds it here.
-                state.entry.counters.held.store(0, Relaxed);
-                weight.change(Weight::of(&state.memory), Weight::default());
-                let changed = state.memory.take_changes();
-                let chunks = state.memory.sampling.chunks();
-                registry.leave_state(*address, Remembered { state: changed.state.clone(), chunks });
-                parted.push((address.to_string(), changed));
-                false
-            }
+            this.named.insert(entry.id, Arc::clone(&entry.counters));
+            (state.entry, state.is_former) = (entry, false);
+            true
         });
         // Who is allowed again is taken up, heard or not, as at a start. What cannot be read stays left, and is told when
         // its exporter is heard.

@@ -17,7 +17,6 @@ use crate::counters::Counters;
 use crate::ids::Position;
 use crate::ledger::records::{Advance, CheckpointScope, Source, SourceKind};
 use crate::ledger::{self, Ledger};
-use crate::meter;
 use crate::processor::checkpoint::{self, Unreadable};
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Config, Drained, Held, StreamProcessor, Taken};
@@ -268,7 +267,7 @@ impl Session {
         committer.set_patience(LEDGER_PATIENCE);
         committer.show(&in_force)?;
         let mut stages = setup::stages(config);
-        if stages.meter.rows_max >= meter::Config::default().rows_max {
+        if stages.meter.rows_max >= Config::default().meter.rows_max {
             stages.meter.rows_max = stages.meter.rows_max.max(FLUSH_ROWS);
         }
         if stages.sampling.grace_ms > 0 {

@@ -131,6 +131,15 @@ impl Intake {
         queue.current.load(Relaxed) < queue.limit.load(Relaxed) / 2
     }
 
+    /// True where there is a backlog that is read back in no time to speak of.
+    pub(super) fn has_short_backlog(&self) -> bool {
+        let left = self.parts.writer.end().0.saturating_sub(self.metered.0);
+        match &self.mode {
+            Mode::Backlog(backlog) => left <= SHORT_OCTETS || backlog.is_passing && backlog.tail.is_some(),
+            _ => false,
+        }
+    }
+
     /// True where the backlog is in memory, and came of a moment in which more came than was metered.
     pub(super) fn is_passing(&self) -> bool {
         matches!(&self.mode, Mode::Backlog(backlog) if backlog.is_passing && backlog.tail.is_some())

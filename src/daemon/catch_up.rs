@@ -110,6 +110,8 @@ pub(super) fn run(
     }
     info!(octets = behind, "Reading what the journal holds beyond the last commit.");
     let mut processor = StreamProcessor::new(0, config, Arc::clone(registry), Arc::clone(counters));
+    // Nothing is journalled of who may not send.
+    processor.trust_feeder();
     registry.leave_states(super::checkpoints::live(committer.ledger())?);
     let mut streams = Vec::new();
     for tail in tails {

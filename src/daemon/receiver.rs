@@ -49,6 +49,8 @@ const FULL_BATCHES: u32 = 16;
 const EMPTY_ROUNDS: usize = 20_000;
 /// And for so long at most: connections may bring more than that many datagrams would.
 const EMPTY_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at whether the disk has what is to be read back.
+const DISK_WAIT: Duration = Duration::from_millis(1);
 /// How long a stop waits for room for what connections have brought.
 const STREAMS_WAIT: Duration = Duration::from_secs(5);
 /// Flushes of one processor on their way to the ledger, at most.
@@ -150,14 +152,24 @@ impl Receiver {
         self.empty_sockets(EMPTY_ROUNDS, EMPTY_WAIT)?;
         self.end_streams()?;
         self.intake.parts.writer.hand_over();
+        self.end_short_backlog()?;
+        self.flush_at_the_end();
+        Ok(())
+    }
+
+    /// Meters what is left of a short backlog. What is left of a long one waits in the journal for the next start.
+    fn end_short_backlog(&mut self) -> Outcome {
         let begun = Instant::now();
-        while self.intake.is_passing()
+        self.change_mode()?;
+        while self.intake.has_short_backlog()
             && begun.elapsed() < EMPTY_WAIT
             && self.intake.parts.processor.has_room()
         {
             self.read_back()?;
+            if !self.is_reading {
+                std::thread::sleep(DISK_WAIT);
+            }
         }
-        self.flush_at_the_end();
         Ok(())
     }
 

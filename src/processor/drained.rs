@@ -59,6 +59,7 @@ impl StreamProcessor {
             state.dirty |= !released.is_empty();
         });
         self.settle();
+        self.part_with_formers();
         // Tables are at their fullest now, and would be seen by chance only on their way here.
         self.publish_gauges();
         let mut drained = Drained {

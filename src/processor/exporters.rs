@@ -459,4 +459,13 @@ impl Exporters {
         inner.entries.insert(address, Arc::clone(&entry));
         Some(entry)
     }
+
+    /// An entry for an exporter that may not send any more, and did when it was allowed: under its last name, as far as that
+    /// is known in this run, and without the operator's word on its sampling.
+    pub fn admit_former(&self, address: IpAddr) -> Option<Arc<Entry>> {
+        let mut inner = self.lock();
+        let (id, counters) = self.known(&mut inner, &address.to_string(), address)?;
+        counters.is_taken_out.store(!inner.entries.contains_key(&address), Relaxed);
+        Some(Arc::new(Entry::of_stranger(address, id, counters)))
+    }
 }

@@ -1,3 +1,4 @@
+mod former;
 mod holds;
 mod random;
 mod room;
@@ -5,6 +6,7 @@ mod starts;
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use super::publish::add_difference;
 use super::*;
 use crate::exporter::{Exporter, SamplingPolicy};
 use crate::units::{RateSource, SamplingRate};

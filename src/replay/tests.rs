@@ -89,7 +89,7 @@ fn a_flush_of_a_replay_has_more_rows_unless_the_operator_says_fewer() {
         config.meter.rows_max = rows;
         Session::open(&config, Ledger::open(&url).unwrap(), 0).unwrap().config.meter.rows_max
     };
-    let builtin = meter::Config::default().rows_max;
+    let builtin = Config::default().meter.rows_max;
     assert!(FLUSH_ROWS > 2_000_000 && builtin < FLUSH_ROWS);
     assert_eq!([builtin, 1000, FLUSH_ROWS + 1].map(most), [FLUSH_ROWS, 1000, FLUSH_ROWS + 1]);
 }
