@@ -250,7 +250,8 @@ impl Plan {
     /// The same of its end.
     pub(super) fn states_end(&self, context: &Context, row: &DataRow<'_>) -> bool {
         let (clocks, (_, last)) = self.stated(row);
-        context.states(clocks.end, last, row)
+        // No microseconds before the export time is an end as well.
+        clocks.end == Clock::DeltaMicros || context.states(clocks.end, last, row)
     }
 
     /// Octets of the fields that have the record's running totals of octets and packets, in one direction.

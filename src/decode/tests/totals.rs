@@ -354,3 +354,26 @@ fn a_flow_told_twice_at_once_counts_once_and_is_counted_as_unclear() {
     let fields = [flow_fields(), vec![(148, 8)]].concat();
     assert_eq!(unclear(&fields, &[flow(900, 0, 500).u64(1), flow(900, 0, 500).u64(2)]), (1800, 0, 0));
 }
+
+/// Ends by microseconds before the export time (159), of which 0 is one: the last record of a flow overtook one before it.
+#[test]
+fn a_total_that_the_last_one_overtook_adds_nothing_also_where_the_flow_ended_as_it_was_exported() {
+    let fields = [&ENDS[..], &TOTALS, &[(158, 4), (159, 4), REASON]].concat();
+    for before in [0, 1] {
+        let mut collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields))])]);
+        let told = [
+            (10, 0, [1000, 10], [10_000_000, 1_000_000], 2),
+            (20, 2, [3000, 30], [20_000_000, 500_000], 3),
+            (19, 1, [2900, 29], [19_000_000, before], 2),
+        ];
+        for (at, sequence, totals, times, reason) in told {
+            let record = totals.iter().fold(octets().u32(1).u32(2), |body, &n| body.u64(n));
+            let record = times.iter().fold(record, |body, &n| body.u32(n)).u8(reason);
+            let export = EXPORT + at;
+            let datagram = ipfix_at(export, sequence, 1, &[set(300, record)]);
+            collector.take_at(i64::from(export) * 1000, &datagram).unwrap();
+        }
+        let sum: u64 = collector.out.records.iter().map(|flow| flow.octets.as_u64()).sum();
+        assert_eq!(sum, 3000, "{before}");
+    }
+}
