@@ -206,6 +206,8 @@ pub struct FlowRecord {
     pub destination_port: u16,
     /// 802.1Q VLAN of the input side.
     pub vlan: u16,
+    /// The template of its record, by the number of its data set; 0 in protocols without templates.
+    pub template: u16,
     /// TCP flags, cumulative (RFC 9293 order, 16 bits as IPFIX element 6).
     pub tcp_flags: u16,
     /// Address family.
@@ -269,8 +271,10 @@ pub enum Part {
     Ingress(IfIndex),
     /// The packets that leave by an interface (element 14).
     Egress(IfIndex),
-    /// Something that no record can be traced to: a line card, a port, a template, ... The number of the element (or of
-    /// the v9 scope type) that names it, because each of them counts for itself, and its number.
+    /// The records of a template (element 145, v9 scope type 5).
+    Template(u16),
+    /// Something that no record can be traced to: a line card, a port, a VRF, ... The number of the element (or of the v9
+    /// scope type) that names it, because each of them counts for itself, and its number.
     Other(u16, u64),
 }
 

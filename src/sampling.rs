@@ -26,8 +26,12 @@
 //! - Where interfaces have statements, a record goes by that of its own: the input one, or the output one where it was
 //!   observed on the way out (or where only that is described, and all that are agree). Of an interface without a
 //!   statement nothing is known but what is said of the whole domain: its records take the operator's default, or wait.
-//!   No record can be traced to a line card or a template: statements about those speak for all of the domain where they
-//!   agree, and for nothing where they differ. A sampler may be described by interface, too.
+//!   A sampler may be described by interface, too.
+//! - The same holds of templates: a record is of the one whose number its data set has. That is the domain's own number,
+//!   so what another domain says of templates tells only that the exporter samples. A record whose template and interface
+//!   are both described goes by both, and waits where they differ.
+//! - No record is traced to a line card, a port or a VRF: statements about those speak for all of the domain where they
+//!   agree, and for nothing where they differ.
 //! - When the exporter has started anew, what it announced before is doubted: a router's configuration mostly survives its
 //!   restart, but not always. Records wait until it is announced again. If it is not within the grace time, the old rates
 //!   are used again, and that is counted ([`ExporterSampling::taken_up`]). So it is in a new session of IPFIX over TCP, which
@@ -239,9 +243,9 @@ impl ExporterSampling {
         };
         *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
         let verdict = self.announced_for(record, policy);
-        let by_interface = matches!(record.sampler, SamplerRef::Sequence(_) | SamplerRef::Either { .. })
-            || self.rates.is_by_interface(record.domain, sampler);
-        (verdict, is_for_all && !by_interface)
+        let by_part = matches!(record.sampler, SamplerRef::Sequence(_) | SamplerRef::Either { .. })
+            || self.rates.is_by_part(record.domain, sampler);
+        (verdict, is_for_all && !by_part)
     }
 
     /// Ends the waits that are over at `now`: grace times, and `config.hold_ms`. A changed `policy` takes effect, too.
@@ -543,7 +547,8 @@ impl ExporterSampling {
 fn point(record: &FlowRecord, policy: &SamplingPolicy) -> Point {
     let (interface, is_egress) = policy.observation_point(record);
     let is_told = record.observed != Observed::Unknown || policy.at_egress;
-    Point { interface, is_egress, other: if is_told { IfIndex(0) } else { record.output } }
+    let other = if is_told { IfIndex(0) } else { record.output };
+    Point { interface, is_egress, other, template: record.template }
 }
 
 /// What is left for a record whose domain announced nothing in time; `None` where the operator insists, and where the

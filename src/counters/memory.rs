@@ -32,7 +32,7 @@ pub enum Sampled {
     Egress = 4,
     /// Whatever passes an interface.
     Interface = 5,
-    /// Something that no record can be traced to.
+    /// Something else: the records of a template, or what no record can be traced to (a line card, a VRF).
     Other = 6,
 }
 

@@ -83,6 +83,8 @@ slots! {
         Size = [309],
         Population = [310],
         Probability = [311],
+        TimeInterval = [307],
+        TimeSpace = [308],
         Duration = [],
         SystemInit = [160],
         IpVersion = [60],
@@ -136,10 +138,15 @@ slots! {
         Size = [309],
         Population = [310],
         Probability = [311],
-        // Selection of whole flows (RFC 7014): algorithm, flows taken, flows left out.
+        // Microseconds in which packets are taken, and in which they are not.
+        TimeInterval = [307],
+        TimeSpace = [308],
+        // Selection of whole flows (RFC 7014): algorithm, flows taken, flows left out; and both by time.
         FlowAlgorithm = [390],
         FlowInterval = [396],
         FlowSpacing = [397],
+        FlowTimeInterval = [398],
+        FlowTimeSpacing = [399],
         SystemInit = [160],
         Domain = [149],
         // Which way the packets of an interface pass: an interface with it is one side of it.

@@ -9,6 +9,9 @@
 //! Where no algorithm is given, or it has none of its parameters, all that the record says has to come to the same rate: an
 //! interval of 500 beside one packet in 1000 is one such statement too many, and gives none.
 //!
+//! Sampling by time (2, with 307 and 308; of flows 398 and 399) has no rate in packets: who says so samples, and does not
+//! say how much. A number of packets beside it changes that only where the algorithm is the one whose parameter it is.
+//!
 //! A record may give a sampler two names (48 and 302). It describes both: which one data records use is not said.
 //!
 //! A record in which every parameter is 0 or missing says nothing, whatever its algorithm: some exporters send such
@@ -137,16 +140,19 @@ fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
         size: number(OptionSlot::Size),
         population: number(OptionSlot::Population),
         probability: probability(row, OptionSlot::Probability as usize),
+        by_time: number(OptionSlot::TimeInterval) | number(OptionSlot::TimeSpace) != 0,
     };
+    let flows_by_time = number(OptionSlot::FlowTimeInterval) | number(OptionSlot::FlowTimeSpacing) != 0;
     let flows = (number(OptionSlot::FlowInterval), stated(row, OptionSlot::FlowSpacing as usize));
-    if !parameters.say_something() && flows.0 == 0 {
+    if !parameters.say_something() && flows.0 == 0 && !flows_by_time {
         return None;
     }
     let rate = match number(OptionSlot::FlowAlgorithm) {
-        0 if flows.0 == 0 => parameters.rate(source),
+        0 if flows.0 == 0 && !flows_by_time => parameters.rate(source),
         algorithm => {
-            let flows =
-                Parameters { algorithm, packet_interval: flows.0, packet_space: flows.1, ..parameters };
+            let by_time = parameters.by_time || flows_by_time;
+            let (packet_interval, packet_space) = flows;
+            let flows = Parameters { algorithm, packet_interval, packet_space, by_time, ..parameters };
             flows.rate(RateSource::FlowSelection)
         }
     };
@@ -190,11 +196,16 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
         .or_else(|| other(253, OptionSlot::PhysicalEgress))
         .or_else(|| numbered(142, OptionSlot::Port))
         .or_else(|| numbered(141, OptionSlot::LineCard))
-        .or_else(|| other(145, OptionSlot::Template))
+        .or_else(|| named(OptionSlot::Template).map(template))
         .or_else(|| numbered(234, OptionSlot::IngressVrf))
         .or_else(|| numbered(235, OptionSlot::EgressVrf))
         .or_else(|| other(4, OptionSlot::Cache))
         .or_else(|| numbered(61, OptionSlot::Direction))
+}
+
+/// The part that a template is. One that no data set can name is something else.
+fn template(number: u64) -> Part {
+    u16::try_from(number).map_or(Part::Other(145, number), Part::Template)
 }
 
 /// What is said of how packets were picked; 0 where it is not said.
@@ -209,6 +220,8 @@ pub(super) struct Parameters {
     pub(super) size: u64,
     pub(super) population: u64,
     pub(super) probability: Option<f64>,
+    /// Time is told in which packets are taken, or not.
+    pub(super) by_time: bool,
 }
 
 impl Parameters {
@@ -218,6 +231,7 @@ impl Parameters {
         numbers.iter().any(|&number| number != 0)
             || self.packet_space.is_some_and(|space| space != 0)
             || self.probability.is_some()
+            || self.by_time
     }
 
     /// The rate; none where it can be read in two ways.
@@ -227,6 +241,9 @@ impl Parameters {
         let [first, second, third] = self.by_algorithm(source);
         if self.algorithm != 0 && first.is_some() {
             return first;
+        }
+        if self.by_time {
+            return None;
         }
         let mut stated = [first, second, third].into_iter().chain(intervals).flatten();
         let rate = stated.next()?;

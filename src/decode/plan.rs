@@ -216,7 +216,7 @@ impl Plan {
             networks: tells_networks(fields, &places),
             section,
             rare: places[Slot::IcmpTypeCode as usize..Slot::OtherStart as usize].iter().any(Option::is_some),
-            parameters: places[Slot::RandomInterval as usize..=Slot::Probability as usize]
+            parameters: places[Slot::RandomInterval as usize..=Slot::TimeSpace as usize]
                 .iter()
                 .any(Option::is_some),
             both_ways: false,
@@ -382,7 +382,7 @@ impl Plan {
     pub(super) fn flow(
         &self,
         context: &Context,
-        exporter: ExporterId,
+        (exporter, template): (ExporterId, u16),
         row: &DataRow<'_>,
     ) -> (FlowRecord, bool) {
         let n = |slot: Slot| row.number(slot as usize);
@@ -407,6 +407,7 @@ impl Plan {
             source_port: n(Slot::SourcePort) as u16,
             destination_port: n(Slot::DestinationPort) as u16,
             vlan: 0,
+            template,
             tcp_flags: n(Slot::TcpFlags) as u16,
             family,
             protocol: n(Slot::Protocol) as u8,
@@ -543,6 +544,7 @@ fn own_sampling(row: &DataRow<'_>) -> Option<SamplerRef> {
         size: n(Slot::Size),
         population: n(Slot::Population),
         probability: options::probability(row, Slot::Probability as usize),
+        by_time: n(Slot::TimeInterval) | n(Slot::TimeSpace) != 0,
     };
     let rate = || parameters.rate(RateSource::Record).map_or(SamplerRef::Named(0), SamplerRef::Stated);
     parameters.say_something().then(rate)

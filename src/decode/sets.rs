@@ -295,7 +295,7 @@ impl Work<'_> {
         if plan.is_simple() {
             let count = (set.end - set.at) / length;
             if plan.counts_first((set.data, set.at), count) {
-                self.simple_flows(plan, context, set, count);
+                self.simple_flows((id, plan), context, set, count);
                 return (saturated(count), leftover(set, set.at + count * length));
             }
         }
@@ -312,11 +312,11 @@ impl Work<'_> {
     }
 
     /// Records that are one flow each, without variable lengths: the common case.
-    fn simple_flows(&mut self, plan: &Plan, context: &Context, set: Piece<'_>, count: usize) {
+    fn simple_flows(&mut self, (id, plan): (u16, &Plan), context: &Context, set: Piece<'_>, count: usize) {
         let from = self.out.records.len();
         let records = (set.data, set.at);
         let Sums { octets, packets, all_bits, clamped } =
-            plan.flows(context, self.exporter, records, count, &mut self.out.records);
+            plan.flows(context, (self.exporter, id), records, count, &mut self.out.records);
         self.counts.records += count as u64;
         if all_bits < IMPLAUSIBLE {
             self.counts.flows_emitted += count as u64;
@@ -341,7 +341,7 @@ impl Work<'_> {
             self.counts.not_volume += 1;
             return;
         }
-        let (mut forward, moved) = plan.flow(context, self.exporter, row);
+        let (mut forward, moved) = plan.flow(context, (self.exporter, id), row);
         if !plan.read_section(row, &mut forward) {
             self.counts.not_volume += 1;
             return;

@@ -30,7 +30,7 @@ pub(super) struct Held {
 }
 
 /// The most octets that a record takes: every field there, and every number as great as it can be.
-pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 11 + 15 + 5 * 5 + 2 * 3 + 2 * 2 + 5;
+pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 11 + 15 + 5 * 5 + 3 * 3 + 2 * 2 + 5;
 
 // The first octet: family in bits 0 and 1, side of observation in 2 and 3, sampler in 4 and 5.
 const SAMPLER_SHIFT: u32 = 4;
@@ -61,6 +61,12 @@ const NETWORKS: u32 = 1 << 16;
 const OTHER: u32 = 1 << 17;
 /// The second flow of its record.
 const SECOND: u32 = 1 << 18;
+/// Its template's number.
+const TEMPLATE: u32 = 1 << 19;
+
+/// Templates have numbers from this one on (RFC 7011 3.4.1). It is taken off by bits, so that the first hundred and more
+/// need one octet, and what cannot be still comes back as it was.
+const FIRST_TEMPLATE: u16 = 256;
 
 /// Appends `held` to `out`; times are told from `base`.
 pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
@@ -132,6 +138,10 @@ pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
             w.number(number.into());
         }
     }
+    if record.template != 0 {
+        fields |= TEMPLATE;
+        w.number((record.template ^ FIRST_TEMPLATE).into());
+    }
     for (field, port) in [(SOURCE_PORT, record.source_port), (DESTINATION_PORT, record.destination_port)] {
         if port != 0 {
             fields |= field;
@@ -197,6 +207,7 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
     let (domain, input, output) = (number(DOMAIN)?, number(INPUT)?, number(OUTPUT)?);
     let (source_as, destination_as) = (number(SOURCE_AS)?, number(DESTINATION_AS)?);
     let (vlan, tcp_flags) = (u16::try_from(number(VLAN)?).ok()?, u16::try_from(number(TCP_FLAGS)?).ok()?);
+    let template = if has(TEMPLATE) { u16::try_from(r.number()?).ok()? ^ FIRST_TEMPLATE } else { 0 };
     let mut port = |field| if has(field) { r.octets().map(u16::from_le_bytes) } else { Some(0) };
     let (source_port, destination_port) = (port(SOURCE_PORT)?, port(DESTINATION_PORT)?);
     let mut octet = |field| if has(field) { r.octets().map(|[octet]| octet) } else { Some(0) };
@@ -219,6 +230,7 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
         source_port,
         destination_port,
         vlan,
+        template,
         tcp_flags,
         family,
         protocol: octet(PROTOCOL)?,

@@ -42,6 +42,15 @@ pub(super) struct Point {
     pub(super) is_egress: bool,
     /// The record's other interface, where nobody says that it was not there; 0 is none.
     pub(super) other: IfIndex,
+    /// Its record's template; 0 is none.
+    pub(super) template: u16,
+}
+
+impl Point {
+    /// The same as other domains know it: interfaces have the same numbers there, and templates need not.
+    const fn elsewhere(self) -> Self {
+        Self { template: 0, ..self }
+    }
 }
 
 /// What one exporter has announced.
@@ -114,6 +123,7 @@ impl Rates {
                     (None, Some(Part::Ingress(interface))) => (Sampled::Ingress, interface.0.into()),
                     (None, Some(Part::Egress(interface))) => (Sampled::Egress, interface.0.into()),
                     (None, Some(Part::Interface(interface))) => (Sampled::Interface, interface.0.into()),
+                    (None, Some(Part::Template(template))) => (Sampled::Other, template.into()),
                     (None, Some(Part::Other(_, number))) => (Sampled::Other, number),
                 };
                 let rate = rate.map_or((0, 0), |rate| (rate.numerator(), rate.denominator()));
@@ -208,7 +218,7 @@ impl Rates {
         let (mut by_silent, mut by_others) = (Answer::NOTHING, Answer::NOTHING);
         for domain in self.domains.iter().filter(|domain| !domain.whole(Some(sampler)).bound) {
             let found = if matches!(domain.grace, Grace::Unseen) { &mut by_silent } else { &mut by_others };
-            *found = found.and(domain.at(Some(sampler), point));
+            *found = found.and(domain.at(Some(sampler), point.elsewhere()));
         }
         let (found, source) = match (by_silent.known, by_others.known) {
             (_, Known::Nothing) => (by_silent, Source::Own),
@@ -279,13 +289,11 @@ impl Rates {
     }
 
     /// True where records of a domain with the same sampler, or none, may have different rates.
-    pub(super) fn is_by_interface(&self, id: u32, sampler: Option<u64>) -> bool {
+    pub(super) fn is_by_part(&self, id: u32, sampler: Option<u64>) -> bool {
         match self.find(id).map(|domain| domain.whole(sampler)) {
-            Some(whole) if whole.is_by_interface() || whole.answer.known != Known::Nothing => {
-                whole.is_by_interface()
-            }
+            Some(whole) if whole.is_by_part() || whole.answer.known != Known::Nothing => whole.is_by_part(),
             // What other domains say may stand in for it.
-            _ => self.domains.iter().any(|domain| domain.whole(sampler).is_by_interface()),
+            _ => self.domains.iter().any(|domain| domain.whole(sampler).is_by_part()),
         }
     }
 
@@ -295,8 +303,9 @@ impl Rates {
         self.find(id).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
     }
 
-    /// What all domains agree on for such records: an interface has the same number in each.
+    /// What all domains agree on for such records: an interface has the same number in each, a template has not.
     pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
+        let point = point.elsewhere();
         let answers = self.domains.iter().map(|domain| domain.unnamed_elsewhere(point, is_mute));
         let all = answers.fold(Answer::NOTHING, Answer::and);
         Answer { known: all.known.with_source(RateSource::Exporter), ..all }

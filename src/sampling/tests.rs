@@ -4,6 +4,7 @@ mod interfaces;
 mod order;
 mod restarts;
 mod samplers;
+mod templates;
 
 use super::*;
 use crate::decode::tests::build::*;
@@ -257,6 +258,7 @@ fn a_record_without_any_parameter_takes_nothing_back() {
         options(1, 513, &[(302, 4), (304, 2), (305, 4), (306, 4)], &[0, 2, 0, 0]),
         options(1, 513, &[(144, 4), (49, 1), (50, 4)], &[1, 2, 0]),
         options(1, 513, &[(144, 4), (304, 2)], &[1, 3]),
+        options(1, 513, &[(144, 4), (304, 2), (307, 4), (308, 4)], &[1, 2, 0, 0]),
     ] {
         let mut pipe = Pipe::of(&[interval(0), silent.clone()]);
         assert_eq!(pipe.sampling.domain_rate(1), Some(rate(10_922, 1, RateSource::Domain)));
@@ -284,16 +286,16 @@ fn selected_flows_are_scaled_and_marked() {
     assert_eq!(pipe.scaled(), (22_000, vec![RateSource::FlowSelection; 2]));
 }
 
-/// A rate that holds for the records of one template, or of one VRF, is no rate of the domain where another has another.
+/// A rate that holds for the records of one line card, or of one VRF, is no rate of the domain where another has another.
 #[test]
 fn scopes_narrower_than_a_domain_must_agree() {
-    let v9_scope = |n: u32, template: u16, interval: u32| {
-        let body = octets().u16(template).u32(interval);
-        v9(n, 1, &[set(1, options_template9(310, &[(5, 2)], &[(34, 4)])), set(310, body)])
+    let v9_scope = |n: u32, card: u16, interval: u32| {
+        let body = octets().u16(card).u32(interval);
+        v9(n, 1, &[set(1, options_template9(310, &[(3, 2)], &[(34, 4)])), set(310, body)])
     };
-    let agreed = Pipe::of(&[v9_scope(0, 300, 100), v9_scope(1, 301, 100)]);
+    let agreed = Pipe::of(&[v9_scope(0, 0, 100), v9_scope(1, 1, 100)]);
     assert_eq!(agreed.sampling.domain_rate(1), Some(rate(100, 1, RateSource::Domain)));
-    let differing = Pipe::of(&[v9_scope(0, 300, 100), v9_scope(1, 301, 1000), v9_volume(2, 7)]);
+    let differing = Pipe::of(&[v9_scope(0, 0, 100), v9_scope(1, 1, 1000), v9_volume(2, 7)]);
     assert_eq!((differing.settled.len(), differing.sampling.held_records()), (0, 1));
     for scope in [145, 234] {
         let fields = [(scope, 4), (34, 4)];

@@ -32,7 +32,7 @@ impl Plan {
     pub(in crate::decode) fn flows(
         &self,
         context: &Context,
-        exporter: ExporterId,
+        (exporter, template): (ExporterId, u16),
         (data, at): (&[u8], usize),
         count: usize,
         out: &mut Vec<FlowRecord>,
@@ -42,6 +42,7 @@ impl Plan {
         let blank = FlowRecord {
             exporter,
             domain: context.domain,
+            template,
             family: match self.addresses {
                 Addresses::None | Addresses::Either => Family::Other,
                 Addresses::V4 => Family::V4,

@@ -27,6 +27,7 @@ fn expected() -> FlowRecord {
         source_port: 1234,
         destination_port: 443,
         vlan: 0,
+        template: 0,
         tcp_flags: 0x1b,
         family: Family::V4,
         protocol: 6,

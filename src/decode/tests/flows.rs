@@ -556,6 +556,9 @@ fn records_state_their_own_rate_or_name_a_sampler() {
     // What can be read in two ways waits for the operator; what says nothing is nothing.
     assert_eq!(sampler(&[(304, 2), (305, 4)], &[3, 1]), SamplerRef::Named(0));
     assert_eq!(sampler(&[(304, 2), (305, 4), (306, 4)], &[0, 0, 0]), SamplerRef::Unnamed);
+    // Sampled by time: who knows at which rate of packets.
+    assert_eq!(sampler(&[(304, 2), (307, 4), (308, 4)], &[2, 1000, 9000]), SamplerRef::Named(0));
+    assert_eq!(sampler(&[(304, 2), (307, 4), (308, 4)], &[2, 0, 0]), SamplerRef::Unnamed);
     assert_eq!(sampler(&[], &[]), SamplerRef::Unnamed);
 }
 

@@ -114,6 +114,7 @@ fn a_sample_with_everything() {
         source_port: 53,
         destination_port: 40_000,
         vlan: 101,
+        template: 0,
         tcp_flags: 0,
         family: Family::V4,
         protocol: 17,

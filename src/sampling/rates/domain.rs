@@ -153,10 +153,12 @@ pub(super) struct Whole {
     sampler: Option<u64>,
     /// The statement about all of the domain, or what all parts agree on.
     pub(super) answer: Answer,
-    /// Interfaces have statements of their own that say something else.
+    /// Interfaces or templates have statements of their own that say something else.
     pub(super) differs: bool,
-    /// There are only statements about interfaces, which say nothing of the others.
+    /// There are only statements about interfaces and templates, which say nothing of the others.
     limited: bool,
+    /// Some are about interfaces.
+    has_interfaces: bool,
     /// Of some it is said that they hold for this domain only.
     pub(super) bound: bool,
 }
@@ -166,19 +168,21 @@ impl Whole {
         let wide = statements.first().filter(|first| first.about.part.is_none());
         let agreed = || statements.iter().map(Answer::of).fold(Answer::NOTHING, Answer::and);
         let answer = wide.map_or_else(agreed, Answer::of);
-        let of_interface = |part: Option<Part>| part.is_some_and(|part| !matches!(part, Part::Other(..)));
+        let is_traced = |part: Option<Part>| part.is_some_and(|part| !matches!(part, Part::Other(..)));
         let differs = statements.iter().any(|statement| {
-            of_interface(statement.about.part) && Known::from_statement(statement.rate) != answer.known
+            is_traced(statement.about.part) && Known::from_statement(statement.rate) != answer.known
         });
         // Who names a sampler says more than where it was.
         let limited = sampler.is_none()
             && !statements.is_empty()
-            && statements.iter().all(|statement| of_interface(statement.about.part));
+            && statements.iter().all(|statement| is_traced(statement.about.part));
+        let of_interface = |part: Option<Part>| is_traced(part) && !matches!(part, Some(Part::Template(_)));
+        let has_interfaces = statements.iter().any(|statement| of_interface(statement.about.part));
         let bound = statements.iter().any(|statement| statement.bound);
-        Self { sampler, answer, differs, limited, bound }
+        Self { sampler, answer, differs, limited, has_interfaces, bound }
     }
 
-    pub(super) const fn is_by_interface(&self) -> bool {
+    pub(super) const fn is_by_part(&self) -> bool {
         self.differs || self.limited
     }
 }
@@ -351,7 +355,7 @@ impl Domain {
     /// What is said of records that name `sampler`, or none, and were observed at `point`.
     pub(super) fn at(&self, sampler: Option<u64>, point: Point) -> Answer {
         let whole = self.whole(sampler);
-        if !whole.is_by_interface() {
+        if !whole.is_by_part() {
             return whole.answer;
         }
         let statements = self.about(sampler);
@@ -364,22 +368,23 @@ impl Domain {
             let way = if is_egress { Part::Egress(interface) } else { Part::Ingress(interface) };
             own(way).or_else(|| own(Part::Interface(interface)))
         };
-        if let Some(answer) = at(point.interface, point.is_egress) {
-            return answer;
-        }
         // A record without one of its interfaces was observed at the other one.
-        if point.interface == IfIndex(0)
-            && let Some(answer) = at(point.other, !point.is_egress)
-        {
-            return answer;
+        let by_interface = at(point.interface, point.is_egress)
+            .or_else(|| (point.interface == IfIndex(0)).then(|| at(point.other, !point.is_egress)).flatten());
+        match (own(Part::Template(point.template)), by_interface) {
+            // Neither is more than the other.
+            (Some(one), Some(other)) => return one.and(other),
+            (Some(answer), None) | (None, Some(answer)) => return answer,
+            (None, None) => {}
         }
-        if !whole.limited || whole.differs {
+        if !whole.limited {
             return whole.answer;
         }
-        // All interfaces that are described have one rate. The record may be of the other one of its own; one that names no
-        // interface at all is of some that is described, as far as anybody says.
+        // Where all that is described has one rate, the record may be of the other one of its interfaces; one that names none
+        // at all is of some that is described, as far as anybody says.
         let is_nowhere = point.interface == IfIndex(0) && point.other == IfIndex(0);
-        if is_nowhere || at(point.other, !point.is_egress).is_some() {
+        let is_some = is_nowhere || at(point.other, !point.is_egress).is_some();
+        if whole.has_interfaces && (whole.differs || is_some) {
             return whole.answer;
         }
         Answer { known: Known::Elsewhere, ..whole.answer }

@@ -86,7 +86,7 @@ fn interfaces_that_differ_speak_for_their_own_records() {
     assert_eq!([Ingress, Egress].map(|side| by_parts(&sides, side)), [rate(100), rate(200)]);
     assert_eq!(by_parts(&[(ingress(2), 100), (ingress(1), 200)], Egress), None);
     // Line card 1 and template 1 are not interface 1.
-    let cards = [(Part::Other(141, 1), 100), (Part::Other(141, 2), 200), (Part::Other(145, 1), 300)];
+    let cards = [(Part::Other(141, 1), 100), (Part::Other(141, 2), 200), (Part::Template(1), 300)];
     assert_eq!(by_parts(&cards, Ingress), None);
     // But where one knows its own interface, it need not know its card.
     assert_eq!(by_parts(&[&cards[..], &both[..]].concat(), Ingress), rate(100));

@@ -158,3 +158,20 @@ fn what_was_announced_between_two_restarts_is_doubted_as_well() {
     pipe.take_at(now + 1000, &v9_at(2000, EXPORT + 301, 1, 1, &table(1, 10)));
     assert_eq!(pipe.scaled().0, 110_000 + 1000);
 }
+
+/// What is said of a template is doubted like the rest.
+#[test]
+fn a_templates_rate_is_doubted_too() {
+    let by_template = |interval: u32| {
+        let template = options_template9(312, &[(5, 2)], &[(34, 4)]);
+        vec![set(1, template), set(312, octets().u16(300).u32(interval))]
+    };
+    let mut pipe = restarted(&by_template(100), &flows(0, 100));
+    take_after(&mut pipe, 1, 1, &by_template(1000));
+    assert_eq!((pipe.scaled().0, pipe.sampling.taken_up()), (110_000, 0));
+    // Nobody says it again: it holds again after the grace time.
+    let mut pipe = restarted(&by_template(100), &flows(0, 100));
+    let over = UnixMillis(EXPORT_MS + i64::from(AFTER) * 1000 + 600_000);
+    pipe.sampling.expire(&pipe.config, &pipe.policy, over, &mut pipe.settled);
+    assert_eq!((pipe.scaled().0, pipe.sampling.taken_up()), (20_000, 1));
+}

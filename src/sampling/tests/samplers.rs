@@ -346,3 +346,30 @@ fn a_direction_beside_an_interface_is_one_side_of_it() {
     };
     assert_eq!((ways(64, 64), ways(64, 32)), ((6400, 0), (0, 1)));
 }
+
+/// Packets are taken for a millisecond, and not for nine: how many that is of how many, nobody says.
+#[test]
+fn sampling_by_time_has_no_rate_in_packets() {
+    let is = |n| Some(rate(n, 1, S::Sampler));
+    assert_eq!(announced(&[(304, 1), (307, 4), (308, 4)], &[2, 1000, 9000]), None);
+    assert_eq!(announced(&[(307, 4), (308, 4)], &[1000, 9000]), None);
+    assert_eq!(announced(&[(304, 1), (307, 4), (308, 4), (34, 4)], &[2, 1000, 9000, 100]), None);
+    // Another algorithm has its own parameters.
+    let random = [(304, 1), (307, 4), (308, 4), (309, 4), (310, 4)];
+    assert_eq!(announced(&random, &[3, 1000, 9000, 1, 64]), is(64));
+    // No time at all is nothing said of it.
+    assert_eq!(announced(&[(304, 1), (307, 4), (308, 4), (34, 4)], &[2, 0, 0, 100]), is(100));
+    // Flows picked by time, alone and behind a sampler of packets.
+    assert_eq!(announced(&[(390, 1), (398, 4), (399, 4)], &[2, 1000, 9000]), None);
+    let both = [(304, 1), (305, 4), (306, 4), (398, 4), (399, 4)];
+    assert_eq!(announced(&both, &[1, 1, 9, 1000, 9000]), None);
+
+    let options = options_template(310, 1, &[(149, 4), (304, 1), (307, 4), (308, 4)]);
+    let options = [set(3, options), set(310, octets().u32(1).u8(2).u32(1000).u32(9000))];
+    let mut pipe = Pipe::of(&[ipfix(0, 1, &options), unnamed(1, 0)]);
+    pipe.sampling.finish(&pipe.policy, &mut pipe.settled);
+    assert_eq!((pipe.settled.len(), pipe.sampling.held_records()), (0, 1));
+    pipe.policy.over = Some(rate(10, 1, S::Override));
+    pipe.sampling.expire(&pipe.config, &pipe.policy, UnixMillis(EXPORT_MS), &mut pipe.settled);
+    assert_eq!(pipe.scaled(), (1000, vec![S::Override]));
+}

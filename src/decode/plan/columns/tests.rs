@@ -71,7 +71,7 @@ proptest! {
         let mut expected = vec![FlowRecord::default()];
         let mut sums = Sums::default();
         for n in 0..count {
-            let (flow, moved) = plan.flow(&context, ExporterId(5), &plan.layout.row(&data, at + n * length));
+            let (flow, moved) = plan.flow(&context, (ExporterId(5), 300), &plan.layout.row(&data, at + n * length));
             sums.octets = sums.octets.wrapping_add(flow.octets.as_u64());
             sums.packets = sums.packets.wrapping_add(flow.packets.as_u64());
             sums.all_bits |= flow.octets.as_u64() | flow.packets.as_u64();
@@ -79,7 +79,7 @@ proptest! {
             expected.push(flow);
         }
         let mut flows = vec![FlowRecord::default()];
-        let found = plan.flows(&context, ExporterId(5), (&data, at), count, &mut flows);
+        let found = plan.flows(&context, (ExporterId(5), 300), (&data, at), count, &mut flows);
         prop_assert_eq!(flows.len(), expected.len());
         for (flow, expected) in flows.iter().zip(expected) {
             prop_assert_eq!(*flow, expected);
