@@ -161,6 +161,11 @@ slots! {
         Template = [145],
         IngressVrf = [234],
         EgressVrf = [235],
+        CommonProperties = [137],
+        ObservationPoint = [138],
+        MeteringProcess = [143],
+        ExportingProcess = [144],
+        Vlan = [58],
         // The same by scope types of v9, which are no elements.
         Interface = [],
         Cache = [],

@@ -200,6 +200,11 @@ fn part(row: &OptionsRow<'_>) -> Option<Part> {
         .or_else(|| numbered(234, OptionSlot::IngressVrf))
         .or_else(|| numbered(235, OptionSlot::EgressVrf))
         .or_else(|| other(4, OptionSlot::Cache))
+        .or_else(|| numbered(138, OptionSlot::ObservationPoint))
+        .or_else(|| numbered(143, OptionSlot::MeteringProcess))
+        .or_else(|| numbered(144, OptionSlot::ExportingProcess))
+        .or_else(|| numbered(137, OptionSlot::CommonProperties))
+        .or_else(|| numbered(58, OptionSlot::Vlan))
         .or_else(|| numbered(61, OptionSlot::Direction))
 }
 

@@ -31,7 +31,12 @@ impl StreamProcessor {
             if goes_on(self, *address, state) {
                 return true;
             }
-            state.is_former = true;
+            if !core::mem::replace(&mut state.is_former, true)
+                && let Some(entry) = self.registry.admit_former(*address)
+            {
+                // The operator's word goes with it, now as after a restart.
+                state.entry = entry;
+            }
             if !state.waits() {
                 self.part_with(*address, state);
             }

@@ -148,6 +148,10 @@ fn an_exporter_that_a_reload_takes_away_is_published_one_last_time() {
     feed(&mut processor, 1, &v5(4));
     registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
     processor.drain();
+    // What waits does so until it has come to its end.
+    assert_eq!(shown(), [2, 2, 3]);
+    processor.expire(NOW.plus(1000));
+    processor.drain();
     assert_eq!(shown(), [2, 0, 3]);
 }
 

@@ -297,7 +297,7 @@ fn scopes_narrower_than_a_domain_must_agree() {
     assert_eq!(agreed.sampling.domain_rate(1), Some(rate(100, 1, RateSource::Domain)));
     let differing = Pipe::of(&[v9_scope(0, 0, 100), v9_scope(1, 1, 1000), v9_volume(2, 7)]);
     assert_eq!((differing.settled.len(), differing.sampling.held_records()), (0, 1));
-    for scope in [145, 234] {
+    for scope in [58, 137, 138, 143, 144, 145, 234] {
         let fields = [(scope, 4), (34, 4)];
         let body = octets().u32(1).u32(100).u32(2).u32(200);
         let pipe = Pipe::of(&[ipfix(0, 1, &[set(3, options_template(310, 1, &fields)), set(310, body)])]);

@@ -62,7 +62,7 @@ fn sflow_takes_no_memory_for_a_record() {
     assert_eq!(steady(4, |n| sflow(n + 1, 0xc000_0201, 3)), 0);
 }
 
-/// Rows of a thousand buckets and sixty rates, so that a flush has 60 000 of them, some 5 MB.
+/// Rows of a thousand buckets and sixty rates, so that a flush has 60 000 of them, some 2 MB.
 #[test]
 fn rows_change_hands_without_being_touched() {
     let (mut processor, _, _) = processor(Config::default());
@@ -87,5 +87,4 @@ fn rows_change_hands_without_being_touched() {
     assert!(
         drained.usage.iter().all(|row| (row.sums.octets, row.sums.packets, row.sums.flows) == (1000, 1, 1))
     );
-    assert!(peak() - before > 1 << 20, "sorting them does take memory");
 }

@@ -73,6 +73,11 @@ fn config(hold_octets: usize) -> Config {
     }
 }
 
+/// The name of an exporter of which the operator says that.
+fn name(n: u32, said: u8) -> String {
+    format!("{}{n}", if said == 1 { "other" } else { "e" })
+}
+
 /// What the operator says: 0 nothing, 1 another name, 2 a rate, 3 a default, 4 that a rate must be announced, 5 that the
 /// exporter may not send.
 fn configure(registry: &Exporters, said: [u8; EXPORTERS as usize]) {
@@ -87,7 +92,7 @@ fn configure(registry: &Exporters, said: [u8; EXPORTERS as usize]) {
         .zip(said)
         .filter(|(_, said)| *said < 5)
         .map(|(n, said)| Exporter {
-            name: format!("{}{n}", if said == 1 { "other" } else { "e" }),
+            name: name(n, said),
             sampling: policy(said),
             ..Exporter::unconfigured(at(n))
         })
@@ -100,14 +105,16 @@ struct World {
     config: Config,
     processor: StreamProcessor,
     said: [u8; EXPORTERS as usize],
+    /// What was said of each when it was last allowed.
+    allowed: [u8; EXPORTERS as usize],
     now: i64,
     messages: u32,
     last: Vec<Vec<u8>>,
     kept: Kept,
     usage: BTreeMap<(String, UsageKey), UsageSums>,
     totals: FlushTotals,
-    /// As of the last flush: configuration, clock, messages.
-    flushed: ([u8; EXPORTERS as usize], i64, u32, Vec<Vec<u8>>),
+    /// As of the last flush: configuration and who was allowed before, clock, messages.
+    flushed: ([[u8; EXPORTERS as usize]; 2], i64, u32, Vec<Vec<u8>>),
     /// Since then.
     since: Vec<Step>,
 }
@@ -118,22 +125,27 @@ impl World {
         let (said, now) = ([0; EXPORTERS as usize], EXPORT_MS);
         Self {
             config,
-            processor: Self::start(config, said, &Kept::default()),
+            processor: Self::start(config, [said; 2], &Kept::default()),
             said,
+            allowed: said,
             now,
             messages: 0,
             last: last.clone(),
             kept: Kept::default(),
             usage: BTreeMap::new(),
             totals: FlushTotals::default(),
-            flushed: (said, now, 0, last),
+            flushed: ([said; 2], now, 0, last),
             since: Vec::new(),
         }
     }
 
-    fn start(config: Config, said: [u8; EXPORTERS as usize], kept: &Kept) -> StreamProcessor {
+    fn start(config: Config, [said, allowed]: [[u8; EXPORTERS as usize]; 2], kept: &Kept) -> StreamProcessor {
         let counters = Arc::new(Counters::new(1, 0));
         let registry = Arc::new(Exporters::new(Arc::clone(&counters)));
+        // Older versions of the configuration come first to names.
+        let names: Vec<String> = (0..EXPORTERS).zip(allowed).map(|(n, said)| name(n, said)).collect();
+        let named: Vec<_> = (0..EXPORTERS).zip(&names).map(|(n, name)| (name.as_str(), at(n))).collect();
+        registry.number(&named, 0).unwrap();
         configure(&registry, said);
         registry.leave_states(kept.states());
         let mut processor = StreamProcessor::new(0, config, registry, counters);
@@ -145,8 +157,9 @@ impl World {
         match step {
             Step::Crash if with_crashes => {
                 let since = core::mem::take(&mut self.since);
-                (self.said, self.now, self.messages, self.last) = self.flushed.clone();
-                self.processor = Self::start(self.config, self.said, &self.kept);
+                let flushed = self.flushed.clone();
+                ([self.said, self.allowed], self.now, self.messages, self.last) = flushed;
+                self.processor = Self::start(self.config, [self.said, self.allowed], &self.kept);
                 for step in &since {
                     self.step(step, false);
                 }
@@ -159,6 +172,9 @@ impl World {
             Step::Expire => self.processor.expire(UnixMillis(self.now)),
             Step::Reload(said) => {
                 self.said = *said;
+                for (allowed, said) in self.allowed.iter_mut().zip(said).filter(|(_, said)| **said < 5) {
+                    *allowed = *said;
+                }
                 configure(&self.processor.registry, *said);
                 // Who comes back is taken up, as at a start.
                 self.processor.expire(UnixMillis(self.now));
@@ -201,7 +217,7 @@ impl World {
         assert_eq!(metered, (totals.metered_octets, totals.metered_records), "the books of a flush agree");
         self.totals.add(&totals);
         self.kept.take(checkpoints);
-        self.flushed = (self.said, self.now, self.messages, self.last.clone());
+        self.flushed = ([self.said, self.allowed], self.now, self.messages, self.last.clone());
         self.since.clear();
         self.balance();
     }

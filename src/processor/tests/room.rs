@@ -211,6 +211,10 @@ fn what_is_weighed_is_what_there_is() {
     after.take_up_waiting(|_| true).unwrap();
     assert_eq!((after.weight.sets, after.weight.totals, after.weight.templates), (132, 1, templates));
     after.registry.configure(&[], false, Arc::new(Versions::new(Vec::new())));
+    // It stays while something waits.
+    after.drain();
+    assert_eq!((after.weight.sets, after.states.len()), (132, 1));
+    after.expire(UnixMillis(EXPORT_MS + 2 * Limits::default().hold_ms));
     after.drain();
     assert_eq!((after.weight, after.states.len()), (Weight::default(), 0));
 }
