@@ -322,8 +322,12 @@ proptest! {
             versions.iter().map(|all| Arc::new(PrefixTable::build(all.iter().copied()))).collect();
         // Of some numbers nobody may say that they mean the same.
         let plain = |value: u32| value != 7;
-        let middle = Arc::new(whole[1].layered(&whole[2], plain).expect("the same kinds of tables"));
-        let oldest = whole[0].layered(&whole[1], plain).expect("the same kinds of tables").above(Arc::clone(&middle));
+        // Where the last prefix beyond 64 bits comes to say what is around it, tables are of another kind, and stay whole.
+        let layers = whole[1].layered(&whole[2], plain).zip(whole[0].layered(&whole[1], plain));
+        prop_assume!(layers.is_some());
+        let (middle, oldest) = layers.expect("assumed above");
+        let middle = Arc::new(middle);
+        let oldest = oldest.above(Arc::clone(&middle));
         prop_assert_eq!((oldest.layers(), middle.layers(), whole[2].layers()), (3, 2, 1));
         prop_assert!(oldest.layered(&whole[2], plain).is_none(), "it is none that can be compared");
         for (layered, whole) in [(&oldest, &whole[0]), (&*middle, &whole[1])] {
