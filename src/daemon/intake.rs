@@ -24,6 +24,7 @@ use crate::units::UnixMillis;
 pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(200);
 
 /// How datagrams get from the journal into the meter.
+#[expect(clippy::large_enum_variant, reason = "a processor has one")]
 pub(super) enum Mode {
     /// Not yet: the journals' tails are being committed.
     JournalOnly,

@@ -104,10 +104,6 @@ pub(super) struct Template {
 
 /// How to read the records of a template.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all templates are of data, and are looked at for each set"
-)]
 pub(super) enum AnyPlan {
     Data(Plan),
     Options(OptionsPlan),

@@ -61,7 +61,8 @@ impl Hostile {
             body.extend(u32::try_from(octets + 1).unwrap().to_be_bytes());
             body.extend(1_u32.to_be_bytes());
             body.extend([198, 18, 0, 1]);
-            body.extend([10, (customer / 256) as u8, (customer % 256) as u8, 1]);
+            let [.., high, low] = customer.to_be_bytes();
+            body.extend([10, high, low, 1]);
             let end = (now - end.cast_signed()).to_be_bytes();
             body.extend([end, end].concat());
             body.resize(body.len() + usize::from(padding), 0);
