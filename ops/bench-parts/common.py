@@ -251,7 +251,8 @@ def send(bench, capture, port, rate, passes=1, now=False):
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         raise Failed(f"send.py: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    # The sender counts what headers do: in NetFlow v9, templates too.
+    return {**json.loads(done.stdout), "records": capture.records * passes}
 
 
 def kernel_drops(port):
