@@ -417,9 +417,12 @@ impl StreamProcessor {
         let Ok(Some((mut memory, entry))) = taken else {
             self.registry.leave_state(address, left);
             // Of whom nobody wants to hear any more, nobody need hear that it cannot be read.
-            let is_wanted = self.registry.allows(address);
-            let taken = taken.map(drop).or_else(|reason| if is_wanted { Err(reason) } else { Ok(()) });
-            return taken.map_err(|reason| BadCheckpoint { exporter: address, reason });
+            return match taken {
+                Err(reason) if self.registry.allows(address) => {
+                    Err(BadCheckpoint { exporter: address, reason })
+                }
+                _ => Ok(()),
+            };
         };
         let before = *memory.decoder.counts();
         let had_sessions = is_start && memory.decoder.end_all_sessions();

@@ -133,23 +133,22 @@ impl Intake {
         tally.datagrams += one;
         tally.octets += payload.len() as u64;
         tally.journalled += one * u64::from(kept);
+        let frame = Frame { session, received: self.received, source: source.ip(), end: parts.writer.end() };
         let meter_now = matches!(mode, Mode::Direct);
         if meter_now && parts.processor.has_room() {
             let taken = parts.processor.feed_in(session, self.received, source.ip(), payload);
             match taken.map_err(|e| bad_checkpoint(&e))? {
                 Taken::Yes => tally.unjournalled += one * u64::from(!kept),
                 Taken::Rejected => {
-                    // A reload took its exporter away in the middle of the batch.
+                    // A reload took its exporter away in the middle of the batch, and it has no number yet.
                     tally.rejected += one;
                     tally.journalled -= one * u64::from(kept);
                 }
             }
-            self.metered = parts.writer.end();
+            self.metered = frame.end;
         } else if !kept {
             tally.dropped += one;
         } else if let Mode::Backlog(backlog) = mode {
-            let frame =
-                Frame { session, received: self.received, source: source.ip(), end: parts.writer.end() };
             backlog.keep(frame, payload, self.metered);
         } else if meter_now {
             // The usage table is full: the journal holds the rest until the ledger takes usage again.
@@ -160,8 +159,6 @@ impl Intake {
             // All but this one.
             self.metered_frames = self.appended - one;
             self.metered = before;
-            let frame =
-                Frame { session, received: self.received, source: source.ip(), end: self.parts.writer.end() };
             let mut backlog = Backlog::beginning_at(before);
             backlog.keep(frame, payload, before);
             self.mode = Mode::Backlog(backlog);
@@ -169,7 +166,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Meters a frame that waited. `datagrams` is 0 for the boundary of a session.
+    /// Meters a frame that waited.
     pub(super) fn meter_frame(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), String> {
         let one = u64::from(frame.session.is_none() || !payload.is_empty());
         let taken = self
@@ -178,7 +175,7 @@ impl Intake {
             .feed_in(frame.session, frame.received, frame.source, payload)
             .map_err(|e| bad_checkpoint(&e))?;
         if taken == Taken::Rejected {
-            // A reload took its exporter away while it waited in the journal.
+            // A reload took its exporter away while it waited in the journal, and there is no number left for it.
             let own = self.own();
             own.rejected.fetch_add(one, Relaxed);
             own.journalled.fetch_sub(one, Relaxed);

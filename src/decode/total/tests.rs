@@ -38,6 +38,16 @@ fn report((octets, packets): (u64, u64), times: Times) -> Report {
     }
 }
 
+/// Records on the same keys: total, begin, end, and the octets that each adds.
+#[track_caller]
+fn each_adds(records: &[((u64, u64), i64, i64, u64)]) {
+    let mut totals = Totals::default();
+    for (n, &(total, start, end, adds)) in records.iter().enumerate() {
+        let (octets, _) = totals.count(key(1), &report(total, times(Some(start), end)), 64);
+        assert_eq!(octets, adds, "record {n}");
+    }
+}
+
 /// More flows than there is room for, each reported again and again.
 #[test]
 fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
@@ -64,7 +74,6 @@ fn a_flow_that_may_have_been_forgotten_is_not_counted_whole_again() {
 /// has been told of.
 #[test]
 fn a_record_that_the_next_flow_overtook_adds_its_difference() {
-    let mut totals = Totals::default();
     let records = [
         ((100_000, 100), 0, 9_000, 100_000),
         ((7_000, 7), 14_000, 15_000, 7_000),
@@ -72,17 +81,13 @@ fn a_record_that_the_next_flow_overtook_adds_its_difference() {
         ((500_000, 500), 0, 11_000, 0),
         ((9_000, 9), 14_100, 20_000, 2_000),
     ];
-    for (n, (total, start, end, adds)) in records.into_iter().enumerate() {
-        let (octets, _) = totals.count(key(1), &report(total, times(Some(start), end)), 64);
-        assert_eq!(octets, adds, "record {n}");
-    }
+    each_adds(&records);
 }
 
 /// The same of one that nobody had told of before: what comes then of the flow that goes on is its difference, as often as
 /// it is told.
 #[test]
 fn a_flow_goes_on_behind_a_record_that_it_overtook() {
-    let mut totals = Totals::default();
     let records = [
         ((7_000, 7), 14_000, 15_000, 7_000),
         ((500_000, 500), 0, 11_000, 500_000),
@@ -90,10 +95,7 @@ fn a_flow_goes_on_behind_a_record_that_it_overtook() {
         ((9_500, 10), 13_900, 400_000, 500),
         ((9_600, 11), 14_000, 900_000, 100),
     ];
-    for (n, (total, start, end, adds)) in records.into_iter().enumerate() {
-        let (octets, _) = totals.count(key(1), &report(total, times(Some(start), end)), 64);
-        assert_eq!(octets, adds, "record {n}");
-    }
+    each_adds(&records);
 }
 
 /// Room that other exporters need is no reason to bill a flow twice, either.
