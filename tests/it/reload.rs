@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::live_support::{Daemon, NETWORK, Site, number, v5};
+use crate::support::until;
 
 /// As the customer `campus` of [`NETWORK`] has.
 const CAMPUS: [u8; 4] = [203, 0, 113, 9];
@@ -22,13 +23,14 @@ fn great(prefixes: u32, more: &str) -> String {
     text + more
 }
 
-/// The directories of the daemon's threads, by name.
+/// The directory of the daemon's thread of that name. A thread takes its name when it first runs, which may be after the
+/// daemon is seen to be running.
 fn thread(daemon: &Daemon, name: &str) -> PathBuf {
-    let tasks = format!("/proc/{}/task", daemon.pid());
-    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+    let tasks = PathBuf::from(format!("/proc/{}/task", daemon.pid()));
     let has_name =
         |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|it| it.trim() == name);
-    tasks.find(has_name).unwrap_or_else(|| panic!("no thread `{name}`"))
+    let find = || std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path()).find(has_name);
+    until(&format!("a thread `{name}`"), find)
 }
 
 /// Processor time that a thread has taken, in ticks, and its priority, as `nice` counts.
