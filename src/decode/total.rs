@@ -7,7 +7,8 @@
 //! the other. Where exporters state times by an absolute clock, or by an uptime of which it is known when it began
 //! (NetFlow v9; IPFIX with element 160), begin and end are compared to the millisecond. Where they are told from the
 //! export time (158 and 159, uptimes of IPFIX without 160) they differ by some, and so does what is compared: sessions
-//! that follow each other within two seconds are taken for one flow there, whose greatest total counts.
+//! that follow each other within two seconds are taken for one flow there, whose greatest total counts, until a total that
+//! falls shows that there are two. These are then followed apart, and a record is of the one to which it adds less.
 //!
 //! The first sight of a flow counts whole; so does a total that is smaller than before, because the exporter must have
 //! started to count anew. But a smaller total of no later time was overtaken on the way, and counts nothing. A total in
@@ -195,8 +196,11 @@ impl Total {
         }
         // The flow goes on where it was, so what fell while the other one grew has not begun anew.
         let more = packets.saturating_sub(self.packets).saturating_mul(PACKET_OCTETS);
-        let most = if is_known { more } else { 0 };
-        let any = if is_known && octets > self.octets { RANGE } else { 0 };
+        // A flow that follows begins when this one is over, so what began with one that was there for longer is that one.
+        let is_it = is_known
+            || self.start.zip(report.times.start).is_some_and(|(start, _)| self.end.since(start) > JITTER_MS);
+        let most = if is_it { more } else { 0 };
+        let any = if is_it && octets > self.octets { RANGE } else { 0 };
         let wrapped = (
             difference(self.octets, octets, report.widths.0, most),
             difference(self.packets, packets, report.widths.1, any),
@@ -269,12 +273,14 @@ impl Ended {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    fn keep(&mut self, key: Key, total: Total, limit: usize) {
+    /// `now`: export time of the record that tells that the flow is over, which may be long after its own last one. A
+    /// clock that goes back forgets nothing, because those of line cards may differ: only room does until it comes there.
+    fn keep(&mut self, key: Key, total: Total, now: UnixMillis, limit: usize) {
         let is_full = !self.young.contains_key(&key) && self.young.len() >= limit.max(1);
-        if is_full || total.told.since(self.since).abs() > REORDER_MS {
+        if is_full || now.since(self.since) > REORDER_MS {
             core::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
-            self.since = total.told;
+            self.since = self.since.max(now);
         }
         self.young.insert(key, total);
     }
@@ -340,6 +346,7 @@ impl Totals {
     /// many entries for those that are over.
     pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> Added {
         let key = self.apart(plain, report, limit);
+        let key = self.of_two(key, report, limit);
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
         let relation = going.map(|total| total.relation(report));
         let (known, stays) = self.known((key, plain), going.zip(relation), report);
@@ -367,20 +374,20 @@ impl Totals {
             }
             // The same without a span, which takes its keys back.
             (Some((before, Relation::Next)), None) if stays && !report.over => {
-                self.end((key, plain), before, limit);
+                self.end((key, plain), before, report.told, limit);
                 self.keep(key, now, limit);
             }
-            _ if stays => self.end((key, plain), now, limit),
+            _ if stays => self.end((key, plain), now, report.told, limit),
             (before, _) => {
                 if let Some((before, Relation::Next | Relation::Former)) = before {
-                    self.end((key, plain), before, limit);
+                    self.end((key, plain), before, report.told, limit);
                 }
                 if !report.over {
                     self.keep(key, now, limit);
                 } else {
                     self.young.remove(&key);
                     if report.span.is_some() || report.tells_end {
-                        self.end((key, plain), now, limit);
+                        self.end((key, plain), now, report.told, limit);
                     }
                 }
             }
@@ -449,18 +456,18 @@ impl Totals {
 
     /// Remembers a flow that is over: as the last one on its keys, by its begin, and by its details where it had to be told
     /// apart by them. Of two that began together the begin is that of the one which had the keys.
-    fn end(&mut self, (key, plain): (Key, Key), total: Total, limit: usize) {
+    fn end(&mut self, (key, plain): (Key, Key), total: Total, now: UnixMillis, limit: usize) {
         let limit = limit / ENDED_PART;
         if let Some((start, _)) = total.span {
             let begun = plain.begun(start);
             if key == plain || self.ended.get(&begun).is_none() {
-                self.ended.keep(begun, total, limit);
+                self.ended.keep(begun, total, now, limit);
             }
         }
         if key != plain {
-            self.ended.keep(key, total, limit);
+            self.ended.keep(key, total, now, limit);
         }
-        self.ended.keep(plain, total, limit);
+        self.ended.keep(plain, total, now, limit);
     }
 
     /// Counts what a record claims beyond what it added.
@@ -505,6 +512,36 @@ impl Totals {
             && total.relation(report) != Relation::Former
         {
             self.set_aside(key, key.with(total.detail), total, limit);
+        }
+        key
+    }
+
+    /// The key under which a record's flow goes on, of two on the same keys that began too near each other for what is known
+    /// of their begins. That there are two shows where a total falls; from then on a record is of the one to which it adds
+    /// less, so that neither of them counts again what it told before. Without any begin, what falls has begun anew.
+    fn of_two(&mut self, key: Key, report: &Report, limit: usize) -> Key {
+        if report.span.is_some() || report.times.start.is_none() {
+            return key;
+        }
+        let second = key.second();
+        let [first, other] = [key, second].map(|key| self.going(&key).copied());
+        let is_it = |total: &Total| total.start.is_some() && total.relation(report) == Relation::Same;
+        let step = |total: Option<Total>| total.filter(is_it).map(|total| total.step(false, report));
+        match (step(first), step(other)) {
+            (Some(Step::Added(less, _)), Some(Step::Added(more, _))) if more < less => return second,
+            (Some(Step::Added(..)), _) => return key,
+            (_, Some(Step::Added(..))) => return second,
+            (Some(Step::Late), _) => return key,
+            (_, Some(Step::Late)) => return second,
+            (Some(Step::Whole) | None, Some(Step::Whole) | None) => {}
+        }
+        let Some(first) = first else { return key };
+        // The greater one stays: beside the flow of the record, or as the one before, of which records may come late.
+        let greater = other.filter(|other| other.octets > first.octets).unwrap_or(first);
+        match (first.relation(report), other.map(|other| other.relation(report))) {
+            (Relation::Same, _) => self.set_aside(second, second, greater, limit),
+            (Relation::Next, Some(Relation::Next)) => self.set_aside(second, key, greater, limit),
+            _ => {}
         }
         key
     }

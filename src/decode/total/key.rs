@@ -142,6 +142,11 @@ impl Key {
         Self { detail: Some(detail), ..self }
     }
 
+    /// The key of a second flow, where nothing but their totals tells two apart.
+    pub(super) fn second(self) -> Self {
+        self.with(!self.detail.unwrap_or_default())
+    }
+
     /// The key of the flow that began then, where there are several.
     pub(super) fn begun(self, start: UnixMillis) -> Self {
         let mixed = start.0.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

@@ -220,6 +220,68 @@ fn what_a_flow_before_was_told_already_counts_once() {
     assert_eq!(count(90, 20_001, 22_000), 20);
 }
 
+/// One that was told of long ago, and has been over since then, is known for a minute after that, whatever becomes of flows
+/// on other keys meanwhile: those of an exporter that tells of a flow every thirty minutes are never told more recently.
+#[test]
+fn a_flow_is_known_for_a_minute_after_it_was_seen_to_be_over() {
+    let mut totals = Totals::default();
+    let mut count =
+        |id, total, start, end, told| totals.count(key(id), &spanned((total, 1), start, end, told), 1000).0;
+    assert_eq!(count(1, 2000, 0, 1_000, 1_000), 2000);
+    assert_eq!(count(3, 500, 0, 1_000, 1_000), 500);
+    assert_eq!(count(1, 700, 99_000, 99_500, 100_000), 700);
+    // Flows that follow others at once, or a hundred seconds after these were told.
+    assert_eq!(count(2, 300, 10_000, 11_000, 100_000), 300);
+    assert_eq!(count(2, 400, 50_000, 51_000, 100_000), 400);
+    assert_eq!(count(3, 600, 98_000, 99_000, 100_000), 600);
+    assert_eq!(count(1, 50_000, 0, 98_900, 159_000), 48_000, "since its first 2000");
+    // A line card's clock that is behind makes no difference.
+    assert_eq!(count(4, 10, 0, 1_000, 2_000), 10);
+    assert_eq!(count(4, 20, 5_000, 6_000, 7_000), 20);
+    assert_eq!(count(1, 50_009, 0, 98_950, 159_500), 9);
+}
+
+/// Times that are told from an export time in whole seconds, flows that begin within two of them: where totals fall there are
+/// two, and neither counts on top of the other.
+#[test]
+fn of_two_flows_that_began_together_each_counts_what_it_grows_by() {
+    each_adds(&[
+        ((631_791, 902), 80_865, 82_221, 631_791),
+        ((181_564, 259), 82_567, 82_570, 181_564),
+        ((791_528, 1130), 80_865, 82_900, 159_737),
+        ((181_664, 260), 82_567, 83_000, 100),
+        ((791_528, 1130), 80_865, 82_900, 0),
+        // The next one, and one of the greater of those before it that came late.
+        ((50, 1), 90_000, 91_000, 50),
+        ((791_628, 1131), 80_865, 83_100, 100),
+        ((60, 2), 90_000, 92_000, 10),
+    ]);
+    // A third one, of which the greater of the two before knows nothing.
+    each_adds(&[
+        ((1000, 10), 0, 1000, 1000),
+        ((500, 5), 1000, 1500, 500),
+        ((300, 3), 1500, 1900, 300),
+        ((1100, 11), 0, 2000, 100),
+        ((310, 4), 1500, 2100, 10),
+    ]);
+}
+
+/// The same in two wraps: a flow that was there for more than two seconds is not followed by one that began with it.
+#[test]
+fn a_total_of_a_long_flow_that_falls_while_packets_grow_has_wrapped_by_an_uptime_too() {
+    let added = |first_end: i64| {
+        let mut totals = Totals::default();
+        let count = |totals: &mut Totals, total, end| {
+            totals.count(key(1), &Report { widths: (4, 4), ..report(total, times(Some(0), end)) }, 64)
+        };
+        count(&mut totals, (1_500_000_000, 1_000_000), first_end);
+        count(&mut totals, (705_032_704, 3_500_000), 120_000)
+    };
+    // From 1.5e9 by 3.5e9: 5e9 - 2^32 = 705 032 704.
+    assert_eq!(added(60_000), (3_500_000_000, 2_500_000));
+    assert_eq!(added(1_900), (705_032_704, 3_500_000));
+}
+
 /// Two flows on one key at once, the younger one told first: each counts by itself, as soon as it is seen that there are two.
 #[test]
 fn flows_that_only_their_begins_tell_apart_do_not_grow_on_each_other() {
