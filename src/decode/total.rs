@@ -436,14 +436,14 @@ impl Totals {
     /// The flow of a record, if it is over: the one that began when the record says, or the last one on its keys, if it may
     /// be that.
     fn over(&self, keys: (Key, Key), report: &Report) -> Option<Total> {
-        let last = || self.ended.get(&keys.1).copied();
-        self.begun(keys, report).or_else(|| last().filter(|total| total.relation(report) == Relation::Same))
+        let last = self.ended.get(&keys.1).filter(|total| total.relation(report) == Relation::Same);
+        self.begun(keys, report).or_else(|| last.copied()).or_else(|| self.superseded(keys.1, report))
     }
 
-    /// The flow of a record that states no span, where another one has its keys by now.
+    /// The flow of a record that states no span, where others have had its keys since.
     fn superseded(&self, plain: Key, report: &Report) -> Option<Total> {
         let may_be = |total: &&Total| !total.over && total.relation(report) == Relation::Same;
-        self.ended.get(&plain).filter(may_be).filter(|_| report.span.is_none()).copied()
+        self.ended.get(&plain.second()).filter(may_be).filter(|_| report.span.is_none()).copied()
     }
 
     /// The flow that is over and began when the record says, of those with its details if there are several.
@@ -467,7 +467,9 @@ impl Totals {
         if key != plain {
             self.ended.keep(key, total, now, limit);
         }
-        self.ended.keep(plain, total, now, limit);
+        // What was said to be over must not push out one that may still be told of, where no begin tells them apart.
+        let is_superseded = total.span.is_none() && !total.over;
+        self.ended.keep(if is_superseded { plain.second() } else { plain }, total, now, limit);
     }
 
     /// Counts what a record claims beyond what it added.
@@ -518,14 +520,15 @@ impl Totals {
 
     /// The key under which a record's flow goes on, of two on the same keys that began too near each other for what is known
     /// of their begins. That there are two shows where a total falls; from then on a record is of the one to which it adds
-    /// less, so that neither of them counts again what it told before. Without any begin, what falls has begun anew.
+    /// less, so that neither of them counts again what it told before. Without any begin, what falls has begun anew; but
+    /// where it is over at once, of an exporter that says so, the other one goes on.
     fn of_two(&mut self, key: Key, report: &Report, limit: usize) -> Key {
-        if report.span.is_some() || report.times.start.is_none() {
+        if report.span.is_some() {
             return key;
         }
         let second = key.second();
         let [first, other] = [key, second].map(|key| self.going(&key).copied());
-        let is_it = |total: &Total| total.start.is_some() && total.relation(report) == Relation::Same;
+        let is_it = |total: &Total| total.relation(report) == Relation::Same;
         let step = |total: Option<Total>| total.filter(is_it).map(|total| total.step(false, report));
         match (step(first), step(other)) {
             (Some(Step::Added(less, _)), Some(Step::Added(more, _))) if more < less => return second,
@@ -535,7 +538,8 @@ impl Totals {
             (_, Some(Step::Late)) => return second,
             (Some(Step::Whole) | None, Some(Step::Whole) | None) => {}
         }
-        let Some(first) = first else { return key };
+        let begins_anew = report.times.start.is_none() && !report.over;
+        let Some(first) = first.filter(|_| !begins_anew) else { return key };
         // The greater one stays: beside the flow of the record, or as the one before, of which records may come late.
         let greater = other.filter(|other| other.octets > first.octets).unwrap_or(first);
         match (first.relation(report), other.map(|other| other.relation(report))) {

@@ -84,6 +84,36 @@ fn a_record_that_the_next_flow_overtook_adds_its_difference() {
     each_adds(&records);
 }
 
+/// The same where the next ones on its keys were over at once.
+#[test]
+fn a_record_that_short_flows_overtook_adds_its_difference() {
+    let mut totals = Totals::default();
+    let mut count = |total, start, end, told, over| {
+        let report = report((total, total / 700), times(Some(start), end));
+        totals.count(key(1), &Report { over, told: UnixMillis(told), ..report }, 64).0
+    };
+    assert_eq!(count(345_101, 50_494, 62_645, 63_092, false), 345_101);
+    assert_eq!(count(4_144, 84_433, 84_433, 85_068, true), 4_144);
+    assert_eq!(count(5_000, 87_000, 87_100, 87_200, true), 5_000);
+    assert_eq!(count(963_838, 50_494, 84_431, 87_464, true), 618_737);
+    assert_eq!(count(963_838, 50_494, 84_431, 87_464, true), 0, "once more");
+    // Without any begin, of an exporter that says which flows are over.
+    let mut totals = Totals::default();
+    let mut count = |total, told, over| {
+        let report = report((total, total / 700), times(None, told));
+        totals.count(key(1), &Report { over, ..report }, 64).0
+    };
+    assert_eq!(count(345_101, 63_092, false), 345_101);
+    assert_eq!(count(4_144, 85_068, true), 4_144);
+    assert_eq!(count(963_838, 85_464, true), 618_737);
+    assert_eq!(count(700, 90_000, false), 700, "the next one");
+    assert_eq!(count(900, 99_000, true), 200);
+    // Where nothing is said of ends, what falls has begun anew.
+    assert_eq!(count(5_000, 100_000, false), 5_000);
+    assert_eq!(count(3_000, 160_000, false), 3_000);
+    assert_eq!(count(6_000, 220_000, false), 3_000);
+}
+
 /// The same of one that nobody had told of before: what comes then of the flow that goes on is its difference, as often as
 /// it is told.
 #[test]
