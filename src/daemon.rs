@@ -283,6 +283,9 @@ pub fn run(
     let mut intake: Vec<JoinHandle<(socket::Sockets, tcp::Streams)>> = Vec::new();
     let mut syncers: Vec<JoinHandle<()>> = Vec::new();
     let mut views = Vec::new();
+    let mut stages = setup::stages(config);
+    // A full table is flushed before its time, so a smaller one costs less than the memory of a whole one for each processor.
+    stages.meter.rows_max = stages.meter.rows_max.div_ceil(config.receive.processors.max(1));
     let sockets = sockets.into_iter().zip(streams).enumerate();
     for ((index, (sockets, streams)), journal) in sockets.zip(journals.own) {
         shared.committed[index].store(journal.source.position.0, Relaxed);
@@ -293,7 +296,7 @@ pub fn run(
         });
         syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
         let mut processor =
-            StreamProcessor::new(index, setup::stages(config), Arc::clone(&registry), Arc::clone(&counters));
+            StreamProcessor::new(index, stages, Arc::clone(&registry), Arc::clone(&counters));
         // The receiver asks who may send before it journals anything.
         processor.trust_feeder();
         let parts = receiver::Parts {

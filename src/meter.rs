@@ -34,7 +34,7 @@ pub enum BucketRule {
 pub struct Config {
     /// `bucket`.
     pub bucket: BucketRule,
-    /// Usage rows kept between two flushes.
+    /// Usage rows kept between two flushes; in a configuration, by all processors together.
     pub rows_max: usize,
     /// Least packet size assumed for the variance bound, in octets.
     pub packet_octets_min: u32,
