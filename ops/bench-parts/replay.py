@@ -130,7 +130,7 @@ def kept(run, records):
 
 def compare(bench, protocol, records, title, density=1):
     """Rows of the table for one capture. `density`: how many times as many records a usage row has as in FULL."""
-    given = Input(bench, protocol, records, max(60, 1800 * records // (FULL[protocol] * density)))
+    given = Input(bench, protocol, records, max(60, int(1800 * records / (FULL[protocol] * density))))
     limit = 60 + records / 20_000
     runs = {name: [] for name, _ in PROGRAMS}
     for number in range(bench.runs):
