@@ -13,6 +13,7 @@ pub mod demo;
 pub mod double_counting;
 pub mod explain;
 pub mod generate;
+mod heap;
 pub mod invoice;
 pub mod issue;
 pub mod late;
@@ -180,6 +181,7 @@ impl Failure {
 /// Parses the arguments, does what they say, and tells how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    heap::give_back_great_blocks();
     let cli = Cli::parse();
     start_log(matches!(cli.verb, Verb::Run));
     let mut out = io::BufWriter::new(io::stdout().lock());

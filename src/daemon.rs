@@ -295,8 +295,7 @@ pub fn run(
             durable: Arc::clone(&journal.durable),
         });
         syncers.push(spawn(&format!("journal-{index}"), move || journal.syncer.run()));
-        let mut processor =
-            StreamProcessor::new(index, stages, Arc::clone(&registry), Arc::clone(&counters));
+        let mut processor = StreamProcessor::new(index, stages, Arc::clone(&registry), Arc::clone(&counters));
         // The receiver asks who may send before it journals anything.
         processor.trust_feeder();
         let parts = receiver::Parts {

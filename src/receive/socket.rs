@@ -1,4 +1,4 @@
-//! UDP sockets of the stream processors, and listeners for TCP. The only file with `unsafe`: `recvmmsg`, `poll` and
+//! UDP sockets of the stream processors, and listeners for TCP. Nearly the only file with `unsafe`: `recvmmsg`, `poll` and
 //! socket options have no safe wrapper that would do.
 //!
 //! Each processor has one socket for each listen address. The sockets of one address share its port

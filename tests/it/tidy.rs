@@ -130,7 +130,7 @@ const ONLY_IN: [(&str, &[&str], &str); 13] = [
     ("async_snmp", &["poll/client.rs", "cli.rs"], "it is behind one file; the log is kept free of it"),
     ("diesel", &["ledger"], "the database library is behind the ledger's interface"),
     ("diesel_migrations", &["ledger"], "the same"),
-    ("unsafe", &["receive/socket.rs"], "system calls without a safe wrapper"),
+    ("unsafe", &["receive/socket.rs", "cli/heap.rs"], "system calls without a safe wrapper"),
     (
         "tokio",
         &["daemon/control.rs", "poll/cycle.rs"],
