@@ -391,7 +391,15 @@ name = "told"
 address = "192.0.2.2"
 observes = "egress"
 out_counters = "reverse"
-sampling = { override = "1/100", default = "1/7", require = true, interfaces = [{ ifindex = 3, rate = "1/512" }] }
+sampling = { override = "1/100", interfaces = [{ ifindex = 3, rate = "1/512" }] }
+[[exporter]]
+name = "strict"
+address = "192.0.2.3"
+sampling = { require = true }
+[[exporter]]
+name = "guessed"
+address = "192.0.2.4"
+sampling = { default = "1/7" }
 "#;
     let (_directory, mut ledger, registry, _) = fresh();
     let parse =
