@@ -171,6 +171,8 @@ struct Shared {
     committed: Vec<AtomicU64>,
     /// By processor: flushes on their way to the ledger.
     in_flight: Vec<AtomicU64>,
+    /// By processor: the generation of the configuration by which it takes things in.
+    configured: Vec<AtomicU64>,
     /// The ledger's writer has ended: no flush gets there any more.
     writer_ended: AtomicBool,
     /// Where export datagrams are taken.
@@ -269,6 +271,7 @@ pub fn run(
         flushed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         committed: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         in_flight: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
+        configured: (0..config.receive.processors).map(|_| AtomicU64::new(0)).collect(),
         writer_ended: AtomicBool::new(false),
         listening,
         listening_tcp,

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::flow::{FlowRecord, Observed};
 use crate::units::{IfIndex, RateSource, SamplingRate};
 
+mod policies;
+
+pub use policies::Policies;
+
 /// From which side of its interfaces an exporter's records come.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,7 +39,8 @@ pub enum OutputZero {
 
 /// What elements 23 and 24 (`postOctetDeltaCount`, `postPacketDeltaCount`; `OUT_BYTES` and `OUT_PKTS` of NetFlow v9) of an
 /// exporter count.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OutCounters {
     /// The packets of elements 1 and 2, behind the exporter: never counted beside those.
     #[default]

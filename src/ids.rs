@@ -88,3 +88,22 @@ pub struct Session(pub u16);
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);
+
+/// A configuration version: the SHA-256 of its text, as the ledger stores it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct VersionHash(pub [u8; 32]);
+
+impl VersionHash {
+    /// Of 64 hexadecimal digits; `None` where they are something else.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut octets = [0; 32];
+        for (octet, at) in octets.iter_mut().zip((0..64).step_by(2)) {
+            *octet = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+        }
+        Some(Self(octets))
+    }
+}

@@ -35,6 +35,14 @@
 //! The same rule needs the ledger's help at the start: its committed position may lie beyond what the disk kept.
 //! [`open_at`] takes it, so that new frames never get positions that count as committed.
 //!
+//! # Marks
+//!
+//! A datagram is decoded and scaled by what was in force when it was received, also where that is done after a crash. So the
+//! Writer puts a *mark* with the hash of the configuration version before the frames that were received under it
+//! ([`Writer::set_version`]): where it changes, and at the beginning of each buffer, since a segment begins with a buffer.
+//! Marks take up positions and are no frames. A journal without any (of an earlier version of this program) tells no
+//! versions.
+//!
 //! # Reading
 //!
 //! [`Reader`] yields frames from a position on, across segments, also while the journal grows. A missing stretch

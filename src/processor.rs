@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::classify::{Classified, Versions};
 use crate::counters::{self, Counters};
 use crate::decode::{self, Decoded, ExporterDecoder, Fate};
+use crate::exporter::Policies;
 use crate::flow::FlowRecord;
 use crate::ids::{ExporterId, Session};
 use crate::meter::{self, Meter, Rows};
@@ -157,6 +158,8 @@ pub struct StreamProcessor {
     registry: Arc<Exporters>,
     generation: u64,
     versions: Arc<Versions>,
+    /// By what the datagrams are read and scaled that are fed now, where whoever feeds it says so; otherwise by the newest.
+    policies: Option<Arc<Policies>>,
     states: HashMap<IpAddr, ExporterState, foldhash::fast::RandomState>,
     decoded: Decoded,
     released: Vec<FlowRecord>,
@@ -201,6 +204,7 @@ impl StreamProcessor {
             registry,
             generation,
             versions,
+            policies: None,
             states: HashMap::default(),
             decoded: Decoded::default(),
             released: Vec::new(),
@@ -230,6 +234,18 @@ impl StreamProcessor {
     /// Says whether what comes next is read from a file of IPFIX messages (RFC 5655), and not from datagrams.
     pub const fn read_messages(&mut self, is_file: bool) {
         self.config.decode.obey_withdrawals = is_file;
+    }
+
+    /// What is fed from now on was received when these policies were in force, and goes by them. What waits already goes by
+    /// them from now on, too: an operator's word lets go what waits for it.
+    pub fn go_by(&mut self, policies: &Arc<Policies>) {
+        if self.policies.as_ref().is_some_and(|now| Arc::ptr_eq(now, policies)) {
+            return;
+        }
+        self.policies = Some(Arc::clone(policies));
+        for (address, state) in &mut self.states {
+            state.entry = Exporters::entry_by(self.policies.as_ref(), *address, Arc::clone(&state.entry));
+        }
     }
 
     /// True while there is room in the usage table.
@@ -336,7 +352,7 @@ impl StreamProcessor {
             counters.restarts.fetch_add(started, Relaxed);
             // What it sends waits from this datagram on.
             if let Some(entry) = self.registry.has_started(source, received) {
-                state.entry = entry;
+                state.entry = Exporters::entry_by(self.policies.as_ref(), source, entry);
             }
         }
         if state.memory.decoder.counts().out_counters_unsaid > 0 {
@@ -374,7 +390,8 @@ impl StreamProcessor {
 
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
     fn admit(&mut self, source: IpAddr) -> Result<bool, BadCheckpoint> {
-        let former = || self.trusts.then(|| self.registry.admit_former(source)).flatten();
+        let by = self.policies.as_ref();
+        let former = || self.trusts.then(|| self.registry.admit_former(source, by)).flatten();
         let Some(entry) = self.registry.admit(source).or_else(former) else { return Ok(false) };
         let memory = match self.registry.take_state(source) {
             Some(left) => Memory::restore(left, entry.id)
@@ -410,7 +427,8 @@ impl StreamProcessor {
         }
         let Some(left) = self.registry.take_state(address) else { return Ok(()) };
         let taken = Memory::waits(&left).and_then(|waits| {
-            let any = || self.registry.admit(address).or_else(|| self.registry.admit_former(address));
+            let former = || self.registry.admit_former(address, self.policies.as_ref());
+            let any = || self.registry.admit(address).or_else(former);
             let entry = if waits { any() } else { None };
             entry.map(|entry| Ok((Memory::restore(left.clone(), entry.id)?, entry))).transpose()
         });
@@ -442,6 +460,7 @@ impl StreamProcessor {
         let drained_rounded = memory.sampling.rounded();
         let booked = Booked::of(&drained);
         self.named.insert(entry.id, Arc::clone(&entry.counters));
+        let entry = Exporters::entry_by(self.policies.as_ref(), source, entry);
         self.states.insert(
             source,
             ExporterState {
@@ -457,6 +476,13 @@ impl StreamProcessor {
                 is_former: self.registry.entry(source).is_none(),
             },
         );
+    }
+
+    /// Takes up a configuration that was loaded meanwhile at once, and not with the next full batch.
+    pub fn take_up_configuration(&mut self) {
+        if self.registry.generation() != self.generation {
+            self.settle();
+        }
     }
 
     /// Classifies and meters the batch.
@@ -499,6 +525,7 @@ impl StreamProcessor {
                 this.losses.book(state);
             }
             this.named.insert(entry.id, Arc::clone(&entry.counters));
+            let entry = Exporters::entry_by(this.policies.as_ref(), address, entry);
             (state.entry, state.is_former) = (entry, false);
             true
         });

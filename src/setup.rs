@@ -25,8 +25,8 @@ use crate::classify::named::History;
 use crate::classify::rules::{InterfaceName, LinkPoint, LinkRule, Network};
 use crate::classify::{Base, Classifier, CompileError, Moves, Names, Versions};
 use crate::config::Config;
-use crate::exporter::Exporter;
-use crate::ids::{ClassId, CustomerId, LinkId};
+use crate::exporter::{Exporter, Policies};
+use crate::ids::{ClassId, CustomerId, LinkId, VersionHash};
 use crate::ledger::records::{ConfigBeginning, ConfigVersion};
 use crate::ledger::{self, Ledger};
 use crate::processor;
@@ -132,6 +132,8 @@ pub struct Ready {
 #[derive(Debug, Default)]
 pub struct Holding {
     sha256: String,
+    /// The text with that hash is this configuration's: somebody wrote it.
+    is_written: bool,
     base: Option<Arc<Base>>,
     accept_unknown: bool,
     exporters: Vec<Exporter>,
@@ -194,6 +196,7 @@ impl<'a> Draft<'a> {
         let network = self.network.as_ref();
         let kind = |link: &LinkRule| (link.name.clone(), link.kind.clone());
         let holding = Holding {
+            is_written: !self.config.files.is_empty(),
             base: Some(base),
             accept_unknown: self.accept_unknown,
             exporters: self.config.exporters.clone(),
@@ -294,7 +297,9 @@ impl Holding {
             exporter.sampling.interfaces_awaited = is_asked && in_force.returning.contains(&exporter.name);
         }
         let versions = Arc::new(Versions::new(classifiers).after(older));
-        registry.configure(&exporters, self.accept_unknown, versions);
+        // Stored by now: whoever reads this hash in a journal finds the text.
+        let version = VersionHash::from_hex(&self.sha256).filter(|_| self.is_written);
+        registry.configure_version(version, &exporters, self.accept_unknown, versions);
         registry.keep_compiled(by_text);
         Ok(in_force)
     }
@@ -391,6 +396,17 @@ pub fn put_alone(
     }
     registry.configure(&exporters, accept_unknown, Arc::new(Versions::new(classifiers)));
     Ok(beginning.sha256)
+}
+
+/// What a stored version says of how exporters' datagrams are read and scaled; `None` where the ledger has no such version.
+///
+/// # Errors
+/// [`Error::Ledger`], and [`Error::Stored`].
+pub fn policies(version: VersionHash, ledger: &mut Ledger) -> Result<Option<Policies>, Error> {
+    let sha256 = hex(&version.0);
+    let Some(text) = ledger.config_text(&sha256)? else { return Ok(None) };
+    let network = Network::outline_of(&text).map_err(|source| Error::Stored { sha256, source })?;
+    Ok(Some(Policies::new(Some(version), &network.exporters_with_policies())))
 }
 
 /// The hash of the text that a network is stored as, which is not made for that.

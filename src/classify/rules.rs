@@ -4,15 +4,16 @@
 //! that was in force at its end.
 
 use core::net::IpAddr;
+use std::collections::HashMap;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::exporter::{Observes, OutputZero};
+use crate::exporter::{Exporter, Observes, OutCounters, OutputZero, SamplingPolicy};
 use crate::flow::Family;
 use crate::ledger::records::interfaces::Interface;
-use crate::units::{Asn, IfIndex, UnixMillis};
+use crate::units::{Asn, IfIndex, SamplingRate, UnixMillis};
 
 /// An address prefix; host bits are zero and `length` fits the family (checked where it is parsed). Stored as people write
 /// it, because a version may have a million.
@@ -291,6 +292,47 @@ pub struct TariffAssignment {
     pub from: UnixMillis,
 }
 
+/// How an exporter's datagrams are read and scaled, where the operator says anything of that.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PolicyRule {
+    /// The exporter's name.
+    pub exporter: String,
+    /// `sampling.override`.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub over: Option<SamplingRate>,
+    /// `sampling.interfaces`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<(IfIndex, SamplingRate)>,
+    /// `sampling.default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<SamplingRate>,
+    /// `sampling.require`.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub require: bool,
+    /// `out_counters`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_counters: Option<OutCounters>,
+}
+
+impl PolicyRule {
+    /// Of an exporter; `None` where nothing is said of it.
+    #[must_use]
+    pub fn of(exporter: &Exporter) -> Option<Self> {
+        let SamplingPolicy { over, interfaces, default, require, .. } = &exporter.sampling;
+        let rule = Self {
+            exporter: exporter.name.clone(),
+            over: *over,
+            interfaces: interfaces.to_vec(),
+            default: *default,
+            require: *require,
+            out_counters: exporter.out_counters,
+        };
+        let is_silent = rule == Self { exporter: exporter.name.clone(), ..Self::default() };
+        (!is_silent).then_some(rule)
+    }
+}
+
 /// All of it. `serde_json` writes the fields in this order, so the text of a version is canonical.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Network {
@@ -305,6 +347,9 @@ pub struct Network {
     /// Changes of customers' tariffs with dates, in the order of customers and dates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<TariffAssignment>,
+    /// How exporters' datagrams are read and scaled, in the order of the exporters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyRule>,
 }
 
 /// A prefix that holds an address, and whose it is.
@@ -327,6 +372,8 @@ struct Outline {
     customers: Vec<OutlinedCustomer>,
     #[serde(default)]
     assignments: Vec<TariffAssignment>,
+    #[serde(default)]
+    policies: Vec<PolicyRule>,
 }
 
 #[derive(Deserialize)]
@@ -352,9 +399,37 @@ impl Network {
     /// # Errors
     /// Where it is no such text.
     pub fn outline_of(text: &str) -> serde_json::Result<Self> {
-        let Outline { exporters, links, classes, customers, assignments } = serde_json::from_str(text)?;
+        let Outline { exporters, links, classes, customers, assignments, policies } =
+            serde_json::from_str(text)?;
         let customers = customers.into_iter().map(CustomerRule::from).collect();
-        Ok(Self { exporters, links, classes, customers, assignments })
+        Ok(Self { exporters, links, classes, customers, assignments, policies })
+    }
+
+    /// Its exporters, with what the operator says of how their datagrams are read and scaled.
+    #[must_use]
+    pub fn exporters_with_policies(&self) -> Vec<Exporter> {
+        let rules: HashMap<&str, &PolicyRule> =
+            self.policies.iter().map(|rule| (rule.exporter.as_str(), rule)).collect();
+        let with_policy = |exporter: &ExporterRule| {
+            let rule = rules.get(exporter.name.as_str());
+            let sampling = rule.map(|rule| SamplingPolicy {
+                over: rule.over,
+                interfaces: rule.interfaces.as_slice().into(),
+                default: rule.default,
+                require: rule.require,
+                ..SamplingPolicy::default()
+            });
+            let at_egress = exporter.observes == Observes::Egress;
+            Exporter {
+                name: exporter.name.clone(),
+                address: exporter.address,
+                observes: exporter.observes,
+                output_zero: exporter.output_zero,
+                out_counters: rule.and_then(|rule| rule.out_counters),
+                sampling: SamplingPolicy { at_egress, ..sampling.unwrap_or_default() },
+            }
+        };
+        self.exporters.iter().map(with_policy).collect()
     }
 
     /// Forgets the prefixes of its customers: what is compiled needs them no more.

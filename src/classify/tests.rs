@@ -113,6 +113,7 @@ fn network() -> Network {
             CustomerRule { asns: vec![Asn(64_500)], ..customer("asn", vec![]) },
         ],
         assignments: vec![],
+        policies: vec![],
     }
 }
 

@@ -17,7 +17,7 @@ use super::sections::{Contact, contact, language, lines, word};
 use super::value;
 use crate::classify::rules::{
     ClassRule, CustomerPrefix, CustomerRule, ExporterRule, FlowMatch, InterfaceName, InterfaceRef, LinkPoint,
-    LinkRule, NamedBy, Network, Prefix, TariffAssignment, Validity,
+    LinkRule, NamedBy, Network, PolicyRule, Prefix, TariffAssignment, Validity,
 };
 use crate::exporter::{Exporter, Observes, OutCounters, OutputZero, SamplingPolicy};
 use crate::flow::Family;
@@ -275,6 +275,7 @@ impl Builder {
                 output_zero: exporter.output_zero,
             })
             .collect();
+        self.network.policies = found.iter().filter_map(PolicyRule::of).collect();
         found
     }
 

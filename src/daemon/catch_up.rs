@@ -5,18 +5,22 @@
 //! of the journals that it moves (see [`Committer::commit`]): totals are true of all journals together, not of each.
 
 use core::sync::atomic::Ordering::Relaxed;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Error, Shared};
 use crate::commit::{self, Committer};
-use crate::ids::{Position, Session};
+use crate::exporter::Policies;
+use crate::ids::{Position, Session, VersionHash};
 use crate::journal::{self, Reader};
 use crate::ledger::records::{Advance, CheckpointScope, Source};
 use crate::processor::exporters::Exporters;
 use crate::processor::{Config, StreamProcessor, Taken};
+use crate::setup;
 use crate::units::UnixMillis;
 use crate::usage::FlushTotals;
 
@@ -38,6 +42,7 @@ struct Next {
     received: UnixMillis,
     source: core::net::IpAddr,
     session: Option<Session>,
+    version: Option<VersionHash>,
     end: Position,
     payload: Vec<u8>,
 }
@@ -70,6 +75,7 @@ impl Stream {
                         received: frame.received,
                         source,
                         session: frame.session,
+                        version: frame.version,
                         end: frame.end,
                         payload,
                     });
@@ -113,10 +119,11 @@ pub(super) fn run(
     // Nothing is journalled of who may not send.
     processor.trust_feeder();
     registry.leave_states(super::checkpoints::live(committer.ledger())?);
+    let mut known = Known::new(registry);
     let mut streams = Vec::new();
     for tail in tails {
         let at = tail.source.position;
-        let reader = Reader::open(tail.directory, at)?;
+        let reader = Reader::open_marked(tail.directory, at)?;
         let mut stream = Stream {
             reader,
             source: tail.source,
@@ -142,6 +149,7 @@ pub(super) fn run(
         let datagrams = u64::from(next.session.is_none() || !next.payload.is_empty());
         own.datagrams.fetch_add(datagrams, Relaxed);
         own.octets.fetch_add(next.payload.len() as u64, Relaxed);
+        processor.go_by(known.of(next.version, committer)?);
         match processor.feed_in(next.session, next.received, next.source, &next.payload)? {
             Taken::Yes => own.journalled.fetch_add(datagrams, Relaxed),
             Taken::Rejected => {
@@ -168,6 +176,45 @@ pub(super) fn run(
     }
     info!(rejected, "Caught up with the journal.");
     Ok(true)
+}
+
+/// What configuration versions say of how datagrams are read and scaled, as far as it was asked.
+struct Known {
+    newest: Arc<Policies>,
+    /// Of older ones; none: the ledger does not have it.
+    older: HashMap<VersionHash, Option<Arc<Policies>>>,
+}
+
+impl Known {
+    fn new(registry: &Exporters) -> Self {
+        Self { newest: registry.policies(), older: HashMap::new() }
+    }
+
+    /// What was in force when a frame was received. Where nobody can tell, it goes by what is in force now.
+    fn of(
+        &mut self,
+        version: Option<VersionHash>,
+        committer: &mut Committer,
+    ) -> Result<&Arc<Policies>, Error> {
+        let Some(version) = version.filter(|_| version != self.newest.version()) else {
+            return Ok(&self.newest);
+        };
+        let found = match self.older.entry(version) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let said = setup::policies(version, committer.ledger())?;
+                if said.is_none() {
+                    warn!(
+                        version = setup::hex(&version.0),
+                        "The ledger does not have the configuration version that a part of the journal was received under; \
+                         it is read and scaled by the newest."
+                    );
+                }
+                place.insert(said.map(Arc::new))
+            }
+        };
+        Ok(found.as_ref().unwrap_or(&self.newest))
+    }
 }
 
 /// False: the daemon is to stop, and the ledger takes nothing.

@@ -6,13 +6,16 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tracing::{error, warn};
 
 use super::backlog::{Backlog, Frame};
 use super::receiver::Parts;
 use crate::counters;
+use crate::exporter::Policies;
 use crate::ids::{Position, Session};
 use crate::journal::{self, Durable, Refused};
 use crate::processor::{BadCheckpoint, Taken};
@@ -48,6 +51,10 @@ pub(super) struct Intake {
     lost_frames: u64,
     /// The instant of reception of what is taken in now.
     pub(super) received: UnixMillis,
+    /// By what it is read and scaled ...
+    policies: Arc<Policies>,
+    /// ... and from which position on others are that hold there, where what is journalled is not metered yet.
+    switches: VecDeque<(Position, Arc<Policies>)>,
     tally: Tally,
 }
 
@@ -63,8 +70,13 @@ struct Tally {
 }
 
 impl Intake {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(mut parts: Parts) -> Self {
+        let policies = parts.registry.policies();
+        parts.writer.set_version(policies.version());
+        parts.processor.go_by(&policies);
         Self {
+            policies,
+            switches: VecDeque::new(),
             mode: Mode::JournalOnly,
             metered: parts.from,
             appended: 0,
@@ -79,6 +91,31 @@ impl Intake {
     /// This processor's counters.
     pub(super) fn own(&self) -> &counters::Processor {
         &self.parts.shared.counters.processors[self.parts.index]
+    }
+
+    /// What is taken in from now on goes by what is in force now.
+    pub(super) fn take_configuration(&mut self) {
+        let policies = self.parts.registry.policies();
+        let is_direct = matches!(self.mode, Mode::Direct);
+        if !Arc::ptr_eq(&policies, &self.policies) {
+            self.parts.writer.set_version(policies.version());
+            if is_direct {
+                self.parts.processor.go_by(&policies);
+            } else {
+                self.switches.push_back((self.parts.writer.end(), Arc::clone(&policies)));
+            }
+            self.policies = policies;
+        }
+        if is_direct {
+            self.parts.processor.take_up_configuration();
+        }
+    }
+
+    /// The backlog is at its end: from here on things are metered as they come.
+    pub(super) fn go_direct(&mut self) {
+        self.mode = Mode::Direct;
+        self.switches.clear();
+        self.parts.processor.go_by(&self.policies);
     }
 
     /// Counts a datagram of somebody who is not allowed.
@@ -169,6 +206,9 @@ impl Intake {
     /// Meters a frame that waited.
     pub(super) fn meter_frame(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), String> {
         let one = u64::from(frame.session.is_none() || !payload.is_empty());
+        while let Some((_, policies)) = self.switches.pop_front_if(|(from, _)| *from < frame.end) {
+            self.parts.processor.go_by(&policies);
+        }
         let taken = self
             .parts
             .processor

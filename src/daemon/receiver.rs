@@ -85,9 +85,9 @@ pub(super) struct Receiver {
     others: Others,
     /// Everything before it is drained into a flush.
     drained: Position,
-    /// Whether a source is allowed, as of `generation`.
-    verdicts: HashMap<IpAddr, bool, foldhash::fast::RandomState>,
-    generation: u64,
+    verdicts: Verdicts,
+    /// The generation by which connections were looked through.
+    kept_by: u64,
     last_flush: Instant,
     last_tick: Instant,
     flush_done: u64,
@@ -95,6 +95,37 @@ pub(super) struct Receiver {
     is_reading: bool,
     /// Batches that the sockets had more of than fits, one after the other.
     full_batches: u32,
+}
+
+/// Whether sources are allowed, by the configuration of a generation.
+struct Verdicts {
+    registry: Arc<Exporters>,
+    generation: u64,
+    by_source: HashMap<IpAddr, bool, foldhash::fast::RandomState>,
+}
+
+impl Verdicts {
+    fn new(registry: Arc<Exporters>) -> Self {
+        Self { generation: registry.generation(), registry, by_source: HashMap::default() }
+    }
+
+    fn admits(&mut self, source: IpAddr) -> bool {
+        *self.by_source.entry(source).or_insert_with(|| self.registry.admit(source).is_some())
+    }
+
+    /// Takes up who may send, and how that is read and scaled, where it has changed: for all that is taken in from now on.
+    /// Whoever waits for that is told.
+    fn renew(&mut self, intake: &mut Intake) {
+        let generation = self.registry.generation();
+        if generation == self.generation && self.by_source.len() <= VERDICTS_MAX {
+            return;
+        }
+        self.generation = generation;
+        self.by_source.clear();
+        intake.take_configuration();
+        let parts = &intake.parts;
+        parts.shared.configured[parts.index].store(generation, Relaxed);
+    }
 }
 
 /// Why the thread ends before it is told to.
@@ -108,13 +139,13 @@ impl Receiver {
         own.connections.limit.store(streams.limits().connections as u64, Relaxed);
         parts.durable.publish(&own.journal_queue);
         Self {
-            generation: parts.registry.generation(),
+            verdicts: Verdicts::new(Arc::clone(&parts.registry)),
+            kept_by: parts.registry.generation(),
             intake: Intake::new(parts),
             sockets,
             streams,
             others: Others::default(),
             drained: from,
-            verdicts: HashMap::default(),
             last_flush: Instant::now(),
             last_tick: Instant::now(),
             flush_done: 0,
@@ -176,34 +207,28 @@ impl Receiver {
     /// Takes what the sockets and connections have. True: there was something.
     fn receive(&mut self, wait: Duration) -> Result<bool, String> {
         let Self { intake, sockets, streams, others, verdicts, .. } = self;
-        let generation = intake.parts.registry.generation();
-        let is_reloaded = generation != self.generation;
-        if is_reloaded || verdicts.len() > VERDICTS_MAX {
-            self.generation = generation;
-            verdicts.clear();
-        }
-        let registry = Arc::clone(&intake.parts.registry);
-        let mut admits =
-            |address| *verdicts.entry(address).or_insert_with(|| registry.admit(address).is_some());
-        if is_reloaded {
-            streams.keep_only(&mut admits);
+        verdicts.renew(intake);
+        if core::mem::replace(&mut self.kept_by, verdicts.generation) != verdicts.generation {
+            streams.keep_only(|address| verdicts.admits(address));
         }
         streams.watch(others, Instant::now());
         let batch = match sockets.receive_beside(others, wait) {
             Ok(batch) => batch,
             Err(error) => return Err(format!("receiving failed: {error}")),
         };
+        // Again: a reload that ended while nothing came holds for what came then.
+        verdicts.renew(intake);
         self.full_batches = if batch.is_full() { self.full_batches + 1 } else { 0 };
         intake.received = UnixMillis(now_ms());
         for Datagram { source, payload } in batch.iter() {
-            if admits(source.ip()) {
+            if verdicts.admits(source.ip()) {
                 intake.datagram(source, payload)?;
             } else {
                 intake.reject(payload);
             }
         }
         let (index, processors) = (intake.parts.index, intake.parts.shared.committed.len());
-        let is_ours = |address| socket::owner(address, processors) == index && admits(address);
+        let is_ours = |address| socket::owner(address, processors) == index && verdicts.admits(address);
         let came = streams.take(others, Instant::now(), is_ours, |session, source, message| {
             intake.message(session, source, message)
         })?;
@@ -255,7 +280,7 @@ impl Receiver {
                     if self.intake.account_for_lost() {
                         self.streams.restart();
                     }
-                    self.intake.mode = Mode::Direct;
+                    self.intake.go_direct();
                     return Ok(());
                 }
             }

@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
+use std::time::Instant;
 
 use tracing::{debug, error, info, warn};
 
@@ -25,6 +26,9 @@ const NICE: i32 = 10;
 
 /// Why a reload ends where the ledger's writer does not answer.
 const WRITER_STOPPED: &str = "the ledger's writer has stopped";
+
+/// How long a reload waits for processors to take it up: longer than one is ever away from its sockets.
+const RECEIVERS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What reloads need.
 pub(super) struct Reloads<'a> {
@@ -73,7 +77,25 @@ impl Reloads<'_> {
                 error!("The new configuration is refused; the old one stays in force.\n{problem}");
             }
         }
-        outcome
+        outcome.and_then(|sha256| self.wait_for_receivers().map(|()| sha256))
+    }
+
+    /// Waits until each processor takes things in by what is in force now. That is some milliseconds, unless something is
+    /// badly wrong.
+    fn wait_for_receivers(&self) -> Result<(), String> {
+        let (wanted, begun) = (self.registry.generation(), Instant::now());
+        while self.shared.configured.iter().any(|generation| generation.load(Relaxed) < wanted) {
+            if self.shared.stopping.load(Relaxed) {
+                return Err("the daemon is stopping".to_owned());
+            }
+            if begun.elapsed() > RECEIVERS_PATIENCE {
+                let problem = "the new configuration is in force, but a processor has not taken it up yet";
+                error!("{problem}");
+                return Err(problem.to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Compiles a configuration and puts it in force; after that it is without the customers' prefixes.

@@ -1,4 +1,4 @@
-//! A frame: one datagram, or one message of a TCP session, on disk.
+//! A frame: one datagram, or one message of a TCP session, on disk; or a mark.
 //!
 //! | octets | |
 //! | --- | --- |
@@ -10,13 +10,16 @@
 //! | 4 or 16 | source address, in network order |
 //! | rest | payload |
 //!
+//! A **mark** says which configuration version what follows was received under. It is a frame of family 0, without port and
+//! address; its payload is the version's SHA-256, or nothing but zeros where no stored version says what was in force.
+//!
 //! Integers are little-endian. The position is in the checksum although it is not in the frame: a frame that a file
 //! system brings back at another place (an old block, a misnamed segment) is not believed.
 //! The scope of a link-local address is not kept; exporters are told apart by address alone.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::ids::{Position, Session};
+use crate::ids::{Position, Session, VersionHash};
 use crate::units::UnixMillis;
 
 /// The longest payload a frame may have; longer than any UDP payload.
@@ -30,6 +33,9 @@ const FIXED: usize = 11;
 const TCP: u8 = 0x10;
 const LENGTH_MIN: usize = FIXED + 4;
 const LENGTH_MAX: usize = FIXED + 16 + PAYLOAD_OCTETS_MAX;
+
+/// Octets of a mark.
+pub(super) const MARK_OCTETS: usize = PREFIX + FIXED + 32;
 
 /// The longest frame.
 pub(super) const FRAME_OCTETS_MAX: usize = PREFIX + LENGTH_MAX;
@@ -45,15 +51,37 @@ pub(super) struct Parts<'a> {
     pub(super) octets: usize,
 }
 
+/// What a mark says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    /// When what follows it was received.
+    pub(super) received: UnixMillis,
+    /// None: no stored version says what was in force.
+    pub(super) version: Option<VersionHash>,
+}
+
 /// What is at the beginning of some octets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Decoded<'a> {
     /// A frame.
     Frame(Parts<'a>),
+    /// A mark.
+    Mark(Mark),
     /// The beginning of something that may become a frame.
     Incomplete,
     /// Nothing that was ever written here.
     Bad,
+}
+
+impl Decoded<'_> {
+    /// Octets of the frame or mark, and when it was received; `None` where there is neither.
+    pub(super) const fn whole(&self) -> Option<(usize, UnixMillis)> {
+        match self {
+            Self::Frame(parts) => Some((parts.octets, parts.received)),
+            Self::Mark(mark) => Some((MARK_OCTETS, mark.received)),
+            Self::Incomplete | Self::Bad => None,
+        }
+    }
 }
 
 /// Octets of a frame with such a source and payload.
@@ -89,6 +117,23 @@ pub(super) fn encode(
         }
     }
     out.extend_from_slice(payload);
+    seal(out, start, at, length);
+}
+
+/// Appends a mark to `out`.
+pub(super) fn encode_mark(out: &mut Vec<u8>, at: Position, mark: Mark) {
+    let length = u32::try_from(MARK_OCTETS - PREFIX).expect("a mark is short");
+    let start = out.len();
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&mark.received.0.to_le_bytes());
+    out.extend_from_slice(&[0; 3]);
+    out.extend_from_slice(&mark.version.map_or([0; 32], |version| version.0));
+    seal(out, start, at, length);
+}
+
+/// Fills in the checksum of the frame that begins at `start`.
+fn seal(out: &mut [u8], start: usize, at: Position, length: u32) {
     let checksum = checksum(at, length, &out[start + PREFIX..]);
     out[start + 4..start + PREFIX].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -106,7 +151,19 @@ pub(super) fn decode(bytes: &[u8], at: Position) -> Decoded<'_> {
     if checksum(at, length, body) != u32::from_le_bytes(*expected) {
         return Decoded::Bad;
     }
-    parts(body).map_or(Decoded::Bad, Decoded::Frame)
+    match mark(body) {
+        Some(mark) => Decoded::Mark(mark),
+        None => parts(body).map_or(Decoded::Bad, Decoded::Frame),
+    }
+}
+
+fn mark(body: &[u8]) -> Option<Mark> {
+    let (received, rest) = body.split_first_chunk::<8>()?;
+    let version = <[u8; 32]>::try_from(rest.strip_prefix(&[0; 3])?).ok()?;
+    Some(Mark {
+        received: UnixMillis(i64::from_le_bytes(*received)),
+        version: (version != [0; 32]).then_some(VersionHash(version)),
+    })
 }
 
 /// Reads a frame of `octets` octets that [`decode`] has accepted, without looking at the checksum again.

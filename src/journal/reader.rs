@@ -5,9 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::frame::{self, Decoded, FRAME_OCTETS_MAX};
+use super::frame::{self, Decoded, FRAME_OCTETS_MAX, MARK_OCTETS};
 use super::segment::{self, HEADER_OCTETS};
-use crate::ids::{Position, Session};
+use crate::ids::{Position, Session, VersionHash};
 use crate::units::UnixMillis;
 
 /// Octets read at once.
@@ -24,6 +24,8 @@ pub struct Frame<'a> {
     pub session: Option<Session>,
     /// What it said.
     pub payload: &'a [u8],
+    /// The configuration version that it was received under, where the journal says it: see [`Reader::open_marked`].
+    pub version: Option<VersionHash>,
     /// The position after it: where to go on once it is committed.
     pub end: Position,
 }
@@ -40,6 +42,8 @@ pub struct Reader {
     taken: usize,
     filled: usize,
     gap_octets: u64,
+    /// What the last mark said.
+    version: Option<VersionHash>,
 }
 
 #[derive(Debug)]
@@ -50,9 +54,11 @@ struct OpenSegment {
 }
 
 /// What stands at the reader's position, with the borrow of the window left out.
+#[derive(Clone, Copy)]
 enum Next {
     /// A frame of so many octets.
     Frame(usize),
+    Mark(Option<VersionHash>),
     /// Nothing yet, or nothing any more in this segment.
     End,
     Damaged,
@@ -72,6 +78,7 @@ impl Reader {
             taken: 0,
             filled: 0,
             gap_octets: 0,
+            version: None,
         };
         let segments = segment::list(directory)?;
         if let Some(&(oldest, _)) = segments.first()
@@ -85,6 +92,25 @@ impl Reader {
         Ok(reader)
     }
 
+    /// As [`Self::open`], where it matters under which version the frames were received: what is before `from` in its segment
+    /// is read for the last mark. A segment written by who marks begins with a mark.
+    ///
+    /// # Errors
+    /// As there. What is damaged before `from` is none: the mark before the damage is taken.
+    pub fn open_marked(directory: &Path, from: Position) -> Result<Self, Error> {
+        let mut reader = Self::open(directory, from)?;
+        if let Some(start) = reader.segment.as_ref().map(|segment| segment.start)
+            && start < from
+        {
+            let mut before = Self::open(directory, start)?;
+            while before.at < from
+                && let Ok(Some(_)) = before.step()
+            {}
+            reader.version = before.version;
+        }
+        Ok(reader)
+    }
+
     /// The next frame; `None` at the current end, where a later call goes on. All has been read exactly if
     /// [`Reader::position`] is then [`super::Durable::position`]: a frame with a damaged length looks like an end.
     ///
@@ -94,13 +120,35 @@ impl Reader {
     #[expect(clippy::should_implement_trait, reason = "frames borrow from the reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let octets = loop {
+            match self.step()? {
+                Some(Next::Frame(octets)) => break octets,
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        };
+        // It begins where the window was taken up to before the step.
+        let bytes = &self.window[self.taken - octets..self.taken];
+        let Some(parts) = frame::accepted(bytes, octets) else { return Ok(None) };
+        Ok(Some(Frame {
+            received: parts.received,
+            source: parts.source,
+            session: parts.session,
+            payload: parts.payload,
+            version: self.version,
+            end: self.at,
+        }))
+    }
+
+    /// Goes past the next frame or mark, and says what it was; `None` at the current end.
+    fn step(&mut self) -> Result<Option<Next>, Error> {
+        let next = loop {
             match self.look()? {
-                Next::Frame(octets) => break octets,
+                next @ (Next::Frame(_) | Next::Mark(_)) => break next,
                 Next::End => {
                     let Some((start, path)) = self.successor()? else { return Ok(None) };
                     // The successor was made after the last write to this segment: look once more.
-                    if let Next::Frame(octets) = self.look()? {
-                        break octets;
+                    if let next @ (Next::Frame(_) | Next::Mark(_)) = self.look()? {
+                        break next;
                     }
                     // Nothing more is written to it: what is left over is no frame and will not become one.
                     let damage = (self.filled > self.taken).then(|| self.damaged());
@@ -118,17 +166,17 @@ impl Reader {
                 }
             }
         };
-        let bytes = &self.window[self.taken..self.filled];
-        let Some(parts) = frame::accepted(bytes, octets) else { return Ok(None) };
+        let octets = match next {
+            Next::Frame(octets) => octets,
+            Next::Mark(version) => {
+                self.version = version;
+                MARK_OCTETS
+            }
+            Next::End | Next::Damaged => return Ok(None),
+        };
         self.taken += octets;
         self.at.0 += octets as u64;
-        Ok(Some(Frame {
-            received: parts.received,
-            source: parts.source,
-            session: parts.session,
-            payload: parts.payload,
-            end: self.at,
-        }))
+        Ok(Some(next))
     }
 
     /// The position after the last frame read.
@@ -149,6 +197,7 @@ impl Reader {
         loop {
             match frame::decode(&self.window[self.taken..self.filled], self.at) {
                 Decoded::Frame(parts) => return Ok(Next::Frame(parts.octets)),
+                Decoded::Mark(mark) => return Ok(Next::Mark(mark.version)),
                 Decoded::Incomplete if is_fresh => return Ok(Next::End),
                 Decoded::Bad if is_fresh => return Ok(Next::Damaged),
                 Decoded::Incomplete | Decoded::Bad => {}

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::frame::{self, Decoded, FRAME_OCTETS_MAX};
+use super::frame::{self, FRAME_OCTETS_MAX};
 use crate::ids::Position;
 
 /// Octets before the first frame.
@@ -173,9 +173,9 @@ fn scan(file: &File, start: Position) -> io::Result<Position> {
         let read = read_at(file, &mut window[filled..], HEADER_OCTETS + (at.0 - start.0) + filled as u64)?;
         filled += read;
         let mut taken = 0;
-        while let Decoded::Frame(parts) = frame::decode(&window[taken..filled], at) {
-            taken += parts.octets;
-            at.0 += parts.octets as u64;
+        while let Some((octets, _)) = frame::decode(&window[taken..filled], at).whole() {
+            taken += octets;
+            at.0 += octets as u64;
         }
         // The window holds several frames: if none was taken, nothing more will be.
         if taken == 0 && (read == 0 || filled >= FRAME_OCTETS_MAX) {
@@ -205,8 +205,5 @@ pub(super) fn first_received(path: &Path, start: Position) -> io::Result<Option<
     io::Seek::seek(&mut file, io::SeekFrom::Start(HEADER_OCTETS))?;
     let mut bytes = Vec::new();
     file.take(FRAME_OCTETS_MAX as u64).read_to_end(&mut bytes)?;
-    Ok(match frame::decode(&bytes, start) {
-        Decoded::Frame(parts) => Some(parts.received),
-        Decoded::Incomplete | Decoded::Bad => None,
-    })
+    Ok(frame::decode(&bytes, start).whole().map(|(_, received)| received))
 }

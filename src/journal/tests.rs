@@ -16,6 +16,8 @@ use super::*;
 use crate::ids::Session;
 use crate::units::UnixMillis;
 
+mod marks;
+
 /// What was appended, with the position after it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Kept {

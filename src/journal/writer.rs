@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::Config;
 use super::durable::Durable;
-use super::frame::{self, FRAME_OCTETS_MAX, PAYLOAD_OCTETS_MAX};
+use super::frame::{self, FRAME_OCTETS_MAX, MARK_OCTETS, Mark, PAYLOAD_OCTETS_MAX};
 use super::segment::Segment;
 use super::syncer::Syncer;
-use crate::ids::{Position, Session};
+use crate::ids::{Position, Session, VersionHash};
 use crate::units::UnixMillis;
 
 /// Frames on the way from the Writer to the Syncer.
@@ -57,6 +57,10 @@ pub struct Writer {
     /// When `current` got its first frame, by the last `tick`.
     since: Option<Instant>,
     end: Position,
+    /// Which version what is appended is received under, once somebody has said it.
+    version: Option<Option<VersionHash>>,
+    /// The buffer that is being filled has a mark of it.
+    is_marked: bool,
     /// The failure the Syncer was last told to resume from.
     acknowledged: u64,
     /// Buffers that may still be made.
@@ -104,6 +108,8 @@ pub(super) fn connect(
         current: None,
         since: None,
         end,
+        version: None,
+        is_marked: false,
         acknowledged: 0,
         unmade: buffers,
         sync_octets,
@@ -146,7 +152,9 @@ impl Writer {
         if self.acknowledge() {
             return Err(Refused::Failed);
         }
-        let octets = frame::encoded_octets(source, payload) as u64;
+        let mark = self.mark(received);
+        let octets = frame::encoded_octets(source, payload) + if mark.is_some() { MARK_OCTETS } else { 0 };
+        let octets = octets as u64;
         if self.durable.queue().current.load(Relaxed) + octets > self.queue_octets {
             return Err(self.full());
         }
@@ -155,9 +163,15 @@ impl Writer {
             self.current = Some(Buffer { bytes, frames: 0 });
         }
         let Some(buffer) = &mut self.current else { return Err(Refused::Full) };
-        frame::encode(&mut buffer.bytes, self.end, received, source, session, payload);
-        buffer.frames += u64::from(session.is_none() || !payload.is_empty());
+        let mut at = self.end;
         self.end.0 += octets;
+        if let Some(mark) = mark {
+            frame::encode_mark(&mut buffer.bytes, at, mark);
+            at.0 += MARK_OCTETS as u64;
+            self.is_marked = true;
+        }
+        frame::encode(&mut buffer.bytes, at, received, source, session, payload);
+        buffer.frames += u64::from(session.is_none() || !payload.is_empty());
         let is_full = buffer.bytes.len() >= self.sync_octets;
         let queue = self.durable.queue();
         let queued = queue.current.fetch_add(octets, Relaxed) + octets;
@@ -167,6 +181,20 @@ impl Writer {
             self.hand_over();
         }
         Ok(end)
+    }
+
+    /// What is appended from now on is received under this configuration version; `None` where no stored version says what
+    /// is in force. A mark says so before the next frame, and at the beginning of each buffer from then on, and so of each
+    /// segment. Without a call there are no marks.
+    pub fn set_version(&mut self, version: Option<VersionHash>) {
+        self.is_marked &= self.version == Some(version);
+        self.version = Some(version);
+    }
+
+    /// The mark that has to go before the next frame.
+    fn mark(&self, received: UnixMillis) -> Option<Mark> {
+        let is_marked = self.is_marked && self.current.is_some();
+        self.version.filter(|_| !is_marked).map(|version| Mark { received, version })
     }
 
     /// To be called every few milliseconds, also when nothing is appended: hands over frames older than `sync_ms`.
@@ -242,7 +270,7 @@ impl Writer {
             return Some(bytes);
         }
         self.unmade = self.unmade.checked_sub(1)?;
-        Some(Vec::with_capacity(self.sync_octets + FRAME_OCTETS_MAX))
+        Some(Vec::with_capacity(self.sync_octets + MARK_OCTETS + FRAME_OCTETS_MAX))
     }
 }
 

@@ -13,8 +13,8 @@ use tracing::{info, warn};
 use crate::classify::{Base, Versions};
 use crate::counters::{self, Counters};
 use crate::decode;
-use crate::exporter::{Exporter, OutCounters, SamplingPolicy};
-use crate::ids::ExporterId;
+use crate::exporter::{Exporter, OutCounters, Policies, SamplingPolicy};
+use crate::ids::{ExporterId, VersionHash};
 use crate::units::UnixMillis;
 use crate::usage::Remembered;
 
@@ -55,6 +55,22 @@ impl Entry {
     /// Of one that nobody configured.
     fn of_stranger(address: IpAddr, id: ExporterId, counters: Arc<counters::Exporter>) -> Self {
         Self { is_stranger: true, ..Self::new(&Exporter::unconfigured(address), id, counters) }
+    }
+
+    /// The same exporter, by what `policies` say of it. What it waits for is a matter of now.
+    fn by(self: Arc<Self>, address: IpAddr, policies: &Policies) -> Arc<Self> {
+        let said = policies.of(address);
+        let SamplingPolicy { names_awaited, interfaces_awaited, .. } = self.policy;
+        let policy = said.map(|exporter| exporter.sampling.clone()).unwrap_or_default();
+        let policy = SamplingPolicy { names_awaited, interfaces_awaited, ..policy };
+        let out_counters = said.and_then(|exporter| exporter.out_counters);
+        if policy == self.policy && out_counters == self.out_counters {
+            return self;
+        }
+        let (id, counters, is_stranger) = (self.id, Arc::clone(&self.counters), self.is_stranger);
+        let reported = AtomicI64::new(self.reported.load(Relaxed));
+        let asked = AtomicBool::new(self.asked.load(Relaxed));
+        Arc::new(Self { id, policy, out_counters, counters, is_stranger, reported, asked })
     }
 
     /// What was asked of the operator before is not asked again.
@@ -117,6 +133,8 @@ struct Inner {
     started: u64,
     accept_unknown: bool,
     versions: Arc<Versions>,
+    /// What the newest version says of how datagrams are read and scaled.
+    policies: Arc<Policies>,
     /// What they were made of, by the hash of the text that each was compiled from.
     compiled: HashMap<String, Arc<Base>>,
 }
@@ -145,6 +163,7 @@ impl Exporters {
             started: 0,
             accept_unknown: false,
             versions: Arc::new(Versions::new(Vec::new())),
+            policies: Arc::default(),
             compiled: HashMap::new(),
         };
         counters.exporter_table.limit.store(NUMBERED_MAX as u64, Relaxed);
@@ -208,7 +227,22 @@ impl Exporters {
     /// Puts a configuration in force: who may send, under which policy, and how flows are classified. Who got no
     /// [`Self::number`] may not send; a configuration with such exporters is refused before it comes here.
     pub fn configure(&self, exporters: &[Exporter], accept_unknown: bool, versions: Arc<Versions>) {
+        self.configure_version(None, exporters, accept_unknown, versions);
+    }
+
+    /// The same; `stored` is the version of the ledger that says of these exporters what they say here.
+    pub fn configure_version(
+        &self,
+        stored: Option<VersionHash>,
+        exporters: &[Exporter],
+        accept_unknown: bool,
+        versions: Arc<Versions>,
+    ) {
+        let policies = Policies::new(stored, exporters);
         let mut inner = self.lock();
+        if policies != *inner.policies {
+            inner.policies = Arc::new(policies);
+        }
         let mut entries = HashMap::new();
         for exporter in exporters {
             self.rename(&mut inner, &exporter.name, exporter.address);
@@ -425,6 +459,21 @@ impl Exporters {
         (self.generation(), Arc::clone(&inner.versions))
     }
 
+    /// What the newest version says of how datagrams are read and scaled.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.lock().policies)
+    }
+
+    /// `entry`, of the exporter with this address, by what `policies` say; as it is, where they say the same, or there are none.
+    #[must_use]
+    pub fn entry_by(policies: Option<&Arc<Policies>>, address: IpAddr, entry: Arc<Entry>) -> Arc<Entry> {
+        match policies {
+            Some(policies) => entry.by(address, policies),
+            None => entry,
+        }
+    }
+
     /// The entry of an exporter that may send.
     #[must_use]
     pub fn entry(&self, address: IpAddr) -> Option<Arc<Entry>> {
@@ -461,11 +510,12 @@ impl Exporters {
     }
 
     /// An entry for an exporter that may not send any more, and did when it was allowed: under its last name, as far as that
-    /// is known in this run, and without the operator's word on its sampling.
-    pub fn admit_former(&self, address: IpAddr) -> Option<Arc<Entry>> {
+    /// is known in this run, otherwise under the one that `policies` have, and by what those say of it.
+    pub fn admit_former(&self, address: IpAddr, policies: Option<&Arc<Policies>>) -> Option<Arc<Entry>> {
         let mut inner = self.lock();
-        let (id, counters) = self.known(&mut inner, &address.to_string(), address)?;
+        let name = policies.and_then(|policies| policies.of(address)).map(|exporter| exporter.name.clone());
+        let (id, counters) = self.known(&mut inner, &name.unwrap_or_else(|| address.to_string()), address)?;
         counters.is_taken_out.store(!inner.entries.contains_key(&address), Relaxed);
-        Some(Arc::new(Entry::of_stranger(address, id, counters)))
+        Some(Self::entry_by(policies, address, Arc::new(Entry::of_stranger(address, id, counters))))
     }
 }

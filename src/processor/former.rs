@@ -32,7 +32,7 @@ impl StreamProcessor {
                 return true;
             }
             if !core::mem::replace(&mut state.is_former, true)
-                && let Some(entry) = self.registry.admit_former(*address)
+                && let Some(entry) = self.registry.admit_former(*address, self.policies.as_ref())
             {
                 // The operator's word goes with it, now as after a restart.
                 state.entry = entry;

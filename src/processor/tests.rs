@@ -1,5 +1,6 @@
 mod former;
 mod holds;
+mod policies;
 mod random;
 mod room;
 mod starts;

@@ -378,3 +378,50 @@ fn versions_in_a_row_are_told_apart() {
         }
     }
 }
+
+/// What the operator says of reading and scaling is part of a version, and is found in the ledger as it was said.
+#[test]
+fn a_version_says_how_datagrams_are_read_and_scaled() {
+    const TEXT: &str = r#"
+[[exporter]]
+name = "plain"
+address = "192.0.2.1"
+[[exporter]]
+name = "told"
+address = "192.0.2.2"
+observes = "egress"
+out_counters = "reverse"
+sampling = { override = "1/100", interfaces = [{ ifindex = 3, rate = "1/512" }] }
+[[exporter]]
+name = "strict"
+address = "192.0.2.3"
+sampling = { require = true }
+[[exporter]]
+name = "guessed"
+address = "192.0.2.4"
+sampling = { default = "1/7" }
+"#;
+    let (_directory, mut ledger, registry, _) = fresh();
+    let parse =
+        |text: &str| Config::parse(text, "fluxoscope.toml", std::path::Path::new("/")).expect("right");
+    let put = |text: &str, ledger: &mut Ledger| {
+        put_in_force(&parse(text), false, ledger, &registry, 1000).expect("compiles").sha256
+    };
+    let hash = |sha256: &str| VersionHash::from_hex(sha256).expect("a hash");
+    let first = hash(&put(TEXT, &mut ledger));
+    let in_force = registry.policies();
+    assert_eq!(in_force.version(), Some(first));
+    let second = hash(&put(&TEXT.replace("1/100", "1/1"), &mut ledger));
+    let third = hash(&put(&TEXT.replace("reverse", "same"), &mut ledger));
+    assert!(first != second && second != third && third != first);
+    let stored = policies(first, &mut ledger).expect("reads").expect("is there");
+    assert_eq!(stored, *in_force);
+    assert_eq!(stored, Policies::new(Some(first), &parse(TEXT).exporters));
+    // And the same text again is the same version.
+    assert_eq!(hash(&put(TEXT, &mut ledger)), first);
+    assert_eq!(registry.policies(), in_force);
+    assert!(policies(VersionHash([7; 32]), &mut ledger).expect("reads").is_none());
+    // Of a configuration that says nothing of it, the text is what it always was.
+    let silent = parse("[[exporter]]\nname = \"plain\"\naddress = \"192.0.2.1\"\n");
+    assert!(!serde_json::to_string(&silent.network).expect("a text").contains("policies"));
+}

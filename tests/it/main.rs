@@ -29,6 +29,7 @@ mod monitoring;
 mod notifications;
 mod oldflow;
 mod other_snmp;
+mod policies;
 mod poll;
 mod rating;
 mod reclassify;

@@ -109,6 +109,7 @@ fn networks() -> impl Strategy<Value = Network> {
             classes: vec![],
             customers,
             assignments: vec![],
+            policies: vec![],
         })
         .prop_filter("links and customers contradict each other", |network| {
             Classifier::compile(network, &all_names()).is_ok()
