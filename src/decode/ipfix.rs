@@ -66,14 +66,17 @@ impl ExporterDecoder {
             in_run: None,
         };
         let (domain, mut work) = self.work(at, exporter, limits, out);
+        let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
         let mut waited = Ok(());
         if session.is_none() {
             waited = work.see_order(domain, &context, None, Unit::RECORDS);
+            if !has_data(&payload[HEADER..message.end]) {
+                work.order = domain.sequence.order_without_records(context.stream(), context.mark());
+            }
         } else if is_new_session {
             // What the exporter announced in another session it may have announced before it started anew.
             work.out.restarts.push(id);
         }
-        let message = Piece { data: payload, at: HEADER, end: end.min(payload.len()) };
         let mut outcome = work.sets(domain, &context, message, Work::templates10);
         if end > payload.len() {
             outcome.fail(Error::MessageLength { length, octets: payload.len() });
@@ -93,6 +96,20 @@ impl ExporterDecoder {
         waited?;
         error.map_or(Ok(Fate::Decoded), Err)
     }
+}
+
+/// True where one of the sets has data records.
+fn has_data(mut sets: &[u8]) -> bool {
+    while let (Some(id), Some(length)) = (read::u16(sets, 0), read::u16(sets, 2)) {
+        if id >= 256 {
+            return true;
+        }
+        match sets.get(usize::from(length)..) {
+            Some(rest) if length > 0 => sets = rest,
+            _ => return false,
+        }
+    }
+    false
 }
 
 impl Work<'_> {

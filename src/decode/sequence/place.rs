@@ -93,6 +93,22 @@ impl Sequence {
         Order { stream, at, head: self.head.filter(|&head| head != at && self.doubtful.is_none()) }
     }
 
+    /// The same of a message without data records. Its number says how many there were before it (RFC 7011 3.1), so it was sent
+    /// before the one of this number that has some.
+    pub(in crate::decode) fn order_without_records(&self, stream: u64, at: Mark) -> Order {
+        let order = self.order(stream, at);
+        let has_records = |next: u32| (1..=Unit::RECORDS.reorder).contains(&next.wrapping_sub(at.number));
+        let is_overtaken = self.head == Some(at)
+            && self.doubtful.is_none()
+            && !self.numbering.through
+            && self.next.is_some_and(has_records);
+        if !is_overtaken {
+            return order;
+        }
+        // Export times are whole seconds: nothing else stands there.
+        Order { at: Mark { stated: at.stated.plus(-1), ..at }, head: Some(at), ..order }
+    }
+
     /// It is the newest, as far as anybody knows. Of two exporters in one domain there is no order.
     fn go_on(&mut self, at: Mark) -> Place {
         self.doubtful = None;

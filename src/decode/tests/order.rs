@@ -105,6 +105,33 @@ fn a_definition_that_comes_late_counts_for_what_was_sent_then() {
     }
 }
 
+/// The number of an IPFIX message says how many records there were before it. So one without any was sent before the one of its
+/// number that has some, whichever comes first.
+#[test]
+fn a_message_without_records_was_sent_before_the_one_of_its_number_that_has_some() {
+    // Not from 1 on: that would be who numbers through a message.
+    let one = |number, sets: &[Octets]| datagram(10, 0, 10 + number, sets);
+    for is_overtaken in [false, true] {
+        let mut two = vec![
+            one(2, &[defined(10, 300, &OLD)]),
+            one(2, &[defined(10, 300, &TURNED), data(&TURNED, 2, 2000)]),
+        ];
+        if is_overtaken {
+            two.reverse();
+        }
+        let mut collector = decoded(&[one(1, &[defined(10, 300, &OLD), data(&OLD, 1, 1000)])]);
+        for message in &two {
+            collector.take(message).unwrap();
+        }
+        collector.take(&one(3, &[data(&TURNED, 3, 3000)])).unwrap();
+        // Behind it, a redefinition has the next number.
+        collector.take(&one(4, &[defined(10, 300, &OLD)])).unwrap();
+        collector.take(&one(4, &[data(&OLD, 4, 4000)])).unwrap();
+        assert_eq!(collector.volumes(), [(1, 1000), (2, 2000), (3, 3000), (4, 4000)], "{is_overtaken}");
+        assert_eq!(collector.counts().lost, 0);
+    }
+}
+
 /// Messages with templates only have one number, so the export time tells their order.
 #[test]
 fn of_messages_with_one_number_the_export_time_tells_the_order() {
