@@ -2,7 +2,8 @@
 //!
 //! In this order: the operator's override, that of the interface before that for all; the record's own rate (or the v5 or
 //! v8 header's); the options record of the sampler that the record names; options for the interface where the record was observed; options for the whole
-//! observation domain; options of the exporter's other domains, where they all agree; the operator's default. Never a
+//! observation domain; options of the exporter's domain 0 over IPFIX, which is the device (RFC 7011 3.1);
+//! those of its other domains, where they all agree; the operator's default. Never a
 //! silent 1, never 0:
 //!
 //! - A record that names a sampler which nobody has described waits for the description; so does one that names a selection
@@ -25,7 +26,8 @@
 //!   has no place for it), nobody can tell whether it was at work: they take the operator's default, or wait.
 //! - Where interfaces have statements, a record goes by that of its own: the input one, or the output one where it was
 //!   observed on the way out (or where only that is described, and all that are agree). Of an interface without a
-//!   statement nothing is known but what is said of the whole domain: its records take the operator's default, or wait.
+//!   statement nothing is known but what is said of the whole domain: its records take the operator's default, or wait,
+//!   whether or not those that are described agree. One that names no interface is of some that is described.
 //!   A sampler may be described by interface, too.
 //! - The same holds of templates: a record is of the one whose number its data set has. That is the domain's own number,
 //!   so what another domain says of templates tells only that the exporter samples. A record whose template and interface

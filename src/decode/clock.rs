@@ -1,5 +1,5 @@
 //! Flow times. Exporters state them in seven ways; what comes out is a half-open span of milliseconds that lies
-//! within the hour before the export time, and never in the future. Where the exporter's clock is wrong, the export time
+//! within the hour before the export time, and never in the future (of which a header in whole seconds leaves up to one open). Where the exporter's clock is wrong, the export time
 //! is that of reception, and instants move by as much as that differs from what was stated: a flow stays as long, and as
 //! long before its export, as its exporter says.
 //!
@@ -235,7 +235,9 @@ impl Context {
         let end = match (end, start, duration) {
             (Some(end), ..) => end,
             (None, Some(start), Some(duration)) => start.saturating_add(duration),
-            _ => self.export.0,
+            // It began, so it had not ended before, whatever the header's whole seconds say.
+            (None, Some(start), None) => self.export.0.max(start),
+            (None, None, _) => self.export.0,
         };
         let start = start.unwrap_or_else(|| end.saturating_sub(duration.unwrap_or_default()));
         self.clamp(start, end)
@@ -282,12 +284,20 @@ impl Context {
         own.map(UnixMillis).or(self.system_init).map(|init| self.uptime_since(init))
     }
 
-    /// Moves a span into the hour before the export time. The flag leaves out what the whole seconds of the v9 and
-    /// IPFIX headers explain: an end less than a second after the export time.
+    /// The last instant that a record of the datagram can know of. Headers of v9 and IPFIX tell whole seconds, so the
+    /// datagram was sent somewhere within that one, and before it was received; others tell their instant.
+    #[inline(always)]
+    fn newest(&self) -> i64 {
+        let within = if self.version >= 9 { 999 } else { 0 };
+        (self.export.0 + within).min(self.received.0).max(self.export.0)
+    }
+
+    /// Moves a span into the hour before the export time, or that second. The flag leaves out what whole seconds explain:
+    /// an end less than a second after the export time.
     #[inline(always)]
     fn clamp(&self, start: i64, end: i64) -> Moved {
-        let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.export.0);
-        let moved = start < oldest || start > end || end >= newest + 1000;
+        let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.newest());
+        let moved = start < oldest || start > end || end >= self.export.0 + 1000;
         let end = end.clamp(oldest, newest);
         (UnixMillis(start.clamp(oldest, end)), UnixMillis(end), moved)
     }

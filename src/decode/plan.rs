@@ -3,7 +3,8 @@
 //! Exactly one octet counter a direction is believed, by stated priority: element 1; 23 (post-counters); 231 and 232
 //! (initiator and responder: two directions); 85 (a running total); 352 (layer 2). They are never summed: exporters
 //! that give several of them count the same octets several times. Those of 231 and 232 are since the previous report (IANA's
-//! registry), and of what is behind the headers of layer 4 only. Packets come from the counter's own partner. The reverse
+//! registry), and of what is behind the headers of layer 4 only. Packets come from the counter's own partner,
+//! those of 1 and 352 without one from the running total 86. The reverse
 //! direction of a biflow has the times that its own elements state (RFC 5103), and otherwise those of the forward one.
 //!
 //! nProbe counts in 23 and 24 what comes back, and others there what is in 1 and 2 already, under the same numbers. Only the
@@ -51,6 +52,8 @@ pub(super) enum Counter {
     Delta,
     /// Since the flow began: the difference from the last record counts. Whether its packets are a total, too.
     Running { packets: bool },
+    /// Octets since the last record of the flow, and packets since the flow began.
+    RunningPackets,
     /// One packet, whose beginning the record carries.
     Sampled,
 }
@@ -210,8 +213,10 @@ impl Plan {
             reverse_clocks,
             other_clocks,
             keys: (is_running(forward) || is_running(reverse)).then(|| Keys::compile(fields)),
-            second_counters: matches!(forward, Counter::Delta | Counter::Running { .. })
-                && SECOND_COUNTERS.iter().any(|&slot| has(slot)),
+            second_counters: matches!(
+                forward,
+                Counter::Delta | Counter::Running { .. } | Counter::RunningPackets
+            ) && SECOND_COUNTERS.iter().any(|&slot| has(slot)),
             addresses,
             networks: tells_networks(fields, &places),
             section,
@@ -324,17 +329,20 @@ impl Plan {
                 flow.packets = Packets::new(n(packets));
             }
         };
+        // A total of packets stays one, whichever octets it is beside.
+        let has_total = self.forward == Counter::RunningPackets;
         if n(Slot::InitiatorOctets) | n(Slot::ResponderOctets) != 0 {
+            let is_total = has_total && !has(Slot::InitiatorPackets);
             fill(forward, Slot::InitiatorOctets, Slot::InitiatorPackets);
             fill(reverse, Slot::ResponderOctets, Slot::ResponderPackets);
             let back = if has(Slot::ResponderOctets) { Counter::Delta } else { self.reverse };
-            return (Counter::Delta, back);
+            return (if is_total { self.forward } else { Counter::Delta }, back);
         } else if n(Slot::Layer2Octets) != 0 {
             forward.octets = Octets::new(n(Slot::Layer2Octets));
         } else {
             return (self.forward, self.reverse);
         }
-        (Counter::Delta, self.reverse)
+        (if has_total { self.forward } else { Counter::Delta }, self.reverse)
     }
 
     /// True where the records need no more than [`Plan::flows`]: one direction, counted since the last record.
@@ -561,7 +569,16 @@ fn counter(
         if let Some(octets) = find(octets) {
             let own = find(packets);
             let kind = if running { Counter::Running { packets: own.is_some() } } else { Counter::Delta };
-            return (kind, Some(octets), own.or_else(|| find(2)));
+            let packets = own.or_else(|| find(2));
+            // Octets of the whole direction and no packets of it but a total: that is read by difference.
+            if !running
+                && packets.is_none()
+                && matches!(fields[octets].element, 1 | 352)
+                && let Some(total) = find(86)
+            {
+                return (Counter::RunningPackets, Some(octets), Some(total));
+            }
+            return (kind, Some(octets), packets);
         }
     }
     (Counter::Absent, None, None)
@@ -621,5 +638,5 @@ fn other_clocks(fields: &[FieldSpec], first: Clocks, places: &mut [Option<usize>
 }
 
 fn is_running(counter: Counter) -> bool {
-    matches!(counter, Counter::Running { .. })
+    matches!(counter, Counter::Running { .. } | Counter::RunningPackets)
 }

@@ -378,6 +378,17 @@ impl Work<'_> {
                     Counter::Running { packets } => {
                         self.since_last(flow, packets, (id, plan), context, row, (is_reverse, times))
                     }
+                    Counter::RunningPackets => {
+                        // The same account, of packets in the place of octets; the flow keeps its octets and times.
+                        let total = FlowRecord {
+                            octets: Octets::new(flow.packets.as_u64()),
+                            packets: Packets::ZERO,
+                            ..flow
+                        };
+                        let added =
+                            self.since_last(total, false, (id, plan), context, row, (is_reverse, times));
+                        FlowRecord { packets: Packets::new(added.octets.as_u64()), ..flow }
+                    }
                     _ => flow,
                 };
                 let second = self.out.records.len() > from;

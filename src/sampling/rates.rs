@@ -303,9 +303,20 @@ impl Rates {
         self.find(id).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
     }
 
-    /// What all domains agree on for such records: an interface has the same number in each, a template has not.
+    /// What domain 0 says of the device, where it says a rate: over IPFIX, where that domain is no part of it (RFC 7011
+    /// 3.1). A domain 0 of NetFlow v9 is one as good as another.
+    fn device(&self, answer: impl FnOnce(&Domain) -> Answer) -> Option<Answer> {
+        let device = self.find(0).filter(|domain| domain.is_of_ipfix())?;
+        Some(answer(device)).filter(|answer| matches!(answer.known, Known::Rate(_)))
+    }
+
+    /// What domain 0 says of the device for such records; otherwise what all domains agree on: an interface has the same
+    /// number in each, a template has not.
     pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
         let point = point.elsewhere();
+        if let Some(own) = self.device(|device| device.unnamed_elsewhere(point, is_mute)) {
+            return Answer { known: own.known.with_source(RateSource::Exporter), ..own };
+        }
         let answers = self.domains.iter().map(|domain| domain.unnamed_elsewhere(point, is_mute));
         let all = answers.fold(Answer::NOTHING, Answer::and);
         Answer { known: all.known.with_source(RateSource::Exporter), ..all }

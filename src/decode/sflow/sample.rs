@@ -318,8 +318,11 @@ fn router(record: &mut Reader<'_>) -> Option<Router> {
     Some(Router { next_hop, masks: (mask(record.u32()?), mask(record.u32()?)) })
 }
 
+/// The kind of a segment of an AS path whose numbers have no order (sFlow version 5, section 5).
+const AS_SET: u32 = 1;
+
 /// The destination's AS is the last one of the path. An empty path leads to the exporter's own AS, which is 0 here as
-/// in NetFlow.
+/// in NetFlow. Where the path ends with a set of several, nobody knows which of them it is (RFC 6811 2): then it is 0, too.
 fn gateway(record: &mut Reader<'_>) -> Option<Gateway> {
     let kind = record.u32()?;
     let next_hop = record.address(kind)?;
@@ -328,9 +331,12 @@ fn gateway(record: &mut Reader<'_>) -> Option<Gateway> {
     let mut destination_as = 0;
     // Each step reads what is there or ends: the record bounds both loops.
     for _ in 0..segments {
-        let (_kind, numbers) = (record.u32()?, record.u32()?);
+        let (kind, numbers) = (record.u32()?, record.u32()?);
         for _ in 0..numbers {
             destination_as = record.u32()?;
+        }
+        if kind == AS_SET && numbers > 1 {
+            destination_as = 0;
         }
     }
     Some(Gateway { next_hop, source_as, destination_as })

@@ -64,10 +64,16 @@ fn router(next_hop: u32) -> Octets {
 
 /// Own AS 65000, source AS 65001, peer 65002, and a path.
 fn gateway(path: &[&[u32]]) -> Octets {
+    let sequences: Vec<_> = path.iter().map(|&segment| (2, segment)).collect();
+    gateway_of(&sequences)
+}
+
+/// The same by the kinds of its segments: 1 is a set, 2 a sequence.
+fn gateway_of(path: &[(u32, &[u32])]) -> Octets {
     let body = octets().u32(1).u32(0xc633_6401).u32(65_000).u32(65_001).u32(65_002);
     let body = body.u32(u32::try_from(path.len()).unwrap());
-    let body = path.iter().fold(body, |body, segment| {
-        let body = body.u32(2).u32(u32::try_from(segment.len()).unwrap());
+    let body = path.iter().fold(body, |body, &(kind, segment)| {
+        let body = body.u32(kind).u32(u32::try_from(segment.len()).unwrap());
         segment.iter().fold(body, |body, &asn| body.u32(asn))
     });
     // Two communities and the local preference.
@@ -83,6 +89,17 @@ fn only(sample: Octets) -> FlowRecord {
     let collector = decoded(&[datagram(1, &[sample])]);
     assert_eq!(collector.out.records.len(), 1);
     collector.out.records[0]
+}
+
+/// Of a route that was aggregated nobody knows whose the destination is, unless the set has one member.
+#[test]
+fn a_path_that_ends_with_a_set_has_no_known_origin() {
+    let destination = |path: &[(u32, &[u32])]| {
+        only(flow_sample(1, &[gateway_of(path), raw_header(1, 1422, &frame())])).destination_as.0
+    };
+    assert_eq!(destination(&[(2, &[65_002]), (1, &[65_003, 65_004])]), 0);
+    assert_eq!(destination(&[(2, &[65_002]), (1, &[65_003])]), 65_003);
+    assert_eq!(destination(&[(1, &[65_003, 65_004]), (2, &[65_005])]), 65_005);
 }
 
 #[test]

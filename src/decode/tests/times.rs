@@ -104,6 +104,43 @@ fn a_flow_lies_within_the_hour_before_its_export() {
     check(&fields, &[MILLIS - 10, MILLIS + 999], -10, 0);
 }
 
+/// What a header in whole seconds says lies up to a second before what it means, and reception bounds that.
+#[test]
+fn an_end_may_lie_in_the_second_that_the_header_tells() {
+    let span = |fields: &[(u64, u16)], values: &[u64], received: i64| {
+        let body =
+            fields.iter().zip(values).fold(octets().u32(1), |body, (&(_, len), &n)| body.uint(n, len.into()));
+        let fields: Vec<_> = [(1, 4)].iter().chain(fields).copied().collect();
+        let mut collector = Collector::default();
+        let sets = [set(2, template(300, &fields)), set(300, body)];
+        collector.take_at(EXPORT_MS + received, &ipfix(0, 1, &sets)).unwrap();
+        let flow = collector.out.records[0];
+        (flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS, collector.counts().clamped)
+    };
+    let both = [(152, 8), (153, 8)];
+    let half = [MILLIS - 500, MILLIS + 500];
+    assert_eq!(span(&both, &half, 600), (-500, 500, 0));
+    // Nothing is known before it has been.
+    assert_eq!(span(&both, &half, 300), (-500, 300, 0));
+    // The second is over, however late the datagram comes: what it tells beyond is a fault.
+    assert_eq!(span(&both, &[MILLIS - 500, MILLIS + 1000], 90_000), (-500, 999, 1));
+    // Where no end is told it is the export time, or the beginning.
+    assert_eq!(span(&[(152, 8)], &[MILLIS + 400], 600), (400, 400, 0));
+    assert_eq!(span(&[(152, 8)], &[MILLIS - 400], 600), (-400, 0, 0));
+    // Of a clock that is ahead by ten seconds, the export is its reception.
+    assert_eq!(span(&both, &half, -10_000), (-10_500, -10_000, 0));
+}
+
+#[test]
+fn an_end_of_v9_may_lie_in_the_second_that_the_header_tells() {
+    let template = set(0, template(300, &[(22, 4), (21, 4), (1, 4)]));
+    let data = set(300, octets().u32(UPTIME - 500).u32(UPTIME + 500).u32(1));
+    let mut collector = Collector::default();
+    collector.take_at(EXPORT_MS + 600, &v9_at(UPTIME, EXPORT, 0, 1, &[template, data])).unwrap();
+    let flow = collector.out.records[0];
+    assert_eq!((flow.start.0 - EXPORT_MS, flow.end.0 - EXPORT_MS), (-500, 500));
+}
+
 #[test]
 fn an_exporter_clock_ahead_of_ours_does_not_rule() {
     let record = [v5_record(1, 100)];

@@ -377,3 +377,33 @@ fn a_total_that_the_last_one_overtook_adds_nothing_also_where_the_flow_ended_as_
         assert_eq!(sum, 3000, "{before}");
     }
 }
+
+/// Octets since the last record, beside packets since the flow began: 10 and 2 of them. And the mirror.
+#[test]
+fn one_counter_may_be_a_total_and_the_other_not() {
+    let volumes = |counters: [(u64, u16); 2], records: [[u64; 2]; 3]| {
+        let record = |(n, values): (u64, &[u64; 2])| {
+            let end = BEGUN + 9000 + 10_000 * n;
+            octets().u32(1).u32(2).u64(values[0]).u64(values[1]).u64(BEGUN).u64(end)
+        };
+        let body = (0..).zip(&records).map(record).fold(octets(), |all, one| all.bytes(&one.0));
+        let fields = [&ENDS[..], &counters, &MILLIS].concat();
+        let collector = decoded(&[ipfix(0, 1, &[set(2, template(300, &fields)), set(300, body)])]);
+        collector
+            .out
+            .records
+            .iter()
+            .map(|flow| (flow.octets.as_u64(), flow.packets.as_u64()))
+            .collect::<Vec<_>>()
+    };
+    let expected = [(5000, 10), (800, 2), (700, 1)];
+    assert_eq!(volumes([(1, 8), (86, 4)], [[5000, 10], [800, 12], [700, 13]]), expected);
+    assert_eq!(volumes([(352, 8), (86, 8)], [[5000, 10], [800, 12], [700, 13]]), expected);
+    assert_eq!(volumes([(2, 8), (85, 8)], [[10, 5000], [2, 5800], [1, 6500]]), expected);
+    // A total that has wrapped.
+    let top = u64::from(u32::MAX);
+    assert_eq!(
+        volumes([(1, 8), (86, 4)], [[5000, top - 3], [800, top], [700, 4]])[1..],
+        [(800, 3), (700, 5)]
+    );
+}

@@ -16,6 +16,9 @@ const GARBLED_MAX: usize = 8;
 /// chance puts into the place of a rate changes from record to record.
 const FORGIVEN: u8 = 3;
 
+/// The protocol version of IPFIX, as it stands in [`Order::stream`].
+const IPFIX: u64 = 10;
+
 /// What is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sampling) enum Known {
@@ -252,6 +255,11 @@ impl Domain {
         &rest[..rest.partition_point(|statement| statement.about.sampler == sampler)]
     }
 
+    /// True where all that is known of it was said over IPFIX.
+    pub(super) fn is_of_ipfix(&self) -> bool {
+        self.statements.iter().all(|statement| statement.order.stream >> 32 == IPFIX)
+    }
+
     pub(super) fn whole(&self, sampler: Option<u64>) -> Whole {
         let statements = self.about(sampler);
         if statements.len() > 1
@@ -380,11 +388,11 @@ impl Domain {
         if !whole.limited {
             return whole.answer;
         }
-        // Where all that is described has one rate, the record may be of the other one of its interfaces; one that names none
-        // at all is of some that is described, as far as anybody says.
+        // The record may be of the other one of its interfaces, and has its rate where all that is described has one; one
+        // that names none at all is of some that is described, as far as anybody says. Otherwise nobody has described it.
         let is_nowhere = point.interface == IfIndex(0) && point.other == IfIndex(0);
         let is_some = is_nowhere || at(point.other, !point.is_egress).is_some();
-        if whole.has_interfaces && (whole.differs || is_some) {
+        if whole.has_interfaces && is_some {
             return whole.answer;
         }
         Answer { known: Known::Elsewhere, ..whole.answer }

@@ -45,6 +45,11 @@ fn an_interface_speaks_for_itself() {
     let default = SamplingPolicy { default: Some(rate(50, 1, RateSource::Default)), ..none.clone() };
     assert_eq!(settle(&five, &default, other), Some((50, RateSource::Default)));
     assert_eq!(settle(&[part(any(5), 1000), part(any(6), 1000)], &none, other), None);
+    // The same where those that are described differ: the operator's word is about what nobody has described.
+    let unlike = [part(any(5), 1000), part(any(6), 10)];
+    assert_eq!(settle(&unlike, &none, other), None);
+    assert_eq!(settle(&unlike, &default, other), Some((50, RateSource::Default)));
+    assert_eq!(settle(&unlike, &default, flow(7, 5, Unknown)), None);
     // Without an input it was observed at the output.
     let both = [part(any(5), 1000), part(any(6), 10)];
     assert_eq!(settle(&both, &none, flow(0, 6, Unknown)), rate_of(10));

@@ -288,6 +288,25 @@ fn a_statement_about_another_domain_is_about_no_third_one() {
     assert_eq!((run(99, 99), run(99, 5), run(0, 5)), ((6400, 0), (0, 1), (6400, 0)));
 }
 
+/// Domain 0 of IPFIX is the device (RFC 7011 3.1): a third domain has its rate, whatever the others say of themselves.
+#[test]
+fn domain_0_speaks_for_the_device() {
+    let policy = SamplingPolicy::default();
+    let over = |version: u64, domain: u32, n| {
+        let order = Order { stream: version << 32 | u64::from(domain), ..Order::default() };
+        Announcement { order, ..wide(domain, n) }
+    };
+    let third = record(9, SamplerRef::Unnamed);
+    let of = |rates: &[Announcement]| settle(rates, &policy, third);
+    assert_eq!(of(&[over(10, 0, 64), over(10, 5, 1000)]), Some((64, S::Exporter)));
+    // Without it they differ, and nothing is guessed; a domain 0 of v9 is one of them.
+    assert_eq!(of(&[over(10, 4, 64), over(10, 5, 1000)]), None);
+    assert_eq!(of(&[over(9, 0, 64), over(9, 5, 1000)]), None);
+    // Who has a rate of their own has that.
+    let own = record(5, SamplerRef::Unnamed);
+    assert_eq!(settle(&[over(10, 0, 64), over(10, 5, 1000)], &policy, own), Some((1000, S::Domain)));
+}
+
 /// Domain 6 only sends options, for the others; domain 7 has records, which its own options are about. That 6 has no
 /// records is known when the grace time is over.
 #[test]
