@@ -262,20 +262,47 @@ impl FlowRecord {
     }
 }
 
-/// What part of an exporter an options record is about, where it is not about a whole domain.
+/// An interface that an options record is about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Part {
+pub enum Side {
     /// An interface, whichever way packets pass it (v9 scope type 2).
     Interface(IfIndex),
     /// The packets that come in by an interface (element 10).
     Ingress(IfIndex),
     /// The packets that leave by an interface (element 14).
     Egress(IfIndex),
-    /// The records of a template (element 145, v9 scope type 5).
-    Template(u16),
-    /// Something that no record can be traced to: a line card, a port, a VRF, ... The number of the element (or of the v9
-    /// scope type) that names it, because each of them counts for itself, and its number.
-    Other(u16, u64),
+}
+
+/// Something that no record can be traced to: a line card, a port, a VRF, something of a vendor's, several of these, ...
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Untold {
+    /// The number of the element (or of the v9 scope type) that names it, because each of them counts for itself; 0 where it
+    /// is not one number.
+    pub element: u16,
+    /// Its number; where it is not one number, a hash of all that it is.
+    pub number: u64,
+}
+
+/// What part of a domain an options record is about: all of what it names at once. Records are sorted into the first two.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Part {
+    /// The interface.
+    pub interface: Option<Side>,
+    /// The template whose records it is about (element 145, v9 scope type 5).
+    pub template: Option<u16>,
+    /// What else it names.
+    pub untold: Option<Untold>,
+}
+
+impl Part {
+    /// The whole domain.
+    pub const WHOLE: Self = Self { interface: None, template: None, untold: None };
+
+    /// True where records can be told by it: it names an interface or a template.
+    #[must_use]
+    pub const fn is_traced(&self) -> bool {
+        self.interface.is_some() || self.template.is_some()
+    }
 }
 
 /// A datagram's place in the order in which its exporter sent: its sequence number, and its export time as stated.
@@ -337,8 +364,8 @@ pub struct Announcement {
     pub sampler: Option<u64>,
     /// The rate; `None` where the statement is ambiguous or of an algorithm that gives none.
     pub rate: Option<SamplingRate>,
-    /// What part of the domain it is about, where it is not about all of it.
-    pub part: Option<Part>,
+    /// What part of the domain it is about.
+    pub part: Part,
     /// True where the record contradicts itself: options data of its layout is not what its template says, and nothing
     /// that it states of whole domains is believed.
     pub garbled: bool,

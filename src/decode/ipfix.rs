@@ -117,12 +117,12 @@ impl Work<'_> {
     fn templates10(&mut self, domain: &mut Domain, id: u16, set: Piece<'_>) -> Option<Result<(), Error>> {
         match id {
             TEMPLATES => Some(self.template_set(domain, Kind::Data, set)),
-            OPTIONS_TEMPLATES => Some(self.template_set(domain, Kind::Options, set)),
+            OPTIONS_TEMPLATES => Some(self.template_set(domain, Kind::Options(0), set)),
             _ => None,
         }
     }
 
-    fn template_set(&mut self, domain: &mut Domain, kind: Kind, set: Piece<'_>) -> Result<(), Error> {
+    fn template_set(&mut self, domain: &mut Domain, mut kind: Kind, set: Piece<'_>) -> Result<(), Error> {
         let Piece { data, mut at, end } = set;
         let mut result = Ok(());
         while end - at >= 4 {
@@ -143,20 +143,19 @@ impl Work<'_> {
                 return result.and(Err(Error::TemplateId { id, offset }));
             }
             let mut scopes = 0;
-            if kind == Kind::Options {
+            if kind.is_options() {
                 if end - at < 2 {
                     return result.and(Err(Error::Truncated { offset: end }));
                 }
                 scopes = half(data, at);
+                kind = Kind::Options(scopes);
                 at += 2;
             }
             at = self.fields10(Piece { data, at, end }, usize::from(count))?;
-            let defined = if kind == Kind::Options && (scopes == 0 || scopes > count) {
+            let defined = if kind.is_options() && (scopes == 0 || scopes > count) {
                 Err(Error::Scope { offset })
             } else {
-                self.define_limited(domain, id, kind, count, offset).inspect(|()| {
-                    domain.templates.set_scopes(id, scopes);
-                })
+                self.define_limited(domain, id, kind, count, offset)
             };
             result = result.and(defined);
         }
@@ -201,7 +200,7 @@ impl Work<'_> {
 
 /// Whether a template without fields is a withdrawal: of a template, or of all of its set's kind.
 const fn is_withdrawal(kind: Kind, id: u16) -> bool {
-    matches!((kind, id), (Kind::Data, TEMPLATES) | (Kind::Options, OPTIONS_TEMPLATES) | (_, 256..))
+    matches!((kind, id), (Kind::Data, TEMPLATES) | (Kind::Options(_), OPTIONS_TEMPLATES) | (_, 256..))
 }
 
 /// Two octets at a place that the caller has checked.

@@ -129,7 +129,8 @@ impl Work<'_> {
                 self.fields9(Piece { data, at, end }, count, scope / 4)?;
                 at += count * 4;
                 let count = u16::try_from(count).unwrap_or(u16::MAX);
-                self.define_limited(domain, id, Kind::Options, count, offset)
+                let scopes = u16::try_from(scope / 4).unwrap_or(u16::MAX);
+                self.define_limited(domain, id, Kind::Options(scopes), count, offset)
             };
             result = result.and(defined);
         }

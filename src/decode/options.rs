@@ -24,11 +24,14 @@
 //!
 //! A record may say which selectors a selection sequence consists of (RFC 5476 6.5.1), to which data records then refer.
 
+mod scope;
+
 use super::element::{self, OPTION_SLOTS, OPTIONS, OptionSlot, Width};
 use super::layout::{Layout, Row};
 use super::template::FieldSpec;
-use crate::flow::{Announcement, Order, Part, SelectionSequence};
-use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
+use crate::flow::{Announcement, Order, SelectionSequence};
+use crate::units::{RateSource, SamplingRate, UnixMillis};
+use scope::Scope;
 
 /// Fractions of a probability that is not 1/n are given in billionths.
 const BILLION: u64 = 1_000_000_000;
@@ -40,6 +43,7 @@ const INTERVAL_ALGORITHM_MAX: u64 = 3;
 #[derive(Debug)]
 pub(super) struct OptionsPlan {
     pub(super) layout: Layout<OPTION_SLOTS>,
+    scope: Scope,
     /// Tells the layout from others. Part of the checkpoint.
     checksum: u32,
 }
@@ -48,7 +52,8 @@ pub(super) struct OptionsPlan {
 pub(super) type OptionsRow<'a> = Row<'a, OPTION_SLOTS>;
 
 impl OptionsPlan {
-    pub(super) fn compile(fields: &[FieldSpec]) -> Self {
+    /// Of the fields, the first `scopes` are the scope.
+    pub(super) fn compile(fields: &[FieldSpec], scopes: usize) -> Self {
         let mut places = [None; OPTION_SLOTS];
         for &(slot, elements) in OPTIONS {
             places[slot as usize] = element::find(fields, 0, elements, Width::Number);
@@ -59,13 +64,19 @@ impl OptionsPlan {
         for (slot, at) in SELECTORS.iter().zip(element::find_all(fields, 302, Width::Number)) {
             places[*slot as usize] = Some(at);
         }
+        let scope = Scope::new(&fields[..scopes.min(fields.len())], &places);
         let mut checksum = crc32fast::Hasher::new();
         for &FieldSpec { enterprise, element, length } in fields {
             checksum.update(&enterprise.to_be_bytes());
             checksum.update(&element.to_be_bytes());
             checksum.update(&length.to_be_bytes());
         }
-        Self { layout: Layout::new(fields, &places), checksum: checksum.finalize() }
+        Self { layout: Layout::new(fields, &places), scope, checksum: checksum.finalize() }
+    }
+
+    /// Octets of memory beside its own.
+    pub(super) fn octets_beside(&self) -> usize {
+        self.layout.octets_beside() + self.scope.octets_beside()
     }
 
     /// What a record of `domain` says of sampling, if anything: once for each name that it gives the sampler.
@@ -75,7 +86,8 @@ impl OptionsPlan {
         row: &OptionsRow<'_>,
         order: Order,
     ) -> impl Iterator<Item = Announcement> {
-        let one = announcement(domain, row).map(|one| Announcement { layout: self.checksum, order, ..one });
+        let one = announcement(domain, row, &self.scope);
+        let one = one.map(|one| Announcement { layout: self.checksum, order, ..one });
         let second = one.zip(names(row)[1]).map(|(one, name)| Announcement { sampler: Some(name), ..one });
         one.into_iter().chain(second)
     }
@@ -127,7 +139,7 @@ pub(super) fn system_init(row: &OptionsRow<'_>) -> Option<UnixMillis> {
 }
 
 /// The same, of whatever layout.
-fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
+fn announcement(domain: u32, row: &OptionsRow<'_>, scope: &Scope) -> Option<Announcement> {
     let number = |slot: OptionSlot| row.number(slot as usize);
     let [sampler, _] = names(row);
     let source = if sampler.is_some() { RateSource::Sampler } else { RateSource::Domain };
@@ -159,58 +171,7 @@ fn announcement(domain: u32, row: &OptionsRow<'_>) -> Option<Announcement> {
     let garbled = parameters.interval != 0 && number(OptionSlot::IntervalAlgorithm) > INTERVAL_ALGORITHM_MAX;
     let (domain, bound) = about(domain, row);
     let order = Order::default();
-    Some(Announcement { domain, sampler, rate, part: part(row), garbled, bound, layout: 0, order })
-}
-
-/// The part that a record is about. An interface is more than what it belongs to, and a record can be traced to it. A pair
-/// of interfaces, or a physical one (which records need not name), is something else. Interface 0 is none (RFC 2863 wants
-/// greater numbers), and no template has the number 0; but there is a slot 0, a port 0 and a VRF 0. An interface with a
-/// direction (element 61) is that side of it, whichever element names it. A direction alone is something else: records that
-/// do not say theirs cannot be traced to it.
-fn part(row: &OptionsRow<'_>) -> Option<Part> {
-    let named = |slot: OptionSlot| Some(row.number(slot as usize)).filter(|&number| number != 0);
-    let other = |element, slot| named(slot).map(|number| Part::Other(element, number));
-    let numbered = |element, slot: OptionSlot| {
-        let number = stated(row, slot as usize);
-        number.map(|number| Part::Other(element, number))
-    };
-    let pair = named(OptionSlot::Ingress).is_some() && named(OptionSlot::Egress).is_some();
-    let interface = |slot: OptionSlot, part: fn(IfIndex) -> Part| {
-        named(slot)
-            .filter(|_| !pair)
-            .and_then(|index| u32::try_from(index).ok())
-            .map(|index| part(IfIndex(index)))
-    };
-    let direction = stated(row, OptionSlot::Direction as usize);
-    let side = |own: fn(IfIndex) -> Part| match direction {
-        Some(0) => Part::Ingress,
-        Some(1) => Part::Egress,
-        _ => own,
-    };
-    interface(OptionSlot::Interface, side(Part::Interface))
-        .or_else(|| interface(OptionSlot::Ingress, side(Part::Ingress)))
-        .or_else(|| interface(OptionSlot::Egress, side(Part::Egress)))
-        .or_else(|| other(10, OptionSlot::Ingress))
-        .or_else(|| other(14, OptionSlot::Egress))
-        .or_else(|| other(252, OptionSlot::PhysicalIngress))
-        .or_else(|| other(253, OptionSlot::PhysicalEgress))
-        .or_else(|| numbered(142, OptionSlot::Port))
-        .or_else(|| numbered(141, OptionSlot::LineCard))
-        .or_else(|| named(OptionSlot::Template).map(template))
-        .or_else(|| numbered(234, OptionSlot::IngressVrf))
-        .or_else(|| numbered(235, OptionSlot::EgressVrf))
-        .or_else(|| other(4, OptionSlot::Cache))
-        .or_else(|| numbered(138, OptionSlot::ObservationPoint))
-        .or_else(|| numbered(143, OptionSlot::MeteringProcess))
-        .or_else(|| numbered(144, OptionSlot::ExportingProcess))
-        .or_else(|| numbered(137, OptionSlot::CommonProperties))
-        .or_else(|| numbered(58, OptionSlot::Vlan))
-        .or_else(|| numbered(61, OptionSlot::Direction))
-}
-
-/// The part that a template is. One that no data set can name is something else.
-fn template(number: u64) -> Part {
-    u16::try_from(number).map_or(Part::Other(145, number), Part::Template)
+    Some(Announcement { domain, sampler, rate, part: scope.part(row), garbled, bound, layout: 0, order })
 }
 
 /// What is said of how packets were picked; 0 where it is not said.

@@ -176,7 +176,7 @@ impl Work<'_> {
         let time = (domain.last_seen, self.limits.template_lifetime_ms);
         match kind {
             Kind::Data => domain.seen.templates += 1,
-            Kind::Options => domain.seen.options_templates += 1,
+            Kind::Options(_) => domain.seen.options_templates += 1,
         }
         let place = (&self.order, domain.sequence.is_in_doubt());
         match domain.templates.define(id, (kind, self.scratch), room, time, place) {

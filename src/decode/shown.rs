@@ -3,7 +3,6 @@
 //! Counts here begin with the process: they are for watching, and no part of a checkpoint.
 
 use super::ExporterDecoder;
-use super::template::Kind;
 use crate::counters::{Template, Transport, TransportCounts};
 use crate::units::UnixMillis;
 
@@ -44,7 +43,7 @@ impl ExporterDecoder {
                     session: domain.session,
                     domain: domain.id,
                     id,
-                    is_options: template.kind() == Kind::Options,
+                    is_options: template.kind().is_options(),
                     defined_at: template.defined_at().0,
                     records: template.records,
                     scopes: template.scopes(),

@@ -30,8 +30,14 @@ pub(super) const VARIABLE: u16 = 65_535;
 pub(super) enum Kind {
     /// Flow records.
     Data,
-    /// Options records.
-    Options,
+    /// Options records, of which so many fields are the scope.
+    Options(u16),
+}
+
+impl Kind {
+    pub(super) const fn is_options(self) -> bool {
+        matches!(self, Self::Options(_))
+    }
 }
 
 /// Numbers after a redefinition for which the definition before it is kept: as far as a datagram may go back.
@@ -49,7 +55,7 @@ impl Definition {
     fn new(kind: Kind, fields: Arc<[FieldSpec]>) -> Self {
         let plan = match kind {
             Kind::Data => AnyPlan::Data(Plan::compile(&fields)),
-            Kind::Options => AnyPlan::Options(OptionsPlan::compile(&fields)),
+            Kind::Options(scopes) => AnyPlan::Options(OptionsPlan::compile(&fields, scopes.into())),
         };
         Self { kind, fields, plan }
     }
@@ -60,7 +66,7 @@ impl Definition {
             AnyPlan::Data(plan) => {
                 plan.layout.octets_beside() + plan.keys.as_ref().map_or(0, Keys::octets_beside)
             }
-            AnyPlan::Options(plan) => plan.layout.octets_beside(),
+            AnyPlan::Options(plan) => plan.octets_beside(),
         };
         plan + size_of_val(&*self.fields) + ARC
     }
@@ -98,8 +104,6 @@ pub(super) struct Template {
     doubt: Doubt,
     /// Records that came by it since the process began.
     pub(super) records: u64,
-    /// How many of the fields are the scope; not part of a checkpoint, so 0 after a start until it is sent again.
-    scopes: u16,
 }
 
 /// How to read the records of a template.
@@ -111,9 +115,7 @@ pub(super) enum AnyPlan {
 
 impl Template {
     fn new(newest: Definition, at: Mark, defined: Option<UnixMillis>, doubt: Doubt) -> Self {
-        let scopes = newest.fields.iter().take_while(|field| field.is_scope()).count();
-        let scopes = u16::try_from(scopes).unwrap_or(u16::MAX);
-        Self { newest, since: at, until: at, before: None, defined, doubt, records: 0, scopes }
+        Self { newest, since: at, until: at, before: None, defined, doubt, records: 0 }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -130,8 +132,12 @@ impl Template {
         Arc::clone(&self.newest.fields)
     }
 
+    /// How many of the fields are the scope.
     pub(super) fn scopes(&self) -> u16 {
-        self.scopes
+        match self.newest.kind {
+            Kind::Data => 0,
+            Kind::Options(scopes) => scopes,
+        }
     }
 
     /// How to read records that stand there.
@@ -279,13 +285,6 @@ impl Templates {
         self.ids.iter().copied().zip(&self.templates)
     }
 
-    /// Says how many fields of a template are its scope.
-    pub(super) fn set_scopes(&mut self, id: u16, scopes: u16) {
-        if let Ok(at) = self.ids.binary_search(&id) {
-            self.templates[at].scopes = scopes;
-        }
-    }
-
     /// The exporter has started anew: each must be sent again before it is used. Those that messages in doubt have defined
     /// are of the new run.
     pub(super) fn doubt(&mut self) {
@@ -369,6 +368,6 @@ impl Templates {
 
     /// Forgets all templates of a kind (RFC 7011 8.1: "all data templates", "all options templates").
     pub(super) fn withdraw_all(&mut self, kind: Kind) {
-        self.retain(|template| template.kind() != kind);
+        self.retain(|template| template.kind().is_options() != kind.is_options());
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Announcement;
 use crate::counters::{Sampled, Sampler};
-use crate::flow::{Part, SelectionSequence};
+use crate::flow::{Part, SelectionSequence, Side};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 pub(super) use domain::{Answer, Known};
@@ -80,6 +80,13 @@ impl Rates {
         Some(&self.domains[self.place(id).ok()?])
     }
 
+    /// Domain 0, where it stands for the device as a whole (RFC 7011 3.1): it has no records of its own. Where it has, it is a
+    /// domain like others, since many exporters have no other one; so it is over NetFlow v9, which gives the number no meaning.
+    fn device(&self) -> Option<&Domain> {
+        let device = self.find(0).filter(|domain| matches!(domain.grace, Grace::Unseen))?;
+        Some(device).filter(|domain| !domain.is_of_netflow9())
+    }
+
     fn find_or_add(&mut self, id: u32) -> Option<usize> {
         match self.place(id) {
             Ok(at) => Some(at),
@@ -119,18 +126,21 @@ impl Rates {
                 }
                 let (kind, number) = match (sampler, part) {
                     (Some(number), _) => (Sampled::Sampler, number),
-                    (None, None) => (Sampled::Domain, 0),
-                    (None, Some(Part::Ingress(interface))) => (Sampled::Ingress, interface.0.into()),
-                    (None, Some(Part::Egress(interface))) => (Sampled::Egress, interface.0.into()),
-                    (None, Some(Part::Interface(interface))) => (Sampled::Interface, interface.0.into()),
-                    (None, Some(Part::Template(template))) => (Sampled::Other, template.into()),
-                    (None, Some(Part::Other(_, number))) => (Sampled::Other, number),
+                    (None, part) => kind_of(part),
                 };
                 let rate = rate.map_or((0, 0), |rate| (rate.numerator(), rate.denominator()));
                 all.push(Sampler { domain: domain.id, kind, number, rate });
             }
         }
         all.sort_by_key(|one| (one.domain, one.kind, one.number));
+        // Parts that are the same to those who watch are one, which has a rate where all of them have it.
+        all.dedup_by(|next, one| {
+            let is_same = (next.domain, next.kind, next.number) == (one.domain, one.kind, one.number);
+            if is_same && next.rate != one.rate {
+                one.rate = (0, 0);
+            }
+            is_same
+        });
         all
     }
 
@@ -209,7 +219,8 @@ impl Rates {
     ///
     /// A domain that has records means its own samplers first. One that has none can only mean those of others. So where
     /// the two say different things, the one without records is right about a third domain, once the grace time has shown
-    /// that it has none. Several without records that differ are ambiguous, and so are several with records.
+    /// that it has none. Several without records that differ are ambiguous, but for domain 0, which speaks for the device; and
+    /// so are several with records.
     pub(super) fn sampler(&self, id: u32, sampler: u64, point: Point) -> (Answer, Source) {
         let own = self.find(id).map_or(Answer::NOTHING, |domain| domain.at(Some(sampler), point));
         if own.known != Known::Nothing {
@@ -219,6 +230,10 @@ impl Rates {
         for domain in self.domains.iter().filter(|domain| !domain.whole(Some(sampler)).bound) {
             let found = if matches!(domain.grace, Grace::Unseen) { &mut by_silent } else { &mut by_others };
             *found = found.and(domain.at(Some(sampler), point.elsewhere()));
+        }
+        let of_device = self.device().map(|domain| domain.at(Some(sampler), point.elsewhere()));
+        if let Some(answer) = of_device.filter(|answer| answer.known != Known::Nothing) {
+            by_silent = answer;
         }
         let (found, source) = match (by_silent.known, by_others.known) {
             (_, Known::Nothing) => (by_silent, Source::Own),
@@ -303,19 +318,15 @@ impl Rates {
         self.find(id).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
     }
 
-    /// What domain 0 says of the device, where it says a rate: over IPFIX, where that domain is no part of it (RFC 7011
-    /// 3.1). A domain 0 of NetFlow v9 is one as good as another.
-    fn device(&self, answer: impl FnOnce(&Domain) -> Answer) -> Option<Answer> {
-        let device = self.find(0).filter(|domain| domain.is_of_ipfix())?;
-        Some(answer(device)).filter(|answer| matches!(answer.known, Known::Rate(_)))
-    }
-
-    /// What domain 0 says of the device for such records; otherwise what all domains agree on: an interface has the same
-    /// number in each, a template has not.
+    /// What domain 0 says of such records, or else what all domains agree on: an interface has the same number in each, a
+    /// template has not.
     pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
         let point = point.elsewhere();
-        if let Some(own) = self.device(|device| device.unnamed_elsewhere(point, is_mute)) {
-            return Answer { known: own.known.with_source(RateSource::Exporter), ..own };
+        let of_device =
+            self.device().map_or(Answer::NOTHING, |domain| domain.unnamed_elsewhere(point, is_mute));
+        if let Known::Rate(_) | Known::Ambiguous = of_device.known {
+            let known = of_device.known.with_source(RateSource::Exporter);
+            return Answer { known, ..of_device };
         }
         let answers = self.domains.iter().map(|domain| domain.unnamed_elsewhere(point, is_mute));
         let all = answers.fold(Answer::NOTHING, Answer::and);
@@ -369,6 +380,19 @@ impl Rates {
 
     pub(super) fn in_grace(&self, id: u32) -> bool {
         self.find(id).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
+    }
+}
+
+/// What those who watch are told that a part is, and its number: of several that it names at once, the interface, or else the
+/// template.
+fn kind_of(part: Part) -> (Sampled, u64) {
+    match part {
+        Part { interface: Some(Side::Ingress(interface)), .. } => (Sampled::Ingress, interface.0.into()),
+        Part { interface: Some(Side::Egress(interface)), .. } => (Sampled::Egress, interface.0.into()),
+        Part { interface: Some(Side::Interface(interface)), .. } => (Sampled::Interface, interface.0.into()),
+        Part { template: Some(template), .. } => (Sampled::Other, template.into()),
+        Part { untold: Some(untold), .. } => (Sampled::Other, untold.number),
+        Part::WHOLE => (Sampled::Domain, 0),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod interfaces;
 mod order;
+mod parts;
 mod restarts;
 mod samplers;
 mod templates;
@@ -12,6 +13,7 @@ use crate::decode::{Counts, Decoded};
 use crate::flow::{Observed, Order, Part, SamplerRef};
 use crate::ids::Session;
 use crate::units::IfIndex;
+use parts::*;
 
 /// Decoder and scaling together, as a stream processor runs them.
 #[derive(Default)]
@@ -98,7 +100,7 @@ fn announced(fields: &[(u64, u16)], values: &[u64]) -> Option<SamplingRate> {
     let record: Vec<u64> = [5].iter().chain(values).copied().collect();
     let collector = decoded(&[ipfix(0, 1, &selectors(fields, &[&record]))]);
     let [announcement] = collector.out.announcements[..] else { panic!() };
-    assert_eq!((announcement.domain, announcement.sampler, announcement.part), (1, Some(5), None));
+    assert_eq!((announcement.domain, announcement.sampler, announcement.part), (1, Some(5), Part::WHOLE));
     announcement.rate
 }
 
@@ -160,7 +162,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             domain: 9,
             sampler: None,
             rate: domain_wide,
-            part: None,
+            part: Part::WHOLE,
             garbled: false,
             bound: false,
             layout: system.layout,
@@ -174,7 +176,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             domain: 9,
             sampler: None,
             rate: domain_wide,
-            part: Some(Part::Interface(IfIndex(12))),
+            part: of_interface(12),
             garbled: false,
             bound: false,
             layout: interface.layout,
@@ -193,7 +195,7 @@ fn v9_options_with_scope_system_interface_or_sampler() {
             domain: 9,
             sampler: Some(3),
             rate: its_own,
-            part: None,
+            part: Part::WHOLE,
             garbled: false,
             bound: false,
             layout: sampler.layout,
@@ -423,7 +425,7 @@ fn wide(domain: u32, numerator: u64) -> Announcement {
         domain,
         sampler: None,
         rate,
-        part: None,
+        part: Part::WHOLE,
         garbled: false,
         bound: false,
         layout: 0,

@@ -110,7 +110,7 @@ fn a_definition_that_comes_late_counts_for_what_was_sent_then() {
 #[test]
 fn a_message_without_records_was_sent_before_the_one_of_its_number_that_has_some() {
     // Not from 1 on: that would be who numbers through a message.
-    let one = |number, sets: &[Octets]| datagram(10, 0, 10 + number, sets);
+    let one = |number: u32, sets: &[Octets]| datagram(10, 0, 10 + number, sets);
     for is_overtaken in [false, true] {
         let mut two = vec![
             one(2, &[defined(10, 300, &OLD)]),

@@ -2,11 +2,14 @@
 //!
 //! A statement is about records that name no sampler, or about one sampler; and about all of the domain, or a part of
 //! it. What those about the same thing come to is worked out when they change, not for each record.
+//!
+//! Where parts have the same interface and template, and differ in what no record can be told by, nobody knows which of them
+//! a record is of: it has the rate that all of them have, or none.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Point, learnt_from};
-use crate::flow::{Announcement, Order, Part, SelectionSequence};
+use crate::flow::{Announcement, Order, Part, SelectionSequence, Side};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 /// Layouts of options records remembered as garbled.
@@ -16,8 +19,8 @@ const GARBLED_MAX: usize = 8;
 /// chance puts into the place of a rate changes from record to record.
 const FORGIVEN: u8 = 3;
 
-/// The protocol version of IPFIX, as it stands in [`Order::stream`].
-const IPFIX: u64 = 10;
+/// The version of NetFlow v9, as it stands in [`Order::stream`].
+const NETFLOW9: u64 = 9;
 
 /// What is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,7 +127,7 @@ impl Grace {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(super) struct About {
     pub(super) sampler: Option<u64>,
-    pub(super) part: Option<Part>,
+    pub(super) part: Part,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -150,6 +153,42 @@ struct Garbled {
     times: u8,
 }
 
+/// What is said of an interface or a template, or both at once.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    answer: Answer,
+    /// It holds for all their records, and not perhaps for some of them.
+    is_sure: bool,
+}
+
+impl Found {
+    const NOTHING: Self = Self { answer: Answer::NOTHING, is_sure: false };
+
+    fn of(statements: &[Statement]) -> Self {
+        let answer = statements.iter().map(Answer::of).fold(Answer::NOTHING, Answer::and);
+        Self { answer, is_sure: statements.first().is_some_and(|first| first.about.part.untold.is_none()) }
+    }
+
+    fn is_nothing(self) -> bool {
+        self.answer.known == Known::Nothing
+    }
+
+    /// Of two that are about the same record, and neither is more than the other.
+    fn and(self, other: Self) -> Self {
+        Self { answer: self.answer.and(other.answer), is_sure: self.is_sure || other.is_sure }
+    }
+
+    /// Of two of which the other one is about more records. Where this may not be about the record, that may be.
+    fn or(self, wider: Self) -> Self {
+        if self.is_sure { self } else { self.and(wider) }
+    }
+}
+
+/// What tells the parts of a group, whose statements differ in nothing that a record can be told by.
+fn key(statement: &Statement) -> (Option<Side>, Option<u16>) {
+    (statement.about.part.interface, statement.about.part.template)
+}
+
 /// What the statements about the same records come to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
@@ -160,29 +199,37 @@ pub(super) struct Whole {
     pub(super) differs: bool,
     /// There are only statements about interfaces and templates, which say nothing of the others.
     limited: bool,
-    /// Some are about interfaces.
+    /// Some are about interfaces, whatever the template.
     has_interfaces: bool,
+    /// Some are about an interface and a template at once.
+    has_both: bool,
+    /// What is said of no interface or template.
+    wide: Answer,
     /// Of some it is said that they hold for this domain only.
     pub(super) bound: bool,
 }
 
 impl Whole {
     fn of(sampler: Option<u64>, statements: &[Statement]) -> Self {
-        let wide = statements.first().filter(|first| first.about.part.is_none());
+        let wide = statements.first().filter(|first| first.about.part == Part::WHOLE);
         let agreed = || statements.iter().map(Answer::of).fold(Answer::NOTHING, Answer::and);
         let answer = wide.map_or_else(agreed, Answer::of);
-        let is_traced = |part: Option<Part>| part.is_some_and(|part| !matches!(part, Part::Other(..)));
         let differs = statements.iter().any(|statement| {
-            is_traced(statement.about.part) && Known::from_statement(statement.rate) != answer.known
+            statement.about.part.is_traced() && Known::from_statement(statement.rate) != answer.known
         });
         // Who names a sampler says more than where it was.
         let limited = sampler.is_none()
             && !statements.is_empty()
-            && statements.iter().all(|statement| is_traced(statement.about.part));
-        let of_interface = |part: Option<Part>| is_traced(part) && !matches!(part, Some(Part::Template(_)));
-        let has_interfaces = statements.iter().any(|statement| of_interface(statement.about.part));
+            && statements.iter().all(|statement| statement.about.part.is_traced());
+        let has = |template: bool| {
+            let is_such = |part: Part| part.interface.is_some() && part.template.is_some() == template;
+            statements.iter().any(|statement| is_such(statement.about.part))
+        };
+        let (has_interfaces, has_both) = (has(false), has(true));
+        let untraced = statements.partition_point(|statement| !statement.about.part.is_traced());
+        let wide = if wide.is_some() { answer } else { Found::of(&statements[..untraced]).answer };
         let bound = statements.iter().any(|statement| statement.bound);
-        Self { sampler, answer, differs, limited, has_interfaces, bound }
+        Self { sampler, answer, differs, limited, has_interfaces, has_both, wide, bound }
     }
 
     pub(super) const fn is_by_part(&self) -> bool {
@@ -195,6 +242,8 @@ impl Whole {
 struct WorkedOut {
     /// Of what has several statements, sorted by sampler.
     wholes: Vec<Whole>,
+    /// Of interfaces and templates that have several statements, sorted by sampler and these.
+    groups: Vec<(Option<u64>, (Option<Side>, Option<u16>), Found)>,
     /// A sampler picks packets, and the oldest run in which that was said.
     samples: Option<u32>,
 }
@@ -238,7 +287,10 @@ impl Domain {
         let same = |a: &Statement, b: &Statement| a.about.sampler == b.about.sampler;
         let several = self.statements.chunk_by(same).filter(|all| all.len() > 1);
         let wholes = several.map(|all| Whole::of(all[0].about.sampler, all)).collect();
-        self.worked_out = Some(WorkedOut { wholes, samples: self.samples() });
+        let is_group = |a: &Statement, b: &Statement| same(a, b) && key(a) == key(b);
+        let several = self.statements.chunk_by(is_group).filter(|all| all.len() > 1);
+        let groups = several.map(|all| (all[0].about.sampler, key(&all[0]), Found::of(all))).collect();
+        self.worked_out = Some(WorkedOut { wholes, groups, samples: self.samples() });
     }
 
     /// The oldest run in which it was said that a sampler picks packets, if it was.
@@ -255,9 +307,9 @@ impl Domain {
         &rest[..rest.partition_point(|statement| statement.about.sampler == sampler)]
     }
 
-    /// True where all that is known of it was said over IPFIX.
-    pub(super) fn is_of_ipfix(&self) -> bool {
-        self.statements.iter().all(|statement| statement.order.stream >> 32 == IPFIX)
+    /// True where anything that is known of it was said over NetFlow v9.
+    pub(super) fn is_of_netflow9(&self) -> bool {
+        self.statements.iter().any(|statement| statement.order.stream >> 32 == NETFLOW9)
     }
 
     pub(super) fn whole(&self, sampler: Option<u64>) -> Whole {
@@ -367,35 +419,62 @@ impl Domain {
             return whole.answer;
         }
         let statements = self.about(sampler);
-        let own = |part: Part| {
-            let about = About { sampler, part: Some(part) };
-            let at = statements.binary_search_by_key(&about, |statement| statement.about).ok()?;
-            Some(Answer::of(&statements[at]))
+        let group = |interface, template| self.group(statements, (interface, template));
+        // That side of an interface, and then the interface whichever way.
+        let at = |interface: IfIndex, is_egress: bool, template: Option<u16>| {
+            let way = if is_egress { Side::Egress(interface) } else { Side::Ingress(interface) };
+            group(Some(way), template).or(group(Some(Side::Interface(interface)), template))
         };
-        let at = |interface: IfIndex, is_egress: bool| {
-            let way = if is_egress { Part::Egress(interface) } else { Part::Ingress(interface) };
-            own(way).or_else(|| own(Part::Interface(interface)))
+        let template = Some(point.template).filter(|&template| template != 0);
+        // Of both at once, and of the interface alone.
+        let of = |interface: IfIndex, is_egress: bool| {
+            let both = template.filter(|_| whole.has_both);
+            let both = both.map_or(Found::NOTHING, |_| at(interface, is_egress, template));
+            [both, at(interface, is_egress, None)]
         };
+        let is_found = |[both, alone]: [Found; 2]| !both.is_nothing() || !alone.is_nothing();
+        let mut by_interface = of(point.interface, point.is_egress);
         // A record without one of its interfaces was observed at the other one.
-        let by_interface = at(point.interface, point.is_egress)
-            .or_else(|| (point.interface == IfIndex(0)).then(|| at(point.other, !point.is_egress)).flatten());
-        match (own(Part::Template(point.template)), by_interface) {
-            // Neither is more than the other.
-            (Some(one), Some(other)) => return one.and(other),
-            (Some(answer), None) | (None, Some(answer)) => return answer,
-            (None, None) => {}
+        if point.interface == IfIndex(0) && !is_found(by_interface) {
+            by_interface = of(point.other, !point.is_egress);
+        }
+        let [both, alone] = by_interface;
+        let by_template = template.map_or(Found::NOTHING, |template| group(None, Some(template)));
+        let found = both.or(alone.and(by_template));
+        if !found.is_nothing() {
+            return found.or(Found { answer: whole.wide, is_sure: true }).answer;
         }
         if !whole.limited {
             return whole.answer;
         }
-        // The record may be of the other one of its interfaces, and has its rate where all that is described has one; one
-        // that names none at all is of some that is described, as far as anybody says. Otherwise nobody has described it.
+        // The record may be of the other one of its interfaces; one that names none at all is of some that is described, as
+        // far as anybody says. That gives a rate where all that is described has one.
         let is_nowhere = point.interface == IfIndex(0) && point.other == IfIndex(0);
-        let is_some = is_nowhere || at(point.other, !point.is_egress).is_some();
-        if whole.has_interfaces && is_some {
+        let is_some = is_found(of(point.other, !point.is_egress));
+        if is_some || is_nowhere && whole.has_interfaces {
             return whole.answer;
         }
         Answer { known: Known::Elsewhere, ..whole.answer }
+    }
+
+    /// What some of `statements`, all about one sampler, or none, say of an interface, a template, or both at once.
+    fn group(&self, statements: &[Statement], wanted: (Option<Side>, Option<u16>)) -> Found {
+        let from = statements.partition_point(|statement| key(statement) < wanted);
+        let rest = &statements[from..];
+        let is_wanted = |at: usize| rest.get(at).is_some_and(|statement| key(statement) == wanted);
+        if !is_wanted(0) {
+            return Found::NOTHING;
+        }
+        if !is_wanted(1) {
+            return Found::of(&rest[..1]);
+        }
+        let place = (rest[0].about.sampler, wanted);
+        if let Some(WorkedOut { groups, .. }) = &self.worked_out
+            && let Ok(at) = groups.binary_search_by_key(&place, |&(sampler, key, _)| (sampler, key))
+        {
+            return groups[at].2;
+        }
+        Found::of(&rest[..rest.partition_point(|statement| key(statement) == wanted)])
     }
 
     /// What is said of records that name no sampler. Those that could not name one (`is_mute`) may be of any that there

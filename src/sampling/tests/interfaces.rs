@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn interfaces_that_agree_speak_for_the_domain() {
-    let part = |part, n| Announcement { part: Some(Part::Interface(IfIndex(part))), ..wide(1, n) };
+    let part = |part, n| Announcement { part: of_interface(part), ..wide(1, n) };
     let none = SamplingPolicy::default();
     let unnamed = record(1, SamplerRef::Unnamed);
     assert_eq!(settle(&[part(1, 100), part(2, 100)], &none, unnamed), Some((100, RateSource::Domain)));
@@ -17,8 +17,8 @@ fn interfaces_that_agree_speak_for_the_domain() {
 #[test]
 fn an_interface_speaks_for_itself() {
     use Observed::{Egress, Ingress, Unknown};
-    let part = |part: Part, n| Announcement { part: Some(part), ..wide(1, n) };
-    let (any, ingress) = (|n| Part::Interface(IfIndex(n)), |n| Part::Ingress(IfIndex(n)));
+    let part = |part: Part, n| Announcement { part, ..wide(1, n) };
+    let (any, ingress) = (|n| of_interface(n), |n| of_ingress(n));
     let flow = |input, output, observed| FlowRecord {
         input: IfIndex(input),
         output: IfIndex(output),
@@ -59,13 +59,12 @@ fn an_interface_speaks_for_itself() {
     assert_eq!(settle(&[part(any(5), 1000), wide(1, 10)], &none, other), rate_of(10));
     let elsewhere = settle(&[part(any(5), 1000), wide(2, 30)], &none, other);
     assert_eq!(elsewhere, Some((30, RateSource::Exporter)));
-    assert_eq!(settle(&[part(Part::Other(141, 0), 1000)], &none, other), rate_of(1000));
+    assert_eq!(settle(&[part(of_other(141, 0), 1000)], &none, other), rate_of(1000));
 }
 
 /// What a part of the domain is said to have, and the rate of a record that came in by interface 1 and left by 2.
 fn by_parts(parts: &[(Part, u64)], observed: Observed) -> Option<(u32, RateSource)> {
-    let announcements: Vec<_> =
-        parts.iter().map(|&(part, n)| Announcement { part: Some(part), ..wide(1, n) }).collect();
+    let announcements: Vec<_> = parts.iter().map(|&(part, n)| Announcement { part, ..wide(1, n) }).collect();
     let record =
         FlowRecord { input: IfIndex(1), output: IfIndex(2), observed, ..record(1, SamplerRef::Unnamed) };
     settle(&announcements, &SamplingPolicy::default(), record)
@@ -74,9 +73,9 @@ fn by_parts(parts: &[(Part, u64)], observed: Observed) -> Option<(u32, RateSourc
 #[test]
 fn interfaces_that_differ_speak_for_their_own_records() {
     use Observed::{Egress, Ingress, Unknown};
-    let any = |index| Part::Interface(IfIndex(index));
-    let ingress = |index| Part::Ingress(IfIndex(index));
-    let egress = |index| Part::Egress(IfIndex(index));
+    let any = |index| of_interface(index);
+    let ingress = |index| of_ingress(index);
+    let egress = |index| of_egress(index);
     let rate = |n| Some((n, RateSource::Domain));
     let both = [(any(1), 100), (any(2), 200)];
     assert_eq!(
@@ -91,18 +90,18 @@ fn interfaces_that_differ_speak_for_their_own_records() {
     assert_eq!([Ingress, Egress].map(|side| by_parts(&sides, side)), [rate(100), rate(200)]);
     assert_eq!(by_parts(&[(ingress(2), 100), (ingress(1), 200)], Egress), None);
     // Line card 1 and template 1 are not interface 1.
-    let cards = [(Part::Other(141, 1), 100), (Part::Other(141, 2), 200), (Part::Template(1), 300)];
+    let cards = [(of_other(141, 1), 100), (of_other(141, 2), 200), (of_template(1), 300)];
     assert_eq!(by_parts(&cards, Ingress), None);
     // But where one knows its own interface, it need not know its card.
     assert_eq!(by_parts(&[&cards[..], &both[..]].concat(), Ingress), rate(100));
     // Cards that agree speak for all.
-    assert_eq!(by_parts(&[(Part::Other(141, 1), 100), (Part::Other(141, 2), 100)], Egress), rate(100));
+    assert_eq!(by_parts(&[(of_other(141, 1), 100), (of_other(141, 2), 100)], Egress), rate(100));
 }
 
 /// A statement about the whole domain is for the interfaces that have none.
 #[test]
 fn an_interface_beats_its_domain_and_the_operators_map_beats_both() {
-    let one = Announcement { part: Some(Part::Ingress(IfIndex(1))), ..wide(1, 100) };
+    let one = Announcement { part: of_ingress(1), ..wide(1, 100) };
     let at = |input| FlowRecord { input: IfIndex(input), ..record(1, SamplerRef::Unnamed) };
     let none = SamplingPolicy::default();
     assert_eq!(settle(&[one, wide(1, 5)], &none, at(1)), Some((100, RateSource::Domain)));
@@ -113,7 +112,7 @@ fn an_interface_beats_its_domain_and_the_operators_map_beats_both() {
     };
     assert_eq!(settle(&[one, wide(1, 5)], &mapped, at(1)), Some((9, RateSource::Override)));
     // Numbers of interfaces are the exporter's: they hold in its other domains, too, once those have said nothing.
-    let two = Announcement { part: Some(Part::Ingress(IfIndex(2))), ..wide(1, 200) };
+    let two = Announcement { part: of_ingress(2), ..wide(1, 200) };
     let elsewhere = FlowRecord { domain: 8, ..at(2) };
     assert_eq!(settle(&[one, two], &none, elsewhere), Some((200, RateSource::Exporter)));
     // Also one record after the other.

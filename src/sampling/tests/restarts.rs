@@ -122,7 +122,7 @@ fn domains_that_start_anew_soon_after_one_another_are_one_restart() {
 /// Where the exporter describes itself otherwise than before, what it no longer says does not come back.
 #[test]
 fn old_statements_beside_new_ones_do_not_come_back() {
-    let part = |part, n| Announcement { part: Some(Part::Interface(IfIndex(part))), ..wide(1, n) };
+    let part = |part, n| Announcement { part: of_interface(part), ..wide(1, n) };
     let at = |input| FlowRecord { input: IfIndex(input), ..record(1, SamplerRef::Unnamed) };
     let (config, policy) = (Config::default(), SamplingPolicy::default());
     let run = |announced: &[Announcement]| {

@@ -59,7 +59,7 @@ fn slot_0_is_a_slot() {
         let options =
             [set(3, options_template(310, 1, &[(element, 4), (34, 4)])), set(310, octets().u32(0).u32(100))];
         let [announced] = decoded(&[ipfix(0, 1, &options)]).out.announcements[..] else { panic!() };
-        let part = has_0.then(|| Part::Other(u16::try_from(element).unwrap(), 0));
+        let part = if has_0 { of_other(u16::try_from(element).unwrap(), 0) } else { Part::WHOLE };
         assert_eq!(announced.part, part);
     }
 }
@@ -334,20 +334,17 @@ fn a_direction_beside_an_interface_is_one_side_of_it() {
         |fields: &[(u64, u16)], body: Octets| [set(3, options_template(311, 1, fields)), set(311, body)];
     let interface =
         |element, way| options(&[(element, 4), (61, 1), (34, 4)], octets().u32(5).u8(way).u32(64));
-    for (element, way, part) in [
-        (10, 0, Part::Ingress(IfIndex(5))),
-        (10, 1, Part::Egress(IfIndex(5))),
-        (14, 0, Part::Ingress(IfIndex(5))),
-        (14, 1, Part::Egress(IfIndex(5))),
-    ] {
+    for (element, way, part) in
+        [(10, 0, of_ingress(5)), (10, 1, of_egress(5)), (14, 0, of_ingress(5)), (14, 1, of_egress(5))]
+    {
         let announced = decoded(&[ipfix(0, 1, &interface(element, way))]).out.announcements;
-        assert_eq!(announced[0].part, Some(part), "{element} {way}");
+        assert_eq!(announced[0].part, part, "{element} {way}");
     }
     let v9_scope = [
         set(1, options_template9(310, &[(2, 4)], &[(61, 1), (34, 4)])),
         set(310, octets().u32(5).u8(1).u32(64)),
     ];
-    assert_eq!(decoded(&[v9(0, 1, &v9_scope)]).out.announcements[0].part, Some(Part::Egress(IfIndex(5))));
+    assert_eq!(decoded(&[v9(0, 1, &v9_scope)]).out.announcements[0].part, of_egress(5));
     let flow = |input: u32, output: u32| {
         let fields = [(1, 4), (2, 4), (10, 4), (14, 4)];
         [set(2, template(300, &fields)), set(300, octets().u32(100).u32(1).u32(input).u32(output))]

@@ -59,7 +59,7 @@ fn a_template_that_nobody_described_waits() {
 }
 
 /// A record of a template that came in by interface 3 and left by 4.
-fn by(parts: &[(Option<Part>, u64)], template: u16, default: Option<u64>) -> Option<(u32, RateSource)> {
+fn by(parts: &[(Part, u64)], template: u16, default: Option<u64>) -> Option<(u32, RateSource)> {
     let announcements: Vec<_> = parts.iter().map(|&(part, n)| Announcement { part, ..wide(1, n) }).collect();
     let default = default.map(|n| rate(n, 1, S::Default));
     let policy = SamplingPolicy { default, ..SamplingPolicy::default() };
@@ -69,10 +69,10 @@ fn by(parts: &[(Option<Part>, u64)], template: u16, default: Option<u64>) -> Opt
 
 #[test]
 fn a_template_beats_its_domain_and_neither_beats_the_other_with_an_interface() {
-    let of = |id, n| (Some(Part::Template(id)), n);
-    let ingress = |interface, n| (Some(Part::Ingress(IfIndex(interface))), n);
+    let of = |id, n| (of_template(id), n);
+    let ingress = |interface, n| (of_ingress(interface), n);
     let is = |n| Some((n, S::Domain));
-    let domain = [of(256, 10), (None, 7)];
+    let domain = [of(256, 10), (Part::WHOLE, 7)];
     assert_eq!([256, 257, 0].map(|id| by(&domain, id, None)), [is(10), is(7), is(7)]);
     let two = [of(256, 10), of(257, 5)];
     assert_eq!([256, 257, 258].map(|id| by(&two, id, None)), [is(10), is(5), None]);
@@ -89,7 +89,7 @@ fn a_template_beats_its_domain_and_neither_beats_the_other_with_an_interface() {
 /// Templates have numbers of their own in each domain.
 #[test]
 fn a_template_of_another_domain_is_another_one() {
-    let told = [Announcement { part: Some(Part::Template(256)), ..wide(2, 10) }];
+    let told = [Announcement { part: of_template(256), ..wide(2, 10) }];
     let record = FlowRecord { template: 256, ..record(1, SamplerRef::Unnamed) };
     assert_eq!(settle(&told, &SamplingPolicy::default(), record), None);
     let default = SamplingPolicy { default: Some(rate(50, 1, S::Default)), ..SamplingPolicy::default() };
@@ -102,7 +102,7 @@ fn a_template_of_another_domain_is_another_one() {
 
 #[test]
 fn a_sampler_may_be_described_by_template() {
-    let of = |id, n| Announcement { sampler: Some(5), part: Some(Part::Template(id)), ..wide(1, n) };
+    let of = |id, n| Announcement { sampler: Some(5), part: of_template(id), ..wide(1, n) };
     let rates = [256, 257, 258].map(|template| {
         let record = FlowRecord { template, ..record(1, SamplerRef::Named(5)) };
         settle(&[of(256, 10), of(257, 20)], &SamplingPolicy::default(), record)
