@@ -387,7 +387,9 @@ impl Work<'_> {
                         };
                         let added =
                             self.since_last(total, false, (id, plan), context, row, (is_reverse, times));
-                        FlowRecord { packets: Packets::new(added.octets.as_u64()), ..flow }
+                        // Without octets there was no packet: what the total has grown by is of records that were lost.
+                        let packets = if flow.octets == Octets::ZERO { 0 } else { added.octets.as_u64() };
+                        FlowRecord { packets: Packets::new(packets), ..flow }
                     }
                     _ => flow,
                 };

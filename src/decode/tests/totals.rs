@@ -384,7 +384,11 @@ fn one_counter_may_be_a_total_and_the_other_not() {
     let volumes = |counters: [(u64, u16); 2], records: [[u64; 2]; 3]| {
         let record = |(n, values): (u64, &[u64; 2])| {
             let end = BEGUN + 9000 + 10_000 * n;
-            octets().u32(1).u32(2).u64(values[0]).u64(values[1]).u64(BEGUN).u64(end)
+            let value = |at: usize| match counters[at].1 {
+                4 => octets().u32(u32::try_from(values[at]).unwrap()),
+                _ => octets().u64(values[at]),
+            };
+            octets().u32(1).u32(2).bytes(&value(0).0).bytes(&value(1).0).u64(BEGUN).u64(end)
         };
         let body = (0..).zip(&records).map(record).fold(octets(), |all, one| all.bytes(&one.0));
         let fields = [&ENDS[..], &counters, &MILLIS].concat();
