@@ -25,15 +25,19 @@
 //! - A statement about a sampler is none about records that name no sampler. Where they could not name one (their template
 //!   has no place for it), nobody can tell whether it was at work: they take the operator's default, or wait.
 //! - Where interfaces have statements, a record goes by that of its own: the input one, or the output one where it was
-//!   observed on the way out (or where only that is described, and all that are agree). Of an interface without a
-//!   statement nothing is known but what is said of the whole domain: its records take the operator's default, or wait,
-//!   whether or not those that are described agree. One that names no interface is of some that is described.
+//!   observed on the way out (or where only that is described, and all that are agree; where they differ, it waits). Of
+//!   an interface without a statement nothing is known but what is said of the whole domain, or of the exporter: its records
+//!   take the operator's default, or wait, whether those that have one agree or not.
 //!   A sampler may be described by interface, too.
 //! - The same holds of templates: a record is of the one whose number its data set has. That is the domain's own number,
 //!   so what another domain says of templates tells only that the exporter samples. A record whose template and interface
 //!   are both described goes by both, and waits where they differ.
-//! - No record is traced to a line card, a port or a VRF: statements about those speak for all of the domain where they
-//!   agree, and for nothing where they differ.
+//! - A statement about an interface and a template at once beats those about one of them.
+//! - No record is traced to a line card (element 141 of data records is not read), a port, a VRF, or a scope that nobody
+//!   knows: statements about those speak for all of the domain, or of the interface or template that they name beside it,
+//!   where they agree, and for nothing where they differ. One about all of the domain comes before those in its parts.
+//! - Domain 0 is the device as a whole (RFC 7011 3.1), where it has no records of its own: what it says comes before what
+//!   other domains agree on.
 //! - When the exporter has started anew, what it announced before is doubted: a router's configuration mostly survives its
 //!   restart, but not always. Records wait until it is announced again. If it is not within the grace time, the old rates
 //!   are used again, and that is counted ([`ExporterSampling::taken_up`]). So it is in a new session of IPFIX over TCP, which
