@@ -293,6 +293,8 @@ struct Work<'a> {
     out: &'a mut Decoded,
     /// Where what the datagram says stands among all that its domain has said.
     order: Order,
+    /// Sets that were read at last, of messages that the sequence does not know.
+    settled: Vec<sets::Settled>,
 }
 
 impl ExporterDecoder {
@@ -526,6 +528,7 @@ impl ExporterDecoder {
             template_octets,
             out,
             order,
+            settled: Vec::new(),
         };
         (domain, work)
     }

@@ -133,7 +133,7 @@ impl ExporterDecoder {
             let uptime = Some(Uptime { millis: common.uptime, stated: common.export, received });
             // Where nothing is numbered, each datagram is what was expected, and only the uptime tells of a restart.
             let (number, count) = header.number.map_or((0, 0), |number| (number, common.count.into()));
-            self.counts.told(domain.sequence.see(number, Some(count), uptime, received, Unit::RECORDS));
+            self.counts.told(domain.sequence.see(number, count, uptime, received, Unit::RECORDS));
         }
         let (export, shift) = self.counts.export_time(common.export, received, limits);
         Some(Context {

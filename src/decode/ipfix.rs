@@ -82,9 +82,16 @@ impl ExporterDecoder {
             outcome.fail(Error::MessageLength { length, octets: payload.len() });
         }
         // A datagram is one message. What is behind it is no part of it, and does not make its records fewer.
-        let Outcome { records, options, error, .. } = outcome;
+        let Outcome { bounds: mut all, mut options, error, .. } = outcome;
+        // A message may define what it has used before.
+        for set in work.settled.iter().filter(|set| set.number == number) {
+            if all.most > all.least {
+                all.settle(set.octets, set.records);
+                options += set.options;
+            }
+        }
         let error = error.or_else(|| read::trailing(payload, end));
-        let records = records.map(|all| Records { all, flows: all - options });
+        let records = Records { all, flows: all.least.saturating_sub(options) };
         let told = match domain.sequence.is_in_doubt() {
             // The next one tells what its number means.
             true => Told::default(),

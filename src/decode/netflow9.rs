@@ -46,7 +46,7 @@ impl ExporterDecoder {
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let uptime = Uptime { millis: uptime, stated, received };
         let waited = work.see_order(domain, &context, Some(uptime), Unit::DATAGRAMS);
-        let told = domain.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
+        let told = domain.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
         domain.seen.discarded += u64::from(told.lost);
         work.counts.told(told);
         // Where two exporters use the domain there is no run to tell instants in.

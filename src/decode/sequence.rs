@@ -18,6 +18,7 @@
 //! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
 //! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
 
+mod gaps;
 mod place;
 
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,10 @@ use serde::{Deserialize, Serialize};
 use crate::flow::Mark;
 use crate::units::UnixMillis;
 
+pub(super) use gaps::Count;
+use gaps::{Filled, Gaps};
 use place::Doubtful;
 pub(super) use place::Place;
-
-/// Gaps remembered for late datagrams.
-const GAPS_MAX: usize = 16;
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
@@ -128,23 +128,18 @@ impl Unit {
     pub(super) const DATAGRAMS: Self = Self { restart: 1 << 16, reorder: 1 << 8 };
 }
 
-/// Missing numbers: from `start`, so many.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-struct Gap {
-    start: u32,
-    len: u32,
-    /// False behind a message that could not be counted: some of these are its own, so none were told as lost.
-    told: bool,
-}
-
 /// The datagram that is farthest on, where its records could not be counted: what it takes of the numbers behind its own
 /// is not known until others go on from there.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Uncounted {
     number: u32,
+    count: Count,
     /// Datagrams since that were behind it.
     behind: u8,
 }
+
+/// No message has more octets, and so no more records.
+const MESSAGE_MAX: u32 = u16::MAX as u32;
 
 /// So many datagrams behind one that could not be counted are late; after that, one is a new beginning.
 const BEHIND_UNCOUNTED_MAX: u8 = 16;
@@ -166,8 +161,8 @@ pub(super) struct Told {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Records {
     /// Data records, options data too.
-    pub(super) all: u32,
-    /// Without options data.
+    pub(super) all: Count,
+    /// Without options data; what they are counts where all could be counted.
     pub(super) flows: u32,
 }
 
@@ -183,33 +178,80 @@ struct Numbering {
     doubts: u8,
     /// Loss told since then that the other way would not have told.
     charged: i64,
-    /// Number and records of the message before; none at first, and after one that could not be counted.
-    last: Option<(u32, u32)>,
+    /// What is missing by the other way.
+    other: Gaps,
+    /// The message that is farthest on: its number, and its records, where they could be counted.
+    last: Option<(u32, Option<u32>)>,
     begun: bool,
 }
 
+/// What a message tells of the way of numbering.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Judged {
+    /// It goes on as it was, and the other way would tell so much loss; what it would take back is negative.
+    Open(i64),
+    /// Only the way that is believed explains it.
+    Confirmed,
+    /// The other way is right.
+    Turned,
+}
+
 impl Numbering {
-    /// Takes in a message: whether it turns the belief around, and the loss that the other way would tell.
-    fn judge(&mut self, number: u32, records: Records) -> (bool, u32) {
-        let last = self.last.replace((number, records.all));
+    /// Takes in a message. `fits`: it is late, and fits into what is missing.
+    fn judge(&mut self, number: u32, records: Records, fits: bool) -> Judged {
+        let all = records.all.exact();
         if !core::mem::replace(&mut self.begun, true) {
             // An exporter's very first message, by its number: a presumption, which one message refutes.
-            self.through = records.flows > 0 && number == records.flows;
+            self.through = all.is_some() && records.flows > 0 && number == records.flows;
             self.doubts = if self.through { DOUBTS_MAX - 1 } else { 0 };
-            return (false, 0);
+            self.last = Some((number, all));
+            return Judged::Open(0);
         }
-        let Some((before, count)) = last else { return (false, 0) };
+        let back = self.last.map_or(u32::MAX, |(last, _)| last.wrapping_sub(number));
+        if (1..=Unit::RECORDS.reorder).contains(&back) {
+            return self.judge_late(number, records, fits);
+        }
+        // A template that its data may have overtaken has the number of that.
+        if (back, all) == (0, Some(0)) {
+            return Judged::Open(0);
+        }
+        let last = self.last.replace((number, all));
+        let (Some((before, Some(count))), Some(all)) = (last, all) else { return Judged::Open(0) };
         let step = number.wrapping_sub(before);
         let (own, other) = if self.through { (records.flows, count) } else { (count, records.flows) };
         match (step == own, step == other) {
-            (true, false) => (self.doubts, self.charged) = (0, 0),
+            (true, false) => return self.confirm(),
             (false, true) => self.doubts += 1,
             // Both explain it, or something is missing: that tells nothing.
             _ => {}
         }
-        let other_loss = if step <= Unit::RECORDS.restart { step.saturating_sub(other) } else { 0 };
-        (self.doubts >= DOUBTS_MAX, other_loss)
+        if self.doubts >= DOUBTS_MAX {
+            return Judged::Turned;
+        }
+        let lost = if step <= Unit::RECORDS.restart { step.saturating_sub(other) } else { 0 };
+        let (first, _) = span(!self.through, number, (all, records.flows));
+        self.other.note(first.wrapping_sub(lost), lost);
+        Judged::Open(i64::from(lost))
     }
+
+    /// A message that others have overtaken says nothing by its step.
+    fn judge_late(&mut self, number: u32, records: Records, fits: bool) -> Judged {
+        let Some(all) = records.all.exact() else { return Judged::Open(0) };
+        let (first, count) = span(!self.through, number, (all, records.flows));
+        let other_fits = self.other.fits(first, count);
+        let found = self.other.fill(first, Count::exactly(count)).map_or(0, |filled| filled.found);
+        if fits && !other_fits { self.confirm() } else { Judged::Open(-i64::from(found)) }
+    }
+
+    fn confirm(&mut self) -> Judged {
+        (self.doubts, self.charged) = (0, 0);
+        Judged::Confirmed
+    }
+}
+
+/// The number of the first record of a message that has so many records, and flows, and how many numbers it takes.
+const fn span(through: bool, number: u32, (all, flows): (u32, u32)) -> (u32, u32) {
+    if through { (number.wrapping_sub(flows), flows) } else { (number, all) }
 }
 
 /// The sequence of one observation domain.
@@ -220,8 +262,11 @@ pub(super) struct Sequence {
     uncounted: Option<Uncounted>,
     /// What would follow a number that was behind without filling a gap.
     odd: Option<u32>,
+    /// Where a message that could not be counted was left with a loss behind it, and that loss: another exporter may have
+    /// been heard instead.
+    leap: Option<(u32, u32)>,
     uptime: Option<Uptime>,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
     numbering: Numbering,
     /// Datagrams that continued the ones before, since the last that did not.
     in_order: u8,
@@ -271,6 +316,7 @@ impl Sequence {
         self.leave();
         self.begin(None, None);
         (self.steady, self.head, self.doubtful) = (Some(0), None, None);
+        self.numbering.last = None;
     }
 
     /// The next datagram does not go on where this one left off.
@@ -278,70 +324,105 @@ impl Sequence {
         self.former = self.next.map(|next| Former { next, uptime: self.uptime, age: 0 });
     }
 
-    /// Takes in the number of an IPFIX message with `records`, received at `now`; `None` where they could not be counted.
-    pub(super) fn see_message(&mut self, number: u32, records: Option<Records>, now: UnixMillis) -> Told {
-        let Some(records) = records else {
-            self.numbering.last = None;
-            // Whose numbers go through the message would need the count even to say where it begins.
-            if self.numbering.through {
-                self.next = None;
-                return Told::default();
-            }
-            return self.see(number, None, None, now, Unit::RECORDS);
-        };
+    /// Takes in the number of an IPFIX message with `records`, received at `now`.
+    pub(super) fn see_message(&mut self, number: u32, records: Records, now: UnixMillis) -> Told {
         if self.is_shared() {
             // Two ways of numbering may be mixed here, and neither could be told.
             self.numbering.last = None;
             let (first, count) = self.span(number, records);
-            return self.see(first, Some(count), None, now, Unit::RECORDS);
-        }
-        let (turned, other_loss) = self.numbering.judge(number, records);
-        if turned {
-            let (through, charged) = (!self.numbering.through, self.numbering.charged);
-            let last = self.numbering.last;
-            self.numbering = Numbering { through, last, begun: true, ..Numbering::default() };
-            self.begin(None, None);
-            let (number, count) = self.span(number, records);
-            self.next = Some(number.wrapping_add(count));
-            let part = |n: i64| u32::try_from(n).unwrap_or(0);
-            return Told { lost: part(-charged), found: part(charged), ..Told::default() };
+            return self.see_count(first, count, None, now, Unit::RECORDS);
         }
         let (first, count) = self.span(number, records);
-        let told = self.see(first, Some(count), None, now, Unit::RECORDS);
-        if self.numbering.doubts > 0 {
-            self.numbering.charged += i64::from(told.lost) - i64::from(told.found) - i64::from(other_loss);
+        let fits = count.exact().is_some_and(|count| self.gaps.fits(first, count));
+        let judged = self.numbering.judge(number, records, fits);
+        if judged == Judged::Turned {
+            return self.turn(number, records);
+        }
+        if self.numbering.through && records.all.exact().is_none() {
+            // It ends before its number, but where it begins, and what is missing there, nobody knows.
+            let ahead = self.next.map(|next| number.wrapping_sub(next));
+            if ahead.is_some_and(|ahead| ahead <= Unit::RECORDS.restart) {
+                (self.next, self.in_order) = (Some(number), 0);
+            }
+            return Told::default();
+        }
+        let told = self.see_count(first, count, None, now, Unit::RECORDS);
+        if told.restarted {
+            // What was farthest on is so no more.
+            self.numbering.last = Some((number, records.all.exact()));
+            self.numbering.charged = 0;
+        } else if let Judged::Open(other) = judged {
+            self.numbering.charged += i64::from(told.lost) - i64::from(told.found) - other;
         }
         told
     }
 
-    /// The number of a message's first record, and how many numbers it takes.
-    fn span(&self, number: u32, records: Records) -> (u32, u32) {
-        if self.numbering.through {
-            (number.wrapping_sub(records.flows), records.flows)
-        } else {
-            (number, records.all)
-        }
+    /// The exporter numbers the other way: what was told of loss by the one is taken back, and what is missing by the
+    /// other may still come.
+    fn turn(&mut self, number: u32, records: Records) -> Told {
+        let Numbering { through, charged, ref mut other, last, .. } = self.numbering;
+        let (missing, was) = (core::mem::take(other), core::mem::take(&mut self.gaps));
+        self.begin(None, None);
+        self.gaps = missing;
+        self.numbering =
+            Numbering { through: !through, last, begun: true, other: was, ..Numbering::default() };
+        let (first, count) = self.span(number, records);
+        self.expect(first, count, None);
+        let part = |n: i64| u32::try_from(n).unwrap_or(0);
+        Told { lost: part(-charged), found: part(charged), ..Told::default() }
     }
 
-    /// Takes in the number of a datagram that has `count` units and was received at `now`; `None` where they could not be
-    /// counted, in which case the next datagram is believed without a check.
+    /// The number of a message's first record, and how many numbers it takes.
+    fn span(&self, number: u32, records: Records) -> (u32, Count) {
+        let Some(all) = records.all.exact() else { return (number, records.all) };
+        let (first, count) = span(self.numbering.through, number, (all, records.flows));
+        (first, Count::exactly(count))
+    }
+
+    /// Of the message with this number a set that waited, of so many octets, has `records`: what is missing behind it, as
+    /// far as that is known now. `None` where the message is not known.
+    pub(super) fn settle(&mut self, number: u32, octets: u32, records: u32) -> Option<Told> {
+        let Some(head) = self.uncounted.as_mut().filter(|head| head.number == number) else {
+            let lost = self.gaps.settle(number, octets, records)?;
+            return Some(Told { lost, ..Told::default() });
+        };
+        head.count.settle(octets, records);
+        if let Some(count) = head.count.exact() {
+            (self.next, self.uncounted, self.in_order) = (Some(number.wrapping_add(count)), None, 0);
+        }
+        Some(Told::default())
+    }
+
+    /// Takes in the number of a datagram that has `count` units and was received at `now`.
     pub(super) fn see(
         &mut self,
         number: u32,
-        count: Option<u32>,
+        count: u32,
+        uptime: Option<Uptime>,
+        now: UnixMillis,
+        unit: Unit,
+    ) -> Told {
+        self.see_count(number, Count::exactly(count), uptime, now, unit)
+    }
+
+    /// The same where the units may not be known.
+    fn see_count(
+        &mut self,
+        number: u32,
+        count: Count,
         uptime: Option<Uptime>,
         now: UnixMillis,
         unit: Unit,
     ) -> Told {
         if self.is_shared() {
-            self.see_shared(number, count, uptime, now);
+            self.see_shared(number, count.exact(), uptime, now);
             return Told::default();
         }
         if let Some(former) = &mut self.former {
             former.age = former.age.saturating_add(1);
         }
         let went_back = self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before));
-        let after = count.map(|count| number.wrapping_add(count));
+        let after = count.exact().map(|count| number.wrapping_add(count));
         let Some(expected) = self.next.filter(|_| !went_back) else {
             if went_back {
                 return self.begin_anew(number, after, uptime);
@@ -356,69 +437,81 @@ impl Sequence {
                 return Told { lost, ..Told::default() };
             }
             self.in_order =
-                if ahead == 0 { self.in_order.saturating_add(u8::from(count != Some(0))) } else { 0 };
+                if ahead == 0 { self.in_order.saturating_add(u8::from(count.exact() != Some(0))) } else { 0 };
             if ahead > 0 {
                 self.leave();
-                self.note_gap(Gap { start: expected, len: ahead, told: true });
+                self.gaps.note(expected, ahead);
             }
-            self.expect(number, after, uptime);
+            self.expect(number, count, uptime);
             return Told { lost: ahead, ..Told::default() };
         }
         if behind <= unit.reorder && self.odd != Some(number) {
             // A late IPFIX message with templates only fills nothing, and what follows it is no new beginning.
-            if count == Some(0) {
+            if count.exact() == Some(0) {
                 return Told::default();
             }
             let filled = self.fill(number, count);
             self.odd = if filled.is_none() { after } else { None };
-            return Told { found: filled.unwrap_or(0), ..Told::default() };
+            return filled.unwrap_or_default();
         }
         self.begin_anew(number, after, uptime)
     }
 
     /// The same where nothing is known of what comes next: at first, and behind a datagram that could not be counted.
-    fn go_on_uncounted(
-        &mut self,
-        number: u32,
-        count: Option<u32>,
-        uptime: Option<Uptime>,
-        unit: Unit,
-    ) -> Told {
-        let after = count.map(|count| number.wrapping_add(count));
+    fn go_on_uncounted(&mut self, number: u32, count: Count, uptime: Option<Uptime>, unit: Unit) -> Told {
         let Some(before) = &mut self.uncounted else {
             self.begin(None, uptime);
-            self.expect(number, after, uptime);
+            self.expect(number, count, uptime);
             return Told::default();
         };
         let ahead = number.wrapping_sub(before.number);
         if before.number.wrapping_sub(number) <= unit.reorder && before.behind < BEHIND_UNCOUNTED_MAX {
             // Late, or a template that its data has overtaken.
             before.behind += 1;
-            let found = if count == Some(0) { None } else { self.fill(number, count) };
-            return Told { found: found.unwrap_or(0), ..Told::default() };
+            let filled = if count.exact() == Some(0) { None } else { self.fill(number, count) };
+            return filled.unwrap_or_default();
         }
+        let (left, taken) = (before.number, before.count);
+        let mut told = Told::default();
         if ahead > unit.restart {
+            told.found = self.take_leap_back(number);
             self.begin(None, uptime);
-        } else if ahead > 1 {
-            let start = before.number.wrapping_add(1);
-            self.note_gap(Gap { start, len: ahead - 1, told: false });
+            self.numbering.last = None;
+        } else if let Some(lost) = self.resumes(number, ahead, uptime) {
+            told.lost = lost;
+            self.gaps.note(number.wrapping_sub(lost), lost);
+        } else {
+            told.lost = self.gaps.note_behind(left, taken, number);
+            if told.lost > 0 && self.leap.is_none_or(|(_, lost)| told.lost > lost) {
+                self.leap = Some((left.wrapping_add(taken.least), told.lost));
+            }
         }
         self.in_order = 0;
-        self.expect(number, after, uptime);
-        Told::default()
+        self.expect(number, count, uptime);
+        told
     }
 
-    /// A datagram is the one that is farthest on; `after`: what follows it, where that is known.
-    fn expect(&mut self, number: u32, after: Option<u32>, uptime: Option<Uptime>) {
+    /// What seemed to be missing behind a message that could not be counted, where its numbers go on after all.
+    fn take_leap_back(&mut self, number: u32) -> u32 {
+        let Some((from, _)) = self.leap.take().filter(|&(from, _)| number.wrapping_sub(from) <= FORMER_AHEAD)
+        else {
+            return 0;
+        };
+        let behind = self.gaps.told().map(|gap| (gap.start.wrapping_sub(from), gap.len));
+        behind.filter(|&(far, _)| far <= MESSAGE_MAX).min().map_or(0, |(_, len)| len)
+    }
+
+    /// A datagram is the one that is farthest on.
+    fn expect(&mut self, number: u32, count: Count, uptime: Option<Uptime>) {
+        let after = count.exact().map(|count| number.wrapping_add(count));
         (self.next, self.odd, self.uptime) = (after, None, uptime);
-        self.uncounted = if after.is_none() { Some(Uncounted { number, behind: 0 }) } else { None };
+        self.uncounted = if after.is_none() { Some(Uncounted { number, count, behind: 0 }) } else { None };
     }
 
-    fn note_gap(&mut self, gap: Gap) {
-        if self.gaps.len() == GAPS_MAX {
-            self.gaps.remove(0);
-        }
-        self.gaps.push(gap);
+    /// What a late datagram tells that fills a gap.
+    fn fill(&mut self, number: u32, count: Count) -> Option<Told> {
+        let Filled { found, lost } = self.gaps.fill(number, count)?;
+        Some(Told { found, lost, ..Told::default() })
     }
 
     /// What is missing where a number that is `ahead` goes on from before the last new beginning, so that this was none: a
@@ -434,9 +527,7 @@ impl Sequence {
     fn resume(&mut self, number: u32, lost: u32, after: Option<u32>, uptime: Option<Uptime>) {
         self.leave();
         self.begin(after, uptime);
-        if lost > 0 {
-            self.gaps.push(Gap { start: number.wrapping_sub(lost), len: lost, told: true });
-        }
+        self.gaps.note(number.wrapping_sub(lost), lost);
     }
 
     /// A new beginning, or another exporter that goes on.
@@ -446,9 +537,9 @@ impl Sequence {
         let is_sign = is_taken_up || self.taken_up == SHARED - 1;
         self.taken_up = self.taken_up.saturating_add(u8::from(is_sign));
         // What seemed to be missing where the other one was heard instead was not.
-        let at_former =
-            |gap: &&Gap| is_taken_up && gap.told && left.is_some_and(|former| former.next == gap.start);
-        let found = self.gaps.iter().find(at_former).map_or(0, |gap| gap.len);
+        let at_former = |start| is_taken_up && left.is_some_and(|former| former.next == start);
+        let leap = self.take_leap_back(number);
+        let found = self.gaps.told().find(|gap| at_former(gap.start)).map_or(leap, |gap| gap.len);
         self.leave();
         self.begin(after, uptime);
         // Numbers of before say nothing of the order from here on.
@@ -476,26 +567,8 @@ impl Sequence {
 
     fn begin(&mut self, next: Option<u32>, uptime: Option<Uptime>) {
         (self.next, self.odd, self.uptime, self.in_order) = (next, None, uptime, 0);
-        self.uncounted = None;
+        (self.uncounted, self.leap) = (None, None);
         self.gaps.clear();
-    }
-
-    /// Takes `count` numbers from `number` out of the gap they lie in: how many of them had been told as lost. `None` where
-    /// they lie in no gap. Where nobody knows the count, all behind may be that datagram's, and none is told as lost any more.
-    fn fill(&mut self, number: u32, count: Option<u32>) -> Option<u32> {
-        let at = self.gaps.iter().position(|gap| number.wrapping_sub(gap.start) < gap.len)?;
-        let Gap { start, len, told } = self.gaps.remove(at);
-        let before = number.wrapping_sub(start);
-        let found = count.unwrap_or(u32::MAX).min(len - before);
-        let behind = match count {
-            Some(_) => Gap { start: number.wrapping_add(found), len: len - before - found, told },
-            None => Gap { start: number.wrapping_add(1), len: len - before - 1, told: false },
-        };
-        for part in [behind, Gap { start, len: before, told }] {
-            if part.len > 0 && self.gaps.len() < GAPS_MAX {
-                self.gaps.insert(at, part);
-            }
-        }
-        Some(if told { found } else { 0 })
+        self.numbering.other.clear();
     }
 }

@@ -4,7 +4,7 @@ use super::clock::Context;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan, Sums};
-use super::sequence::{Place, Unit, Uptime};
+use super::sequence::{Count, Place, Unit, Uptime};
 use super::template::{AnyPlan, Defined, Kind};
 use super::total::{Added, Report, Times};
 use super::{Domain, Error, IMPLAUSIBLE, IMPLAUSIBLE_TOTAL, Work, read};
@@ -23,6 +23,8 @@ const INIT_JITTER_MS: i64 = 60_000;
 pub(super) struct Outcome {
     /// Data records, options data too; `None` where some could not be counted.
     pub(super) records: Option<u32>,
+    /// How many at least, and at most.
+    pub(super) bounds: Count,
     /// Of them, options data.
     pub(super) options: u32,
     pub(super) error: Option<Error>,
@@ -34,21 +36,45 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) const NOTHING: Self =
-        Self { records: Some(0), options: 0, error: None, sets: 0, padding: None };
+        Self { records: Some(0), bounds: Count::exactly(0), options: 0, error: None, sets: 0, padding: None };
 
-    fn count(&mut self, records: Option<u32>) {
-        self.records = self.records.zip(records).map(|(sum, more)| sum.saturating_add(more));
+    fn count(&mut self, records: u32) {
+        self.records = self.records.map(|sum| sum.saturating_add(records));
+        self.bound(records, records);
+    }
+
+    /// A set waits: a record has an octet at least.
+    fn wait(&mut self, octets: usize) {
+        self.records = None;
+        self.bound(1, saturated(octets));
+    }
+
+    fn bound(&mut self, least: u32, most: u32) {
+        let Count { least: sum, most: sum_most } = self.bounds;
+        self.bounds = Count { least: sum.saturating_add(least), most: sum_most.saturating_add(most) };
     }
 
     pub(super) fn fail(&mut self, error: Error) {
         self.note(error);
         self.records = None;
+        self.bounds = Count { least: self.bounds.least.max(1), most: u32::MAX };
     }
 
     /// The same where all records could be counted nevertheless.
     fn note(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
+}
+
+/// A set that waited, and was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    /// Of its message.
+    pub(super) number: u32,
+    pub(super) octets: u32,
+    pub(super) records: u32,
+    /// Of them, options data.
+    pub(super) options: u32,
 }
 
 /// A piece of a datagram, by offsets, so that errors can name them.
@@ -134,7 +160,7 @@ impl Work<'_> {
             let expired = self.hold.keep(*session, context, waits_for, octets, self.limits.hold_octets);
             self.counts.crowded_sets += expired.sets;
             self.counts.expired(expired, self.hold);
-            outcome.count(None);
+            outcome.wait(octets.len());
             return;
         };
         let (records, result) = match template.plan(&order) {
@@ -158,7 +184,7 @@ impl Work<'_> {
                 (records, result)
             }
         };
-        outcome.count(Some(records));
+        outcome.count(records);
         if let Err(error) = result {
             outcome.fail(error);
         }
@@ -267,14 +293,28 @@ impl Work<'_> {
 
     /// Decodes the sets that waited for template `id`. Their offsets in an error count from the set's first record.
     fn release(&mut self, domain: &mut Domain, id: u16) -> Result<(), Error> {
-        let mut outcome = Outcome::NOTHING;
+        let mut result = Ok(());
         for held in self.hold.take(domain.session, domain.version, domain.id, id) {
+            let mut outcome = Outcome::NOTHING;
             let set = Piece { data: &held.octets, at: 0, end: held.octets.len() };
             self.data_set(domain, &held.context, id, set, &mut outcome);
+            if let (10, Some(records)) = (domain.version, outcome.records) {
+                let (number, octets) = (held.context.number, saturated(held.octets.len()));
+                self.settle(domain, Settled { number, octets, records, options: outcome.options });
+            }
+            result = result.and(outcome.error.map_or(Ok(()), Err));
         }
         self.counts.held_sets = self.hold.sets() as u64;
         self.counts.held_octets = self.hold.octets() as u64;
-        outcome.error.map_or(Ok(()), Err)
+        result
+    }
+
+    /// A set that waited has `records`, which IPFIX counts: now more is known of what is missing behind its message.
+    fn settle(&mut self, domain: &mut Domain, set: Settled) {
+        match domain.sequence.settle(set.number, set.octets, set.records) {
+            Some(told) => self.counts.told(told),
+            None => self.settled.push(set),
+        }
     }
 
     /// The flows of a data set: how many records, and whether something was wrong behind them.

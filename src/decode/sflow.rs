@@ -126,7 +126,7 @@ impl ExporterDecoder {
                     return Ok(Fate::Duplicate);
                 }
                 let uptime = Uptime { millis: uptime, stated: received, received };
-                let told = agent.sequence.see(number, Some(1), Some(uptime), received, Unit::DATAGRAMS);
+                let told = agent.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
                 self.counts.told(told);
                 self.counts.sflow.other_agents += u64::from(!agent.is_first());
             }

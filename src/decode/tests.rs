@@ -6,6 +6,7 @@ pub(crate) mod captures;
 mod faults;
 mod fixed;
 mod flows;
+mod loss;
 mod oracle;
 mod order;
 mod restart;
