@@ -98,6 +98,11 @@ impl Uptime {
             let stated = self.stated.since(before.stated);
             return (stated - i64::from(ran.cast_signed())).abs() > i64::from(UPTIME_BACK_MS);
         }
+        if ran.cast_signed() < 0 {
+            // An old datagram's export time goes back with its uptime.
+            let moved = |passed: i64| passed - i64::from(ran.cast_signed()) > i64::from(UPTIME_BACK_MS);
+            return moved(self.stated.since(before.stated)) && moved(self.received.since(before.received));
+        }
         let differs = |passed: i64| {
             #[expect(
                 clippy::cast_possible_truncation,

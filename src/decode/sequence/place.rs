@@ -94,13 +94,14 @@ impl Sequence {
     }
 
     /// The same of a message without data records. Its number says how many there were before it (RFC 7011 3.1), so it was sent
-    /// before the one of this number that has some.
+    /// before the one of this number that has some. All must have been in order, and nothing spoken for numbers through messages.
     pub(in crate::decode) fn order_without_records(&self, stream: u64, at: Mark) -> Order {
         let order = self.order(stream, at);
         let has_records = |next: u32| (1..=Unit::RECORDS.reorder).contains(&next.wrapping_sub(at.number));
         let is_overtaken = self.head == Some(at)
             && self.doubtful.is_none()
-            && !self.numbering.through
+            && self.in_order >= 2
+            && (!self.numbering.through && self.numbering.doubts == 0)
             && self.next.is_some_and(has_records);
         if !is_overtaken {
             return order;

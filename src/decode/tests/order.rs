@@ -119,7 +119,8 @@ fn a_message_without_records_was_sent_before_the_one_of_its_number_that_has_some
         if is_overtaken {
             two.reverse();
         }
-        let mut collector = decoded(&[one(1, &[defined(10, 300, &OLD), data(&OLD, 1, 1000)])]);
+        let mut collector =
+            decoded(&[one(0, &[defined(10, 300, &OLD), data(&OLD, 0, 10)]), one(1, &[data(&OLD, 1, 1000)])]);
         for message in &two {
             collector.take(message).unwrap();
         }
@@ -127,7 +128,11 @@ fn a_message_without_records_was_sent_before_the_one_of_its_number_that_has_some
         // Behind it, a redefinition has the next number.
         collector.take(&one(4, &[defined(10, 300, &OLD)])).unwrap();
         collector.take(&one(4, &[data(&OLD, 4, 4000)])).unwrap();
-        assert_eq!(collector.volumes(), [(1, 1000), (2, 2000), (3, 3000), (4, 4000)], "{is_overtaken}");
+        assert_eq!(
+            collector.volumes(),
+            [(0, 10), (1, 1000), (2, 2000), (3, 3000), (4, 4000)],
+            "{is_overtaken}"
+        );
         assert_eq!(collector.counts().lost, 0);
     }
 }

@@ -47,6 +47,29 @@ fn a_restart_with_the_same_layout_frees_what_waited_too() {
     assert_eq!(collector.volumes(), [(1, 10), (1, 20)]);
 }
 
+/// An exporter that had just started and starts anew: its uptime goes back by less than a minute, while more than that has gone
+/// by since it last ran as long.
+#[test]
+fn a_restart_soon_after_a_start_is_seen() {
+    let at = |seconds: u32, uptime: u32| {
+        let mut collector = met(80_000);
+        let late = nine(uptime, EXPORT + seconds, 1, &[first(10)]);
+        collector.take_at(EXPORT_MS + i64::from(seconds) * 1000, &late).unwrap();
+        (collector.counts().held_sets, collector.counts().restarts)
+    };
+    // Started 80 seconds before, and then 5 seconds after: 85 seconds later.
+    assert_eq!(at(31, 26_000), (1, 1));
+    // 50 seconds later, 10 of which have gone by: a clock that is set back now and then.
+    assert_eq!(at(10, 40_000), (0, 0));
+    // A datagram that was long on its way, whichever clock was set meanwhile.
+    for (received, export) in [(59, 0), (59, 3600), (1, 3600)] {
+        let mut collector = met(80_000);
+        let late = nine(79_000, EXPORT + export - 1, 99, &[first(10)]);
+        collector.take_at(EXPORT_MS + received * 1000, &late).unwrap();
+        assert_eq!(collector.counts().restarts, 0, "{received} {export}");
+    }
+}
+
 #[test]
 fn a_restart_is_seen_in_a_restored_checkpoint_although_the_uptime_is_greater() {
     // We were away for two hours; the exporter started anew meanwhile, one and a half hours ago.
