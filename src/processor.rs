@@ -157,6 +157,8 @@ pub struct StreamProcessor {
     counters: Arc<Counters>,
     registry: Arc<Exporters>,
     generation: u64,
+    /// [`Exporters::renames`] as of then.
+    renames: u64,
     versions: Arc<Versions>,
     /// By what the datagrams are read and scaled that are fed now, where whoever feeds it says so; otherwise by the newest.
     policies: Option<Arc<Policies>>,
@@ -191,6 +193,7 @@ impl StreamProcessor {
     /// The processor with `index`, which accounts for itself in `counters.processors[index]`.
     #[must_use]
     pub fn new(index: usize, config: Config, registry: Arc<Exporters>, counters: Arc<Counters>) -> Self {
+        let renames = registry.renames();
         let (generation, versions) = registry.versions();
         let own = &counters.processors[index];
         own.usage.limit.store(config.meter.rows_max as u64, Relaxed);
@@ -203,6 +206,7 @@ impl StreamProcessor {
             config,
             registry,
             generation,
+            renames,
             versions,
             policies: None,
             states: HashMap::default(),
@@ -302,6 +306,10 @@ impl StreamProcessor {
         payload: &[u8],
     ) -> Result<Taken, BadCheckpoint> {
         self.pass_time(received);
+        if self.registry.renames() != self.renames {
+            // What waits to be metered came from whoever had the names before; this datagram did not.
+            self.take_configuration();
+        }
         let is_allowed = match self.states.get(&source) {
             Some(state) => !state.is_former || self.trusts || self.registry.allows(source),
             None => self.admit(source)?,
@@ -517,8 +525,12 @@ impl StreamProcessor {
 
     /// Takes up a configuration that was loaded meanwhile: classifiers and the exporters' policies.
     fn take_configuration(&mut self) {
-        self.set_renamed_aside();
         (self.generation, self.versions) = self.registry.versions();
+        // Behind the versions: whatever has come into force with them is in that.
+        let renames = self.registry.renames();
+        if core::mem::replace(&mut self.renames, renames) != renames {
+            self.set_renamed_aside();
+        }
         self.part_with_those(|this, address, state| {
             let Some(entry) = this.registry.entry(address) else { return false };
             if entry.counters.name != state.entry.counters.name {
@@ -536,13 +548,18 @@ impl StreamProcessor {
         }
     }
 
-    /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name.
+    /// Where a reload has renamed an exporter of ours: what is metered belongs to the old name, and so does the batch, which
+    /// came before.
     fn set_renamed_aside(&mut self) {
-        let is_renamed = |(address, state): (&IpAddr, &ExporterState)| {
-            let entry = self.registry.entry(*address);
-            entry.is_some_and(|entry| entry.counters.name != state.entry.counters.name)
+        let is_renamed = |known: &Arc<counters::Exporter>| {
+            let entry = self.registry.entry(known.address);
+            entry.is_some_and(|entry| entry.counters.name != known.name)
         };
-        if self.meter.is_empty() || !self.states.iter().any(is_renamed) {
+        if !self.named.values().any(is_renamed) {
+            return;
+        }
+        self.meter_batch();
+        if self.meter.is_empty() {
             return;
         }
         let rows = self.take_rows();

@@ -143,6 +143,7 @@ struct Inner {
 pub struct Exporters {
     inner: Mutex<Inner>,
     generation: AtomicU64,
+    renames: AtomicU64,
     /// States that decoding left in an earlier run; each is taken up with its exporter's first datagram, by the
     /// processor that it reaches.
     states: Mutex<HashMap<IpAddr, Remembered>>,
@@ -167,7 +168,13 @@ impl Exporters {
             compiled: HashMap::new(),
         };
         counters.exporter_table.limit.store(NUMBERED_MAX as u64, Relaxed);
-        Self { inner: Mutex::new(inner), generation: AtomicU64::new(0), states: Mutex::default(), counters }
+        Self {
+            inner: Mutex::new(inner),
+            generation: AtomicU64::new(0),
+            renames: AtomicU64::new(0),
+            states: Mutex::default(),
+            counters,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -215,6 +222,7 @@ impl Exporters {
         if counters.name == name {
             return;
         }
+        self.renames.fetch_add(1, Relaxed);
         let former =
             core::mem::replace(counters, Arc::new(counters::Exporter::new(name.to_owned(), address)));
         let was_heard = former.was_heard.load(Relaxed) || former.last_seen.load(Relaxed) != 0;
@@ -450,6 +458,12 @@ impl Exporters {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
+    }
+
+    /// Raised by every [`Self::configure`] that gives exporters other names, before it is in force.
+    #[must_use]
+    pub fn renames(&self) -> u64 {
+        self.renames.load(Relaxed)
     }
 
     /// The classifiers in force, and their generation.

@@ -8,7 +8,8 @@
 //! No peer can hold up another one: nothing here waits, a connection is read once a round, and everything is bounded.
 //! A connection holds one message at most. Where an exporter has too many connections, the one that has been without a
 //! message for longest gives way, since it may be the half of one that the exporter has forgotten; where there are too
-//! many in all, the exporter with most gives one up. Who is not allowed is closed at once.
+//! many in all, the exporter with most gives one up. Before one that gives way is closed, what it had sent is read, since
+//! the kernel has told its sender that it came. Who is not allowed is closed at once.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -29,6 +30,8 @@ mod tests;
 const MESSAGE_OCTETS_MAX: usize = 65_535;
 /// A message's header.
 const HEADER_OCTETS: usize = 16;
+/// So much is read at most of a connection that gives way: more than kernels usually keep for one (Linux: 6 MiB).
+const READ_OUT_OCTETS_MAX: usize = 8 << 20;
 /// The version word of IPFIX.
 const VERSION: u16 = 10;
 /// Connections accepted in one round.
@@ -60,7 +63,7 @@ pub struct Counts {
     pub refused: u64,
     /// Connections closed at once for want of room, or to make room.
     pub crowded: u64,
-    /// Connections that ended within a message, or where no header of one was.
+    /// Connections that ended within a message, also where they had to give way, or where no header of one was.
     pub broken: u64,
     /// Connections closed because nothing came.
     pub idle: u64,
@@ -121,8 +124,10 @@ struct Connection {
     session: Session,
     /// The boundary before its first message is taken.
     has_begun: bool,
-    /// Why nothing more is read.
+    /// Why nothing more is read, or only what has come.
     closing: Option<Reason>,
+    /// So many octets are read before it is closed, as far as they have come.
+    to_read: usize,
     buffer: Box<[u8]>,
     /// What is read and not taken: `buffer[taken..filled]`.
     taken: usize,
@@ -152,6 +157,22 @@ impl Connection {
         matches!(framed(self.rest()), Framed::Message(_))
     }
 
+    /// Whether more is to be read.
+    const fn reads(&self) -> bool {
+        self.closing.is_none() || self.to_read > 0
+    }
+
+    /// Lets another one have its place, as soon as what has come is read.
+    fn give_way(&mut self) {
+        self.close(Reason::GaveWay);
+        self.to_read = READ_OUT_OCTETS_MAX;
+    }
+
+    /// Whether it gives way, and may have sent what is not read yet, for which there is room.
+    fn is_read_out(&self) -> bool {
+        self.to_read > 0 && !self.waits()
+    }
+
     /// Reads what there is, once. True: something came.
     fn read(&mut self) -> bool {
         self.buffer.copy_within(self.taken..self.filled, 0);
@@ -160,16 +181,19 @@ impl Connection {
             Ok(0) => self.close(Reason::Over),
             Ok(octets) => {
                 self.filled += octets;
+                self.to_read = self.to_read.saturating_sub(octets);
                 return true;
             }
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                io::ErrorKind::Interrupted => return false,
+                io::ErrorKind::WouldBlock => {}
                 _ => {
                     debug!(peer = %self.peer, %error, "A connection broke off.");
                     self.close(Reason::Over);
                 }
             },
         }
+        self.to_read = 0;
         false
     }
 
@@ -189,6 +213,7 @@ impl Connection {
                 Framed::Part => return Ok(Offer::Taken),
                 Framed::Garbage => {
                     self.close(Reason::Garbage);
+                    self.to_read = 0;
                     return Ok(Offer::Taken);
                 }
             };
@@ -274,7 +299,7 @@ impl Streams {
             others.add(listener, accepts);
         }
         for connection in &self.connections {
-            others.add(&connection.stream, connection.closing.is_none() && !connection.waits());
+            others.add(&connection.stream, connection.reads() && !connection.waits());
         }
     }
 
@@ -297,7 +322,8 @@ impl Streams {
         let first = self.listeners.len();
         let mut is_over = false;
         for (index, connection) in self.connections.iter_mut().enumerate() {
-            if others.is_ready(first + index) && connection.closing.is_none() {
+            let is_ready = connection.closing.is_none() && others.is_ready(first + index);
+            if is_ready || connection.is_read_out() {
                 something |= connection.read();
             }
             connection.hand_over(now, &mut take)?;
@@ -322,7 +348,8 @@ impl Streams {
     ) -> Result<(), E> {
         let mut at = 0;
         while let Some(connection) = self.connections.get(at) {
-            let Some(reason) = connection.closing.filter(|_| !connection.waits()) else {
+            let Some(reason) = connection.closing.filter(|_| !connection.reads() && !connection.waits())
+            else {
                 at += 1;
                 continue;
             };
@@ -341,7 +368,10 @@ impl Streams {
         debug!(%peer, ?reason, octets = left, "A connection is closed.");
         match reason {
             Reason::Idle => self.counts.idle += 1,
-            Reason::GaveWay => self.counts.crowded += 1,
+            Reason::GaveWay => {
+                self.counts.crowded += 1;
+                self.counts.broken += u64::from(left > 0);
+            }
             Reason::NotAllowed => self.counts.refused += 1,
             Reason::Garbage => {
                 self.counts.broken += 1;
@@ -421,6 +451,7 @@ impl Streams {
             session: self.number(peer),
             has_begun: false,
             closing: None,
+            to_read: 0,
             buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
             taken: 0,
             filled: 0,
@@ -441,7 +472,8 @@ impl Streams {
         Session(number)
     }
 
-    /// Makes room for a connection of `address`, if there can be. What gives way is closed in the next round.
+    /// Makes room for a connection of `address`, if there can be. What gives way is closed when what it had sent is read: in
+    /// the next rounds.
     fn make_room(&mut self, address: IpAddr) -> bool {
         let open = |c: &&Connection| c.closing.is_none();
         let of =
@@ -459,7 +491,7 @@ impl Streams {
             return true;
         };
         let Some((at, _)) = gives_way else { return false };
-        self.connections[at].close(Reason::GaveWay);
+        self.connections[at].give_way();
         true
     }
 
@@ -478,6 +510,7 @@ impl Streams {
         for connection in &mut self.connections {
             if !admits(connection.peer.ip()) {
                 connection.close(Reason::NotAllowed);
+                connection.to_read = 0;
             }
         }
     }
@@ -487,6 +520,7 @@ impl Streams {
     pub fn restart(&mut self) {
         for connection in &mut self.connections {
             connection.close(Reason::Restart);
+            connection.to_read = 0;
         }
     }
 

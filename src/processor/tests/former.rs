@@ -66,3 +66,42 @@ fn what_is_journalled_of_one_is_metered() {
     }
     assert!(registry.entry(address(1)).is_none() && !registry.allows(address(1)));
 }
+
+/// Octets under each name, also of what was set aside, in the order of the names.
+fn by_name(drained: &Drained) -> Vec<(String, u64)> {
+    let mut all = BTreeMap::new();
+    let now = [(&drained.exporters, &drained.usage)];
+    for (exporters, rows) in now.into_iter().chain(drained.former.iter().map(|(names, rows)| (names, rows))) {
+        for row in rows.iter() {
+            let (_, exporter) = exporters.iter().find(|(id, _)| *id == row.key.exporter).expect("named");
+            *all.entry(exporter.name.clone()).or_default() += row.sums.octets;
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// Two exporters change their names with each other, one goes and comes back under another name; nothing settles
+/// the batch but what comes next. Each datagram is 1000 octets.
+#[test]
+fn what_waits_to_be_metered_is_of_the_names_that_it_came_under() {
+    let named = |n: u8, name: &str| Exporter { name: name.to_owned(), ..exporter(n, Default::default()) };
+    let (mut processor, registry) = processor(&[named(1, "a"), named(2, "b")]);
+    feed(&mut processor, 1, &v5(0));
+    for sequence in 0..3 {
+        feed(&mut processor, 2, &v5(sequence));
+    }
+    allow(&registry, &[named(1, "b"), named(2, "a")]);
+    for sequence in 1..6 {
+        feed(&mut processor, 1, &v5(sequence));
+    }
+    // Of the second one nothing comes before it goes.
+    allow(&registry, &[named(1, "b")]);
+    feed(&mut processor, 1, &v5(6));
+    allow(&registry, &[named(1, "b"), named(2, "c")]);
+    feed(&mut processor, 2, &v5(3));
+    let drained = processor.drain();
+    // b: three of the second exporter, and six of the first one.
+    let expected = [("a", 1000), ("b", 9000), ("c", 1000)];
+    assert_eq!(by_name(&drained), expected.map(|(name, octets)| (name.to_owned(), octets)));
+    assert_eq!((drained.totals.metered_records, drained.totals.metered_octets), (11, 11_000));
+}

@@ -46,9 +46,20 @@ impl Site {
 
     /// One round; waits a moment where nothing is there.
     fn round(&mut self) -> bool {
+        let others = self.look();
+        self.take(&others)
+    }
+
+    /// The first half of a round: what is ready.
+    fn look(&mut self) -> Others {
         let mut others = Others::default();
         self.streams.watch(&mut others, self.now);
         self.sockets.receive_beside(&mut others, Duration::from_millis(20)).unwrap();
+        others
+    }
+
+    /// The second half.
+    fn take(&mut self, others: &Others) -> bool {
         let (taken, room) = (&mut self.taken, &self.room);
         let take = |session: Session, source: SocketAddr, octets: &[u8]| {
             assert_eq!(source.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -59,7 +70,7 @@ impl Site {
             taken.push((session.0, octets.to_vec()));
             Ok(Offer::Taken)
         };
-        self.streams.take(&others, self.now, |_| true, take).unwrap()
+        self.streams.take(others, self.now, |_| true, take).unwrap()
     }
 
     fn until(&mut self, what: impl Fn(&Self) -> bool) {
@@ -211,6 +222,50 @@ fn the_longest_silent_gives_way_to_a_new_one_of_the_same_exporter() {
         stream.write_all(&message(2, 18)).unwrap();
     }
     site.until(|site| site.taken.iter().filter(|(_, octets)| octets.len() == 18).count() == 2);
+}
+
+/// The kernel has told the sender that it came.
+#[test]
+fn what_one_that_gives_way_had_sent_is_read_before_it_is_closed() {
+    let mut site = Site::new(LIMITS);
+    let mut streams: Vec<TcpStream> = Vec::new();
+    for _ in 0..4 {
+        site.now += Duration::from_secs(1);
+        streams.push(site.connect());
+    }
+    site.now += Duration::from_secs(1);
+    let _fifth = TcpStream::connect(site.address).unwrap();
+    let others = site.look();
+    // It comes when all have been looked at; then the fifth is accepted, and the first is the longest silent. Only one of
+    // its messages finds room at once, and its last one is cut.
+    let sent = [message(1, 30), message(2, 20_000), message(3, 30), message(4, 30)[..7].to_vec()].concat();
+    streams[0].write_all(&sent).unwrap();
+    site.take(&others);
+    assert_eq!((site.streams.counts().accepted, site.taken.len()), (5, 0));
+    site.room.set(2);
+    site.until(|site| site.taken.len() == 2);
+    site.round();
+    assert_eq!(site.streams.len(), 5, "what it has waits");
+    site.room.set(usize::MAX);
+    site.until(|site| site.streams.len() == 4);
+    // The boundary, the messages, the boundary.
+    let lengths: Vec<usize> = site.taken.iter().map(|(_, octets)| octets.len()).collect();
+    assert_eq!(lengths, [0, 30, 20_000, 30, 0]);
+    assert!(is_closed(&mut streams[0]));
+    assert_eq!((site.streams.counts().crowded, site.streams.counts().broken), (1, 1));
+}
+
+/// One that sends for ever does not stay for ever.
+#[test]
+fn one_that_gives_way_is_closed_while_it_still_sends() {
+    let mut site = Site::new(Limits { exporter: 1, ..LIMITS });
+    let mut first = site.connect();
+    let messages = message(1, 60_000).repeat(4);
+    let sender = std::thread::spawn(move || while first.write_all(&messages).is_ok() {});
+    let _second = site.connect();
+    site.until(|site| site.streams.len() == 1);
+    sender.join().unwrap();
+    assert_eq!(site.streams.counts().crowded, 1);
 }
 
 #[test]
