@@ -331,13 +331,12 @@ impl Sequence {
 
     /// Takes in the number of an IPFIX message with `records`, received at `now`.
     pub(super) fn see_message(&mut self, number: u32, records: Records, now: UnixMillis) -> Told {
+        let (first, count) = self.span(number, records);
         if self.is_shared() {
             // Two ways of numbering may be mixed here, and neither could be told.
             self.numbering.last = None;
-            let (first, count) = self.span(number, records);
             return self.see_count(first, count, None, now, Unit::RECORDS);
         }
-        let (first, count) = self.span(number, records);
         let fits = count.exact().is_some_and(|count| self.gaps.fits(first, count));
         let judged = self.numbering.judge(number, records, fits);
         if judged == Judged::Turned {
@@ -351,6 +350,8 @@ impl Sequence {
             }
             return Told::default();
         }
+        // The first message may have told how it is numbered.
+        let (first, count) = self.span(number, records);
         let told = self.see_count(first, count, None, now, Unit::RECORDS);
         if told.restarted {
             // What was farthest on is so no more.

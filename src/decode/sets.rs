@@ -419,17 +419,13 @@ impl Work<'_> {
                         self.since_last(flow, packets, (id, plan), context, row, (is_reverse, times))
                     }
                     Counter::RunningPackets => {
-                        // The same account, of packets in the place of octets; the flow keeps its octets and times.
-                        let total = FlowRecord {
-                            octets: Octets::new(flow.packets.as_u64()),
-                            packets: Packets::ZERO,
-                            ..flow
-                        };
+                        // Of octets there is no total that could grow; those of the record, and its times, stay.
+                        let total = FlowRecord { octets: Octets::ZERO, ..flow };
                         let added =
-                            self.since_last(total, false, (id, plan), context, row, (is_reverse, times));
+                            self.since_last(total, true, (id, plan), context, row, (is_reverse, times));
                         // Without octets there was no packet: what the total has grown by is of records that were lost.
-                        let packets = if flow.octets == Octets::ZERO { 0 } else { added.octets.as_u64() };
-                        FlowRecord { packets: Packets::new(packets), ..flow }
+                        let packets = if flow.octets == Octets::ZERO { Packets::ZERO } else { added.packets };
+                        FlowRecord { packets, ..flow }
                     }
                     _ => flow,
                 };

@@ -48,6 +48,13 @@ pub(super) struct Gap {
     owner: Option<(u32, Count)>,
 }
 
+impl Gap {
+    /// With another one that begins where this one ends.
+    const fn joined(self, next: Self) -> Self {
+        if self.len == 0 { next } else { Self { len: self.len + next.len, ..self } }
+    }
+}
+
 /// What a datagram that fills gaps changes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Filled {
@@ -127,6 +134,8 @@ impl Gaps {
             run.push(self.0.remove(at));
         }
         let mut filled = Filled::default();
+        let nothing = Gap { start: number, len: 0, owner: None };
+        let (mut its, mut rest) = (nothing, nothing);
         for Gap { start, len, owner } in run {
             // Places as seen from `number`: before it, surely its own, perhaps its own, behind that.
             let from = i64::from(start.wrapping_sub(number).cast_signed());
@@ -151,9 +160,11 @@ impl Gaps {
                 Some(_) => filled.lost += behind.len,
             }
             self.push(Gap { owner, ..before });
-            self.push(Gap { owner: Some((number, count)), ..perhaps });
-            self.push(behind);
+            its = its.joined(perhaps);
+            rest = rest.joined(behind);
         }
+        self.push(Gap { owner: Some((number, count)), ..its });
+        self.push(rest);
         Some(filled)
     }
 
