@@ -17,6 +17,8 @@
 //!
 //! Some IPFIX exporters (softflowd) number a message by the records sent *through* it, not before it as RFC 7011 3.1
 //! wants, and leave options records out. They are recognised for each domain, see [`Numbering`].
+//!
+//! Of a message that cannot be counted it is known what it takes at least and at most, see `gaps`.
 
 mod gaps;
 mod place;

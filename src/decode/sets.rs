@@ -302,7 +302,8 @@ impl Work<'_> {
                 let (number, octets) = (held.context.number, saturated(held.octets.len()));
                 self.settle(domain, Settled { number, octets, records, options: outcome.options });
             }
-            result = result.and(outcome.error.map_or(Ok(()), Err));
+            let read = outcome.error.map_or(Ok(()), Err);
+            result = result.and(read);
         }
         self.counts.held_sets = self.hold.sets() as u64;
         self.counts.held_octets = self.hold.octets() as u64;
