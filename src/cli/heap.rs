@@ -27,9 +27,14 @@ mod tests {
 
     /// Octets of this process in memory, that no file holds.
     fn resident() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+        let status = std::fs::read_to_string("/proc/self/status").expect("a line of the status");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line of the status");
+        line.split_whitespace()
+            .nth(1)
+            .expect("a line of the status")
+            .parse::<usize>()
+            .expect("a line of the status")
+            * 1024
     }
 
     /// Great blocks, some of which were freed before, with small ones between them that stay.

@@ -297,8 +297,11 @@ impl Context {
     #[inline(always)]
     fn clamp(&self, start: i64, end: i64) -> Moved {
         let (oldest, newest) = (self.export.0 - AGE_MS_MAX, self.newest());
-        let moved = start < oldest || start > end || end >= self.export.0 + 1000;
-        let end = end.clamp(oldest, newest);
+        let is_late = end >= self.export.0 + 1000;
+        let (stated, end) = (end, end.clamp(oldest, newest));
+        // One that ends within the header's second is no longer for that.
+        let oldest = oldest.max(end - AGE_MS_MAX);
+        let moved = start < oldest || start > stated || is_late;
         (UnixMillis(start.clamp(oldest, end)), UnixMillis(end), moved)
     }
 }

@@ -346,7 +346,10 @@ impl Totals {
     /// many entries for those that are over.
     pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> Added {
         let key = self.apart(plain, report, limit);
-        let key = self.of_two(key, report, limit);
+        let Some(key) = self.of_two(key, report, limit) else {
+            self.doubt(Step::Late, report);
+            return Added::default();
+        };
         let going = self.young.get(&key).copied().or_else(|| self.old.remove(&key));
         let relation = going.map(|total| total.relation(report));
         let (known, stays) = self.known((key, plain), going.zip(relation), report);
@@ -357,7 +360,9 @@ impl Totals {
             self.doubt(step, report);
         }
         let begun_by = report.times.begun_by.zip(self.forgotten_until);
-        let may_be_forgotten = known.is_none() && begun_by.is_some_and(|(begun, until)| begun <= until);
+        // What went before on its keys says nothing of it.
+        let is_first = known.is_none() || going.is_none() && step == Step::Whole;
+        let may_be_forgotten = is_first && begun_by.is_some_and(|(begun, until)| begun <= until);
         if let Some(total) = going
             && (step == Step::Late || stays)
         {
@@ -468,8 +473,15 @@ impl Totals {
             self.ended.keep(key, total, now, limit);
         }
         // What was said to be over must not push out one that may still be told of, where no begin tells them apart.
-        let is_superseded = total.span.is_none() && !total.over;
-        self.ended.keep(if is_superseded { plain.second() } else { plain }, total, now, limit);
+        if total.span.is_some() || total.over {
+            self.ended.keep(plain, total, now, limit);
+            return;
+        }
+        // Of several the greatest stays: its last record would count for most.
+        let superseded = plain.second();
+        if self.ended.get(&superseded).is_none_or(|other| other.over || other.octets <= total.octets) {
+            self.ended.keep(superseded, total, now, limit);
+        }
     }
 
     /// Counts what a record claims beyond what it added.
@@ -501,8 +513,9 @@ impl Totals {
         if let Some(total) = plain
             && total.detail == report.detail
         {
-            if let Some((start, _)) = total.span
-                && total.relation(report) == Relation::Overlap
+            if let Some(((start, _), (other, _))) = total.span.zip(report.span)
+                && matches!(total.relation(report), Relation::Overlap | Relation::Same)
+                && start != other
                 && total.step(false, report) == Step::Whole
             {
                 self.set_aside(key, key.begun(start), total, limit);
@@ -521,33 +534,50 @@ impl Totals {
     /// The key under which a record's flow goes on, of two on the same keys that began too near each other for what is known
     /// of their begins. That there are two shows where a total falls; from then on a record is of the one to which it adds
     /// less, so that neither of them counts again what it told before. Without any begin, what falls has begun anew; but
-    /// where it is over at once, of an exporter that says so, the other one goes on.
-    fn of_two(&mut self, key: Key, report: &Report, limit: usize) -> Key {
-        if report.span.is_some() {
-            return key;
+    /// where it is over at once, of an exporter that says so, the other one goes on. `None`: it would be a third one.
+    fn of_two(&mut self, key: Key, report: &Report, limit: usize) -> Option<Key> {
+        // Of sessions within one second, by a clock that tells no more, none need be there together.
+        if report.span.is_some_and(|(start, end)| start.0 % 1000 == 0 && end.0 % 1000 == 0) {
+            return Some(key);
         }
         let second = key.second();
         let [first, other] = [key, second].map(|key| self.going(&key).copied());
-        let is_it = |total: &Total| total.relation(report) == Relation::Same;
+        let is_it = |total: &Total| {
+            let begins = total.span.zip(report.span);
+            total.relation(report) == Relation::Same
+                && begins.is_none_or(|((own, _), (start, _))| own == start)
+        };
         let step = |total: Option<Total>| total.filter(is_it).map(|total| total.step(false, report));
         match (step(first), step(other)) {
-            (Some(Step::Added(less, _)), Some(Step::Added(more, _))) if more < less => return second,
-            (Some(Step::Added(..)), _) => return key,
-            (_, Some(Step::Added(..))) => return second,
-            (Some(Step::Late), _) => return key,
-            (_, Some(Step::Late)) => return second,
+            (Some(Step::Added(less, _)), Some(Step::Added(more, _))) if more < less => return Some(second),
+            (Some(Step::Added(..)), _) => return Some(key),
+            (_, Some(Step::Added(..))) => return Some(second),
+            (Some(Step::Late), _) => return Some(key),
+            (_, Some(Step::Late)) => return Some(second),
+            (Some(Step::Whole), Some(Step::Whole)) if report.times.start.is_some() => return None,
             (Some(Step::Whole) | None, Some(Step::Whole) | None) => {}
         }
-        let begins_anew = report.times.start.is_none() && !report.over;
-        let Some(first) = first.filter(|_| !begins_anew) else { return key };
-        // The greater one stays: beside the flow of the record, or as the one before, of which records may come late.
-        let greater = other.filter(|other| other.octets > first.octets).unwrap_or(first);
-        match (first.relation(report), other.map(|other| other.relation(report))) {
-            (Relation::Same, _) => self.set_aside(second, second, greater, limit),
-            (Relation::Next, Some(Relation::Next)) => self.set_aside(second, key, greater, limit),
-            _ => {}
+        let relation = |total: Option<Total>| total.map(|total| total.relation(report));
+        let is_timeless = |total: Option<Total>| total.is_none_or(|total| total.start.is_none());
+        let begins_anew = is_timeless(first) && report.times.start.is_none() && !report.over;
+        // Of two that were there before the greater one stays: its records may come late, and would count for most.
+        let greater = || first.into_iter().chain(other).max_by_key(|total| total.octets);
+        let (before, place) = match (relation(first), relation(other)) {
+            (None, Some(Relation::Same)) if begins_anew => return Some(second),
+            // What is left of two gives way to the next one.
+            (None, Some(Relation::Next)) => (other, key),
+            (Some(Relation::Next), Some(Relation::Next)) => (greater(), key),
+            (Some(Relation::Same), _) if begins_anew || !first.is_some_and(|first| is_it(&first)) => {
+                (None, key)
+            }
+            (Some(Relation::Same), Some(Relation::Same)) => (greater(), second),
+            (Some(Relation::Same), _) => (first, second),
+            _ => (None, key),
+        };
+        if let Some(before) = before {
+            self.set_aside(second, place, before, limit);
         }
-        key
+        Some(key)
     }
 
     fn set_aside(&mut self, key: Key, own: Key, total: Total, limit: usize) {
