@@ -22,6 +22,9 @@ const FORGIVEN: u8 = 3;
 /// The version of NetFlow v9, as it stands in [`Order::stream`].
 const NETFLOW9: u64 = 9;
 
+/// What of a scope records can be told by: a side of an interface, a template, or both at once.
+type Place = (Option<Side>, Option<u16>);
+
 /// What is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sampling) enum Known {
@@ -185,7 +188,7 @@ impl Found {
 }
 
 /// What tells the parts of a group, whose statements differ in nothing that a record can be told by.
-fn key(statement: &Statement) -> (Option<Side>, Option<u16>) {
+fn key(statement: &Statement) -> Place {
     (statement.about.part.interface, statement.about.part.template)
 }
 
@@ -243,7 +246,7 @@ struct WorkedOut {
     /// Of what has several statements, sorted by sampler.
     wholes: Vec<Whole>,
     /// Of interfaces and templates that have several statements, sorted by sampler and these.
-    groups: Vec<(Option<u64>, (Option<Side>, Option<u16>), Found)>,
+    groups: Vec<(Option<u64>, Place, Found)>,
     /// A sampler picks packets, and the oldest run in which that was said.
     samples: Option<u32>,
 }
@@ -458,7 +461,7 @@ impl Domain {
     }
 
     /// What some of `statements`, all about one sampler, or none, say of an interface, a template, or both at once.
-    fn group(&self, statements: &[Statement], wanted: (Option<Side>, Option<u16>)) -> Found {
+    fn group(&self, statements: &[Statement], wanted: Place) -> Found {
         let from = statements.partition_point(|statement| key(statement) < wanted);
         let rest = &statements[from..];
         let is_wanted = |at: usize| rest.get(at).is_some_and(|statement| key(statement) == wanted);
