@@ -36,6 +36,13 @@ pub(super) use place::Place;
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
 
+/// An uptime that goes back while both clocks go on, so that the start has moved by more than this, is a restart soon after
+/// a start. No datagram is so long on its way, and no exporter's uptime is so much older than its export time.
+const START_MOVED_MS: i64 = 10_000;
+
+/// An uptime that goes back by no more than this is a late datagram's more likely than not.
+const LATE_MS: i32 = 2000;
+
 /// After a silence of more than this, an uptime is compared with the time that has passed.
 const SILENCE_MS: i64 = 300_000;
 
@@ -101,8 +108,9 @@ impl Uptime {
             return (stated - i64::from(ran.cast_signed())).abs() > i64::from(UPTIME_BACK_MS);
         }
         if ran.cast_signed() < 0 {
-            // An old datagram's export time goes back with its uptime.
-            let moved = |passed: i64| passed - i64::from(ran.cast_signed()) > i64::from(UPTIME_BACK_MS);
+            // An old datagram's export time goes back with its uptime. By little, it may be one whatever the clocks say.
+            let least = if ran.cast_signed() < -LATE_MS { START_MOVED_MS } else { i64::from(UPTIME_BACK_MS) };
+            let moved = |passed: i64| passed - i64::from(ran.cast_signed()) > least;
             return moved(self.stated.since(before.stated)) && moved(self.received.since(before.received));
         }
         let differs = |passed: i64| {
@@ -133,6 +141,15 @@ impl Unit {
     pub(super) const RECORDS: Self = Self { restart: 1 << 20, reorder: 1 << 13 };
     /// Datagrams.
     pub(super) const DATAGRAMS: Self = Self { restart: 1 << 16, reorder: 1 << 8 };
+}
+
+impl Unit {
+    /// True where `number` is behind `from`, or, where it is ahead by more than may be lost, small as of one that has begun
+    /// at 0: of the numbers beyond 2^31 the way back to 0 is the longer one.
+    const fn goes_back(self, from: u32, number: u32) -> bool {
+        let (ahead, behind) = (number.wrapping_sub(from), from.wrapping_sub(number));
+        behind >= 1 && behind <= u32::MAX / 2 || ahead > self.restart && number < self.restart
+    }
 }
 
 /// The datagram that is farthest on, where its records could not be counted: what it takes of the numbers behind its own

@@ -137,34 +137,36 @@ impl Sequence {
     /// ran on; or, where there is none, a number that went back while the export time did not; or one far behind, or the
     /// number 0 where it is not late.
     fn is_sign(&self, at: Mark, uptime: Option<Uptime>, unit: Unit) -> bool {
-        let uptimes = self.uptime.zip(uptime);
-        if uptimes.is_some_and(|(before, now)| now.began_after(before)) {
+        if self.uptime.zip(uptime).is_some_and(|(before, now)| now.began_after(before)) {
             return true;
         }
-        if self.is_missing(at.number) {
+        let has_uptimes = self.uptime.is_some() && uptime.is_some();
+        let is_sent_later = self.is_sent_later(at, uptime);
+        // What is missing may be late, but not sent after what is farthest on.
+        if !is_sent_later && self.is_missing(at.number) {
             return false;
         }
         let is_in_order = self.in_order >= 2;
         let by_number = is_in_order
             && self.next.is_some_and(|expected| {
                 let (ahead, behind) = (at.number.wrapping_sub(expected), expected.wrapping_sub(at.number));
-                let went_back = match uptimes {
-                    Some((before, now)) => {
-                        now.millis.wrapping_sub(before.millis).cast_signed() >= LATER_MS
-                            && behind <= u32::MAX / 2
-                    }
-                    None => at.number == 0 || behind > unit.reorder && behind <= u32::MAX / 2,
-                };
-                ahead > unit.restart && went_back
+                let went_back =
+                    if has_uptimes { is_sent_later } else { at.number == 0 || behind > unit.reorder };
+                ahead > unit.restart && went_back && unit.goes_back(expected, at.number)
             });
         // Who has not numbered well so far may go back at any time.
         let by_export_time = uptime.is_none()
             && (is_in_order || self.former.is_none())
-            && self.head.is_some_and(|head| {
-                (1..=u32::MAX / 2).contains(&head.number.wrapping_sub(at.number))
-                    && at.stated.since(head.stated) >= SENT_LATER_MS
-            });
+            && self.head.is_some_and(|head| is_sent_later && unit.goes_back(head.number, at.number));
         by_number || by_export_time
+    }
+
+    /// True where a datagram was sent after the one that is farthest on, by its uptime, or by its export time.
+    fn is_sent_later(&self, at: Mark, uptime: Option<Uptime>) -> bool {
+        match self.uptime.zip(uptime) {
+            Some((before, now)) => now.millis.wrapping_sub(before.millis).cast_signed() >= LATER_MS,
+            None => self.head.is_some_and(|head| at.stated.since(head.stated) >= SENT_LATER_MS),
+        }
     }
 
     /// Believes a sign of a new beginning, where that is not seen all the time.

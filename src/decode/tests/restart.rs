@@ -47,8 +47,7 @@ fn a_restart_with_the_same_layout_frees_what_waited_too() {
     assert_eq!(collector.volumes(), [(1, 10), (1, 20)]);
 }
 
-/// An exporter that had just started and starts anew: its uptime goes back by less than a minute, while more than that has gone
-/// by since it last ran as long.
+/// An exporter that had just started and starts anew: its uptime goes back by less than a minute, while both clocks go on.
 #[test]
 fn a_restart_soon_after_a_start_is_seen() {
     let at = |seconds: u32, uptime: u32| {
@@ -59,8 +58,14 @@ fn a_restart_soon_after_a_start_is_seen() {
     };
     // Started 80 seconds before, and then 5 seconds after: 85 seconds later.
     assert_eq!(at(31, 26_000), (1, 1));
-    // 50 seconds later, 10 of which have gone by: a clock that is set back now and then.
-    assert_eq!(at(10, 40_000), (0, 0));
+    // 50 seconds later, 10 of which have gone by: the start was 20 seconds ago and is 5 seconds ago, say.
+    assert_eq!(at(10, 40_000), (1, 1));
+    // No more than a header that is written in pieces may explain.
+    assert_eq!(at(2, 73_000), (0, 0));
+    // An uptime by a clock that is set back: the export time goes back with it.
+    let mut collector = met(80_000);
+    collector.take_at(EXPORT_MS + 10_000, &nine(40_000, EXPORT - 40, 104, &[first(10)])).unwrap();
+    assert_eq!(collector.counts().restarts, 0);
     // A datagram that was long on its way, whichever clock was set meanwhile.
     for (received, export) in [(59, 0), (59, 3600), (1, 3600)] {
         let mut collector = met(80_000);
@@ -132,7 +137,9 @@ fn ipfix_tells_a_restart_by_its_numbers() {
         collector
     };
     // From 0 again, soon and late; and far behind, where the first messages were lost.
-    for (before, after) in [(50, 0), (900_000, 0), (900_000, 12)] {
+    // From beyond 2^31 the way back is longer than the way ahead.
+    let (high, highest) = (3_000_000_000, u32::MAX - 2_000_000);
+    for (before, after) in [(50, 0), (900_000, 0), (900_000, 12), (high, 0), (high, 12), (highest, 900)] {
         let mut collector = run(before);
         let data = set(300, octets().u32(2).u32(7000));
         collector.take(&ipfix(after, 1, std::slice::from_ref(&data))).unwrap();
@@ -148,12 +155,38 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     let mut wrapped = run(u32::MAX - 3);
     wrapped.take(&ipfix(0, 1, &[first(9)])).unwrap();
     assert_eq!((collector.out.records.len(), wrapped.out.records.len()), (5, 1));
+    // Nor a long silence, after which most of what was sent is missing.
+    let mut collector = run(high);
+    collector.take(&ipfix(high + 5_000_000, 1, &[first(9)])).unwrap();
+    assert_eq!(collector.volumes(), [(1, 9)]);
     // An exporter that numbers nothing.
     let mut collector = decoded(&[ipfix(0, 1, &[defined(&BEFORE), first(1)])]);
     for octets in 2..100 {
         collector.take(&ipfix(0, 1, &[first(octets)])).unwrap();
     }
     assert_eq!(collector.out.records.len(), 99);
+}
+
+/// Some of the first messages were lost, and all was well since. After a restart the first one heard has its number, but a
+/// message that is late was not sent later than those that are not.
+#[test]
+fn a_restart_to_a_number_that_is_missing() {
+    let ipfix_at = |seconds: u32, number: u32, sets: &[Octets]| ipfix_at(EXPORT + seconds, number, 1, sets);
+    let heard = |seconds: u32| {
+        let defined = |fields: &[(u64, u16)]| set(2, template(300, fields));
+        let mut collector = decoded(&[ipfix_at(0, 0, &[defined(&BEFORE), first(1)])]);
+        for number in 3..300 {
+            collector.take(&ipfix_at(1 + number / 200, number, &[first(number)])).unwrap();
+        }
+        collector.out.records.clear();
+        let data = set(300, octets().u32(2).u32(7000));
+        collector.take(&ipfix_at(seconds, 2, std::slice::from_ref(&data))).unwrap();
+        let before = (collector.volumes(), collector.counts().restarts);
+        collector.take(&ipfix_at(seconds + 1, 3, &[defined(&AFTER), data])).unwrap();
+        (before, collector.volumes().last().copied())
+    };
+    assert_eq!(heard(300), ((vec![], 1), Some((2, 7000))));
+    assert_eq!(heard(2).0.1, 0);
 }
 
 /// The process that exports starts anew, and the router's uptime runs on. Numbers go back near and far; the first
