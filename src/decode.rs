@@ -293,6 +293,8 @@ struct Work<'a> {
     out: &'a mut Decoded,
     /// Where what the datagram says stands among all that its domain has said.
     order: Order,
+    /// True where it was sent before the last new beginning of the exporter.
+    is_former: bool,
     /// Sets that were read at last, of messages that the sequence does not know.
     settled: Vec<sets::Settled>,
 }
@@ -528,6 +530,7 @@ impl ExporterDecoder {
             template_octets,
             out,
             order,
+            is_former: false,
             settled: Vec::new(),
         };
         (domain, work)

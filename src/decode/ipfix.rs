@@ -70,7 +70,7 @@ impl ExporterDecoder {
         let mut waited = Ok(());
         if session.is_none() {
             waited = work.see_order(domain, &context, None, Unit::RECORDS);
-            if !has_data(&payload[HEADER..message.end]) {
+            if !work.is_former && !has_data(&payload[HEADER..message.end]) {
                 work.order = domain.sequence.order_without_records(context.stream(), context.mark());
             }
         } else if is_new_session {
@@ -92,7 +92,7 @@ impl ExporterDecoder {
         }
         let error = error.or_else(|| read::trailing(payload, end));
         let records = Records { all, flows: all.least.saturating_sub(options) };
-        let told = match domain.sequence.is_in_doubt() {
+        let told = match domain.sequence.is_in_doubt() || work.is_former {
             // The next one tells what its number means.
             true => Told::default(),
             false => domain.sequence.see_message(number, records, received),

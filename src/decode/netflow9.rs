@@ -46,11 +46,13 @@ impl ExporterDecoder {
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let uptime = Uptime { millis: uptime, stated, received };
         let waited = work.see_order(domain, &context, Some(uptime), Unit::DATAGRAMS);
-        let told = domain.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
-        domain.seen.discarded += u64::from(told.lost);
-        work.counts.told(told);
-        // Where two exporters use the domain there is no run to tell instants in.
-        domain.run = (!domain.sequence.is_shared()).then(|| Run::see(domain.run, uptime));
+        if !work.is_former {
+            let told = domain.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
+            domain.seen.discarded += u64::from(told.lost);
+            work.counts.told(told);
+            // Where two exporters use the domain there is no run to tell instants in.
+            domain.run = (!domain.sequence.is_shared()).then(|| Run::see(domain.run, uptime));
+        }
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let templates = |domain: &Domain| domain.seen.templates + domain.seen.options_templates;
         let before = templates(domain);

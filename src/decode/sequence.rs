@@ -30,8 +30,8 @@ use crate::units::UnixMillis;
 
 pub(super) use gaps::Count;
 use gaps::{Filled, Gaps};
-use place::Doubtful;
 pub(super) use place::Place;
+use place::{Doubtful, EndedRun};
 
 /// An uptime that goes back by more than this is a restart; by less, a late datagram.
 const UPTIME_BACK_MS: i32 = 60_000;
@@ -93,6 +93,12 @@ impl Uptime {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is meant")]
     pub(super) fn since(started: UnixMillis, stated: UnixMillis, received: UnixMillis) -> Self {
         Self { millis: stated.since(started) as u32, stated, received }
+    }
+
+    /// True where it started when the exporter of `other` did, by its own clock; headers state whole seconds.
+    fn is_of_one_run_with(self, other: Self) -> bool {
+        let ran = i64::from(self.millis.wrapping_sub(other.millis).cast_signed());
+        (ran - self.stated.since(other.stated)).abs() <= i64::from(LATE_MS)
     }
 
     /// True where the exporter has started anew since `before`: its uptime went back, but not its clock by as much (then
@@ -305,6 +311,8 @@ pub(super) struct Sequence {
     head: Option<Mark>,
     /// Messages of which it is not known yet whether they are late or of a new run.
     doubtful: Option<Doubtful>,
+    /// The run before the last new beginning that was believed before decoding.
+    ended: Option<EndedRun>,
     /// Datagrams of a shared domain that went on from the one before, one after another.
     alone: u16,
     /// When the first of them came. Not kept over a restart: then it begins anew.

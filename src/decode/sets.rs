@@ -1,6 +1,7 @@
 //! What NetFlow v9 and IPFIX have in common: a walk over sets, data sets read by a template, options data, holds.
 
 use super::clock::Context;
+use super::hold::Expired;
 use super::layout::Places;
 use super::options::{self, OptionsPlan};
 use super::plan::{Counter, DataRow, Plan, Sums};
@@ -145,6 +146,10 @@ impl Work<'_> {
         set: Piece<'_>,
         outcome: &mut Outcome,
     ) {
+        if self.is_former {
+            self.former_set(domain, context, id, set, outcome);
+            return;
+        }
         let is_in_doubt = domain.sequence.is_in_doubt();
         let order = domain.sequence.order(context.stream(), context.mark());
         let Domain { session, templates, system_init, run, seen, .. } = domain;
@@ -190,6 +195,30 @@ impl Work<'_> {
         }
     }
 
+    /// Decodes a data set of the run of the exporter that has ended, by the layout of then. What is not known from then, or adds
+    /// up with what was told then, cannot be read any more; what that run announced is over.
+    fn former_set(
+        &mut self,
+        domain: &mut Domain,
+        context: &Context,
+        id: u16,
+        set: Piece<'_>,
+        outcome: &mut Outcome,
+    ) {
+        match domain.templates.former_plan(id) {
+            Some(AnyPlan::Data(plan)) if plan.keys.is_none() => {
+                let (records, result) = self.flows((id, plan), context, set);
+                domain.seen.records += u64::from(records);
+                outcome.count(records);
+                if let Err(error) = result {
+                    outcome.fail(error);
+                }
+            }
+            Some(AnyPlan::Options(_)) => {}
+            _ => self.counts.expired(Expired { sets: 1, octets: (set.end - set.at) as u64 }, self.hold),
+        }
+    }
+
     /// Takes in a template definition; sets that waited for it are decoded.
     pub(super) fn define(
         &mut self,
@@ -198,6 +227,9 @@ impl Work<'_> {
         kind: Kind,
         offset: usize,
     ) -> Result<(), Error> {
+        if self.is_former {
+            return Ok(()); // Of a run that is over.
+        }
         let room = self.counts.templates < self.limits.templates as u64;
         let time = (domain.last_seen, self.limits.template_lifetime_ms);
         match kind {
@@ -231,13 +263,14 @@ impl Work<'_> {
         let was_in_doubt = domain.sequence.is_in_doubt();
         let place = domain.sequence.place(context.mark(), uptime, unit);
         self.order = domain.sequence.order(context.stream(), context.mark());
+        self.is_former = place == Place::Former;
         match place {
             Place::Anew(told) => {
                 self.counts.told(told);
                 self.doubt_templates(domain);
             }
             Place::Known if was_in_doubt => return self.end_doubt(domain),
-            Place::Known | Place::Doubtful => {}
+            Place::Known | Place::Doubtful | Place::Former => {}
         }
         Ok(())
     }

@@ -90,6 +90,17 @@ enum Doubt {
     Replaced,
 }
 
+/// What an id stood for before the exporter last started anew.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+enum Former {
+    #[default]
+    Unknown,
+    /// The newest definition.
+    Newest,
+    /// The one before it.
+    Before,
+}
+
 /// What an id stands for.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -99,6 +110,7 @@ pub(super) struct Template {
     until: Mark,
     /// What it stood for before `since`, where that may still be asked for.
     before: Option<Box<Definition>>,
+    former: Former,
     /// When it was last received; none where the exporter has started anew since.
     defined: Option<UnixMillis>,
     doubt: Doubt,
@@ -115,7 +127,16 @@ pub(super) enum AnyPlan {
 
 impl Template {
     fn new(newest: Definition, at: Mark, defined: Option<UnixMillis>, doubt: Doubt) -> Self {
-        Self { newest, since: at, until: at, before: None, defined, doubt, records: 0 }
+        Self {
+            newest,
+            since: at,
+            until: at,
+            before: None,
+            former: Former::Unknown,
+            defined,
+            doubt,
+            records: 0,
+        }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -144,8 +165,17 @@ impl Template {
     #[inline]
     pub(super) fn plan(&self, order: &Order) -> &AnyPlan {
         match &self.before {
-            Some(before) if order.is_before(self.since) => &before.plan,
+            Some(before) if self.former != Former::Before && order.is_before(self.since) => &before.plan,
             _ => &self.newest.plan,
+        }
+    }
+
+    /// How to read records of the run of the exporter that has ended last.
+    fn former_plan(&self) -> Option<&AnyPlan> {
+        match self.former {
+            Former::Unknown => None,
+            Former::Newest => Some(&self.newest.plan),
+            Former::Before => self.before.as_ref().map(|before| &before.plan),
         }
     }
 
@@ -177,6 +207,7 @@ impl Template {
         }
         if !self.before.as_ref().is_some_and(|before| before.is(kind, fields)) {
             self.before = Some(Box::new(Definition::new(kind, fields.into())));
+            self.former = Former::Unknown;
         }
     }
 
@@ -186,16 +217,22 @@ impl Template {
         if !self.newest.is(kind, fields) {
             let newest = Definition::new(kind, fields.into());
             let replaced = core::mem::replace(self, Self::new(newest, order.at, self.defined, doubt));
-            if held {
+            let is_former = replaced.former == Former::Newest;
+            if held || is_former {
                 self.before = Some(Box::new(replaced.newest));
+            }
+            if held {
                 self.doubt = if is_in_doubt { Doubt::Replaced } else { Doubt::None };
+            } else if is_former {
+                self.former = Former::Before;
             }
             return;
         }
         if !held {
             (self.since, self.before) = (order.at, None);
+            self.former = if self.former == Former::Before { Former::Unknown } else { self.former };
         } else if order.at.number.wrapping_sub(self.since.number) > KEPT_NUMBERS {
-            self.before = None;
+            (self.before, self.former) = (None, Former::Unknown);
         }
         self.until = order.at;
         // What replaced another one in doubt did so, however often it is said there.
@@ -206,21 +243,25 @@ impl Template {
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let before = self.before.as_ref().map(|before| (before.kind, &before.fields[..]));
-        let Self { newest, since, until, defined, doubt, .. } = self;
-        (newest.kind, &newest.fields[..], since, until, before, defined, doubt).serialize(serializer)
+        let Self { newest, since, until, former, defined, doubt, .. } = self;
+        (newest.kind, &newest.fields[..], since, until, (before, former), defined, doubt)
+            .serialize(serializer)
     }
 }
 
 /// A template as a checkpoint has it.
-type Written =
-    (Kind, Box<[FieldSpec]>, Mark, Mark, Option<(Kind, Box<[FieldSpec]>)>, Option<UnixMillis>, Doubt);
+type Written = (Kind, Box<[FieldSpec]>, Mark, Mark, (Option<Fields>, Former), Option<UnixMillis>, Doubt);
+
+/// A definition in it.
+type Fields = (Kind, Box<[FieldSpec]>);
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (kind, fields, since, until, before, defined, doubt) = Written::deserialize(deserializer)?;
+        let (kind, fields, since, until, (before, former), defined, doubt) =
+            Written::deserialize(deserializer)?;
         let template = Self::new(Definition::new(kind, fields.into()), since, defined, doubt);
         let before = before.map(|(kind, fields)| Box::new(Definition::new(kind, fields.into())));
-        Ok(Self { until, before, ..template })
+        Ok(Self { until, before, former, ..template })
     }
 }
 
@@ -280,6 +321,11 @@ impl Templates {
         Some(&mut self.templates[at]).filter(|template| template.holds_at(now, lifetime_ms))
     }
 
+    /// How to read records of the run of the exporter that has ended last.
+    pub(super) fn former_plan(&self, id: u16) -> Option<&AnyPlan> {
+        self.templates[self.ids.binary_search(&id).ok()?].former_plan()
+    }
+
     /// All, by id.
     pub(super) fn all(&self) -> impl Iterator<Item = (u16, &Template)> {
         self.ids.iter().copied().zip(&self.templates)
@@ -289,8 +335,16 @@ impl Templates {
     /// are of the new run.
     pub(super) fn doubt(&mut self) {
         for template in &mut self.templates {
-            template.before = None;
-            if core::mem::take(&mut template.doubt) == Doubt::None {
+            let doubt = core::mem::take(&mut template.doubt);
+            template.former = match doubt {
+                _ if template.defined.is_none() => Former::Unknown,
+                Doubt::Replaced => Former::Before,
+                Doubt::None | Doubt::Said => Former::Newest,
+            };
+            if template.former != Former::Before {
+                template.before = None;
+            }
+            if doubt == Doubt::None {
                 template.defined = None;
             }
         }

@@ -10,6 +10,10 @@
 //!   of a new run. The next message tells: one that goes on from it shows a new run, any other one that it was a stray.
 //!   Its data waits until then, no longer than for a few messages.
 //!
+//! - **It is of the run that has ended**: it was sent before the new one was first heard, by its export time, and goes on from
+//!   the uptime or the numbers of the former one rather than from those of the new one. It is read as the former one was, and
+//!   says nothing of what is missing.
+//!
 //! What stays unknown: an exporter that starts anew, whose first messages are lost, within the second in which it ended,
 //! while messages were missing already, or with numbers that go on from the old ones.
 
@@ -37,6 +41,17 @@ pub(in crate::decode) enum Place {
     Doubtful,
     /// Nothing said before may be used to read it.
     Anew(Told),
+    /// Only what was said before the last new beginning may be used to read it.
+    Former,
+}
+
+/// The run before the last new beginning.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct EndedRun {
+    next: Option<u32>,
+    uptime: Option<Uptime>,
+    /// The first datagram heard of the new one.
+    followed_by: Mark,
 }
 
 /// Messages that went back for no known reason.
@@ -51,6 +66,9 @@ pub(super) struct Doubtful {
 impl Sequence {
     /// Asked before a datagram is decoded.
     pub(in crate::decode) fn place(&mut self, at: Mark, uptime: Option<Uptime>, unit: Unit) -> Place {
+        if self.is_of_ended_run(at, uptime, unit) {
+            return Place::Former;
+        }
         if self.is_sign(at, uptime, unit) {
             return self.believe(at, uptime);
         }
@@ -169,6 +187,24 @@ impl Sequence {
         }
     }
 
+    /// True where a datagram was sent before the last new beginning: see [`EndedRun`].
+    fn is_of_ended_run(&self, at: Mark, uptime: Option<Uptime>, unit: Unit) -> bool {
+        let Some(ended) = self.ended.filter(|_| !self.is_shared()) else { return false };
+        if !(1..=ON_ITS_WAY_MS).contains(&ended.followed_by.stated.since(at.stated)) {
+            return false;
+        }
+        if let (Some(former), Some(new), Some(now)) = (ended.uptime, self.uptime, uptime) {
+            let (is_formers, is_news) = (now.is_of_one_run_with(former), now.is_of_one_run_with(new));
+            if is_formers != is_news {
+                return is_formers;
+            }
+        }
+        // The uptime runs on, or there is none: whose number is nearer.
+        let apart = |number: u32| number.wrapping_sub(at.number).min(at.number.wrapping_sub(number));
+        let news = self.next.map_or(u32::MAX, apart).min(apart(ended.followed_by.number));
+        ended.next.is_some_and(|next| apart(next) < news && apart(next) <= unit.reorder)
+    }
+
     /// Believes a sign of a new beginning, where that is not seen all the time.
     fn believe(&mut self, at: Mark, uptime: Option<Uptime>) -> Place {
         let is_steady = self.steady.replace(0).is_none_or(|steady| steady >= STEADY);
@@ -176,6 +212,7 @@ impl Sequence {
         if !is_steady || self.taken_up >= SHARED - 1 || self.takes_up_former(at.number, uptime) {
             return self.go_on(at);
         }
+        self.ended = Some(EndedRun { next: self.next, uptime: self.uptime, followed_by: at });
         let told = self.begin_anew(at.number, None, uptime);
         self.numbering.last = None;
         self.go_on(at);

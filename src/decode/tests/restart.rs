@@ -167,6 +167,39 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     assert_eq!(collector.out.records.len(), 99);
 }
 
+/// The last message of a run comes when the first ones of the next one have been heard, with another layout for its template,
+/// and is read as the others of its run; it is not missing either, and no order of before holds.
+#[test]
+fn the_last_data_of_a_run_comes_after_the_first_of_the_next() {
+    let before = set(300, octets().u32(7000).u32(2));
+    let after = set(300, octets().u32(2).u32(7000));
+    for version in [9, 10] {
+        let say = |run: u32, second: u32, sets: &[Octets]| match (version, run) {
+            (9, 0) => v9_at(3_600_000 + second * 1000, EXPORT + second, 500 + second, 1, sets),
+            (9, _) => v9_at(500 + (second - 32) * 1000, EXPORT + second, second - 32, 1, sets),
+            (_, 0) => ipfix_at(EXPORT + second, 5000 + second, 1, sets),
+            _ => ipfix_at(EXPORT + second, second - 32, 1, sets),
+        };
+        let define = |fields: &[(u64, u16)]| set(if version == 9 { 0 } else { 2 }, template(300, fields));
+        let mut collector = Collector::default();
+        let mut take = |second: u32, datagram: &[u8]| {
+            collector.take_at(EXPORT_MS + i64::from(second) * 1000, datagram).unwrap();
+        };
+        take(0, &say(0, 0, &[define(&BEFORE), before.clone()]));
+        for second in 1..30 {
+            take(second, &say(0, second, std::slice::from_ref(&before)));
+        }
+        take(32, &say(1, 32, &[define(&AFTER), after.clone()]));
+        take(33, &say(0, 30, std::slice::from_ref(&before)));
+        for second in 33..60 {
+            take(second, &say(1, second, std::slice::from_ref(&after)));
+        }
+        assert_eq!(collector.volumes(), [(2, 7000); 30 + 1 + 1 + 27], "{version}");
+        let counts = collector.counts();
+        assert_eq!((counts.restarts, counts.lost, counts.held_sets, counts.expired_sets), (1, 0, 0, 0));
+    }
+}
+
 /// Some of the first messages were lost, and all was well since. After a restart the first one heard has its number, but a
 /// message that is late was not sent later than those that are not.
 #[test]
