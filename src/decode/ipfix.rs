@@ -92,10 +92,12 @@ impl ExporterDecoder {
         }
         let error = error.or_else(|| read::trailing(payload, end));
         let records = Records { all, flows: all.least.saturating_sub(options) };
-        let told = match domain.sequence.is_in_doubt() || work.is_former {
+        let sequence = &mut domain.sequence;
+        let told = match sequence.is_in_doubt() {
+            _ if work.is_former => sequence.see_former(number, records),
             // The next one tells what its number means.
             true => Told::default(),
-            false => domain.sequence.see_message(number, records, received),
+            false => sequence.see_message(number, records, received),
         };
         domain.seen.discarded += u64::from(told.lost > 0) + u64::from(error.is_some());
         work.counts.told(told);

@@ -1,7 +1,7 @@
 //! NetFlow v9 (RFC 3954): a header of 20 octets, template flowsets (id 0), options template flowsets (id 1), data.
 
 use super::clock::{Context, Run};
-use super::sequence::{Unit, Uptime};
+use super::sequence::{Count, Records, Unit, Uptime};
 use super::sets::Piece;
 use super::template::{FieldSpec, Kind};
 use super::{Decoded, Domain, Error, ExporterDecoder, Fate, Limits, Work, read, shown};
@@ -46,13 +46,16 @@ impl ExporterDecoder {
         let (domain, mut work) = self.work(at, exporter, limits, out);
         let uptime = Uptime { millis: uptime, stated, received };
         let waited = work.see_order(domain, &context, Some(uptime), Unit::DATAGRAMS);
-        if !work.is_former {
-            let told = domain.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
-            domain.seen.discarded += u64::from(told.lost);
-            work.counts.told(told);
+        let told = if work.is_former {
+            domain.sequence.see_former(number, Records { all: Count::exactly(1), flows: 1 })
+        } else {
             // Where two exporters use the domain there is no run to tell instants in.
+            let told = domain.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
             domain.run = (!domain.sequence.is_shared()).then(|| Run::see(domain.run, uptime));
-        }
+            told
+        };
+        domain.seen.discarded += u64::from(told.lost);
+        work.counts.told(told);
         let message = Piece { data: payload, at: HEADER, end: payload.len() };
         let templates = |domain: &Domain| domain.seen.templates + domain.seen.options_templates;
         let before = templates(domain);

@@ -187,6 +187,12 @@ pub(super) struct Told {
     pub(super) shared: bool,
 }
 
+impl From<Filled> for Told {
+    fn from(Filled { found, lost }: Filled) -> Self {
+        Self { lost, found, ..Self::default() }
+    }
+}
+
 /// Records of an IPFIX message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Records {
@@ -312,7 +318,7 @@ pub(super) struct Sequence {
     /// Messages of which it is not known yet whether they are late or of a new run.
     doubtful: Option<Doubtful>,
     /// The run before the last new beginning that was believed before decoding.
-    ended: Option<EndedRun>,
+    ended: Option<Box<EndedRun>>,
     /// Datagrams of a shared domain that went on from the one before, one after another.
     alone: u16,
     /// When the first of them came. Not kept over a restart: then it begins anew.
@@ -543,8 +549,7 @@ impl Sequence {
 
     /// What a late datagram tells that fills a gap.
     fn fill(&mut self, number: u32, count: Count) -> Option<Told> {
-        let Filled { found, lost } = self.gaps.fill(number, count)?;
-        Some(Told { found, lost, ..Told::default() })
+        self.gaps.fill(number, count).map(Told::from)
     }
 
     /// What is missing where a number that is `ahead` goes on from before the last new beginning, so that this was none: a

@@ -64,7 +64,8 @@ pub(super) struct Filled {
     pub(super) lost: u32,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// What is missing, and may still come.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Gaps(Vec<Gap>);
 
 impl Gaps {

@@ -19,7 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LATER_MS, SHARED, STEADY, Sequence, Told, Unit, Uptime};
+use super::{Gaps, LATER_MS, Records, SHARED, STEADY, Sequence, Told, Unit, Uptime};
 use crate::flow::{Mark, Order};
 
 /// An IPFIX message with a smaller number that states an export time so much later was sent later: the number went back.
@@ -46,10 +46,12 @@ pub(in crate::decode) enum Place {
 }
 
 /// The run before the last new beginning.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct EndedRun {
     next: Option<u32>,
     uptime: Option<Uptime>,
+    /// What was missing of it, and may still come.
+    pub(super) gaps: Gaps,
     /// The first datagram heard of the new one.
     followed_by: Mark,
 }
@@ -98,6 +100,13 @@ impl Sequence {
                 Place::Doubtful
             }
         }
+    }
+
+    /// What a datagram of the run that has ended tells: it may have been missing.
+    pub(in crate::decode) fn see_former(&mut self, number: u32, records: Records) -> Told {
+        let (number, count) = self.span(number, records);
+        let filled = self.ended.as_mut().and_then(|ended| ended.gaps.fill(number, count));
+        filled.map_or_else(Told::default, Told::from)
     }
 
     /// True from a doubtful datagram until one that is not.
@@ -189,7 +198,7 @@ impl Sequence {
 
     /// True where a datagram was sent before the last new beginning: see [`EndedRun`].
     fn is_of_ended_run(&self, at: Mark, uptime: Option<Uptime>, unit: Unit) -> bool {
-        let Some(ended) = self.ended.filter(|_| !self.is_shared()) else { return false };
+        let Some(ended) = self.ended.as_ref().filter(|_| !self.is_shared()) else { return false };
         if !(1..=ON_ITS_WAY_MS).contains(&ended.followed_by.stated.since(at.stated)) {
             return false;
         }
@@ -212,8 +221,10 @@ impl Sequence {
         if !is_steady || self.taken_up >= SHARED - 1 || self.takes_up_former(at.number, uptime) {
             return self.go_on(at);
         }
-        self.ended = Some(EndedRun { next: self.next, uptime: self.uptime, followed_by: at });
+        let (next, former, gaps) = (self.next, self.uptime, self.gaps.clone());
         let told = self.begin_anew(at.number, None, uptime);
+        let gaps = if told.found == 0 { gaps } else { Gaps::default() };
+        self.ended = Some(Box::new(EndedRun { next, uptime: former, gaps, followed_by: at }));
         self.numbering.last = None;
         self.go_on(at);
         Place::Anew(told)

@@ -167,8 +167,8 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     assert_eq!(collector.out.records.len(), 99);
 }
 
-/// The last message of a run comes when the first ones of the next one have been heard, with another layout for its template,
-/// and is read as the others of its run; it is not missing either, and no order of before holds.
+/// One of the last messages of a run comes when the first ones of the next one have been heard, with another layout for its template,
+/// and is read as the others of its run; it is missing no longer.
 #[test]
 fn the_last_data_of_a_run_comes_after_the_first_of_the_next() {
     let before = set(300, octets().u32(7000).u32(2));
@@ -186,15 +186,15 @@ fn the_last_data_of_a_run_comes_after_the_first_of_the_next() {
             collector.take_at(EXPORT_MS + i64::from(second) * 1000, datagram).unwrap();
         };
         take(0, &say(0, 0, &[define(&BEFORE), before.clone()]));
-        for second in 1..30 {
+        for second in (1..32).filter(|&second| second != 27) {
             take(second, &say(0, second, std::slice::from_ref(&before)));
         }
         take(32, &say(1, 32, &[define(&AFTER), after.clone()]));
-        take(33, &say(0, 30, std::slice::from_ref(&before)));
+        take(33, &say(0, 27, std::slice::from_ref(&before)));
         for second in 33..60 {
             take(second, &say(1, second, std::slice::from_ref(&after)));
         }
-        assert_eq!(collector.volumes(), [(2, 7000); 30 + 1 + 1 + 27], "{version}");
+        assert_eq!(collector.volumes(), [(2, 7000); 31 + 1 + 1 + 27], "{version}");
         let counts = collector.counts();
         assert_eq!((counts.restarts, counts.lost, counts.held_sets, counts.expired_sets), (1, 0, 0, 0));
     }
