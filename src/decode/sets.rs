@@ -504,6 +504,7 @@ impl Work<'_> {
             over,
             continues: reason & 0x80 != 0,
             detail,
+            shift: context.shift,
         };
         let Added { octets, packets, since } = self.totals.advance(key, &report, self.limits.running_totals);
         self.counts.totals_forgotten = self.totals.forgotten();

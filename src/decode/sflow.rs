@@ -128,6 +128,10 @@ impl ExporterDecoder {
                 let uptime = Uptime { millis: uptime, stated: received, received };
                 let told = agent.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
                 self.counts.told(told);
+                if told.restarted {
+                    let unpaid = &mut self.counts.sflow.packets_unpaid;
+                    *unpaid = unpaid.saturating_add(agent.forget_sources());
+                }
                 self.counts.sflow.other_agents += u64::from(!agent.is_first());
             }
             None => self.counts.domain_refusals += 1,

@@ -82,6 +82,8 @@ struct Total {
     /// It was said that there is no more to come.
     over: bool,
     detail: u32,
+    /// As of the report.
+    shift: i64,
 }
 
 /// What a record adds to what was counted of its flow.
@@ -119,8 +121,8 @@ enum Step {
 
 impl Total {
     fn new(report: &Report) -> Self {
-        let &Report { octets, packets, times, span, told, over, detail, .. } = report;
-        Self { octets, packets, start: times.start, end: times.end, span, told, over, detail }
+        let &Report { octets, packets, times, span, told, over, detail, shift, .. } = report;
+        Self { octets, packets, start: times.start, end: times.end, span, told, over, detail, shift }
     }
 
     fn relation(&self, report: &Report) -> Relation {
@@ -154,7 +156,13 @@ impl Total {
     fn later(&self, report: &Report) -> i64 {
         match self.span.zip(report.span) {
             Some(((_, own), (_, end))) => end.since(own),
-            None => report.times.end.since(self.end),
+            None => {
+                let later = report.times.end.since(self.end);
+                // What was moved to when it was received says nothing of the order in which it was sent; the exporter's clock
+                // does, unless it was set meanwhile.
+                let moved = report.shift - self.shift;
+                if moved.abs() <= REORDER_MS { later - moved } else { later }
+            }
         }
     }
 
@@ -257,6 +265,8 @@ pub(super) struct Report {
     pub(super) continues: bool,
     /// Of the record's details ([`Keys::key`]).
     pub(super) detail: u32,
+    /// Milliseconds from the exporter's clock to that of `times`.
+    pub(super) shift: i64,
 }
 
 /// Flows that are over, for as long as one of their records may still come: two generations, by time and by number.

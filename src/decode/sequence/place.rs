@@ -181,9 +181,8 @@ impl Sequence {
                     if has_uptimes { is_sent_later } else { at.number == 0 || behind > unit.reorder };
                 ahead > unit.restart && went_back && unit.goes_back(expected, at.number)
             });
-        // Who has not numbered well so far may go back at any time.
+        // Whoever numbers badly goes back at any time, which `believe` tells by how often that happens.
         let by_export_time = uptime.is_none()
-            && (is_in_order || self.former.is_none())
             && self.head.is_some_and(|head| is_sent_later && unit.goes_back(head.number, at.number));
         by_number || by_export_time
     }

@@ -114,6 +114,12 @@ impl Agent<'_> {
         self.is_first
     }
 
+    /// The agent has started anew, so its sources count from the beginning: the packets that they still owed.
+    pub(super) fn forget_sources(&mut self) -> u64 {
+        *self.total -= self.pools.len();
+        self.pools.drain(..).map(|pool| pool.unpaid()).fold(0, u64::saturating_add)
+    }
+
     /// What follows from a flow sample of the data source `(class, index)`; `None` where there is no room for it.
     pub(super) fn sample(
         &mut self,
@@ -122,6 +128,10 @@ impl Agent<'_> {
         observed: Observed,
         now: UnixMillis,
     ) -> Option<Verdict> {
+        if self.sequence.is_shared() {
+            // Of two agents that nobody can tell apart, the pool of one says nothing of the samples of the other.
+            return Some(Verdict::STATED);
+        }
         match self.pools.binary_search_by_key(&source, |pool| (pool.class, pool.index)) {
             Ok(at) => {
                 self.pools[at].last_seen = now;

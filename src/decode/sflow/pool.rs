@@ -32,7 +32,8 @@
 //! - A pool that only adds *N* for each sample, or is refuted, is no witness for drops. The exporter's word is good for as
 //!   many drops as there are samples, for more where the interface's counters bear them out; what is beyond is counted.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
-//!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed.
+//!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed;
+//!   one that arrives later, its span being over, is owed its part then.
 //! - Where the stated rate changes between two samples, nobody can say which packets passed at which rate. Those dropped
 //!   there stand for as many as the lesser rate says, and the pool contradicts only what neither rate explains.
 //! - A pool that does not move says nothing. Where the sequence begins anew all of this does; what was still owed then is
@@ -120,6 +121,9 @@ pub(super) struct Pool {
     pub(super) last_seen: UnixMillis,
     last: Statement,
     span: Span,
+    /// The last sample before the open span.
+    closed: u32,
+    late: Late,
     /// Packets that samples still have to stand for, the open span apart; less than 0 where they stood for too many.
     owed: i64,
     /// Packets that samples stood for beyond the stated rate.
@@ -130,6 +134,44 @@ pub(super) struct Pool {
     /// The greatest rate that was stated meanwhile.
     greatest: u32,
     witness: Witness,
+}
+
+/// Samples of ended spans that have not arrived, and may be late.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Late {
+    samples: u64,
+    /// What all of them would be owed, and by how much the pool would be ahead of them.
+    owed: i64,
+    ahead: i64,
+}
+
+impl Late {
+    fn add(&mut self, samples: u64, owed: i128, ahead: i128) {
+        self.samples = self.samples.saturating_add(samples);
+        self.owed = bounded(i128::from(self.owed) + owed);
+        self.ahead = bounded(i128::from(self.ahead) + ahead);
+        // The others are lost.
+        let most = u64::from(REORDER);
+        if self.samples > most {
+            let part =
+                |packets: i64| bounded(i128::from(packets) * i128::from(most) / i128::from(self.samples));
+            (self.samples, self.owed, self.ahead) = (most, part(self.owed), part(self.ahead));
+        }
+    }
+
+    /// The share of one that arrives after all: what it is owed, and how far ahead the pool is of it.
+    fn take(&mut self) -> (i64, i64) {
+        let Some(left) = self.samples.checked_sub(1) else { return (0, 0) };
+        let share = |packets: i64| packets / i64::try_from(self.samples).unwrap_or(i64::MAX);
+        let (owed, ahead) = (share(self.owed), share(self.ahead));
+        *self = Self { samples: left, owed: self.owed - owed, ahead: self.ahead - ahead };
+        (owed, ahead)
+    }
+}
+
+/// Packets within [`PACKETS_MAX`].
+fn bounded(packets: i128) -> i64 {
+    i64::try_from(packets.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64")
 }
 
 /// Sums over the samples of a span.
@@ -201,6 +243,8 @@ impl Pool {
             last_seen: now,
             last: first,
             span: Span::default(),
+            closed: first.sequence,
+            late: Late::default(),
             owed: 0,
             extra: 0,
             ahead: 0,
@@ -229,7 +273,7 @@ impl Pool {
         }
         if step > RESTART {
             if step.wrapping_neg() <= REORDER {
-                self.span.arrived = (self.span.arrived + 1).min(self.span.made);
+                self.see_late(next.sequence);
                 return Verdict { found: 1, ..Verdict::STATED };
             }
             let unpaid = self.unpaid();
@@ -261,13 +305,24 @@ impl Pool {
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
     }
 
+    /// A sample that others have overtaken stands for its part of what was dropped as they do.
+    fn see_late(&mut self, sequence: u32) {
+        if (1..=u32::MAX / 2).contains(&sequence.wrapping_sub(self.closed)) {
+            self.span.arrived = (self.span.arrived + 1).min(self.span.made);
+            return;
+        }
+        let (owed, ahead) = self.late.take();
+        self.owed = bounded(i128::from(self.owed) + i128::from(owed));
+        self.ahead = bounded(i128::from(self.ahead) + i128::from(ahead));
+    }
+
     /// Ends a span: what it leaves owed. True where the pool contradicts the samples.
     fn close(&mut self, rate: u32) -> bool {
         let span = core::mem::take(&mut self.span);
         let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness);
-        let bounded = |packets: i128| {
-            i64::try_from(packets.clamp(-PACKETS_MAX, PACKETS_MAX)).expect("48 bits fit into 64")
-        };
+        self.closed = self.last.sequence;
+        let rest = |packets: i128| packets - span.part(packets);
+        self.late.add(span.made - span.arrived, rest(dropped.into()), rest(ahead));
         let mut owed = i128::from(self.owed) + span.part(dropped.into()) - i128::from(span.paid);
         self.ahead = bounded(i128::from(self.ahead) + span.part(ahead));
         self.over = self.over.saturating_add(span.picked);

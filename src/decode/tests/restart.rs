@@ -167,6 +167,26 @@ fn ipfix_tells_a_restart_by_its_numbers() {
     assert_eq!(collector.out.records.len(), 99);
 }
 
+/// A message that goes back in number and was sent seconds later is of a new run, also where messages are missing or came in
+/// another order just before.
+#[test]
+fn ipfix_tells_a_restart_while_messages_are_missing() {
+    let defined = |fields: &[(u64, u16)]| set(2, template(300, fields));
+    for numbers in [&[5001, 5002, 5004, 5006][..], &[5002, 5001, 5004, 5003], &[5001, 5003]] {
+        let mut collector = decoded(&[ipfix_at(EXPORT, 5000, 1, &[defined(&BEFORE), first(1)])]);
+        for &number in numbers {
+            collector.take(&ipfix_at(EXPORT, number, 1, &[first(number)])).unwrap();
+        }
+        collector.out.records.clear();
+        let data = set(300, octets().u32(2).u32(7000));
+        collector.take(&ipfix_at(EXPORT + 3, 2, 1, std::slice::from_ref(&data))).unwrap();
+        assert_eq!((collector.volumes(), collector.counts().held_sets), (vec![], 1), "{numbers:?}");
+        collector.take(&ipfix_at(EXPORT + 4, 3, 1, &[defined(&AFTER), data])).unwrap();
+        assert_eq!(collector.volumes(), [(2, 7000), (2, 7000)]);
+        assert_eq!(collector.counts().restarts, 1);
+    }
+}
+
 /// One of the last messages of a run comes when the first ones of the next one have been heard, with another layout for its template,
 /// and is read as the others of its run; it is missing no longer.
 #[test]

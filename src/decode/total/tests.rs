@@ -35,7 +35,28 @@ fn report((octets, packets): (u64, u64), times: Times) -> Report {
         over: false,
         continues: false,
         detail: 0,
+        shift: 0,
     }
+}
+
+/// The clock of the exporter is ahead, so times are those of reception: what was overtaken is known by the exporter's clock.
+#[test]
+fn what_was_overtaken_is_known_where_the_clock_is_ahead() {
+    let at = |octets: u64, received: i64, stated: i64| Report {
+        shift: received - stated,
+        ..report((octets, octets / 1000), times(None, received))
+    };
+    let sum = |reports: &[Report]| {
+        let mut totals = Totals::default();
+        reports.iter().map(|report| totals.count(key(1), report, 64).0).sum::<u64>()
+    };
+    // Both were sent in second 62 of a clock that is two seconds ahead; the first one comes ten milliseconds after the second.
+    let overtaken =
+        [at(1_500_000, 60_410, 62_000), at(1_000_000, 60_420, 62_000), at(2_000_000, 120_210, 122_000)];
+    assert_eq!(sum(&overtaken), 2_000_000);
+    // An exporter that has lost its clock, 56 years back, counts anew.
+    let anew = [at(1_500_000, 60_410, 62_000), at(1_000_000, 120_420, 62_000 - 56 * 365 * 86_400_000)];
+    assert_eq!(sum(&anew), 2_500_000);
 }
 
 /// Records on the same keys: total, begin, end, and the octets that each adds.

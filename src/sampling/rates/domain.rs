@@ -447,15 +447,17 @@ impl Domain {
         if !found.is_nothing() {
             return found.or(Found { answer: whole.wide, is_sure: true }).answer;
         }
-        if !whole.limited {
-            return whole.answer;
-        }
         // The record may be of the other one of its interfaces; one that names none at all is of some that is described, as
         // far as anybody says. That gives a rate where all that is described has one.
         let is_nowhere = point.interface == IfIndex(0) && point.other == IfIndex(0);
         let is_some = is_found(of(point.other, !point.is_egress));
         if is_some || is_nowhere && whole.has_interfaces {
             return whole.answer;
+        }
+        if !whole.limited {
+            // What is said of others is not about it, but what nobody can be told by may be.
+            let is_wide = whole.wide.known != Known::Nothing;
+            return if is_wide { whole.wide } else { whole.answer };
         }
         Answer { known: Known::Elsewhere, ..whole.answer }
     }

@@ -120,6 +120,11 @@ fn parts_that_differ_in_what_records_do_not_tell_are_ambiguous_where_they_differ
             assert_eq!(two(&scope, &first, &first, 100), [100, 1000, 10_000, 100_000], "{one} {other}");
         }
     }
+    // A part that nobody can tell, and interface 2: of the others, only the first may be said.
+    for element in [137, 143, 144] {
+        let part = told(&[(element, 4)], &[(&[1], 10)]);
+        assert_eq!(scaled(&[part, told(&[(10, 4)], &[(&[9], 100)])]), [10, 100, 1000, 10_000], "{element}");
+    }
     // All of interface 1, and a VLAN of it; and a VLAN of it beside all of the domain.
     let vlan = told(&[(10, 4), (58, 2)], &[(&[1, 5], 100)]);
     let beside = |wide: Vec<u8>| scaled(&[wide, vlan.clone()]);
