@@ -68,7 +68,7 @@ mod writer;
 
 pub use durable::{Durable, Lost};
 pub use frame::PAYLOAD_OCTETS_MAX;
-pub use reader::{Frame, Reader};
+pub use reader::{Frame, Reader, Runs};
 pub use retention::{Removed, retain};
 pub use syncer::Syncer;
 pub use writer::{Refused, Writer};

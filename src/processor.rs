@@ -93,7 +93,14 @@ impl Memory {
     fn waits(left: &Remembered) -> Result<bool, Unreadable> {
         let memory = checkpoint::read::<Self>(&left.state)?;
         let waits = memory.decoder.held_octets() > 0 || !left.chunks.written.is_empty();
-        Ok(waits || memory.decoder.has_sessions())
+        Ok(waits || memory.decoder.has_sessions() || memory.sampling.has_sessions())
+    }
+
+    /// Ends all TCP sessions; false where there was none.
+    fn end_all_sessions(&mut self) -> bool {
+        let had_rates = self.sampling.has_sessions();
+        self.sampling.end_all_sessions();
+        self.decoder.end_all_sessions() || had_rates
     }
 
     /// What the next flush has to write.
@@ -274,10 +281,14 @@ impl StreamProcessor {
         self.former.iter().map(|(_, rows)| rows.len()).sum()
     }
 
-    /// True when something happened since the last [`Self::drain`].
+    /// True when something happened since the last [`Self::drain`]; also where something that waited has expired, or a
+    /// session has ended.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.totals.datagrams > 0 || self.usage_rows() > 0 || !self.decoded.records.is_empty()
+        self.totals.datagrams > 0
+            || self.usage_rows() > 0
+            || !self.decoded.records.is_empty()
+            || self.states.values().any(|state| state.dirty)
     }
 
     /// Takes a datagram that came from `source` at `received`.
@@ -328,6 +339,7 @@ impl StreamProcessor {
             && payload.is_empty()
         {
             state.memory.decoder.end_session(session);
+            state.memory.sampling.end_session(session);
             self.weight.change(before, Weight::of(&state.memory));
             return Ok(Taken::Yes);
         }
@@ -373,14 +385,16 @@ impl StreamProcessor {
             // A grace time that was over before counts as over, however seldom somebody looks.
             sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
         }
-        sampling.restarted(&self.config.sampling, restarts, received);
-        sampling.announce_sequences(sequences);
+        let stream = sampling.stream(session, restarts);
+        sampling.restarted(&self.config.sampling, stream, restarts, received);
+        sampling.announce_sequences(stream, sequences);
         // Released records are scaled already; they go before the datagram's own only in the sense of time.
-        sampling.announce(announcements, policy, &mut self.released);
+        sampling.announce(stream, announcements, policy, &mut self.released);
         restarts.clear();
         sequences.clear();
         announcements.clear();
-        sampling.scale(&self.config.sampling, policy, received, &mut self.decoded.records, from);
+        let records = &mut self.decoded.records;
+        sampling.scale(&self.config.sampling, policy, (stream, received), records, from);
         self.decoded.records.append(&mut self.released);
         sampling.make_few(&mut self.decoded.records[from..], self.now);
         self.crowded_out += sampling.take_crowded_out();
@@ -394,6 +408,14 @@ impl StreamProcessor {
             self.settle();
         }
         Ok(Taken::Yes)
+    }
+
+    /// All TCP sessions of an exporter are over: what is fed of it from now on was received by another run of the daemon.
+    pub fn end_sessions(&mut self, source: IpAddr) {
+        let Some(state) = self.states.get_mut(&source) else { return };
+        let before = Weight::of(&state.memory);
+        state.dirty |= state.memory.end_all_sessions();
+        self.weight.change(before, Weight::of(&state.memory));
     }
 
     /// Makes room for the state of an exporter not met before in this run. False: it is not allowed.
@@ -451,7 +473,7 @@ impl StreamProcessor {
             };
         };
         let before = *memory.decoder.counts();
-        let had_sessions = is_start && memory.decoder.end_all_sessions();
+        let had_sessions = is_start && memory.end_all_sessions();
         self.begin(address, entry, memory);
         // What waited in a session has expired just now: the next drain tells the difference.
         let begun = self.states.get_mut(&address).expect("begun above");

@@ -15,7 +15,7 @@ use crate::config::{Config, Intake};
 use crate::counters::Counters;
 use crate::flow::Direction;
 use crate::ids::{CustomerId, ExporterId, Position, Session};
-use crate::journal::{self, Reader};
+use crate::journal::{self, Reader, Runs};
 use crate::ledger::Ledger;
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Drained, ExporterNames, StreamProcessor};
@@ -114,11 +114,13 @@ struct Next {
     received: UnixMillis,
     source: core::net::IpAddr,
     session: Option<Session>,
+    runs: u32,
     payload: Vec<u8>,
 }
 
 struct Stream {
     reader: Reader,
+    number: usize,
     /// Where it ends for us.
     end: Option<Position>,
     next: Option<Next>,
@@ -131,6 +133,7 @@ impl Stream {
             received: frame.received,
             source: frame.source.ip().to_canonical(),
             session: frame.session,
+            runs: frame.runs,
             payload: frame.payload.to_vec(),
         });
         Ok(())
@@ -247,13 +250,16 @@ impl Stages {
                 take(ReadPart { usage: &usage, exporters: &exporters, received, waited });
             }
         };
-        let (mut frames, mut received) = (0_u64, UnixMillis(i64::MIN));
+        let (mut frames, mut received, mut runs) = (0_u64, UnixMillis(i64::MIN), Runs::default());
         while let Some(earliest) = streams
             .iter_mut()
             .filter(|stream| stream.next.is_some())
             .min_by_key(|stream| stream.next.as_ref().map(|next| next.received))
         {
             let Some(next) = &earliest.next else { break };
+            if next.session.is_some() && runs.is_another(next.source, earliest.number, next.runs) {
+                processor.end_sessions(next.source);
+            }
             processor.feed_in(next.session, next.received, next.source, &next.payload)?;
             frames += 1;
             received = next.received;
@@ -291,7 +297,7 @@ fn open(directory: &Path, ends: &HashMap<usize, Position>) -> Result<(Vec<Stream
             }
             opened => opened?,
         };
-        let mut stream = Stream { reader, end: ends.get(&number).copied(), next: None };
+        let mut stream = Stream { reader, end: ends.get(&number).copied(), number, next: None };
         stream.advance()?;
         streams.push(stream);
     }

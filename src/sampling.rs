@@ -42,6 +42,8 @@
 //!   restart, but not always. Records wait until it is announced again. If it is not within the grace time, the old rates
 //!   are used again, and that is counted ([`ExporterSampling::taken_up`]). So it is in a new session of IPFIX over TCP, which
 //!   may be the first one after a start, or after a change of the rate: however soon it follows, that proves nothing.
+//! - What a TCP session announces holds for that session (RFC 7011 3.1), and for the one that takes its place. One that announces
+//!   nothing while an older one that is open has the same domain and does, takes the operator's default, or waits.
 //! - A statement that newer ones have overtaken on its way over UDP does not replace them ([`crate::flow::Order`]).
 //!
 //! - Of an exporter with links by name, nothing is released before somebody was told what its interfaces are called
@@ -64,16 +66,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::exporter::SamplingPolicy;
 use crate::flow::{Announcement, FlowRecord, Observed, SamplerRef, SelectionSequence};
-use crate::ids::ExporterId;
+use crate::ids::{ExporterId, Session};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 use crate::usage::ChunkChanges;
 
 pub use hold::BadHold;
+pub use rates::Stream;
 
-use compact::Waiting;
+use compact::{Held, Waiting};
 use few::Few;
 use hold::Hold;
-use rates::{Answer, Known, Point, Rates, Source};
+use rates::{Answer, Known, Origin, Point, Rates, Source};
 
 /// `[sampling]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -128,16 +131,41 @@ pub struct ExporterSampling {
 }
 
 impl ExporterSampling {
+    /// What a message came in, which began in these domains anew.
+    pub fn stream(&mut self, session: Option<Session>, began: &[u32]) -> Stream {
+        let has_waiting = !self.hold.is_empty();
+        session.map_or(Stream::DATAGRAMS, |session| {
+            self.rates.stream(session, began.first().copied(), has_waiting)
+        })
+    }
+
+    /// A session has ended. What it announced is doubted by the one that follows; what waits goes on waiting.
+    pub fn end_session(&mut self, session: Session) {
+        self.rates.end_sessions(|other| other == session);
+    }
+
+    /// Whether a session is open, as far as anybody has said.
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        self.rates.has_sessions()
+    }
+
+    /// All sessions have.
+    pub fn end_all_sessions(&mut self) {
+        self.rates.end_sessions(|_| true);
+    }
+
     /// Takes in what one datagram announces. Records that waited for it are appended to `released`, scaled; where very
     /// many wait, at the next [`Self::expire`] or [`Self::settle`].
     pub fn announce(
         &mut self,
+        stream: Stream,
         announcements: &[Announcement],
         policy: &SamplingPolicy,
         released: &mut Vec<FlowRecord>,
     ) {
         for announcement in announcements {
-            self.stale |= self.rates.announce(announcement);
+            self.stale |= self.rates.announce(stream, announcement);
         }
         if self.stale {
             self.rates.work_out();
@@ -148,27 +176,27 @@ impl ExporterSampling {
     }
 
     /// Takes in what selection sequences consist of. To be followed by [`Self::announce`].
-    pub fn announce_sequences(&mut self, sequences: &[SelectionSequence]) {
+    pub fn announce_sequences(&mut self, stream: Stream, sequences: &[SelectionSequence]) {
         for sequence in sequences {
-            self.stale |= self.rates.announce_sequence(sequence);
+            self.stale |= self.rates.announce_sequence(stream, sequence);
         }
     }
 
     /// The exporter has started anew, as datagrams of these domains show. To be followed by what the datagram announces:
     /// what was announced before is not used there until it is announced again, or the grace time is over.
-    pub fn restarted(&mut self, config: &Config, domains: &[u32], now: UnixMillis) {
+    pub fn restarted(&mut self, config: &Config, stream: Stream, domains: &[u32], now: UnixMillis) {
         for &domain in domains {
-            self.rates.restarted(domain, now, config.grace_ms);
+            self.rates.restarted(Origin { domain, stream }, now, config.grace_ms);
         }
     }
 
-    /// Settles the rates of `records[from..]`; those that must wait are taken out and held. The order of the others
+    /// Settles the rates of `records[from..]`, which came in `stream`; those that must wait are taken out and held. The order of the others
     /// stays; records whose wait ends here are appended.
     pub fn scale(
         &mut self,
         config: &Config,
         policy: &SamplingPolicy,
-        now: UnixMillis,
+        (stream, now): (Stream, UnixMillis),
         records: &mut Vec<FlowRecord>,
         from: usize,
     ) {
@@ -186,7 +214,8 @@ impl ExporterSampling {
         let mut waits = false;
         let (mut at, mut kept) = (from, from);
         while at < records.len() {
-            let (verdict, is_for_all) = self.ask(&records[at], config, policy, now, &mut grace_over);
+            let (verdict, is_for_all) =
+                self.ask(&records[at], config, policy, (stream, now), &mut grace_over);
             match verdict {
                 Verdict::Rate(rate) => {
                     let settled = if is_for_all { alike(&records[at..]) } else { 1 };
@@ -201,7 +230,8 @@ impl ExporterSampling {
                 }
                 Verdict::Wait(waiting) => {
                     let second = records[at].second && waits;
-                    self.hold.keep(FlowRecord { second, ..records[at] }, waiting, now);
+                    let record = FlowRecord { second, ..records[at] };
+                    self.hold.keep(&Held { record, stream, since: now, waiting });
                     (at, waits) = (at + 1, true);
                 }
             }
@@ -224,14 +254,15 @@ impl ExporterSampling {
         record: &FlowRecord,
         config: &Config,
         policy: &SamplingPolicy,
-        now: UnixMillis,
+        (stream, now): (Stream, UnixMillis),
         grace_over: &mut bool,
     ) -> (Verdict, bool) {
+        let origin = Origin { domain: record.domain, stream };
         if policy.holds_all() {
             if !matches!(record.sampler, SamplerRef::Stated(_) | SamplerRef::Silent | SamplerRef::Mute) {
-                *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
+                *grace_over |= self.rates.seen(origin, record.end, now, config.grace_ms);
             }
-            return (self.verdict_on(record, policy), false);
+            return (self.verdict_on(record, stream, policy), false);
         }
         // Interfaces with a rate by the operator are asked for before anything else.
         let is_for_all = policy.interfaces.is_empty();
@@ -247,10 +278,10 @@ impl ExporterSampling {
             SamplerRef::Named(sampler) | SamplerRef::Either { selector: sampler, .. } => Some(sampler),
             SamplerRef::Unnamed | SamplerRef::Zero | SamplerRef::Sequence(_) => None,
         };
-        *grace_over |= self.rates.seen(record.domain, record.end, now, config.grace_ms);
-        let verdict = self.announced_for(record, policy);
+        *grace_over |= self.rates.seen(origin, record.end, now, config.grace_ms);
+        let verdict = self.announced_for(record, origin, policy);
         let by_part = matches!(record.sampler, SamplerRef::Sequence(_) | SamplerRef::Either { .. })
-            || self.rates.is_by_part(record.domain, sampler);
+            || self.rates.is_by_part(origin, sampler);
         (verdict, is_for_all && !by_part)
     }
 
@@ -273,7 +304,35 @@ impl ExporterSampling {
         if passed || turned || self.stale {
             self.release(policy, released);
         }
+        self.end_long_waits(now.plus(-config.grace_ms), policy, released);
         self.hold.expire(now, config.hold_ms);
+    }
+
+    /// Lets go what has waited out a whole grace time by itself, since `until` or longer. That of its domain may be
+    /// another one by now: it begins anew when the exporter starts anew once more.
+    fn end_long_waits(&mut self, until: UnixMillis, policy: &SamplingPolicy, released: &mut Vec<FlowRecord>) {
+        if policy.holds_all() {
+            return;
+        }
+        let mut hold = core::mem::take(&mut self.hold);
+        let before = released.len();
+        hold.retain_since(until, |held| {
+            if held.waiting != Waiting::Grace || held.since > until {
+                return Some(held.waiting);
+            }
+            let rate = match self.verdict_by_rate(&held.record, held.stream, policy) {
+                Verdict::Rate(rate) => Some(rate),
+                Verdict::Wait(Waiting::Grace) => self.early(&held.record, held.stream, policy),
+                Verdict::Wait(Waiting::Described) => None,
+            };
+            let Some(rate) = rate else { return Some(Waiting::Described) };
+            released.push(FlowRecord { rate, ..held.record });
+            None
+        });
+        self.hold = hold;
+        if released.len() > before {
+            self.rates.count_taken_up();
+        }
     }
 
     /// Lets go what was announced for since waiting records were last looked at. Before a flush, so that it has all that
@@ -403,29 +462,30 @@ impl ExporterSampling {
 
     /// What the domain's options say for records that name no sampler, if they say it.
     #[must_use]
-    pub fn domain_rate(&self, domain: u32) -> Option<SamplingRate> {
-        match self.rates.domain(domain) {
+    #[cfg(test)]
+    pub(crate) fn domain_rate(&self, domain: u32) -> Option<SamplingRate> {
+        match self.rates.domain(Origin { domain, stream: Stream::DATAGRAMS }) {
             Known::Rate(rate) => Some(rate),
             Known::Nothing | Known::Elsewhere | Known::Ambiguous => None,
         }
     }
 
     /// The verdict on a record for which the operator has no rate of their own, and which states none.
-    fn announced_for(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
-        let (domain, point) = (record.domain, point(record, policy));
+    fn announced_for(&self, record: &FlowRecord, origin: Origin, policy: &SamplingPolicy) -> Verdict {
+        let point = point(record, policy);
         let (answer, source) = match record.sampler {
-            SamplerRef::Named(sampler) => self.rates.sampler(domain, sampler, point),
+            SamplerRef::Named(sampler) => self.rates.sampler(origin, sampler, point),
             SamplerRef::Either { sampler, selector } => {
-                self.rates.either(domain, [selector, sampler.into()], point)
+                self.rates.either(origin, [selector, sampler.into()], point)
             }
-            SamplerRef::Sequence(sequence) => self.rates.sequence(domain, sequence, point),
-            _ => return self.unnamed(domain, point, record.sampler != SamplerRef::Zero, policy),
+            SamplerRef::Sequence(sequence) => self.rates.sequence(origin, sequence, point),
+            _ => return self.unnamed(origin, point, record.sampler != SamplerRef::Zero, policy),
         };
-        if self.rates.doubts(domain, answer) {
+        if self.rates.doubts(origin, answer) {
             return Verdict::Wait(Waiting::Grace);
         }
         match (answer.known, source) {
-            (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(domain) => {
+            (Known::Rate(_), Source::Neighbours) if self.rates.in_grace(origin) => {
                 Verdict::Wait(Waiting::Grace)
             }
             (Known::Rate(rate), _) => Verdict::Rate(rate),
@@ -434,50 +494,50 @@ impl ExporterSampling {
     }
 
     /// The verdict on a record that names no sampler, or could not (`is_mute`).
-    fn unnamed(&self, domain: u32, point: Point, is_mute: bool, policy: &SamplingPolicy) -> Verdict {
-        let own = self.rates.at(domain, point, is_mute);
-        if self.rates.doubts(domain, own) {
+    fn unnamed(&self, origin: Origin, point: Point, is_mute: bool, policy: &SamplingPolicy) -> Verdict {
+        let own = self.rates.at(origin, point, is_mute);
+        if self.rates.doubts(origin, own) {
             return Verdict::Wait(Waiting::Grace);
         }
         match own.known {
             Known::Rate(rate) => return Verdict::Rate(rate),
             Known::Ambiguous => return Verdict::Wait(Waiting::Described),
-            _ if self.rates.in_grace(domain) => return Verdict::Wait(Waiting::Grace),
+            _ if self.rates.in_grace(origin) => return Verdict::Wait(Waiting::Grace),
             Known::Nothing | Known::Elsewhere => {}
         }
-        let all = self.rates.exporter(point, is_mute);
-        if self.rates.doubts(domain, all) {
+        let all = self.rates.exporter(origin, point, is_mute);
+        if self.rates.doubts(origin, all) {
             return Verdict::Wait(Waiting::Grace);
         }
         after_grace(all, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
     }
 
     /// What a record gets that has to leave before its domain's grace time, or doubt, is over.
-    fn early(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Option<SamplingRate> {
-        let (domain, point) = (record.domain, point(record, policy));
+    fn early(&self, record: &FlowRecord, stream: Stream, policy: &SamplingPolicy) -> Option<SamplingRate> {
+        let (origin, point) = (Origin { domain: record.domain, stream }, point(record, policy));
         let rate = |answer: Answer| match answer.known {
             Known::Rate(rate) => Some(rate),
             _ => None,
         };
         match record.sampler {
-            SamplerRef::Named(sampler) => rate(self.rates.sampler(domain, sampler, point).0),
+            SamplerRef::Named(sampler) => rate(self.rates.sampler(origin, sampler, point).0),
             SamplerRef::Either { sampler, selector } => {
-                rate(self.rates.either(domain, [selector, sampler.into()], point).0)
+                rate(self.rates.either(origin, [selector, sampler.into()], point).0)
             }
-            SamplerRef::Sequence(sequence) => rate(self.rates.sequence(domain, sequence, point).0),
+            SamplerRef::Sequence(sequence) => rate(self.rates.sequence(origin, sequence, point).0),
             reference => {
                 let is_mute = reference != SamplerRef::Zero;
-                match self.rates.at(domain, point, is_mute).known {
+                match self.rates.at(origin, point, is_mute).known {
                     Known::Rate(rate) => Some(rate),
                     Known::Ambiguous => None,
-                    _ => after_grace(self.rates.exporter(point, is_mute), policy),
+                    _ => after_grace(self.rates.exporter(origin, point, is_mute), policy),
                 }
             }
         }
     }
 
     /// The verdict on a waiting record.
-    fn verdict_on(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+    fn verdict_on(&self, record: &FlowRecord, stream: Stream, policy: &SamplingPolicy) -> Verdict {
         if policy.names_awaited {
             return Verdict::Wait(Waiting::Described);
         }
@@ -485,11 +545,11 @@ impl ExporterSampling {
             // It is not lost, however long it waits.
             return Verdict::Wait(Waiting::Grace);
         }
-        self.verdict_by_rate(record, policy)
+        self.verdict_by_rate(record, stream, policy)
     }
 
     /// The verdict on a waiting record, whatever it means where it was seen.
-    fn verdict_by_rate(&self, record: &FlowRecord, policy: &SamplingPolicy) -> Verdict {
+    fn verdict_by_rate(&self, record: &FlowRecord, stream: Stream, policy: &SamplingPolicy) -> Verdict {
         if let Some(rate) = policy.ruling(record) {
             return Verdict::Rate(rate);
         }
@@ -498,7 +558,8 @@ impl ExporterSampling {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
             SamplerRef::Stated(rate) => Verdict::Rate(rate),
-            _ => self.announced_for(record, policy),
+            _ if self.rates.has_forgotten(stream) => Verdict::Wait(Waiting::Described),
+            _ => self.announced_for(record, Origin { domain: record.domain, stream }, policy),
         }
     }
 
@@ -509,9 +570,9 @@ impl ExporterSampling {
             return;
         }
         let mut hold = core::mem::take(&mut self.hold);
-        hold.retain(|record| match self.verdict_on(record, policy) {
+        hold.retain(|held| match self.verdict_on(&held.record, held.stream, policy) {
             Verdict::Rate(rate) => {
-                released.push(FlowRecord { rate, ..*record });
+                released.push(FlowRecord { rate, ..held.record });
                 None
             }
             Verdict::Wait(waiting) => Some(waiting),
@@ -534,11 +595,11 @@ impl ExporterSampling {
         let verdict = if policy.names_awaited {
             Verdict::Wait(Waiting::Described)
         } else {
-            self.verdict_by_rate(&held.record, policy)
+            self.verdict_by_rate(&held.record, held.stream, policy)
         };
         let rate = match verdict {
             Verdict::Rate(rate) => Some(rate),
-            Verdict::Wait(Waiting::Grace) => self.early(&held.record, policy),
+            Verdict::Wait(Waiting::Grace) => self.early(&held.record, held.stream, policy),
             Verdict::Wait(Waiting::Described) => None,
         };
         match rate {

@@ -9,8 +9,8 @@ use tracing::warn;
 use super::{Claims, Point, Report};
 use crate::config::{Config, Intake};
 use crate::counters::Counters;
-use crate::ids::{CustomerId, LinkId, Position};
-use crate::journal::{self, Reader};
+use crate::ids::{CustomerId, LinkId, Position, Session};
+use crate::journal::{self, Reader, Runs};
 use crate::processor::exporters::Exporters;
 use crate::processor::{self, BadCheckpoint, StreamProcessor, Taken};
 use crate::receive::pcap::{self, Capture};
@@ -105,7 +105,7 @@ impl Check {
         feed.processor.read_messages(capture.exporter().is_some());
         while let Some(packet) = capture.next()? {
             let offset = packet.offset;
-            if feed.datagram(packet.time, packet.source.ip().to_canonical(), packet.payload)? {
+            if feed.datagram(None, packet.time, packet.source.ip().to_canonical(), packet.payload)? {
                 progress(offset, capture.len());
             }
         }
@@ -137,11 +137,15 @@ impl Check {
             opened => opened?,
         };
         let mut feed = self.feed();
-        let mut damaged_at = None;
+        let (mut damaged_at, mut runs) = (None, Runs::default());
         loop {
             match reader.next() {
                 Ok(Some(frame)) => {
-                    feed.datagram(frame.received, frame.source.ip().to_canonical(), frame.payload)?;
+                    let source = frame.source.ip().to_canonical();
+                    if frame.session.is_some() && runs.is_another(source, 0, frame.runs) {
+                        feed.processor.end_sessions(source);
+                    }
+                    feed.datagram(frame.session, frame.received, source, frame.payload)?;
                 }
                 Ok(None) => break,
                 Err(error @ journal::Error::Damaged { .. }) => {
@@ -205,12 +209,15 @@ impl Feed {
     /// True now and then: time to say how far it is.
     fn datagram(
         &mut self,
+        session: Option<Session>,
         received: UnixMillis,
         source: core::net::IpAddr,
         payload: &[u8],
     ) -> Result<bool, BadCheckpoint> {
         self.clock = self.clock.max(received);
-        self.taken += u64::from(self.processor.feed(received, source, payload)? == Taken::Yes);
+        let is_taken = self.processor.feed_in(session, received, source, payload)? == Taken::Yes;
+        // A session's boundary is no datagram.
+        self.taken += u64::from(is_taken && (session.is_none() || !payload.is_empty()));
         self.datagrams += 1;
         let is_time = self.datagrams.is_multiple_of(TIDY_DATAGRAMS);
         if is_time {

@@ -16,7 +16,7 @@ use super::{Error, Shared};
 use crate::commit::{self, Committer};
 use crate::exporter::Policies;
 use crate::ids::{Position, Session, VersionHash};
-use crate::journal::{self, Reader};
+use crate::journal::{self, Reader, Runs};
 use crate::ledger::records::{Advance, CheckpointScope, Source};
 use crate::processor::exporters::Exporters;
 use crate::processor::{Config, StreamProcessor, Taken};
@@ -43,12 +43,14 @@ struct Next {
     source: core::net::IpAddr,
     session: Option<Session>,
     version: Option<VersionHash>,
+    runs: u32,
     end: Position,
     payload: Vec<u8>,
 }
 
 struct Stream {
     reader: Reader,
+    number: usize,
     source: Source,
     end: Position,
     /// Metered up to here, and committed up to here.
@@ -76,6 +78,7 @@ impl Stream {
                         source,
                         session: frame.session,
                         version: frame.version,
+                        runs: frame.runs,
                         end: frame.end,
                         payload,
                     });
@@ -121,11 +124,12 @@ pub(super) fn run(
     registry.leave_states(super::checkpoints::live(committer.ledger())?);
     let mut known = Known::new(registry);
     let mut streams = Vec::new();
-    for tail in tails {
+    for (number, tail) in tails.into_iter().enumerate() {
         let at = tail.source.position;
         let reader = Reader::open_marked(tail.directory, at)?;
         let mut stream = Stream {
             reader,
+            number,
             source: tail.source,
             end: tail.end,
             at,
@@ -138,6 +142,7 @@ pub(super) fn run(
     }
     let mut since_flush = 0_u64;
     let mut rejected = 0_u64;
+    let mut runs = Runs::default();
     let own = &counters.processors[0];
     while let Some(earliest) = streams
         .iter_mut()
@@ -150,6 +155,9 @@ pub(super) fn run(
         own.datagrams.fetch_add(datagrams, Relaxed);
         own.octets.fetch_add(next.payload.len() as u64, Relaxed);
         processor.go_by(known.of(next.version, committer)?);
+        if next.session.is_some() && runs.is_another(next.source, earliest.number, next.runs) {
+            processor.end_sessions(next.source);
+        }
         match processor.feed_in(next.session, next.received, next.source, &next.payload)? {
             Taken::Yes => own.journalled.fetch_add(datagrams, Relaxed),
             Taken::Rejected => {

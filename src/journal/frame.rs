@@ -10,8 +10,10 @@
 //! | 4 or 16 | source address, in network order |
 //! | rest | payload |
 //!
-//! A **mark** says which configuration version what follows was received under. It is a frame of family 0, without port and
-//! address; its payload is the version's SHA-256, or nothing but zeros where no stored version says what was in force.
+//! A **mark** says which configuration version what follows was received under, and in which run of the daemon. It is a frame
+//! of family 0, without address; its payload is the version's SHA-256, or nothing but zeros where no stored version says what
+//! was in force. In place of the port it has a number that it shares with the other marks of the run: where it changes, a run
+//! has begun, and the TCP sessions of the one before are over, whether their boundaries were still written or not.
 //!
 //! Integers are little-endian. The position is in the checksum although it is not in the frame: a frame that a file
 //! system brings back at another place (an old block, a misnamed segment) is not believed.
@@ -58,6 +60,8 @@ pub(super) struct Mark {
     pub(super) received: UnixMillis,
     /// None: no stored version says what was in force.
     pub(super) version: Option<VersionHash>,
+    /// Another one than that of the marks before: a run of the daemon has begun.
+    pub(super) run: u16,
 }
 
 /// What is at the beginning of some octets.
@@ -127,7 +131,8 @@ pub(super) fn encode_mark(out: &mut Vec<u8>, at: Position, mark: Mark) {
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&mark.received.0.to_le_bytes());
-    out.extend_from_slice(&[0; 3]);
+    out.extend_from_slice(&mark.run.to_le_bytes());
+    out.push(0);
     out.extend_from_slice(&mark.version.map_or([0; 32], |version| version.0));
     seal(out, start, at, length);
 }
@@ -159,8 +164,10 @@ pub(super) fn decode(bytes: &[u8], at: Position) -> Decoded<'_> {
 
 fn mark(body: &[u8]) -> Option<Mark> {
     let (received, rest) = body.split_first_chunk::<8>()?;
-    let version = <[u8; 32]>::try_from(rest.strip_prefix(&[0; 3])?).ok()?;
+    let (run, rest) = rest.split_first_chunk::<2>()?;
+    let version = <[u8; 32]>::try_from(rest.strip_prefix(&[0])?).ok()?;
     Some(Mark {
+        run: u16::from_le_bytes(*run),
         received: UnixMillis(i64::from_le_bytes(*received)),
         version: (version != [0; 32]).then_some(VersionHash(version)),
     })

@@ -1,11 +1,12 @@
 //! Reads frames back: from a position on, across segments, also while the journal grows.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::frame::{self, Decoded, FRAME_OCTETS_MAX, MARK_OCTETS};
+use super::frame::{self, Decoded, FRAME_OCTETS_MAX, MARK_OCTETS, Mark};
 use super::segment::{self, HEADER_OCTETS};
 use crate::ids::{Position, Session, VersionHash};
 use crate::units::UnixMillis;
@@ -26,8 +27,26 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
     /// The configuration version that it was received under, where the journal says it: see [`Reader::open_marked`].
     pub version: Option<VersionHash>,
+    /// So many runs of the daemon began between the first frame that was read and this one: where it is more than that of the
+    /// frame before, the TCP sessions that were open then are over.
+    pub runs: u32,
     /// The position after it: where to go on once it is committed.
     pub end: Position,
+}
+
+/// Which run of the daemon has received what of whom, for those who read several journals together.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// By exporter: the journal, and [`Frame::runs`] there.
+    last: HashMap<IpAddr, (usize, u32)>,
+}
+
+impl Runs {
+    /// True where the exporter's messages up to now came in another run than this one, of the journal with that number: sessions
+    /// that were open then are over.
+    pub fn is_another(&mut self, source: IpAddr, journal: usize, runs: u32) -> bool {
+        self.last.insert(source, (journal, runs)).is_some_and(|last| last != (journal, runs))
+    }
 }
 
 /// Reads a journal.
@@ -44,6 +63,9 @@ pub struct Reader {
     gap_octets: u64,
     /// What the last mark said.
     version: Option<VersionHash>,
+    run: Option<u16>,
+    /// How often that was something else than before.
+    runs: u32,
 }
 
 #[derive(Debug)]
@@ -58,7 +80,7 @@ struct OpenSegment {
 enum Next {
     /// A frame of so many octets.
     Frame(usize),
-    Mark(Option<VersionHash>),
+    Mark(Mark),
     /// Nothing yet, or nothing any more in this segment.
     End,
     Damaged,
@@ -79,6 +101,8 @@ impl Reader {
             filled: 0,
             gap_octets: 0,
             version: None,
+            run: None,
+            runs: 0,
         };
         let segments = segment::list(directory)?;
         if let Some(&(oldest, _)) = segments.first()
@@ -106,7 +130,7 @@ impl Reader {
             while before.at < from
                 && let Ok(Some(_)) = before.step()
             {}
-            reader.version = before.version;
+            (reader.version, reader.run) = (before.version, before.run);
         }
         Ok(reader)
     }
@@ -135,6 +159,7 @@ impl Reader {
             session: parts.session,
             payload: parts.payload,
             version: self.version,
+            runs: self.runs,
             end: self.at,
         }))
     }
@@ -168,8 +193,10 @@ impl Reader {
         };
         let octets = match next {
             Next::Frame(octets) => octets,
-            Next::Mark(version) => {
+            Next::Mark(Mark { version, run, .. }) => {
                 self.version = version;
+                let former = self.run.replace(run);
+                self.runs += u32::from(former.is_some_and(|former| former != run));
                 MARK_OCTETS
             }
             Next::End | Next::Damaged => return Ok(None),
@@ -197,7 +224,7 @@ impl Reader {
         loop {
             match frame::decode(&self.window[self.taken..self.filled], self.at) {
                 Decoded::Frame(parts) => return Ok(Next::Frame(parts.octets)),
-                Decoded::Mark(mark) => return Ok(Next::Mark(mark.version)),
+                Decoded::Mark(mark) => return Ok(Next::Mark(mark)),
                 Decoded::Incomplete if is_fresh => return Ok(Next::End),
                 Decoded::Bad if is_fresh => return Ok(Next::Damaged),
                 Decoded::Incomplete | Decoded::Bad => {}

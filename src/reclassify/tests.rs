@@ -90,3 +90,38 @@ fn a_journal_without_the_template_says_what_it_lacks() {
         "{refused:?}"
     );
 }
+
+/// An IPFIX message of export second `seconds` after [`NOW`]: the template and the record of it.
+fn ipfix(seconds: u32) -> Vec<u8> {
+    let mut message = vec![0, 10, 0, 44];
+    message.extend((1_768_435_200 + seconds).to_be_bytes());
+    message.extend([0, 0, 0, 0, 0, 0, 0, 7]);
+    // The set of templates is number 2 here.
+    message.extend([&[0, 2], &TEMPLATE[2..], &RECORD].concat());
+    message
+}
+
+/// Within an hour the daemon was killed twenty times, with sixteen connections open each time whose ends nobody wrote down.
+#[test]
+fn sessions_that_a_crash_cut_off_are_over_in_the_next_run() {
+    let directory = TempDir::new().expect("a directory");
+    for run in 0..20 {
+        let (mut writer, syncer, _) =
+            journal::open(&directory.path().join("0"), &journal::Config::default()).expect("a journal");
+        let thread = std::thread::spawn(move || syncer.run());
+        writer.set_version(None);
+        let source = "127.0.0.1:9".parse().expect("an address");
+        for n in 0..16 {
+            let session = Some(Session(100 * run + n));
+            let received = NOW.plus(1000 * i64::from(run));
+            for payload in [&[][..], &ipfix(run.into())] {
+                writer.append_in(session, received, source, payload).expect("there is room");
+            }
+        }
+        drop(writer);
+        thread.join().expect("it ends");
+    }
+    // Each of them waits to see whether its session announces a sampling rate.
+    let (octets, wanting) = read(&directory, 0, 3_000_000).expect("reads");
+    assert_eq!((octets[0] + octets[1], wanting), (20 * 16 * 1000, Wanting::default()));
+}

@@ -12,6 +12,8 @@ use crate::flow::{Address, Family, FlowRecord, Observed, SamplerRef};
 use crate::ids::ExporterId;
 use crate::units::{Asn, IfIndex, Octets, Packets, RateSource, SamplingRate, UnixMillis};
 
+use super::Stream;
+
 /// What a record waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Waiting {
@@ -25,12 +27,14 @@ pub(super) enum Waiting {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Held {
     pub(super) record: FlowRecord,
+    /// What it came in.
+    pub(super) stream: Stream,
     pub(super) since: UnixMillis,
     pub(super) waiting: Waiting,
 }
 
 /// The most octets that a record takes: every field there, and every number as great as it can be.
-pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 11 + 15 + 5 * 5 + 3 * 3 + 2 * 2 + 5;
+pub(super) const OCTETS_MAX: usize = 4 + 3 * 16 + 5 * 10 + 11 + 15 + 6 * 5 + 3 * 3 + 2 * 2 + 5;
 
 // The first octet: family in bits 0 and 1, side of observation in 2 and 3, sampler in 4 and 5.
 const SAMPLER_SHIFT: u32 = 4;
@@ -63,6 +67,8 @@ const OTHER: u32 = 1 << 17;
 const SECOND: u32 = 1 << 18;
 /// Its template's number.
 const TEMPLATE: u32 = 1 << 19;
+/// What it came in, where that is a session.
+const STREAM: u32 = 1 << 20;
 
 /// Templates have numbers from this one on (RFC 7011 3.4.1). It is taken off by bits, so that the first hundred and more
 /// need one octet, and what cannot be still comes back as it was.
@@ -70,7 +76,7 @@ const FIRST_TEMPLATE: u16 = 256;
 
 /// Appends `held` to `out`; times are told from `base`.
 pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
-    let Held { record, since, waiting } = held;
+    let Held { record, stream, since, waiting } = held;
     let mut w = Writer { octets: [0; OCTETS_MAX], at: 4 };
     let mut fields = 0_u32;
     let addresses = [record.source, record.destination, record.next_hop];
@@ -132,6 +138,7 @@ pub(super) fn encode(held: &Held, base: UnixMillis, out: &mut Vec<u8>) {
         (DESTINATION_AS, record.destination_as.0),
         (VLAN, record.vlan.into()),
         (TCP_FLAGS, record.tcp_flags.into()),
+        (STREAM, stream.0),
     ] {
         if number != 0 {
             fields |= field;
@@ -207,6 +214,7 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
     let (domain, input, output) = (number(DOMAIN)?, number(INPUT)?, number(OUTPUT)?);
     let (source_as, destination_as) = (number(SOURCE_AS)?, number(DESTINATION_AS)?);
     let (vlan, tcp_flags) = (u16::try_from(number(VLAN)?).ok()?, u16::try_from(number(TCP_FLAGS)?).ok()?);
+    let stream = Stream(number(STREAM)?);
     let template = if has(TEMPLATE) { u16::try_from(r.number()?).ok()? ^ FIRST_TEMPLATE } else { 0 };
     let mut port = |field| if has(field) { r.octets().map(u16::from_le_bytes) } else { Some(0) };
     let (source_port, destination_port) = (port(SOURCE_PORT)?, port(DESTINATION_PORT)?);
@@ -248,7 +256,7 @@ pub(super) fn decode(octets: &[u8], base: UnixMillis, exporter: ExporterId) -> O
         },
     };
     let waiting = if head & DESCRIBED == 0 { Waiting::Grace } else { Waiting::Described };
-    Some((Held { record, since, waiting }, r.at))
+    Some((Held { record, stream, since, waiting }, r.at))
 }
 
 /// Changes what an encoded record waits for. `octets` begin with it.

@@ -237,7 +237,8 @@ impl Hold {
         self.chunks.front().map_or(0, |chunk| chunk.records)
     }
 
-    pub(super) fn keep(&mut self, record: FlowRecord, waiting: Waiting, since: UnixMillis) {
+    pub(super) fn keep(&mut self, held: &Held) {
+        let Held { record, since, .. } = *held;
         self.exporter = record.exporter;
         if !self.chunks.back().is_some_and(Chunk::has_room) {
             self.complete_newest();
@@ -248,7 +249,7 @@ impl Hold {
         }
         let chunk = self.chunks.back_mut().expect("made above where there was none");
         let before = chunk.cost();
-        chunk.push(&Held { record, since, waiting });
+        chunk.push(held);
         self.memory += chunk.cost() - before;
         self.records += 1;
         self.seconds += usize::from(record.second);
@@ -265,8 +266,13 @@ impl Hold {
     }
 
     /// Asks about each record, in order: `Some` keeps it, waiting for that.
-    pub(super) fn retain(&mut self, mut ask: impl FnMut(&FlowRecord) -> Option<Waiting>) {
-        self.sift(|_| true, |held| ask(&held.record));
+    pub(super) fn retain(&mut self, ask: impl FnMut(&Held) -> Option<Waiting>) {
+        self.sift(|_| true, ask);
+    }
+
+    /// Asks about each record of the chunks that have one which has waited since `until`, as [`Self::retain`].
+    pub(super) fn retain_since(&mut self, until: UnixMillis, ask: impl FnMut(&Held) -> Option<Waiting>) {
+        self.sift(|chunk| chunk.oldest <= until, ask);
     }
 
     /// Drops and counts what has waited `hold_ms` for a description. Records in their grace time end with that.

@@ -1,17 +1,22 @@
 //! What an exporter has announced, by observation domain; and which domains still have their grace time.
 
 mod domain;
+mod streams;
 
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
 use crate::counters::{Sampled, Sampler};
 use crate::flow::{Part, SelectionSequence, Side};
+use crate::ids::Session;
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
 pub(super) use domain::{Answer, Known};
+pub(super) use streams::Origin;
+pub use streams::Stream;
 
 use domain::{Domain, Grace};
+use streams::Streams;
 
 /// Domains remembered of one exporter.
 const DOMAINS_MAX: usize = 1024;
@@ -56,8 +61,9 @@ impl Point {
 /// What one exporter has announced.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Rates {
-    /// Sorted by id.
+    /// Sorted by origin: by number, and then by stream.
     domains: Vec<Domain>,
+    streams: Streams,
     refused: u64,
     /// The exporter's runs are counted, as far as they were seen to begin.
     run: u32,
@@ -72,28 +78,83 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    fn place(&self, id: u32) -> Result<usize, usize> {
-        self.domains.binary_search_by_key(&id, |domain| domain.id)
+    fn place(&self, origin: Origin) -> Result<usize, usize> {
+        self.domains.binary_search_by_key(&origin, |domain| domain.origin)
     }
 
-    fn find(&self, id: u32) -> Option<&Domain> {
-        Some(&self.domains[self.place(id).ok()?])
+    fn find(&self, origin: Origin) -> Option<&Domain> {
+        Some(&self.domains[self.place(origin).ok()?])
     }
 
-    /// Domain 0, where it stands for the device as a whole (RFC 7011 3.1): it has no records of its own. Where it has, it is a
-    /// domain like others, since many exporters have no other one; so it is over NetFlow v9, which gives the number no meaning.
-    fn device(&self) -> Option<&Domain> {
-        let device = self.find(0).filter(|domain| matches!(domain.grace, Grace::Unseen))?;
-        Some(device).filter(|domain| !domain.is_of_netflow9())
+    fn find_or_add(&mut self, origin: Origin) -> Option<usize> {
+        if let Ok(at) = self.place(origin) {
+            return Some(at);
+        }
+        if self.domains.len() >= DOMAINS_MAX && !self.forget_ended() {
+            return None;
+        }
+        let at = self.place(origin).unwrap_or_else(|at| at);
+        self.domains.insert(at, Domain::new(origin, self.run));
+        Some(at)
     }
 
-    fn find_or_add(&mut self, id: u32) -> Option<usize> {
-        match self.place(id) {
-            Ok(at) => Some(at),
-            Err(_) if self.domains.len() >= DOMAINS_MAX => None,
-            Err(at) => {
-                self.domains.insert(at, Domain::new(id, self.run));
-                Some(at)
+    /// All domains of this number, one of each stream that has it.
+    fn of_all_streams(&self, id: u32) -> &[Domain] {
+        let from = self.domains.partition_point(|domain| domain.origin.domain < id);
+        let rest = &self.domains[from..];
+        &rest[..rest.partition_point(|domain| domain.origin.domain == id)]
+    }
+
+    /// Whether what a domain says may be about the records of another one: not where it is of another stream that has a domain of
+    /// that number, too. That is another exporting process, with domains of its own (RFC 7011 3.1).
+    fn may_speak_for(&self, domain: &Domain, origin: Origin) -> bool {
+        let stream = domain.origin.stream;
+        stream == origin.stream || self.place(Origin { stream, ..origin }).is_err()
+    }
+
+    /// Forgets the stream that ended first; false where there is none.
+    fn forget_ended(&mut self) -> bool {
+        let Some(oldest) = self.streams.ended().next() else { return false };
+        self.streams.forget(oldest);
+        self.domains.retain(|domain| domain.origin.stream != oldest);
+        self.statements = None;
+        true
+    }
+
+    /// True where nothing is known of a stream any more, since others had to have its room.
+    pub(super) fn has_forgotten(&self, stream: Stream) -> bool {
+        !self.streams.knows(stream)
+    }
+
+    /// The stream that a session is. One that is new, and has begun with `domain`, goes on where an ended one left off that
+    /// had the domain. Of several that said different things of it nobody knows which: then it is as if all of them had said
+    /// that they do not know ([`Self::restarted`]), and it takes the place of none for which records wait.
+    pub(super) fn stream(&mut self, session: Session, domain: Option<u32>, has_waiting: bool) -> Stream {
+        if let Some(stream) = self.streams.of(session) {
+            return stream;
+        }
+        let former = domain.and_then(|domain| self.former(domain, has_waiting));
+        self.streams.begin(session, former)
+    }
+
+    fn former(&self, domain: u32, has_waiting: bool) -> Option<Stream> {
+        let mut formers = self.formers(Origin { domain, stream: Stream::DATAGRAMS });
+        let first = formers.next()?;
+        let is_sure = formers.all(|other| other.says_as(first));
+        (is_sure || !has_waiting).then_some(first.origin.stream)
+    }
+
+    pub(super) fn has_sessions(&self) -> bool {
+        self.streams.are_open()
+    }
+
+    /// Sessions are over. What they announced is remembered for those that follow.
+    pub(super) fn end_sessions(&mut self, is_over: impl Fn(Session) -> bool) {
+        self.streams.end(is_over);
+        let ended: Vec<Stream> = self.streams.ended().collect();
+        for stream in ended {
+            if !self.domains.iter().any(|domain| domain.origin.stream == stream) {
+                self.streams.forget(stream);
             }
         }
     }
@@ -129,7 +190,7 @@ impl Rates {
                     (None, part) => kind_of(part),
                 };
                 let rate = rate.map_or((0, 0), |rate| (rate.numerator(), rate.denominator()));
-                all.push(Sampler { domain: domain.id, kind, number, rate });
+                all.push(Sampler { domain: domain.origin.domain, kind, number, rate });
             }
         }
         all.sort_by_key(|one| (one.domain, one.kind, one.number));
@@ -151,22 +212,24 @@ impl Rates {
     }
 
     /// Takes in an announcement; true where it changed what is known. [`Self::work_out`] is due then.
-    pub(super) fn announce(&mut self, announcement: &Announcement) -> bool {
-        self.state(announcement.domain, |domain, run, room| domain.take(announcement, run, room))
+    pub(super) fn announce(&mut self, stream: Stream, announcement: &Announcement) -> bool {
+        let origin = Origin { domain: announcement.domain, stream };
+        self.state(origin, |domain, run, room| domain.take(announcement, run, room))
     }
 
     /// Takes in what a selection sequence consists of; as [`Self::announce`].
-    pub(super) fn announce_sequence(&mut self, told: &SelectionSequence) -> bool {
-        self.state(told.domain, |domain, run, room| domain.take_sequence(told, run, room))
+    pub(super) fn announce_sequence(&mut self, stream: Stream, told: &SelectionSequence) -> bool {
+        let origin = Origin { domain: told.domain, stream };
+        self.state(origin, |domain, run, room| domain.take_sequence(told, run, room))
     }
 
-    fn state(&mut self, id: u32, take: impl FnOnce(&mut Domain, u32, bool) -> Option<bool>) -> bool {
-        let domains = &self.domains;
-        let total = *self.statements.get_or_insert_with(|| domains.iter().map(Domain::size).sum());
-        let Some(at) = self.find_or_add(id) else {
+    fn state(&mut self, origin: Origin, take: impl FnOnce(&mut Domain, u32, bool) -> Option<bool>) -> bool {
+        while self.size() >= STATEMENTS_MAX && self.forget_ended() {}
+        let Some(at) = self.find_or_add(origin) else {
             self.refused += 1;
             return false;
         };
+        let total = self.size();
         let domain = &mut self.domains[at];
         let before = domain.size();
         let changed = take(domain, self.run, total < STATEMENTS_MAX);
@@ -175,6 +238,12 @@ impl Rates {
             self.refused += 1;
         }
         changed.unwrap_or(false)
+    }
+
+    /// Statements over all domains.
+    fn size(&mut self) -> usize {
+        let domains = &self.domains;
+        *self.statements.get_or_insert_with(|| domains.iter().map(Domain::size).sum())
     }
 
     pub(super) const fn refused(&self) -> u64 {
@@ -187,23 +256,52 @@ impl Rates {
 
     /// The exporter has started anew, as a domain's datagrams show, or may have, where a session is new: what was announced
     /// before is doubted there until it is announced again, or the grace time is over. Each domain shows it for itself, and
-    /// those that do soon after one another speak of the same beginning.
-    pub(super) fn restarted(&mut self, id: u32, now: UnixMillis, grace_ms: i64) {
-        let Ok(at) = self.place(id) else { return };
-        let is_same = self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;
+    /// those that do soon after one another without sessions speak of the same beginning.
+    pub(super) fn restarted(&mut self, origin: Origin, now: UnixMillis, grace_ms: i64) {
+        let formers: Vec<Origin> = self.formers(origin).map(|former| former.origin).collect();
+        let at = match self.place(origin) {
+            Err(_) if formers.is_empty() => return,
+            _ => self.find_or_add(origin),
+        };
+        let Some(at) = at else { return };
+        let is_session = origin.stream != Stream::DATAGRAMS;
+        let is_same = !is_session && self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;
         if !is_same {
             self.run = self.run.saturating_add(1);
-            self.run_since = now;
+            self.run_since = if is_session { UnixMillis(i64::MIN) } else { now };
         }
         let domain = &mut self.domains[at];
         domain.run = self.run;
         domain.doubt = Some(Grace::Unseen);
+        for former in formers {
+            self.blur(origin, former);
+        }
+    }
+
+    /// The same domain of streams that have ended.
+    fn formers(&self, origin: Origin) -> impl Iterator<Item = &Domain> {
+        self.streams.ended().filter_map(move |stream| self.find(Origin { stream, ..origin }))
+    }
+
+    /// Where a session may go on with `former` as well as with what it is: what the two do not both say is not known.
+    fn blur(&mut self, origin: Origin, former: Origin) {
+        let (Ok(at), Ok(other)) = (self.place(origin), self.place(former)) else { return };
+        let Ok([domain, former]) = self.domains.get_disjoint_mut([at, other]) else { return };
+        if !domain.says_as(former) {
+            domain.blur(former);
+            self.statements = None;
+        }
     }
 
     /// True where records of a domain may not go by an answer: it was given before the exporter started anew.
-    pub(super) fn doubts(&self, id: u32, answer: Answer) -> bool {
+    pub(super) fn doubts(&self, origin: Origin, answer: Answer) -> bool {
         answer.known != Known::Nothing
-            && self.find(id).is_some_and(|domain| domain.doubt.is_some() && answer.run < domain.run)
+            && self.find(origin).is_some_and(|domain| domain.doubt.is_some() && answer.run < domain.run)
+    }
+
+    /// What a former run announced was taken up again for records that had waited long enough by themselves.
+    pub(super) const fn count_taken_up(&mut self) {
+        self.taken_up += 1;
     }
 
     fn end_doubt(&mut self, at: usize) {
@@ -220,20 +318,42 @@ impl Rates {
     /// A domain that has records means its own samplers first. One that has none can only mean those of others. So where
     /// the two say different things, the one without records is right about a third domain, once the grace time has shown
     /// that it has none. Several without records that differ are ambiguous, but for domain 0, which speaks for the device; and
-    /// so are several with records.
-    pub(super) fn sampler(&self, id: u32, sampler: u64, point: Point) -> (Answer, Source) {
-        let own = self.find(id).map_or(Answer::NOTHING, |domain| domain.at(Some(sampler), point));
+    /// so are several with records. Domains of the same stream come before those of others.
+    pub(super) fn sampler(&self, origin: Origin, sampler: u64, point: Point) -> (Answer, Source) {
+        let own = self.find(origin).map_or(Answer::NOTHING, |domain| domain.at(Some(sampler), point));
         if own.known != Known::Nothing {
             return (own, Source::Own);
         }
-        let (mut by_silent, mut by_others) = (Answer::NOTHING, Answer::NOTHING);
-        for domain in self.domains.iter().filter(|domain| !domain.whole(Some(sampler)).bound) {
-            let found = if matches!(domain.grace, Grace::Unseen) { &mut by_silent } else { &mut by_others };
-            *found = found.and(domain.at(Some(sampler), point.elsewhere()));
+        let is_near = |domain: &Domain| domain.origin.stream == origin.stream;
+        let near = self.sampler_elsewhere(sampler, point, is_near);
+        if near.0.known != Known::Nothing {
+            return near;
         }
-        let of_device = self.device().map(|domain| domain.at(Some(sampler), point.elsewhere()));
-        if let Some(answer) = of_device.filter(|answer| answer.known != Known::Nothing) {
-            by_silent = answer;
+        let is_far = |domain: &Domain| !is_near(domain) && self.may_speak_for(domain, origin);
+        self.sampler_elsewhere(sampler, point, is_far)
+    }
+
+    fn sampler_elsewhere(
+        &self,
+        sampler: u64,
+        point: Point,
+        is_meant: impl Fn(&Domain) -> bool,
+    ) -> (Answer, Source) {
+        let point = point.elsewhere();
+        let (mut by_silent, mut by_others, mut of_device) =
+            (Answer::NOTHING, Answer::NOTHING, Answer::NOTHING);
+        for domain in self.domains.iter().filter(|domain| is_meant(domain)) {
+            if domain.is_device() {
+                of_device = of_device.and(domain.at(Some(sampler), point));
+            }
+            if !domain.whole(Some(sampler)).bound {
+                let is_silent = matches!(domain.grace, Grace::Unseen);
+                let found = if is_silent { &mut by_silent } else { &mut by_others };
+                *found = found.and(domain.at(Some(sampler), point));
+            }
+        }
+        if of_device.known != Known::Nothing {
+            by_silent = of_device;
         }
         let (found, source) = match (by_silent.known, by_others.known) {
             (_, Known::Nothing) => (by_silent, Source::Own),
@@ -246,8 +366,8 @@ impl Rates {
     /// The rate of the one of two names that is described; the first one where both are, and alike. Otherwise both are, and
     /// what the record means is anybody's guess. A name that is described where the record is from, or for all, comes
     /// before one that another domain with records describes.
-    pub(super) fn either(&self, id: u32, names: [u64; 2], point: Point) -> (Answer, Source) {
-        let [first, second] = names.map(|name| self.sampler(id, name, point));
+    pub(super) fn either(&self, origin: Origin, names: [u64; 2], point: Point) -> (Answer, Source) {
+        let [first, second] = names.map(|name| self.sampler(origin, name, point));
         let alike = |known: Known| known.with_source(RateSource::Sampler);
         match (first.0.known, second.0.known) {
             (Known::Nothing, _) => second,
@@ -266,13 +386,13 @@ impl Rates {
 
     /// The rate of a selection sequence (RFC 5476 6.5.1): that of its selector; of several, which each pick from what the
     /// one before has picked, their product. One that nobody has described is [`Known::Nothing`].
-    pub(super) fn sequence(&self, id: u32, sequence: u64, point: Point) -> (Answer, Source) {
-        let Some((told, run)) = self.find(id).and_then(|domain| domain.sequence(sequence)) else {
+    pub(super) fn sequence(&self, origin: Origin, sequence: u64, point: Point) -> (Answer, Source) {
+        let Some((told, run)) = self.find(origin).and_then(|domain| domain.sequence(sequence)) else {
             return (Answer::NOTHING, Source::Own);
         };
         let (mut rate, mut oldest, mut source) = (None::<SamplingRate>, run, Source::Own);
         for &selector in told.selectors() {
-            let (answer, by) = self.sampler(id, selector, point);
+            let (answer, by) = self.sampler(origin, selector, point);
             if by == Source::Neighbours {
                 source = by;
             }
@@ -295,8 +415,9 @@ impl Rates {
     }
 
     /// The rate that holds for a whole domain, if no interface has another one.
-    pub(super) fn domain(&self, id: u32) -> Known {
-        match self.find(id).map(|domain| domain.whole(None)) {
+    #[cfg(test)]
+    pub(super) fn domain(&self, origin: Origin) -> Known {
+        match self.find(origin).map(|domain| domain.whole(None)) {
             None => Known::Nothing,
             Some(whole) if whole.differs => Known::Ambiguous,
             Some(whole) => whole.answer.known,
@@ -304,8 +425,8 @@ impl Rates {
     }
 
     /// True where records of a domain with the same sampler, or none, may have different rates.
-    pub(super) fn is_by_part(&self, id: u32, sampler: Option<u64>) -> bool {
-        match self.find(id).map(|domain| domain.whole(sampler)) {
+    pub(super) fn is_by_part(&self, origin: Origin, sampler: Option<u64>) -> bool {
+        match self.find(origin).map(|domain| domain.whole(sampler)) {
             Some(whole) if whole.is_by_part() || whole.answer.known != Known::Nothing => whole.is_by_part(),
             // What other domains say may stand in for it.
             _ => self.domains.iter().any(|domain| domain.whole(sampler).is_by_part()),
@@ -314,28 +435,56 @@ impl Rates {
 
     /// What is said of records of a domain that name no sampler (or could not, where they are `is_mute`) and were observed
     /// at `point`.
-    pub(super) fn at(&self, id: u32, point: Point, is_mute: bool) -> Answer {
-        self.find(id).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
+    pub(super) fn at(&self, origin: Origin, point: Point, is_mute: bool) -> Answer {
+        self.find(origin).map_or(Answer::NOTHING, |domain| domain.unnamed(point, is_mute))
     }
 
     /// What domain 0 says of such records, or else what all domains agree on: an interface has the same number in each, a
-    /// template has not.
-    pub(super) fn exporter(&self, point: Point, is_mute: bool) -> Answer {
-        let point = point.elsewhere();
-        let of_device =
-            self.device().map_or(Answer::NOTHING, |domain| domain.unnamed_elsewhere(point, is_mute));
-        if let Known::Rate(_) | Known::Ambiguous = of_device.known {
-            let known = of_device.known.with_source(RateSource::Exporter);
-            return Answer { known, ..of_device };
+    /// template has not. Those of the same stream are asked before others.
+    pub(super) fn exporter(&self, origin: Origin, point: Point, is_mute: bool) -> Answer {
+        let is_near = |domain: &Domain| domain.origin.stream == origin.stream;
+        let near = self.agreed(point, is_mute, is_near);
+        if let Known::Rate(_) | Known::Ambiguous = near.known {
+            return near;
         }
-        let answers = self.domains.iter().map(|domain| domain.unnamed_elsewhere(point, is_mute));
-        let all = answers.fold(Answer::NOTHING, Answer::and);
-        Answer { known: all.known.with_source(RateSource::Exporter), ..all }
+        let is_far = |domain: &Domain| !is_near(domain) && self.may_speak_for(domain, origin);
+        let all = near.and(self.agreed(point, is_mute, is_far));
+        if all.known == Known::Nothing { self.said_before(origin) } else { all }
+    }
+
+    /// What domain 0 says of records that name no sampler, or else what all the domains that are meant agree on.
+    fn agreed(&self, point: Point, is_mute: bool, is_meant: impl Fn(&Domain) -> bool) -> Answer {
+        let point = point.elsewhere();
+        let (mut of_device, mut all) = (Answer::NOTHING, Answer::NOTHING);
+        for domain in self.domains.iter().filter(|domain| is_meant(domain)) {
+            let answer = domain.unnamed_elsewhere(point, is_mute);
+            all = all.and(answer);
+            if domain.is_device() {
+                of_device = of_device.and(answer);
+            }
+        }
+        let found = if let Known::Rate(_) | Known::Ambiguous = of_device.known { of_device } else { all };
+        Answer { known: found.known.with_source(RateSource::Exporter), ..found }
+    }
+
+    /// Of a session that announces nothing, while an older stream that is still there has the same domain and does announce: it
+    /// may be the same process, whose former connection nobody has seen to break, or another one. So the exporter samples, as
+    /// far as anybody knows, and does not say how it samples these.
+    fn said_before(&self, origin: Origin) -> Answer {
+        let older = |domain: &&Domain| domain.origin.stream < origin.stream;
+        let announces = |domain: &Domain| {
+            let mut all = self.domains.iter().filter(|other| other.origin.stream == domain.origin.stream);
+            all.any(|other| other.size() > 0)
+        };
+        if self.of_all_streams(origin.domain).iter().filter(older).any(announces) {
+            return Answer { known: Known::Elsewhere, ..Answer::NOTHING };
+        }
+        Answer::NOTHING
     }
 
     /// Sees a record. True where the domain's grace time, or its doubt, ends with it.
-    pub(super) fn seen(&mut self, id: u32, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
-        let Some(at) = self.find_or_add(id) else { return false };
+    pub(super) fn seen(&mut self, origin: Origin, end: UnixMillis, now: UnixMillis, grace_ms: i64) -> bool {
+        let Some(at) = self.find_or_add(origin) else { return false };
         let domain = &mut self.domains[at];
         let mut is_over = domain.grace.see(end, now, grace_ms);
         if let Some(doubt) = &mut domain.doubt {
@@ -378,8 +527,8 @@ impl Rates {
         self.statements = None;
     }
 
-    pub(super) fn in_grace(&self, id: u32) -> bool {
-        self.find(id).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
+    pub(super) fn in_grace(&self, origin: Origin) -> bool {
+        self.find(origin).is_some_and(|domain| matches!(domain.grace, Grace::Unseen | Grace::Since { .. }))
     }
 }
 

@@ -5,6 +5,7 @@ mod order;
 mod parts;
 mod restarts;
 mod samplers;
+mod sessions;
 mod templates;
 
 use super::*;
@@ -14,6 +15,9 @@ use crate::flow::{Observed, Order, Part, SamplerRef};
 use crate::ids::Session;
 use crate::units::IfIndex;
 use parts::*;
+
+/// What comes over UDP.
+const D: Stream = Stream::DATAGRAMS;
 
 /// Decoder and scaling together, as a stream processor runs them.
 #[derive(Default)]
@@ -32,25 +36,32 @@ impl Pipe {
 
     fn take_at(&mut self, now: i64, datagram: &[u8]) {
         self.collector.take_at(now, datagram).unwrap();
-        self.settle_at(now);
+        self.settle_at(None, now);
     }
 
     /// A message of a TCP session.
     fn hear_at(&mut self, session: u16, now: i64, message: &[u8]) {
         let Collector { decoder, limits, out } = &mut self.collector;
         decoder.message(Session(session), ExporterId(7), limits, UnixMillis(now), message, out).unwrap();
-        self.settle_at(now);
+        self.settle_at(Some(Session(session)), now);
     }
 
-    fn settle_at(&mut self, now: i64) {
+    fn end_session(&mut self, session: u16) {
+        self.collector.decoder.end_session(Session(session));
+        self.sampling.end_session(Session(session));
+    }
+
+    fn settle_at(&mut self, session: Option<Session>, now: i64) {
         let Decoded { records, announcements, sequences, restarts } =
             core::mem::take(&mut self.collector.out);
-        self.sampling.restarted(&self.config, &restarts, UnixMillis(now));
-        self.sampling.announce_sequences(&sequences);
-        self.sampling.announce(&announcements, &self.policy, &mut self.settled);
+        let stream = self.sampling.stream(session, &restarts);
+        self.sampling.restarted(&self.config, stream, &restarts, UnixMillis(now));
+        self.sampling.announce_sequences(stream, &sequences);
+        self.sampling.announce(stream, &announcements, &self.policy, &mut self.settled);
         let from = self.settled.len();
         self.settled.extend(records);
-        self.sampling.scale(&self.config, &self.policy, UnixMillis(now), &mut self.settled, from);
+        let at = (stream, UnixMillis(now));
+        self.sampling.scale(&self.config, &self.policy, at, &mut self.settled, from);
     }
 
     fn of(datagrams: &[Vec<u8>]) -> Self {
@@ -445,9 +456,9 @@ fn settle(
 ) -> Option<(u32, RateSource)> {
     let mut sampling = ExporterSampling::default();
     let mut records = Vec::new();
-    sampling.announce(announcements, policy, &mut records);
+    sampling.announce(D, announcements, policy, &mut records);
     records.push(record);
-    sampling.scale(&Config::default(), policy, UnixMillis(0), &mut records, 0);
+    sampling.scale(&Config::default(), policy, (D, UnixMillis(0)), &mut records, 0);
     sampling.finish(policy, &mut records);
     records.first().map(|record| (record.rate.numerator(), record.rate.source()))
 }
@@ -528,15 +539,15 @@ fn a_sampler_of_another_domain_that_has_records_is_believed_after_the_grace_time
     let run = |own: Option<u64>, config: &Config| {
         let mut sampling = ExporterSampling::default();
         let mut records = vec![record(2, SamplerRef::Named(5))];
-        sampling.announce(&[sampler(2, 1000)], &policy, &mut records);
-        sampling.scale(config, &policy, UnixMillis(0), &mut records, 0);
+        sampling.announce(D, &[sampler(2, 1000)], &policy, &mut records);
+        sampling.scale(config, &policy, (D, UnixMillis(0)), &mut records, 0);
         assert_eq!(records.len(), 1);
         let from = records.len();
         records.push(record(1, SamplerRef::Named(5)));
-        sampling.scale(config, &policy, UnixMillis(0), &mut records, from);
+        sampling.scale(config, &policy, (D, UnixMillis(0)), &mut records, from);
         let waits = sampling.held_records();
         if let Some(own) = own {
-            sampling.announce(&[sampler(1, own)], &policy, &mut records);
+            sampling.announce(D, &[sampler(1, own)], &policy, &mut records);
         }
         sampling.finish(&policy, &mut records);
         (waits, records.last().map(|record| (record.rate.numerator(), record.rate.source())))
@@ -555,9 +566,9 @@ fn a_sampler_of_another_domain_that_has_records_is_believed_after_the_grace_time
     );
     let mut sampling = ExporterSampling::default();
     let mut records = Vec::new();
-    sampling.announce(&[sampler(6, 1000)], &policy, &mut records);
+    sampling.announce(D, &[sampler(6, 1000)], &policy, &mut records);
     records.push(record(256, SamplerRef::Named(5)));
-    sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &policy, (D, UnixMillis(0)), &mut records, 0);
     assert_eq!((records.len(), sampling.held_records()), (1, 0));
 }
 
@@ -585,7 +596,7 @@ fn where_the_operator_insists_unannounced_records_wait() {
     // When the operator no longer does, they are let go.
     let (config, mut sampling, mut records) =
         (Config::default(), ExporterSampling::default(), vec![record(1, SamplerRef::Unnamed)]);
-    sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &policy, (D, UnixMillis(0)), &mut records, 0);
     sampling.expire(&config, &policy, UnixMillis(600_000), &mut records);
     assert_eq!((records.len(), sampling.held_records()), (0, 1));
     sampling.expire(&config, &SamplingPolicy::default(), UnixMillis(600_001), &mut records);
@@ -597,7 +608,7 @@ fn order_is_kept_and_records_before_from_are_left_alone() {
     let mut sampling = ExporterSampling::default();
     let policy = SamplingPolicy::default();
     let mut records = Vec::new();
-    sampling.announce(&[wide(1, 10)], &policy, &mut records);
+    sampling.announce(D, &[wide(1, 10)], &policy, &mut records);
     let octets = |n: u64, record: FlowRecord| FlowRecord { octets: crate::units::Octets::new(n), ..record };
     let before = octets(1, record(2, SamplerRef::Unnamed));
     records.push(before);
@@ -605,7 +616,7 @@ fn order_is_kept_and_records_before_from_are_left_alone() {
         let reference = if n % 3 == 0 { SamplerRef::Named(1) } else { SamplerRef::Unnamed };
         records.push(octets(n, record(1, reference)));
     }
-    sampling.scale(&Config::default(), &policy, UnixMillis(0), &mut records, 1);
+    sampling.scale(&Config::default(), &policy, (D, UnixMillis(0)), &mut records, 1);
     let found: Vec<u64> = records.iter().map(|record| record.octets.as_u64()).collect();
     assert_eq!(found, [1, 2, 4, 5, 7, 8]);
     assert_eq!(records[0], before);

@@ -151,3 +151,30 @@ fn reading_from_inside_a_lost_stretch_finds_the_mark_behind_it() {
     assert_eq!(versions(directory.path(), Position(committed.0 - 1)), [Some(version(2)); 2]);
     assert_eq!(versions(directory.path(), committed), [Some(version(2)); 2]);
 }
+
+/// Runs are told apart wherever reading begins, and however they ended.
+#[test]
+fn a_new_run_is_told_from_the_one_before() {
+    let directory = TempDir::new().unwrap();
+    let mut kept = Vec::new();
+    for run in 0..3 {
+        let (mut writer, syncer, _) = open(directory.path(), &SMALL).unwrap();
+        let thread = super::run(syncer);
+        writer.set_version(Some(version(1)));
+        kept.append(&mut append(&mut writer, 4 * run, 4 * run + 4));
+        drop(writer);
+        thread.join().unwrap();
+    }
+    let runs = |from| {
+        let mut reader = Reader::open_marked(directory.path(), from).unwrap();
+        let mut runs = Vec::new();
+        while let Some(frame) = reader.next().unwrap() {
+            runs.push(frame.runs);
+        }
+        runs
+    };
+    assert_eq!(runs(Position(0)), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    assert_eq!(runs(kept[1].end), [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
+    // From the end of a run on: the next frame is of another one than what is before.
+    assert_eq!(runs(kept[3].end), [1, 1, 1, 1, 2, 2, 2, 2]);
+}

@@ -3,6 +3,7 @@ use core::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sampling::Stream;
 
 const BASE: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -80,10 +81,13 @@ fn record() -> impl Strategy<Value = FlowRecord> {
 }
 
 fn held() -> impl Strategy<Value = Held> {
-    (record(), any::<i64>(), any::<bool>()).prop_map(|(record, since, described)| Held {
-        record,
-        since: UnixMillis(since),
-        waiting: if described { Waiting::Described } else { Waiting::Grace },
+    (record(), any::<u32>(), any::<i64>(), any::<bool>()).prop_map(|(record, stream, since, described)| {
+        Held {
+            stream: Stream(stream),
+            record,
+            since: UnixMillis(since),
+            waiting: if described { Waiting::Described } else { Waiting::Grace },
+        }
     })
 }
 
@@ -162,7 +166,8 @@ fn typical() -> FlowRecord {
 /// 2 + 2, AS numbers 3 + 2, ports 4, VLAN 1, flags 1, template 1, and 5 of one octet each.
 #[test]
 fn a_typical_record_takes_52_octets() {
-    let held = Held { record: typical(), since: BASE.plus(4_000), waiting: Waiting::Grace };
+    let held =
+        Held { record: typical(), stream: Stream(0), since: BASE.plus(4_000), waiting: Waiting::Grace };
     let mut octets = Vec::new();
     encode(&held, BASE, &mut octets);
     assert_eq!(octets.len(), 52);

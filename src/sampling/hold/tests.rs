@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sampling::Stream;
 use crate::units::Octets;
 
 /// Chunks by their numbers.
@@ -80,7 +81,7 @@ fn held(n: u64, now: i64, described: bool) -> Held {
         ..FlowRecord::default()
     };
     let waiting = if described { Waiting::Described } else { Waiting::Grace };
-    Held { record, since: UnixMillis(now), waiting }
+    Held { record, stream: Stream(0), since: UnixMillis(now), waiting }
 }
 
 fn contents(hold: &Hold) -> Vec<Held> {
@@ -127,8 +128,7 @@ proptest! {
             match step {
                 Step::Keep { records, described } => for _ in 0..records {
                     n += 1;
-                    let Held { record, since, waiting } = held(n, now, described);
-                    hold.keep(record, waiting, since);
+                    hold.keep(&held(n, now, described));
                     model.push(held(n, now, described));
                 },
                 Step::Pop(records) => for _ in 0..records.min(model.len()) {
@@ -136,7 +136,7 @@ proptest! {
                 },
                 Step::Retain { divisor, turned } => {
                     let to = if turned { Waiting::Described } else { Waiting::Grace };
-                    hold.retain(|record| (record.octets.as_u64() % divisor != 0).then_some(to));
+                    hold.retain(|held| (held.record.octets.as_u64() % divisor != 0).then_some(to));
                     model.retain(|held| held.record.octets.as_u64() % divisor != 0);
                     model.iter_mut().for_each(|held| held.waiting = to);
                 }
@@ -170,8 +170,7 @@ proptest! {
 fn filled(records: u64) -> Hold {
     let mut hold = Hold::default();
     for n in 1..=records {
-        let Held { record, since, waiting } = held(n, 0, false);
-        hold.keep(record, waiting, since);
+        hold.keep(&held(n, 0, false));
     }
     hold
 }
@@ -196,8 +195,7 @@ fn a_flush_writes_what_changed() {
     // What comes is written, and not much besides.
     for round in 0..100 {
         (0..5).for_each(|_| {
-            let Held { record, since, waiting } = held(1, round, false);
-            hold.keep(record, waiting, since);
+            hold.keep(&held(1, round, false));
         });
         kept.take(&mut hold);
         assert!(kept.written <= OPEN_OCTETS + 5 * 40, "{}", kept.written);

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Point, learnt_from};
+use super::{Origin, Point, learnt_from};
 use crate::flow::{Announcement, Order, Part, SelectionSequence, Side};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
@@ -254,7 +254,7 @@ struct WorkedOut {
 /// What is known of one observation domain.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Domain {
-    pub(super) id: u32,
+    pub(super) origin: Origin,
     pub(super) grace: Grace,
     /// Sorted.
     pub(super) statements: Vec<Statement>,
@@ -270,8 +270,8 @@ pub(super) struct Domain {
 }
 
 impl Domain {
-    pub(super) fn new(id: u32, run: u32) -> Self {
-        Self { id, run, worked_out: Some(WorkedOut::default()), ..Self::default() }
+    pub(super) fn new(origin: Origin, run: u32) -> Self {
+        Self { origin, run, worked_out: Some(WorkedOut::default()), ..Self::default() }
     }
 
     /// What counts for the bound.
@@ -310,9 +310,46 @@ impl Domain {
         &rest[..rest.partition_point(|statement| statement.about.sampler == sampler)]
     }
 
+    /// Domain 0, where it stands for the device as a whole (RFC 7011 3.1): it has no records of its own. Where it has, it is a
+    /// domain like others, since many exporters have no other one; so it is over NetFlow v9, which gives the number no meaning.
+    pub(super) fn is_device(&self) -> bool {
+        self.origin.domain == 0 && matches!(self.grace, Grace::Unseen) && !self.is_of_netflow9()
+    }
+
     /// True where anything that is known of it was said over NetFlow v9.
-    pub(super) fn is_of_netflow9(&self) -> bool {
+    fn is_of_netflow9(&self) -> bool {
         self.statements.iter().any(|statement| statement.order.stream >> 32 == NETFLOW9)
+    }
+
+    /// True where the same was said of this one as of `other`.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        let what = |made: &Statement| (made.about, made.rate, made.bound);
+        let told = |domain: &Self| domain.sequences.len();
+        self.statements.iter().map(what).eq(other.statements.iter().map(what))
+            && told(self) == told(other)
+            && self.sequences.iter().all(|sequence| other.has(sequence))
+    }
+
+    fn has(&self, (id, told, _): &(u64, SelectionSequence, u32)) -> bool {
+        self.sequence(*id).is_some_and(|(mine, _)| mine.says(told))
+    }
+
+    /// What was said of this one, or of `other`, and not of both, is not known any more.
+    pub(super) fn blur(&mut self, other: &Self) {
+        let same = |made: &Statement, about: &Statement| made.about == about.about && made.rate == about.rate;
+        for made in &mut self.statements {
+            if !other.about(made.about.sampler).iter().any(|theirs| same(theirs, made)) {
+                made.rate = None;
+            }
+        }
+        for theirs in &other.statements {
+            if let Err(at) = self.statements.binary_search_by_key(&theirs.about, |made| made.about) {
+                self.statements.insert(at, Statement { rate: None, ..*theirs });
+            }
+        }
+        self.sequences.retain(|sequence| other.has(sequence));
+        self.worked_out = None;
+        self.work_out();
     }
 
     pub(super) fn whole(&self, sampler: Option<u64>) -> Whole {

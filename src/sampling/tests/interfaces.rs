@@ -117,10 +117,10 @@ fn an_interface_beats_its_domain_and_the_operators_map_beats_both() {
     assert_eq!(settle(&[one, two], &none, elsewhere), Some((200, RateSource::Exporter)));
     // Also one record after the other.
     let (mut sampling, mut records) = (ExporterSampling::default(), Vec::new());
-    sampling.announce(&[one, two], &none, &mut records);
+    sampling.announce(D, &[one, two], &none, &mut records);
     records.extend([2, 1, 1, 2].map(|input| FlowRecord { domain: 8, ..at(input) }));
     let config = Config { grace_ms: 0, ..Config::default() };
-    sampling.scale(&config, &none, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &none, (D, UnixMillis(0)), &mut records, 0);
     let rates: Vec<u32> = records.iter().map(|record| record.rate.numerator()).collect();
     assert_eq!(rates, [200, 100, 100, 200]);
 }
@@ -220,16 +220,16 @@ fn records_wait_for_the_names_of_interfaces() {
     let over = SamplingPolicy { over: Some(rate(9, 1, RateSource::Override)), ..waits.clone() };
     let mut sampling = ExporterSampling::default();
     let mut records = vec![stated, header, unnamed];
-    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(0)), &mut records, 0);
     assert_eq!((records.len(), sampling.held_records()), (0, 3));
     // Not by an announcement, an override, the end of a grace time or of a capture.
-    sampling.announce(&[wide(1, 10)], &waits, &mut records);
+    sampling.announce(D, &[wide(1, 10)], &waits, &mut records);
     sampling.expire(&config, &over, UnixMillis(1000), &mut records);
     sampling.finish(&waits, &mut records);
     assert_eq!((records.len(), sampling.held_records()), (0, 3));
     // A fourth has no room: the oldest goes, and is counted.
     let mut more = vec![header];
-    sampling.scale(&config, &waits, UnixMillis(0), &mut more, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(0)), &mut more, 0);
     assert_eq!((sampling.held_records(), sampling.expired_records(), sampling.expired_octets()), (3, 1, 1));
     // Once they are known, each gets the rate that it would have had.
     sampling.expire(&config, &known, UnixMillis(2000), &mut records);
@@ -239,13 +239,13 @@ fn records_wait_for_the_names_of_interfaces() {
     // What states its rate has kept it; and in vain is waited for an hour.
     let mut sampling = ExporterSampling::default();
     let mut records = vec![stated, header];
-    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(0)), &mut records, 0);
     sampling.expire(&config, &known, UnixMillis(0), &mut records);
     let found: Vec<_> =
         records.iter().map(|record| (record.rate.numerator(), record.rate.source())).collect();
     assert_eq!(found, [(7, RateSource::Record), (1, RateSource::Header)]);
     let mut records = vec![stated];
-    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(0)), &mut records, 0);
     sampling.expire(&config, &waits, UnixMillis(config.hold_ms + 1), &mut records);
     assert_eq!((sampling.held_records(), sampling.expired_records()), (0, 1));
 }
@@ -263,7 +263,7 @@ fn records_wait_for_interfaces_that_show_late() {
     };
     let mut sampling = ExporterSampling::default();
     let mut records = vec![stated(7), stated(8), record(1, SamplerRef::Named(5))];
-    sampling.scale(&config, &waits, UnixMillis(0), &mut records, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(0)), &mut records, 0);
     assert_eq!((records.len(), sampling.held_records()), (0, 3));
     // Not by an override, the end of a grace time, or ten minutes.
     sampling.expire(&config, &over, UnixMillis(600_000), &mut records);
@@ -271,7 +271,7 @@ fn records_wait_for_interfaces_that_show_late() {
     assert_eq!((records.len(), sampling.held_records(), sampling.expired_records()), (0, 3, 0));
     // A fourth and a fifth have no room: the oldest are metered by their own rates.
     let mut more = vec![stated(10), stated(11)];
-    sampling.scale(&config, &waits, UnixMillis(600_000), &mut more, 0);
+    sampling.scale(&config, &waits, (D, UnixMillis(600_000)), &mut more, 0);
     assert_eq!((numerators(&more), sampling.held_records()), (vec![7, 8], 3));
     assert_eq!((sampling.expired_records(), sampling.take_crowded_out()), (0, 2));
     // Once they show, the rest goes; but what names a sampler that nobody has described waits on.

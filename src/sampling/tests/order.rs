@@ -75,10 +75,10 @@ fn an_overtaken_selection_sequence_does_not_replace_the_newer_one() {
     let rates = |sequences: &[SelectionSequence]| {
         let (mut sampling, mut records) = (ExporterSampling::default(), Vec::new());
         let policy = SamplingPolicy::default();
-        sampling.announce_sequences(sequences);
-        sampling.announce(&[selector(1, 10), selector(2, 20)], &policy, &mut records);
+        sampling.announce_sequences(D, sequences);
+        sampling.announce(D, &[selector(1, 10), selector(2, 20)], &policy, &mut records);
         records.push(record(1, SamplerRef::Sequence(9)));
-        sampling.scale(&Config::default(), &policy, UnixMillis(0), &mut records, 0);
+        sampling.scale(&Config::default(), &policy, (D, UnixMillis(0)), &mut records, 0);
         records[0].rate.numerator()
     };
     assert_eq!(rates(&[said(1, 1, None), said(2, 3, None), said(1, 2, Some(3))]), 20);
@@ -103,7 +103,7 @@ fn a_new_session_doubts_what_another_one_announced() {
         pipe.hear_at(1, EXPORT_MS, &ipfix(0, 1, &[&selector(100)[..], &flows].concat()));
         pipe.hear_at(1, EXPORT_MS, &ipfix(2, 1, &flows));
         assert_eq!((pipe.scaled().0, pipe.sampling.held_records()), (20_000, 0));
-        pipe.collector.decoder.end_session(Session(1));
+        pipe.end_session(1);
         pipe.hear_at(2, EXPORT_MS + 1000, &ipfix(0, 1, &flows));
         assert_eq!((pipe.scaled().0, pipe.sampling.held_records()), (20_000, 1));
         pipe

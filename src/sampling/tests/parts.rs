@@ -236,8 +236,8 @@ fn domain_0_speaks_for_the_device() {
     // Where it has records of its own, it is a domain like others.
     let mut sampling = ExporterSampling::default();
     let mut records = vec![record(0, SamplerRef::Unnamed), record(3, SamplerRef::Unnamed)];
-    sampling.announce(&told, &none, &mut Vec::new());
-    sampling.scale(&Config::default(), &none, UnixMillis(0), &mut records, 0);
+    sampling.announce(D, &told, &none, &mut Vec::new());
+    sampling.scale(&Config::default(), &none, (D, UnixMillis(0)), &mut records, 0);
     sampling.finish(&none, &mut records);
     assert_eq!((records.len(), records[0].rate.numerator(), sampling.held_records()), (1, 10, 1));
 }

@@ -127,13 +127,13 @@ fn old_statements_beside_new_ones_do_not_come_back() {
     let (config, policy) = (Config::default(), SamplingPolicy::default());
     let run = |announced: &[Announcement]| {
         let (mut sampling, mut records) = (ExporterSampling::default(), Vec::new());
-        sampling.announce(&[part(1, 100), wide(1, 10)], &policy, &mut records);
+        sampling.announce(D, &[part(1, 100), wide(1, 10)], &policy, &mut records);
         records.push(at(1));
-        sampling.scale(&config, &policy, UnixMillis(0), &mut records, 0);
-        sampling.restarted(&config, &[1], UnixMillis(1000));
-        sampling.announce(announced, &policy, &mut records);
+        sampling.scale(&config, &policy, (D, UnixMillis(0)), &mut records, 0);
+        sampling.restarted(&config, D, &[1], UnixMillis(1000));
+        sampling.announce(D, announced, &policy, &mut records);
         records.push(at(1));
-        sampling.scale(&config, &policy, UnixMillis(1000), &mut records, 1);
+        sampling.scale(&config, &policy, (D, UnixMillis(1000)), &mut records, 1);
         let held = sampling.held_records();
         sampling.expire(&config, &policy, UnixMillis(601_000), &mut records);
         let rates: Vec<u32> = records.iter().map(|record| record.rate.numerator()).collect();

@@ -317,8 +317,8 @@ fn a_domain_without_records_describes_samplers_of_others_before_one_that_has_som
         let mut sampling = ExporterSampling::default();
         let mut records: Vec<_> =
             first.into_iter().chain([7, 256]).map(|domain| record(domain, SamplerRef::Named(1))).collect();
-        sampling.announce(&[sampler(6, 1000), sampler(7, 10_000)], &policy, &mut Vec::new());
-        sampling.scale(&Config::default(), &policy, UnixMillis(0), &mut records, 0);
+        sampling.announce(D, &[sampler(6, 1000), sampler(7, 10_000)], &policy, &mut Vec::new());
+        sampling.scale(&Config::default(), &policy, (D, UnixMillis(0)), &mut records, 0);
         let waits = sampling.held_records();
         sampling.finish(&policy, &mut records);
         (waits, records.iter().map(|record| record.rate.numerator()).collect::<Vec<_>>())
