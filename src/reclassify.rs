@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::processor::exporters::Exporters;
 use crate::processor::{BadCheckpoint, Drained, ExporterNames, StreamProcessor};
 use crate::setup;
-use crate::units::UnixMillis;
+use crate::units::{SamplingRate, UnixMillis};
 use crate::usage::{BucketStart, Scaled, UsageRow, UsageRows};
 
 /// Usage rows that are many for a table that is only added up.
@@ -86,8 +86,8 @@ fn since(oldest: Option<&UnixMillis>) -> String {
 pub struct Sums {
     /// Scaled octets by name: customers, and the reserved names. In, out, and without direction.
     pub customers: BTreeMap<String, [Scaled; 3]>,
-    /// Raw octets by bucket and exporter.
-    pub reported: BTreeMap<(BucketStart, String), u128>,
+    /// Raw octets by bucket, exporter and sampling rate.
+    pub reported: BTreeMap<(BucketStart, String), BTreeMap<SamplingRate, u128>>,
 }
 
 impl Sums {
@@ -104,8 +104,8 @@ impl Sums {
         if let Some(sums) = self.customers.get_mut(customer) {
             sums[direction].add(row.sums.octets, row.key.rate);
         }
-        *self.reported.entry((row.key.bucket, exporter.to_owned())).or_default() +=
-            u128::from(row.sums.octets);
+        let reported = self.reported.entry((row.key.bucket, exporter.to_owned())).or_default();
+        *reported.entry(row.key.rate).or_default() += u128::from(row.sums.octets);
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod apply;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 pub(super) use apply::{Concerned, apply};
@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::ledger::records::{NameKind, UsageFilter};
 use crate::period::{Period, rfc3339};
 use crate::reclassify::{self, Sums};
-use crate::units::UnixMillis;
+use crate::units::{SamplingRate, UnixMillis};
 use crate::usage::{BucketStart, Scaled, UsageRow};
 
 /// Prints a row for each name whose usage would be another: octets before and after.
@@ -54,15 +54,9 @@ pub(super) fn compare(
     let before = in_ledger(ledger, from, to)?;
     let places: BTreeSet<_> = before.reported.keys().chain(after.reported.keys()).collect();
     for place in places {
-        let has = |sums: &Sums| sums.reported.get(place).copied().unwrap_or(0);
-        let (kept, read) = (has(&before), has(&after));
+        let (kept, read) = (before.reported.get(place), after.reported.get(place));
         if kept != read {
-            let (bucket, exporter) = place;
-            return Err(Failure::said(format!(
-                "the journal does not have what the ledger has: of `{exporter}` at {}, {read} octets and {kept}; \
-                 a part of it is gone or not committed yet, or something was replayed from captures",
-                rfc3339(bucket.start())
-            )));
+            return Err(Failure::said(unlike(place, kept, read)));
         }
     }
     let names: BTreeSet<&String> = before.customers.keys().chain(after.customers.keys()).collect();
@@ -86,6 +80,28 @@ pub(super) fn compare(
     }
     let columns = ["customer", "octets_before", "octets_after", "difference"];
     Ok(output::rows(out, format, &columns, &rows)?)
+}
+
+/// Why nothing can be said by the journal, where an exporter reported something else in a bucket than the ledger has.
+fn unlike(
+    (bucket, exporter): &(BucketStart, String),
+    kept: Option<&BTreeMap<SamplingRate, u128>>,
+    read: Option<&BTreeMap<SamplingRate, u128>>,
+) -> String {
+    let octets =
+        |rates: Option<&BTreeMap<SamplingRate, u128>>| rates.into_iter().flatten().map(|(_, n)| n).sum();
+    let (kept, read): (u128, u128) = (octets(kept), octets(read));
+    let at = rfc3339(bucket.start());
+    if kept == read {
+        return format!(
+            "by this configuration, what `{exporter}` reported at {at} has other sampling rates than the ledger has; \
+             nothing is corrected by rates that are not those of then"
+        );
+    }
+    format!(
+        "the journal does not have what the ledger has: of `{exporter}` at {at}, {read} octets and {kept}; \
+         a part of it is gone or not committed yet, or something was replayed from captures"
+    )
 }
 
 /// Says, after the invoices of a customer were rated again (with or without a change), that it was concerned where another was

@@ -385,7 +385,13 @@ impl Streams {
                     warn!(%peer, octets = left, "A connection ended within a message; its beginning is lost.");
                 }
             }
-            Reason::Over | Reason::Restart => {}
+            Reason::Restart => {
+                self.counts.broken += 1;
+                if self.reports(now) {
+                    warn!(%peer, octets = left, "A connection is closed, because messages of it were lost; what had come and was not read is lost, too.");
+                }
+            }
+            Reason::Over => {}
         }
     }
 

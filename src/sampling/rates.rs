@@ -305,10 +305,11 @@ impl Rates {
     }
 
     fn end_doubt(&mut self, at: usize) {
-        let run = self.domains[at].run;
+        let Domain { run, origin, .. } = self.domains[at];
         self.domains[at].end_doubt();
         self.statements = None;
-        self.taken_up += u64::from(self.domains.iter().any(|domain| domain.has_older(run)));
+        let mut speakers = self.domains.iter().filter(|domain| self.may_speak_for(domain, origin));
+        self.taken_up += u64::from(speakers.any(|domain| domain.has_older(run)));
     }
 
     /// The rate of a sampler for records observed at `point`: as its own domain describes it; otherwise as the exporter's

@@ -78,13 +78,19 @@ fn the_journal_tells_whose_usage_would_be_another() {
     );
     assert_eq!(figures(&site.usage("customer"), 3), before, "nothing has changed");
 
-    // What never was in the journal, and a journal that is gone.
-    site.ok(&["replay", capture]);
     let refused = |said: &str| {
         let output = site.run(&rerate);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && errors.contains(said), "{}: {errors}", output.status);
     };
+    // Another sampling rate than that of then, which is no correction.
+    let address = "address = \"127.0.1.1\"";
+    site.configure(&changed.replace(address, &format!("{address}\nsampling = {{ override = \"1/7\" }}")));
+    refused("has other sampling rates than the ledger has");
+    site.configure(&changed);
+    site.ok(&rerate);
+    // What never was in the journal, and a journal that is gone.
+    site.ok(&["replay", capture]);
     refused("the journal does not have what the ledger has");
     std::fs::remove_dir_all(site.state().join("journal/0")).unwrap();
     refused("the journals have nothing that the ledger has committed");
