@@ -143,6 +143,10 @@ pub fn bind(
     processors: usize,
     buffer_octets: usize,
 ) -> Result<Vec<Sockets>, Error> {
+    for &address in addresses {
+        let is_ipv6_only = has_ipv4_of_its_own(addresses, address.port());
+        refuse_taken(address, is_ipv6_only, Type::DGRAM, "UDP")?;
+    }
     let mut all: Vec<Sockets> =
         (0..processors).map(|_| Sockets { sockets: Vec::new(), first: 0, batch: Batch::new() }).collect();
     for &address in addresses {
@@ -173,6 +177,10 @@ pub fn bind(
 pub fn listen(addresses: &[SocketAddr], processors: usize) -> Result<Vec<Vec<TcpListener>>, Error> {
     /// Connections that the kernel keeps until they are accepted.
     const BACKLOG: libc::c_int = 128;
+    for &address in addresses {
+        let is_ipv6_only = has_ipv4_of_its_own(addresses, address.port());
+        refuse_taken(address, is_ipv6_only, Type::STREAM, "TCP")?;
+    }
     let mut all: Vec<Vec<TcpListener>> = (0..processors).map(|_| Vec::new()).collect();
     for &address in addresses {
         let is_ipv6_only = has_ipv4_of_its_own(addresses, address.port());
@@ -196,6 +204,26 @@ pub fn listen(addresses: &[SocketAddr], processors: usize) -> Result<Vec<Vec<Tcp
         }
     }
     Ok(all)
+}
+
+/// Another daemon's sockets would let ours beside them, since both share their port, and the kernel would give part of the
+/// datagrams to either. One that shares with nobody finds out.
+fn refuse_taken(
+    address: SocketAddr,
+    is_ipv6_only: bool,
+    kind: Type,
+    transport: &'static str,
+) -> Result<(), Error> {
+    let fail = |action| move |source| Error { action, transport, address, source };
+    let socket = Socket::new(Domain::for_address(address), kind, None).map_err(fail("open a socket for"))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(is_ipv6_only).map_err(fail("set IPV6_V6ONLY for"))?;
+    }
+    if kind == Type::STREAM {
+        // As there: those that the kernel still remembers are no hindrance.
+        socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR for"))?;
+    }
+    socket.bind(&address.into()).map_err(fail("listen on"))
 }
 
 /// A wildcard IPv6 socket also takes IPv4, unless IPv4 has sockets of its own on that port.

@@ -66,6 +66,26 @@ fn an_exporter_reaches_one_processor_from_any_port_at_any_address() {
     assert_eq!(used, BTreeSet::from([0, 1, 2]), "every processor has exporters");
 }
 
+/// Sockets that share their port would let others of ours in, and each daemon would have a part of the datagrams.
+#[test]
+fn what_another_daemon_listens_on_is_refused() {
+    let all = bind(&addresses(&["127.0.0.1:0"]), 2, 1 << 20).unwrap();
+    let taken = all[0].local_addresses()[0];
+    let refused = |result: Result<(), Error>| result.map_err(|error| error.source.kind()).unwrap_err();
+    assert_eq!(refused(bind(&[taken], 2, 1 << 20).map(drop)), io::ErrorKind::AddrInUse);
+    let all_of_port = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), taken.port());
+    assert_eq!(refused(bind(&[all_of_port], 2, 1 << 20).map(drop)), io::ErrorKind::AddrInUse);
+    drop(all);
+    // Our own addresses of one port are no hindrance to one another.
+    bind(&[all_of_port, taken], 2, 1 << 20).unwrap();
+
+    let listeners = listen(&addresses(&["127.0.0.1:0"]), 2).unwrap();
+    let taken = listeners[0][0].local_addr().unwrap();
+    assert_eq!(refused(listen(&[taken], 2).map(drop)), io::ErrorKind::AddrInUse);
+    drop(listeners);
+    listen(&[taken], 2).unwrap();
+}
+
 #[test]
 fn the_kernel_chooses_as_the_filter_is_meant() {
     // The hash by hand: one word times the constant, upper half, modulo.
