@@ -142,6 +142,7 @@ impl ExporterSampling {
     /// A session has ended. What it announced is doubted by the one that follows; what waits goes on waiting.
     pub fn end_session(&mut self, session: Session) {
         self.rates.end_sessions(|other| other == session);
+        self.stale = true;
     }
 
     /// Whether a session is open, as far as anybody has said.
@@ -153,6 +154,7 @@ impl ExporterSampling {
     /// All sessions have.
     pub fn end_all_sessions(&mut self) {
         self.rates.end_sessions(|_| true);
+        self.stale = true;
     }
 
     /// Takes in what one datagram announces. Records that waited for it are appended to `released`, scaled; where very
@@ -186,7 +188,8 @@ impl ExporterSampling {
     /// what was announced before is not used there until it is announced again, or the grace time is over.
     pub fn restarted(&mut self, config: &Config, stream: Stream, domains: &[u32], now: UnixMillis) {
         for &domain in domains {
-            self.rates.restarted(Origin { domain, stream }, now, config.grace_ms);
+            let has_waiting = !self.hold.is_empty();
+            self.rates.restarted(Origin { domain, stream }, now, config.grace_ms, has_waiting);
         }
     }
 
@@ -316,10 +319,7 @@ impl ExporterSampling {
         }
         let mut hold = core::mem::take(&mut self.hold);
         let before = released.len();
-        hold.retain_since(until, |held| {
-            if held.waiting != Waiting::Grace || held.since > until {
-                return Some(held.waiting);
-            }
+        hold.retain_grace(until, |held| {
             let rate = match self.verdict_by_rate(&held.record, held.stream, policy) {
                 Verdict::Rate(rate) => Some(rate),
                 Verdict::Wait(Waiting::Grace) => self.early(&held.record, held.stream, policy),
@@ -514,7 +514,7 @@ impl ExporterSampling {
 
     /// What a record gets that has to leave before its domain's grace time, or doubt, is over.
     fn early(&self, record: &FlowRecord, stream: Stream, policy: &SamplingPolicy) -> Option<SamplingRate> {
-        let (origin, point) = (Origin { domain: record.domain, stream }, point(record, policy));
+        let (origin, point) = (self.rates.origin(record.domain, stream)?, point(record, policy));
         let rate = |answer: Answer| match answer.known {
             Known::Rate(rate) => Some(rate),
             _ => None,
@@ -558,8 +558,10 @@ impl ExporterSampling {
                 unsampled(silent, policy).map_or(Verdict::Wait(Waiting::Described), Verdict::Rate)
             }
             SamplerRef::Stated(rate) => Verdict::Rate(rate),
-            _ if self.rates.has_forgotten(stream) => Verdict::Wait(Waiting::Described),
-            _ => self.announced_for(record, Origin { domain: record.domain, stream }, policy),
+            _ => match self.rates.origin(record.domain, stream) {
+                Some(origin) => self.announced_for(record, origin, policy),
+                None => Verdict::Wait(Waiting::Described),
+            },
         }
     }
 

@@ -196,10 +196,20 @@ impl Total {
             let is_late = is_told && report.tells_end && self.is_told_with(report);
             return if is_late { Step::Late } else { Step::Whole };
         }
+        // From before a wrap, and overtaken; without packets nothing else tells.
+        let is_before_wrap = report.widths.0 == 4 && octets >= RANGE / 2 && self.octets < RANGE / 2;
+        if later < 0 && is_before_wrap {
+            return Step::Late;
+        }
         if octets >= self.octets && packets >= self.packets {
             return Step::Added(octets - self.octets, packets - self.packets);
         }
-        if later <= 0 {
+        if relation == Relation::Overlap && later < 0 && report.told >= self.told {
+            // Not sent before, with an earlier end and another begin: a shorter flow that was there meanwhile.
+            return Step::Whole;
+        }
+        let may_have_wrapped = is_known && later == 0 && packets > self.packets;
+        if later <= 0 && !may_have_wrapped {
             return Step::Late;
         }
         // The flow goes on where it was, so what fell while the other one grew has not begun anew.
@@ -217,6 +227,7 @@ impl Total {
             (Some(octets), Some(packets)) if is_known || relation == Relation::Same && begins_are_told => {
                 Step::Added(octets, packets)
             }
+            _ if later <= 0 => Step::Late,
             _ => Step::Whole,
         }
     }
@@ -381,7 +392,11 @@ impl Totals {
         if step == Step::Late {
             return Added::default();
         }
-        let now = Total::new(report);
+        let mut now = Total::new(report);
+        if let (Some((total, _)), Step::Added(..)) = (known, step) {
+            // A template without it does not make it unknown.
+            now.start = now.start.or(total.start);
+        }
         match (going.zip(relation), report.span) {
             // One that was over, beside that which has its keys now, and goes on after all.
             (Some((_, Relation::Next | Relation::Overlap)), Some((start, _))) if stays && !report.over => {
@@ -457,7 +472,7 @@ impl Totals {
 
     /// The flow of a record that states no span, where others have had its keys since.
     fn superseded(&self, plain: Key, report: &Report) -> Option<Total> {
-        let may_be = |total: &&Total| !total.over && total.relation(report) == Relation::Same;
+        let may_be = |total: &&Total| total.relation(report) == Relation::Same;
         self.ended.get(&plain.second()).filter(may_be).filter(|_| report.span.is_none()).copied()
     }
 
@@ -484,12 +499,24 @@ impl Totals {
         }
         // What was said to be over must not push out one that may still be told of, where no begin tells them apart.
         if total.span.is_some() || total.over {
+            let last = self.ended.get(&plain).copied();
             self.ended.keep(plain, total, now, limit);
+            // The last one before is superseded in its turn.
+            let is_another = |last: &Total| last.span.is_none() && last.start != total.start;
+            if let Some(last) = last.filter(is_another) {
+                self.supersede(plain, last, now, limit);
+            }
             return;
         }
-        // Of several the greatest stays: its last record would count for most.
+        self.supersede(plain, total, now, limit);
+    }
+
+    /// Remembers a flow without a span beside the last one on its keys. Of several one stays that was not said to be over,
+    /// since its last record would count for more; of those the greatest.
+    fn supersede(&mut self, plain: Key, total: Total, now: UnixMillis, limit: usize) {
         let superseded = plain.second();
-        if self.ended.get(&superseded).is_none_or(|other| other.over || other.octets <= total.octets) {
+        let weight = |total: &Total| (!total.over, total.octets);
+        if self.ended.get(&superseded).is_none_or(|other| weight(other) <= weight(&total)) {
             self.ended.keep(superseded, total, now, limit);
         }
     }
@@ -498,7 +525,8 @@ impl Totals {
     fn doubt(&mut self, step: Step, report: &Report) {
         let left = match step {
             Step::Whole => return,
-            Step::Added(octets, _) => report.octets - octets,
+            // One that has wrapped has come to more than it claims.
+            Step::Added(octets, _) => report.octets.saturating_sub(octets),
             Step::Late => report.octets,
         };
         self.unclear.records += 1;
@@ -536,7 +564,10 @@ impl Totals {
             && total.step(false, report) == Step::Whole
             && total.relation(report) != Relation::Former
         {
-            self.set_aside(key, key.with(total.detail), total, limit);
+            // By its begin, where that tells it from this one: what differs may yet be found out of it as well.
+            let begin = total.span.zip(report.span).filter(|((own, _), (start, _))| own != start);
+            let begun = begin.map(|((own, _), _)| key.begun(own)).filter(|begun| self.going(begun).is_none());
+            self.set_aside(key, begun.unwrap_or_else(|| key.with(total.detail)), total, limit);
         }
         key
     }

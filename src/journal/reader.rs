@@ -43,9 +43,10 @@ pub struct Runs {
 
 impl Runs {
     /// True where the exporter's messages up to now came in another run than this one, of the journal with that number: sessions
-    /// that were open then are over.
+    /// that were open then are over. So are those of before reading began, if a run has begun since.
     pub fn is_another(&mut self, source: IpAddr, journal: usize, runs: u32) -> bool {
-        self.last.insert(source, (journal, runs)).is_some_and(|last| last != (journal, runs))
+        let now = (journal, runs);
+        self.last.insert(source, now).map_or(runs > 0, |last| last != now)
     }
 }
 

@@ -180,6 +180,9 @@ pub(super) struct Hold {
     /// The ledger has what was here at the last flush, and nothing else.
     #[serde(skip)]
     stored: bool,
+    /// No record has waited longer for the end of a grace time. `None`: nobody has looked.
+    #[serde(skip)]
+    grace_since: Option<UnixMillis>,
     /// The number of the next chunk.
     next: u64,
     /// Octets of the oldest chunk's records that are gone.
@@ -238,8 +241,11 @@ impl Hold {
     }
 
     pub(super) fn keep(&mut self, held: &Held) {
-        let Held { record, since, .. } = *held;
+        let Held { record, since, waiting, .. } = *held;
         self.exporter = record.exporter;
+        if waiting == Waiting::Grace {
+            self.grace_since = self.grace_since.map(|oldest| oldest.min(since));
+        }
         if !self.chunks.back().is_some_and(Chunk::has_room) {
             self.complete_newest();
             let chunk = Chunk::new(self.next, since);
@@ -267,12 +273,28 @@ impl Hold {
 
     /// Asks about each record, in order: `Some` keeps it, waiting for that.
     pub(super) fn retain(&mut self, ask: impl FnMut(&Held) -> Option<Waiting>) {
+        self.grace_since = None;
         self.sift(|_| true, ask);
     }
 
-    /// Asks about each record of the chunks that have one which has waited since `until`, as [`Self::retain`].
-    pub(super) fn retain_since(&mut self, until: UnixMillis, ask: impl FnMut(&Held) -> Option<Waiting>) {
-        self.sift(|chunk| chunk.oldest <= until, ask);
+    /// Asks about each record that has waited for the end of a grace time since `until`, or longer, as [`Self::retain`].
+    pub(super) fn retain_grace(&mut self, until: UnixMillis, mut ask: impl FnMut(&Held) -> Option<Waiting>) {
+        if self.grace_since.is_some_and(|oldest| oldest > until) {
+            return;
+        }
+        let is_concerned = |chunk: &Chunk| chunk.described < chunk.records && chunk.oldest <= until;
+        let others =
+            self.chunks.iter().filter(|chunk| !is_concerned(chunk) && chunk.described < chunk.records);
+        let mut oldest = others.map(|chunk| chunk.oldest).min().unwrap_or(UnixMillis(i64::MAX));
+        self.sift(is_concerned, |held| {
+            let is_due = held.waiting == Waiting::Grace && held.since <= until;
+            let stays = if is_due { ask(held) } else { Some(held.waiting) };
+            if stays == Some(Waiting::Grace) {
+                oldest = oldest.min(held.since);
+            }
+            stays
+        });
+        self.grace_since = Some(oldest);
     }
 
     /// Drops and counts what has waited `hold_ms` for a description. Records in their grace time end with that.

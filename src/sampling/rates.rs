@@ -106,10 +106,16 @@ impl Rates {
     }
 
     /// Whether what a domain says may be about the records of another one: not where it is of another stream that has a domain of
-    /// that number, too. That is another exporting process, with domains of its own (RFC 7011 3.1).
+    /// that number, too. That is another exporting process, with domains of its own (RFC 7011 3.1). Nor where its session has
+    /// ended, and another one says what is so now.
     fn may_speak_for(&self, domain: &Domain, origin: Origin) -> bool {
-        let stream = domain.origin.stream;
-        stream == origin.stream || self.place(Origin { stream, ..origin }).is_err()
+        let Origin { stream, domain: id } = domain.origin;
+        if stream == origin.stream {
+            return true;
+        }
+        let says = |other: &Domain| other.size() > 0 && self.streams.is_there(other.origin.stream);
+        self.place(Origin { stream, ..origin }).is_err()
+            && (self.streams.is_there(stream) || !self.of_all_streams(id).iter().any(says))
     }
 
     /// Forgets the stream that ended first; false where there is none.
@@ -121,9 +127,15 @@ impl Rates {
         true
     }
 
-    /// True where nothing is known of a stream any more, since others had to have its room.
-    pub(super) fn has_forgotten(&self, stream: Stream) -> bool {
-        !self.streams.knows(stream)
+    /// Where a record that waits comes from: another stream may have taken over its domain. `None`: nothing is known of it any
+    /// more, since others had to have its room.
+    pub(super) fn origin(&self, domain: u32, stream: Stream) -> Option<Origin> {
+        let origin = Origin { domain, stream };
+        if stream == Stream::DATAGRAMS || self.find(origin).is_some() {
+            return Some(origin);
+        }
+        let heirs = self.of_all_streams(domain);
+        heirs.iter().find(|domain| domain.former == Some(stream)).map(|domain| domain.origin)
     }
 
     /// The stream that a session is. One that is new, and has begun with `domain`, goes on where an ended one left off that
@@ -152,11 +164,7 @@ impl Rates {
     pub(super) fn end_sessions(&mut self, is_over: impl Fn(Session) -> bool) {
         self.streams.end(is_over);
         let ended: Vec<Stream> = self.streams.ended().collect();
-        for stream in ended {
-            if !self.domains.iter().any(|domain| domain.origin.stream == stream) {
-                self.streams.forget(stream);
-            }
-        }
+        ended.into_iter().for_each(|stream| self.forget_empty(stream));
     }
 
     /// Works out what the statements of each domain come to, where that may have changed. To be called after a datagram's
@@ -257,14 +265,14 @@ impl Rates {
     /// The exporter has started anew, as a domain's datagrams show, or may have, where a session is new: what was announced
     /// before is doubted there until it is announced again, or the grace time is over. Each domain shows it for itself, and
     /// those that do soon after one another without sessions speak of the same beginning.
-    pub(super) fn restarted(&mut self, origin: Origin, now: UnixMillis, grace_ms: i64) {
-        let formers: Vec<Origin> = self.formers(origin).map(|former| former.origin).collect();
-        let at = match self.place(origin) {
-            Err(_) if formers.is_empty() => return,
-            _ => self.find_or_add(origin),
-        };
-        let Some(at) = at else { return };
+    pub(super) fn restarted(&mut self, origin: Origin, now: UnixMillis, grace_ms: i64, has_waiting: bool) {
         let is_session = origin.stream != Stream::DATAGRAMS;
+        if is_session && self.find(origin).is_none() {
+            self.inherit(origin, has_waiting);
+        }
+        let formers: Vec<Origin> =
+            self.formers(origin).map(|former| former.origin).filter(|_| is_session).collect();
+        let Ok(at) = self.place(origin) else { return };
         let is_same = !is_session && self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;
         if !is_same {
             self.run = self.run.saturating_add(1);
@@ -275,6 +283,31 @@ impl Rates {
         domain.doubt = Some(Grace::Unseen);
         for former in formers {
             self.blur(origin, former);
+        }
+    }
+
+    /// A session whose other domains come from elsewhere, or from nowhere, begins this one with what an ended one said of it,
+    /// and takes it over with the records that wait for it, unless it may be another one's.
+    fn inherit(&mut self, origin: Origin, has_waiting: bool) {
+        let Some(mut domain) = self.formers(origin).next().cloned() else { return };
+        let stream = domain.origin.stream;
+        let takes_over = self.former(origin.domain, has_waiting).is_some();
+        if takes_over {
+            self.domains.retain(|other| other.origin != domain.origin);
+            self.forget_empty(stream);
+        }
+        domain.former = takes_over.then_some(stream);
+        domain.origin = origin;
+        if let Some(at) = self.find_or_add(origin) {
+            self.domains[at] = domain;
+            self.statements = None;
+        }
+    }
+
+    /// Forgets a stream of which nothing is known.
+    fn forget_empty(&mut self, stream: Stream) {
+        if !self.domains.iter().any(|domain| domain.origin.stream == stream) {
+            self.streams.forget(stream);
         }
     }
 
@@ -472,7 +505,9 @@ impl Rates {
     /// may be the same process, whose former connection nobody has seen to break, or another one. So the exporter samples, as
     /// far as anybody knows, and does not say how it samples these.
     fn said_before(&self, origin: Origin) -> Answer {
-        let older = |domain: &&Domain| domain.origin.stream < origin.stream;
+        let older = |domain: &&Domain| {
+            domain.origin.stream < origin.stream && self.streams.is_there(domain.origin.stream)
+        };
         let announces = |domain: &Domain| {
             let mut all = self.domains.iter().filter(|other| other.origin.stream == domain.origin.stream);
             all.any(|other| other.size() > 0)

@@ -480,3 +480,101 @@ fn flows_that_are_over_are_known_by_their_details() {
         }
     }
 }
+
+/// Records on the same keys: by an exact clock; total, begin, end, when it was told, details; and the octets that each adds.
+#[track_caller]
+fn each_adds_by_clock(records: &[((u64, u64), i64, i64, i64, u32, u64)]) {
+    let mut totals = Totals::default();
+    for (n, &(total, start, end, told, detail, adds)) in records.iter().enumerate() {
+        let report = Report { detail, ..spanned(total, start, end, told) };
+        let (octets, _) = totals.count(key(1), &report, 64);
+        assert_eq!(octets, adds, "record {n}");
+    }
+}
+
+/// An AS number is found out when the next flow on the keys, or one that is there at once, has been told of already.
+#[test]
+fn what_is_found_out_late_counts_once_behind_the_next_flow() {
+    for next_knows in [0, 7, 8] {
+        each_adds_by_clock(&[
+            ((500_000, 500), 0, 59_900, 60_000, 0, 500_000),
+            ((1000, 1), 69_900, 70_200, 70_300, next_knows, 1000),
+            ((600_000, 600), 0, 69_800, 70_000, 7, 100_000),
+            ((650_000, 650), 0, 69_850, 71_000, 0, 50_000),
+            ((1500, 2), 69_900, 71_200, 72_000, 8, 500),
+        ]);
+        each_adds_by_clock(&[
+            ((500_000, 500), 0, 59_900, 60_000, 0, 500_000),
+            ((1000, 1), 50_000, 70_200, 70_300, next_knows, 1000),
+            ((600_000, 600), 0, 70_800, 71_000, 7, 100_000),
+        ]);
+    }
+}
+
+/// Within a longer flow there is a shorter one, told after it, which ends before.
+#[test]
+fn a_short_flow_within_a_longer_one_counts() {
+    for told in [60_000, 61_000] {
+        each_adds_by_clock(&[
+            ((400_000, 400), 0, 59_000, 60_000, 0, 400_000),
+            ((5000, 5), 30_000, 40_000, told, 0, 5000),
+            ((500_000, 500), 0, 119_000, 120_000, 0, 100_000),
+            ((6000, 6), 30_000, 100_000, 120_000, 0, 1000),
+        ]);
+    }
+    // One that was sent before is a record of the long flow, which was overtaken, whatever its begin.
+    each_adds_by_clock(&[
+        ((400_000, 400), 0, 59_000, 60_000, 0, 400_000),
+        ((5000, 5), 30_000, 40_000, 59_000, 0, 0),
+    ]);
+}
+
+/// Octets in four octets and no packets: a record from before the wrap comes behind one from after it.
+#[test]
+fn a_record_from_before_a_wrap_that_was_overtaken_adds_nothing() {
+    let at = |octets, end| Report { widths: (4, 0), ..spanned((octets, 0), 0, end, end) };
+    let mut totals = Totals::default();
+    let mut add = |report: &Report| totals.count(key(1), report, 64).0;
+    assert_eq!(add(&at(4_000_000_000, 60_000)), 4_000_000_000);
+    assert_eq!(add(&at(5_032_704, 180_000)), 300_000_000);
+    assert_eq!(add(&at(4_200_000_000, 120_000)), 0);
+    assert_eq!(add(&at(6_032_704, 240_000)), 1_000_000);
+}
+
+/// The total wraps between two records of a flow whose ends are told in the same second.
+#[test]
+fn a_wrap_within_a_second_is_one() {
+    let at = |total, told| Report { widths: (4, 4), ..spanned(total, 0, 60_000, told) };
+    let mut totals = Totals::default();
+    let mut add = |report: &Report| totals.count(key(1), report, 64).0;
+    assert_eq!(add(&at((4_294_967_000, 5_000_000), 60_000)), 4_294_967_000);
+    assert_eq!(add(&at((1_204, 5_000_001), 60_000)), 1500);
+    // With fewer packets it was overtaken.
+    assert_eq!(add(&at((4_294_966_000, 4_999_999), 60_000)), 0);
+}
+
+/// By times that are told from the export time: an end overtakes a report by more than two seconds, and so does the next flow.
+#[test]
+fn a_report_that_comes_behind_two_ends_adds_nothing() {
+    let over = |total, start, end| Report { over: true, ..report(total, times(Some(start), end)) };
+    let mut totals = Totals::default();
+    let mut add = |report: &Report| totals.count(key(1), report, 64).0;
+    assert_eq!(add(&over((510_000, 510), 0, 58_500)), 510_000);
+    assert_eq!(add(&over((4000, 4), 58_800, 60_900)), 4000);
+    assert_eq!(add(&report((500_000, 500), times(Some(0), 58_000))), 0);
+    assert_eq!(add(&over((4000, 4), 58_800, 60_900)), 0);
+    // The next one begins when those were over.
+    assert_eq!(add(&over((3000, 3), 70_000, 80_000)), 3000);
+}
+
+/// Records of two templates in turn, of which only one has times.
+#[test]
+fn a_template_without_times_forgets_no_begin() {
+    let mut totals = Totals::default();
+    let mut add = |report: &Report| totals.count(key(1), report, 64).0;
+    assert_eq!(add(&report((5000, 5), times(Some(0), 50_000))), 5000);
+    assert_eq!(add(&report((6000, 6), times(None, 60_000))), 1000);
+    // The flow that follows has come to less, and to more, than the first one.
+    assert_eq!(add(&report((7000, 7), times(Some(70_000), 80_000))), 7000);
+    assert_eq!(add(&report((8000, 8), times(None, 90_000))), 1000);
+}

@@ -237,3 +237,31 @@ fn no_bit_of_a_chunk_may_turn() {
         kept.chunks.get_mut(&0).unwrap()[bit / 8] ^= 1 << (bit % 8);
     }
 }
+
+/// Whoever has waited too long for the end of a grace time is asked about, nobody else, and not twice for nothing.
+#[test]
+fn those_that_wait_too_long_for_a_grace_time_are_found() {
+    let mut hold = Hold::default();
+    for (n, now, described) in [(1, 10, false), (2, 20, true), (3, 30, false), (4, 40, false)] {
+        hold.keep(&held(n, now, described));
+    }
+    let asked = |hold: &mut Hold, until, stays: Option<Waiting>| {
+        let mut asked = Vec::new();
+        hold.retain_grace(UnixMillis(until), |held| {
+            asked.push(held.record.octets.as_u64());
+            stays
+        });
+        asked
+    };
+    assert_eq!(asked(&mut hold, 9, None), [] as [u64; 0]);
+    assert_eq!(asked(&mut hold, 30, Some(Waiting::Grace)), [1, 3]);
+    assert_eq!(asked(&mut hold, 30, Some(Waiting::Described)), [1, 3]);
+    assert_eq!((asked(&mut hold, 39, None), hold.len()), (vec![], 4));
+    // One that comes later, and one that waits for it again.
+    hold.keep(&held(5, 35, false));
+    assert_eq!((asked(&mut hold, 39, None), hold.len()), (vec![5], 4));
+    hold.retain(|_| Some(Waiting::Grace));
+    assert_eq!((asked(&mut hold, 39, None), hold.len()), (vec![1, 2, 3], 1));
+    assert_eq!(asked(&mut hold, 40, None), [4]);
+    assert_eq!(hold.memory(), 0);
+}

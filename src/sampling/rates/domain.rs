@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, Point, learnt_from};
+use super::{Origin, Point, Stream, learnt_from};
 use crate::flow::{Announcement, Order, Part, SelectionSequence, Side};
 use crate::units::{IfIndex, RateSource, SamplingRate, UnixMillis};
 
@@ -252,9 +252,11 @@ struct WorkedOut {
 }
 
 /// What is known of one observation domain.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Domain {
     pub(super) origin: Origin,
+    /// The stream that it was taken over from, of which records may still wait.
+    pub(super) former: Option<Stream>,
     pub(super) grace: Grace,
     /// Sorted.
     pub(super) statements: Vec<Statement>,

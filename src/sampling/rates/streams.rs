@@ -46,6 +46,12 @@ impl Streams {
         self.all.iter().filter(|(_, session)| session.is_none()).map(|&(stream, _)| stream)
     }
 
+    /// True where it goes on: a session that is open, or what comes without sessions.
+    pub(super) fn is_there(&self, stream: Stream) -> bool {
+        let is_it = |&(other, session): &(Stream, Option<Session>)| other == stream && session.is_some();
+        stream == Stream::DATAGRAMS || self.all.iter().any(is_it)
+    }
+
     pub(super) fn are_open(&self) -> bool {
         self.all.iter().any(|(_, session)| session.is_some())
     }
@@ -73,9 +79,5 @@ impl Streams {
 
     pub(super) fn forget(&mut self, stream: Stream) {
         self.all.retain(|&(other, _)| other != stream);
-    }
-
-    pub(super) fn knows(&self, stream: Stream) -> bool {
-        stream == Stream::DATAGRAMS || self.all.iter().any(|&(other, _)| other == stream)
     }
 }

@@ -11,6 +11,11 @@ fn wide_options(id: u32, n: u32) -> Vec<Octets> {
     vec![set(3, template), set(310, octets().u32(id).u32(n).u8(1))]
 }
 
+/// A v9 record of options for the whole system.
+fn octets_of(n: u32) -> Octets {
+    octets().u32(0).u32(n).u8(1)
+}
+
 /// A record of so many octets that names no sampler, and its template.
 fn flows(octets_: u32) -> Vec<Octets> {
     vec![set(2, template(300, &[(1, 4), (2, 4)])), set(300, octets().u32(octets_).u32(1))]
@@ -131,6 +136,102 @@ fn domain_0_speaks_for_its_own_session_and_for_line_cards() {
     assert_eq!(sums(&pipe), (100_000 + 100, 0));
 }
 
+/// The processor's link broke unseen, and it came back with another rate; then its old connection is closed. What it says now
+/// holds for the line cards, also when they connect again.
+#[test]
+fn line_cards_go_by_the_session_that_is_there() {
+    let (mut pipe, mut old, mut new) = (Pipe::default(), Exporter::new(1), Exporter::new(2));
+    let mut card = Exporter { domain: 3, ..Exporter::new(3) };
+    old.say_of(0, &mut pipe, 0, &wide_options(0, 100));
+    card.say(&mut pipe, 0, &flows(1000));
+    expire(&mut pipe, GRACE);
+    assert_eq!(sums(&pipe), (100_000, 0));
+    new.say_of(0, &mut pipe, GRACE, &wide_options(0, 10));
+    pipe.end_session(1);
+    card.say(&mut pipe, GRACE + 1, &flows(1));
+    assert_eq!(sums(&pipe), (100_010, 0));
+    pipe.end_session(3);
+    let mut again = Exporter { domain: 3, ..Exporter::new(4) };
+    again.say(&mut pipe, GRACE + 2, &flows(1));
+    expire(&mut pipe, 2 * GRACE + 2);
+    assert_eq!(sums(&pipe), (100_020, 0));
+}
+
+/// The one that announced has gone for good, and the other one still announces nothing.
+#[test]
+fn what_is_silent_waits_only_while_the_other_one_is_there() {
+    let (mut pipe, mut a, mut b) = (Pipe::default(), Exporter::new(1), Exporter::new(2));
+    a.say(&mut pipe, 0, &[wide_options(1, 100), flows(1000)].concat());
+    b.say(&mut pipe, 0, &flows(1));
+    expire(&mut pipe, GRACE);
+    assert_eq!(sums(&pipe), (100_000, 1));
+    pipe.end_session(1);
+    b.say(&mut pipe, GRACE + 1, &flows(1));
+    // What had waited is let go as well.
+    assert_eq!(pipe.settled.last().map(|record| record.rate.source()), Some(S::NotAnnounced));
+    assert_eq!(sums(&pipe), (100_002, 0));
+}
+
+/// An exporter's restart over UDP has nothing to do with a session that has ended.
+#[test]
+fn a_restart_over_udp_goes_on_with_what_was_said_over_udp() {
+    for (told, billed) in [(None, 100_000 + 1 + 1), (Some(10), 100_000 + 10 + 10)] {
+        let (mut pipe, mut a) = (Pipe::default(), Exporter::new(1));
+        a.say(&mut pipe, 0, &[wide_options(1, 100), flows(1000)].concat());
+        pipe.end_session(1);
+        let wide = |n| {
+            let template = options_template9(311, &[(1, 4)], &[(34, 4), (35, 1)]);
+            vec![set(1, template), set(311, octets_of(n))]
+        };
+        let sets = |options: Option<u32>| {
+            let flows = [set(0, template(300, &[(1, 4), (2, 4)])), set(300, octets().u32(1).u32(1))];
+            options.map(wide).into_iter().flatten().chain(flows).collect::<Vec<_>>()
+        };
+        pipe.take_at(EXPORT_MS, &v9_at(900_000, EXPORT, 500, 1, &sets(told)));
+        expire(&mut pipe, GRACE);
+        pipe.take_at(EXPORT_MS + GRACE, &v9_at(1000, EXPORT + 600, 0, 1, &sets(None)));
+        assert_eq!(pipe.counts().restarts, 1);
+        expire(&mut pipe, 2 * GRACE);
+        assert_eq!(sums(&pipe), (billed, 0), "{told:?}");
+    }
+}
+
+/// A session may begin with a domain of which nothing was said, and one session may go on with domains of several.
+#[test]
+fn what_was_said_of_a_domain_is_found_whichever_the_session_begins_with() {
+    let (mut pipe, mut first) = (Pipe::default(), Exporter::new(1));
+    first.say(&mut pipe, 0, &[wide_options(1, 100), flows(1000)].concat());
+    pipe.end_session(1);
+    let mut next = Exporter::new(2);
+    next.say_of(0, &mut pipe, 1000, &flows(1)[..1]);
+    next.say(&mut pipe, 2000, &flows(1000));
+    assert_eq!(sums(&pipe), (100_000, 1));
+    expire(&mut pipe, GRACE + 2000);
+    assert_eq!((sums(&pipe), pipe.sampling.taken_up()), ((200_000, 0), 1));
+
+    // What waits for a sampler's description gets that of the session that has taken its domain over.
+    let (mut pipe, mut first, mut next) = (Pipe::default(), Exporter::new(1), Exporter::new(2));
+    first.say(&mut pipe, 0, &[named(), data(5, 1000)]);
+    pipe.end_session(1);
+    next.say_of(0, &mut pipe, 1000, &flows(1)[..1]);
+    let selector = selectors(&[(304, 1), (305, 4), (306, 4)], &[&[5, 1, 1, 99]]);
+    next.say(&mut pipe, 2000, &selector);
+    assert_eq!(sums(&pipe), (100_000, 0));
+
+    let (mut pipe, mut one) = (Pipe::default(), Exporter::new(1));
+    let mut two = Exporter { domain: 2, ..Exporter::new(2) };
+    one.say(&mut pipe, 0, &wide_options(1, 100));
+    two.say(&mut pipe, 0, &wide_options(2, 10));
+    pipe.end_session(1);
+    pipe.end_session(2);
+    let mut both = Exporter::new(3);
+    both.say_of(1, &mut pipe, 1000, &flows(1000));
+    both.say_of(2, &mut pipe, 1000, &flows(1));
+    assert_eq!(sums(&pipe), (0, 2));
+    expire(&mut pipe, GRACE + 1000);
+    assert_eq!(sums(&pipe), (100_010, 0));
+}
+
 /// Each new session doubts anew what was announced before; a record waits no longer for that than the grace time.
 #[test]
 fn sessions_that_break_again_and_again_hold_nothing_for_ever() {
@@ -167,6 +268,7 @@ fn of_several_former_ones_that_differ_none_is_taken_up() {
         expire(&mut pipe, GRACE);
         pipe.end_session(1);
         pipe.end_session(2);
+        expire(&mut pipe, GRACE);
         pipe.settled.clear();
         pipe
     };
