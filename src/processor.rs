@@ -382,8 +382,7 @@ impl StreamProcessor {
         let sampling = &mut state.memory.sampling;
         let Decoded { announcements, sequences, restarts, .. } = &mut self.decoded;
         if !(announcements.is_empty() && sequences.is_empty() && restarts.is_empty()) {
-            // A grace time that was over before counts as over, however seldom somebody looks.
-            sampling.expire(&self.config.sampling, policy, self.now, &mut self.released);
+            sampling.end_graces(&self.config.sampling, policy, self.now, &mut self.released);
         }
         let stream = sampling.stream(session, restarts);
         sampling.restarted(&self.config.sampling, stream, restarts, received);

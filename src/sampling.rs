@@ -296,6 +296,20 @@ impl ExporterSampling {
         now: UnixMillis,
         released: &mut Vec<FlowRecord>,
     ) {
+        self.end_graces(config, policy, now, released);
+        self.settle(policy, released);
+        self.hold.expire(now, config.hold_ms);
+    }
+
+    /// Of [`Self::expire`] what a datagram that announces something must find done, however seldom somebody looks: a grace time
+    /// that was over before is over.
+    pub fn end_graces(
+        &mut self,
+        config: &Config,
+        policy: &SamplingPolicy,
+        now: UnixMillis,
+        released: &mut Vec<FlowRecord>,
+    ) {
         if self.hold.is_empty() {
             return;
         }
@@ -304,11 +318,10 @@ impl ExporterSampling {
         if turned {
             self.policy = Some(policy.clone());
         }
-        if passed || turned || self.stale {
+        if passed || turned {
             self.release(policy, released);
         }
         self.end_long_waits(now.plus(-config.grace_ms), policy, released);
-        self.hold.expire(now, config.hold_ms);
     }
 
     /// Lets go what has waited out a whole grace time by itself, since `until` or longer. That of its domain may be

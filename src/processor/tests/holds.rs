@@ -147,6 +147,22 @@ fn what_expires_in_silence_is_news() {
     assert!(!bench.processor.has_news());
 }
 
+/// Very many wait: what is announced for them takes effect when holds age, and not in each datagram that announces something.
+#[test]
+fn what_is_announced_for_very_many_takes_effect_when_holds_age() {
+    let mut bench = Bench::new(sampling::Config::default());
+    bench.feed(0, EXPORT_MS, &templates());
+    for _ in 0..200 {
+        bench.feed(0, EXPORT_MS, &[data(NAMED, EXPORT_MS, 24)]);
+    }
+    bench.feed(0, EXPORT_MS, &sampler());
+    bench.feed(0, EXPORT_MS, &[set(300, octets().u32(6).u16(1).u32(1).u32(9))]);
+    assert_eq!(bench.processor.held().records, 4800);
+    bench.processor.expire(UnixMillis(EXPORT_MS));
+    bench.drain();
+    assert_eq!((bench.processor.held().records, bench.totals.metered_records), (0, 4800));
+}
+
 #[test]
 fn who_floods_the_hold_pushes_out_nobody_else() {
     const LIMIT: usize = 256 << 10;
