@@ -341,6 +341,12 @@ impl Sequence {
         self.taken_up >= SHARED
     }
 
+    /// True where the datagram of this number, which was seen just now, has come behind others that were sent later.
+    pub(super) fn is_late(&self, number: u32, unit: Unit) -> bool {
+        let is_behind = |next: u32| (2..=unit.reorder).contains(&next.wrapping_sub(number));
+        !self.is_shared() && self.next.is_some_and(is_behind)
+    }
+
     /// True where what looks like a new beginning is a sequence that was left a short while ago, and now goes on.
     fn takes_up_former(&self, number: u32, uptime: Option<Uptime>) -> bool {
         self.former.is_some_and(|former| {

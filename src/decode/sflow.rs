@@ -71,7 +71,8 @@ pub struct Counts {
     /// Flow samples that the exporter says it had to drop itself. Those that follow make up for them.
     pub samples_dropped: u64,
     /// Spans in which the sample pool moved by more than twice, or less than half, of what the stated rate explains, was
-    /// refuted by the interface's counters, or in which more samples were dropped than anything bears out.
+    /// refuted by the interface's counters, in which more samples were dropped than anything bears out, or of two sources in
+    /// one.
     pub pool_contradictions: u64,
     /// Packets that dropped samples stood for and that no sample made up for, because their source began anew or was
     /// forgotten.
@@ -128,6 +129,7 @@ impl ExporterDecoder {
                 let uptime = Uptime { millis: uptime, stated: received, received };
                 let told = agent.sequence.see(number, 1, Some(uptime), received, Unit::DATAGRAMS);
                 self.counts.told(told);
+                agent.is_late = agent.sequence.is_late(number, Unit::DATAGRAMS);
                 if told.restarted {
                     let unpaid = &mut self.counts.sflow.packets_unpaid;
                     *unpaid = unpaid.saturating_add(agent.forget_sources());

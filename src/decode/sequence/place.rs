@@ -173,8 +173,7 @@ impl Sequence {
         if !is_sent_later && self.is_missing(at.number) {
             return false;
         }
-        let is_in_order = self.in_order >= 2;
-        let by_number = is_in_order
+        let by_number = self.in_order >= 2
             && self.next.is_some_and(|expected| {
                 let (ahead, behind) = (at.number.wrapping_sub(expected), expected.wrapping_sub(at.number));
                 let went_back =

@@ -49,6 +49,8 @@ pub(super) struct Agent<'a> {
     pools: &'a mut Vec<Pool>,
     total: &'a mut usize,
     is_first: bool,
+    /// True while the samples of a datagram are read that others have overtaken: its samples are late, too.
+    pub(super) is_late: bool,
 }
 
 impl Agents {
@@ -87,7 +89,7 @@ impl Agents {
         let is_first = *self.first.get_or_insert(key.0) == key.0;
         let Known { last_seen, sequence, recent, pools, .. } = &mut self.known[at];
         *last_seen = now;
-        Some(Agent { sequence, recent, pools, total: &mut self.pools, is_first })
+        Some(Agent { sequence, recent, pools, total: &mut self.pools, is_first, is_late: false })
     }
 
     /// Forgets sources that were long silent.
@@ -135,7 +137,7 @@ impl Agent<'_> {
         match self.pools.binary_search_by_key(&source, |pool| (pool.class, pool.index)) {
             Ok(at) => {
                 self.pools[at].last_seen = now;
-                Some(self.pools[at].see(statement, observed))
+                Some(self.pools[at].see(statement, observed, self.is_late))
             }
             Err(_) if *self.total >= SOURCES_MAX => None,
             Err(at) => {

@@ -33,7 +33,11 @@
 //!   many drops as there are samples, for more where the interface's counters bear them out; what is beyond is counted.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
 //!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed;
-//!   one that arrives later, its span being over, is owed its part then.
+//!   one that arrives later, its span being over, is owed its part then, but no more than twice of what was dropped from the
+//!   one late sample to the other, by what they state themselves (see `late`).
+//! - Where the pool or the drops go back from an earlier sample to a later one, and do so again before long, two sources
+//!   look like one, and nobody can tell their samples apart: until that was long ago, each takes the stated rate. So it is
+//!   counted, span by span.
 //! - Where the stated rate changes between two samples, nobody can say which packets passed at which rate. Those dropped
 //!   there stand for as many as the lesser rate says, and the pool contradicts only what neither rate explains.
 //! - A pool that does not move says nothing. Where the sequence begins anew all of this does; what was still owed then is
@@ -44,6 +48,7 @@
 //! alike. It could multiply a bill; so each such span is counted (`pool_contradictions`), and which of the two it is the
 //! operator says: where the stated rate is wrong, he has the last word (`sampling.override`).
 
+mod late;
 mod witness;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +56,7 @@ use serde::{Deserialize, Serialize};
 use crate::flow::Observed;
 use crate::units::UnixMillis;
 
+use late::Late;
 pub(super) use witness::Interface;
 use witness::{Pooled, Witness};
 
@@ -75,8 +81,11 @@ pub(super) const MULTIPLE_MAX: u64 = 64;
 /// A sequence number that is further ahead is a new beginning.
 const RESTART: u32 = 1 << 16;
 
-/// One that is behind by no more is a late sample.
+/// One that is behind by no more is a late sample. In a datagram that is late itself it is one however far it is behind.
 const REORDER: u32 = 1 << 8;
+
+/// Samples for which it is remembered that two contradicted each other, so that they are of two sources.
+const DOUBTED: u16 = 1 << 10;
 
 /// Keeps sums of packets far from the end of their range.
 const PACKETS_MAX: i128 = 1 << 48;
@@ -90,6 +99,25 @@ pub(super) struct Statement {
     pub(super) drops: u32,
 }
 
+impl Statement {
+    /// True where this sample was made after `earlier`.
+    fn is_behind(self, earlier: Self) -> bool {
+        self.sequence != earlier.sequence && !goes_back(earlier.sequence, self.sequence)
+    }
+
+    /// True where the pool went back on the way to `later`, and not just once around 32 bits.
+    fn pool_contradicts(self, later: Self) -> bool {
+        let step = later.sequence.wrapping_sub(self.sequence);
+        let explained = u64::from(step) * u64::from(self.rate.max(later.rate));
+        explained < 1 << 30 && goes_back(self.pool, later.pool)
+    }
+}
+
+/// True where the shorter way between two counts is the one back.
+const fn goes_back(from: u32, to: u32) -> bool {
+    to.wrapping_sub(from) > u32::MAX / 2
+}
+
 /// What follows from it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Verdict {
@@ -101,7 +129,7 @@ pub(super) struct Verdict {
     pub(super) found: u32,
     /// Samples that the exporter dropped since the last one.
     pub(super) dropped: u32,
-    /// True where a span ended in which the pool said something else than the samples.
+    /// True where a span ended in which the pool said something else than the samples, or was that of two sources.
     pub(super) contradicted: bool,
     /// Packets that dropped samples stood for and that no sample will make up for: their source began anew.
     pub(super) unpaid: u64,
@@ -122,8 +150,14 @@ pub(super) struct Pool {
     last: Statement,
     span: Span,
     /// The last sample before the open span.
-    closed: u32,
+    closed: Statement,
     late: Late,
+    /// Samples that are told as missing.
+    missing: u64,
+    /// For so many samples more it is remembered that two contradicted each other.
+    doubt: u16,
+    /// Two did meanwhile for the second time: of two sources in one the stated rate rules.
+    shared: bool,
     /// Packets that samples still have to stand for, the open span apart; less than 0 where they stood for too many.
     owed: i64,
     /// Packets that samples stood for beyond the stated rate.
@@ -134,39 +168,6 @@ pub(super) struct Pool {
     /// The greatest rate that was stated meanwhile.
     greatest: u32,
     witness: Witness,
-}
-
-/// Samples of ended spans that have not arrived, and may be late.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-struct Late {
-    samples: u64,
-    /// What all of them would be owed, and by how much the pool would be ahead of them.
-    owed: i64,
-    ahead: i64,
-}
-
-impl Late {
-    fn add(&mut self, samples: u64, owed: i128, ahead: i128) {
-        self.samples = self.samples.saturating_add(samples);
-        self.owed = bounded(i128::from(self.owed) + owed);
-        self.ahead = bounded(i128::from(self.ahead) + ahead);
-        // The others are lost.
-        let most = u64::from(REORDER);
-        if self.samples > most {
-            let part =
-                |packets: i64| bounded(i128::from(packets) * i128::from(most) / i128::from(self.samples));
-            (self.samples, self.owed, self.ahead) = (most, part(self.owed), part(self.ahead));
-        }
-    }
-
-    /// The share of one that arrives after all: what it is owed, and how far ahead the pool is of it.
-    fn take(&mut self) -> (i64, i64) {
-        let Some(left) = self.samples.checked_sub(1) else { return (0, 0) };
-        let share = |packets: i64| packets / i64::try_from(self.samples).unwrap_or(i64::MAX);
-        let (owed, ahead) = (share(self.owed), share(self.ahead));
-        *self = Self { samples: left, owed: self.owed - owed, ahead: self.ahead - ahead };
-        (owed, ahead)
-    }
 }
 
 /// Packets within [`PACKETS_MAX`].
@@ -243,8 +244,11 @@ impl Pool {
             last_seen: now,
             last: first,
             span: Span::default(),
-            closed: first.sequence,
+            closed: first,
             late: Late::default(),
+            missing: 0,
+            doubt: 0,
+            shared: false,
             owed: 0,
             extra: 0,
             ahead: 0,
@@ -265,20 +269,38 @@ impl Pool {
         self.witness.see(now);
     }
 
-    /// Takes in what the next sample states, and on which side of its source it was made.
-    pub(super) fn see(&mut self, next: Statement, observed: Observed) -> Verdict {
+    /// Takes in what the next sample states, on which side of its source it was made, and whether its datagram is late.
+    pub(super) fn see(&mut self, next: Statement, observed: Observed, is_overtaken: bool) -> Verdict {
         let step = next.sequence.wrapping_sub(self.last.sequence);
         if step == 0 {
             return Verdict::STATED;
         }
-        if step > RESTART {
-            if step.wrapping_neg() <= REORDER {
-                self.see_late(next.sequence);
-                return Verdict { found: 1, ..Verdict::STATED };
-            }
+        let behind = step.wrapping_neg();
+        let is_late = step > RESTART && (is_overtaken || behind <= REORDER);
+        if is_late && behind > RESTART {
+            // Of a former run of its source.
+            return Verdict::STATED;
+        }
+        self.doubt = self.doubt.saturating_sub(1);
+        if step > RESTART && !is_late || self.shared && self.doubt == 0 {
             let unpaid = self.unpaid();
             *self = Self::new((self.class, self.index), next, self.last_seen);
             return Verdict { unpaid, ..Verdict::STATED };
+        }
+        if self.is_at_odds(next, is_late) && core::mem::replace(&mut self.doubt, DOUBTED) > 0 && !self.shared
+        {
+            // What seemed to be owed lies between two sources.
+            (self.shared, self.owed, self.missing) = (true, 0, 0);
+            (self.span, self.late) = (Span::default(), Late::default());
+        }
+        if self.shared {
+            return self.see_shared(next, is_late);
+        }
+        if is_late {
+            self.see_late(next);
+            let found = u32::from(self.missing > 0);
+            self.missing -= u64::from(found);
+            return Verdict { found, ..Verdict::STATED };
         }
         let last = core::mem::replace(&mut self.last, next);
         let passed = next.pool.wrapping_sub(last.pool);
@@ -300,18 +322,49 @@ impl Pool {
         span.high = span.high.saturating_add(high.saturating_mul(picked));
         span.passed += u64::from(passed);
         span.counts |= passed != step.wrapping_mul(next.rate);
+        self.missing = self.missing.saturating_add(u64::from(step - 1));
         let contradicted = span.picked >= SPAN && self.close(next.rate);
         let multiple = self.pay(next.rate.into());
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
     }
 
+    /// True where the source of the samples before cannot have made this one: its pool or its drops went back on the way
+    /// from an earlier sample to a later one.
+    fn is_at_odds(&self, next: Statement, is_late: bool) -> bool {
+        if !is_late {
+            return self.last.pool_contradicts(next);
+        }
+        let contradict = |one: Statement, other: Statement| {
+            let (earlier, later) = if other.is_behind(one) { (one, other) } else { (other, one) };
+            earlier.pool_contradicts(later) || goes_back(earlier.drops, later.drops)
+        };
+        contradict(next, self.last)
+            || contradict(self.closed, next)
+            || self.late.last.is_some_and(|late| late.sequence != next.sequence && contradict(late, next))
+    }
+
+    /// Samples of two sources tell only whether there are still two.
+    fn see_shared(&mut self, next: Statement, is_late: bool) -> Verdict {
+        if is_late {
+            self.late.last = Some(next);
+            return Verdict::STATED;
+        }
+        self.last = next;
+        let contradicted = u64::from(next.sequence.wrapping_sub(self.closed.sequence)) >= SPAN;
+        if contradicted {
+            self.closed = next;
+        }
+        Verdict { contradicted, ..Verdict::STATED }
+    }
+
     /// A sample that others have overtaken stands for its part of what was dropped as they do.
-    fn see_late(&mut self, sequence: u32) {
-        if (1..=u32::MAX / 2).contains(&sequence.wrapping_sub(self.closed)) {
+    fn see_late(&mut self, next: Statement) {
+        if next.is_behind(self.closed) {
+            self.late.last = Some(next);
             self.span.arrived = (self.span.arrived + 1).min(self.span.made);
             return;
         }
-        let (owed, ahead) = self.late.take();
+        let (owed, ahead) = self.late.take(next);
         self.owed = bounded(i128::from(self.owed) + i128::from(owed));
         self.ahead = bounded(i128::from(self.ahead) + i128::from(ahead));
     }
@@ -320,7 +373,7 @@ impl Pool {
     fn close(&mut self, rate: u32) -> bool {
         let span = core::mem::take(&mut self.span);
         let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness);
-        self.closed = self.last.sequence;
+        self.closed = self.last;
         let rest = |packets: i128| packets - span.part(packets);
         self.late.add(span.made - span.arrived, rest(dropped.into()), rest(ahead));
         let mut owed = i128::from(self.owed) + span.part(dropped.into()) - i128::from(span.paid);
