@@ -54,10 +54,12 @@ enum Step {
 }
 
 impl Frame {
-    /// Reads as much of `data` as there is.
-    pub(super) fn dissect(link: Link, data: &[u8]) -> Self {
+    /// Reads as much of `data` as there is. `length`: that of the whole frame, if it is known.
+    pub(super) fn dissect(link: Link, data: &[u8], length: Option<u32>) -> Self {
         let mut frame = Self::default();
-        if let Some(at) = frame.packet(link, data) {
+        // Of sections that begin behind the link's header nobody knows how much of the frame was before.
+        let length = length.filter(|_| link == Link::Ethernet);
+        if let Some(at) = frame.packet(link, data, length) {
             match data.get(at).map(|octet| octet >> 4) {
                 Some(4) => frame.ipv4(data, at),
                 Some(6) => frame.ipv6(data, at),
@@ -92,7 +94,7 @@ impl Frame {
     }
 
     /// Where the IP header begins.
-    fn packet(&mut self, link: Link, data: &[u8]) -> Option<usize> {
+    fn packet(&mut self, link: Link, data: &[u8], length: Option<u32>) -> Option<usize> {
         let (mut step, mut at) = match link {
             Link::Ip => return Some(0),
             Link::Ethernet => (Step::Type, 12),
@@ -123,13 +125,22 @@ impl Frame {
                     }
                 }
                 Step::Labels => {
-                    // The last label of the stack has the bottom bit (RFC 3032 2.1). What follows says itself whether
-                    // it is IP; anything else is a pseudowire.
+                    // The last label of the stack has the bottom bit (RFC 3032 2.1).
                     while read::u32(data, at)? & 0x100 == 0 {
                         at += 4;
                     }
+                    let label = read::u32(data, at)? >> 12;
                     at += 4;
-                    return matches!(data.get(at)? >> 4, 4 | 6).then_some(at);
+                    let left =
+                        length.map(|length| usize::try_from(length).unwrap_or_default().saturating_sub(at));
+                    let is_ip = match (label, data.get(at)? >> 4) {
+                        // Explicit null.
+                        (0, 4) | (2, 6) => true,
+                        (_, 4) => is_ipv4(&data[at..], left),
+                        (_, 6) => is_ipv6(&data[at..], left),
+                        _ => false,
+                    };
+                    return is_ip.then_some(at);
                 }
                 Step::Ppp => {
                     let kind = read::u16(data, at)?;
@@ -227,6 +238,45 @@ impl Frame {
         }
     }
 }
+
+/// True where what is behind labels, and begins as IPv4 does, is that. No label says what follows: the frame of a pseudowire
+/// without control word begins with a MAC address, which may begin with the same digit (RFC 4928).
+fn is_ipv4(header: &[u8], left: Option<usize>) -> bool {
+    let own = usize::from(header[0] & 0x0f) * 4;
+    let length = usize::from(read::u16(header, 2).unwrap_or_default());
+    let fits = length == 0 || length >= own && left.is_none_or(|left| length <= left);
+    let sum = || -> Option<u32> {
+        let words = header.get(..own)?.chunks_exact(2);
+        Some(words.map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum())
+    };
+    // One's complement, RFC 1071. What is cut off cannot be added up, and what a network card has yet to fill in is 0.
+    let is_unset = read::u16(header, 10) == Some(0);
+    own >= 20 && fits && (is_unset || sum().is_none_or(|sum| (sum & 0xffff) + (sum >> 16) == 0xffff))
+}
+
+/// The same of IPv6, whose header has no checksum: its length has to be that of the rest of the frame, but for padding, and
+/// what follows something that does.
+fn is_ipv6(header: &[u8], left: Option<usize>) -> bool {
+    let Some(length) = read::u16(header, 4).map(usize::from) else { return true };
+    let fits = |left: usize| {
+        let whole = 40 + length;
+        whole <= left && (left - whole <= TRAILER_MAX || left <= PADDED_MAX)
+    };
+    let next = header.get(6).is_none_or(|next| BEHIND_IPV6.contains(next));
+    next && (length == 0 || left.is_none_or(fits))
+}
+
+/// Octets behind a packet that is not padded: check sequence, and what else some devices leave there.
+const TRAILER_MAX: usize = 16;
+
+/// The shortest frame of Ethernet.
+const PADDED_MAX: usize = 64;
+
+/// What follows IPv6 (IANA's protocol numbers): extension headers, transports, tunnels, routing.
+const BEHIND_IPV6: &[u8] = &[
+    0, 1, 2, 4, 6, 17, 33, 41, 43, 44, 46, 47, 50, 51, 58, 59, 60, 88, 89, 94, 97, 98, 103, 108, 112, 115,
+    124, 132, 135, 136, 137, 139, 140, 142, 143,
+];
 
 /// Where a packet at `at` ends by the length in its header; `None` where that is less than `least`: not stated, as in
 /// packets that a network card cuts up later, and in jumbograms.

@@ -231,8 +231,11 @@ impl Plan {
 
     /// True where a record states when its flow began, so that the beginning of another flow can be told.
     pub(super) fn states_start(&self, context: &Context, row: &DataRow<'_>) -> bool {
-        let (clocks, (first, _)) = self.stated(row);
+        let (clocks, (first, last)) = self.stated(row);
+        // So does the end with the duration.
+        let lasted = || clocks.duration_divisor != 0 && row.number(Slot::Duration as usize) != 0;
         context.states(clocks.start, first, row)
+            || clocks.start == Clock::Absent && lasted() && context.states(clocks.end, last, row)
     }
 
     /// The same of the reverse direction, which does not begin before the forward one.
@@ -366,7 +369,9 @@ impl Plan {
         // A section that begins somewhere else, or a frame that is not Ethernet, cannot be read.
         let is_readable = row.number(Slot::SectionOffset as usize) == 0
             && (link == Link::Ip || row.number(Slot::FrameType as usize) <= 1);
-        let frame = if is_readable { Frame::dissect(link, octets) } else { Frame::default() };
+        let stated = (self.forward == Counter::Sampled && flow.octets != Octets::ZERO).then_some(flow.octets);
+        let length = stated.and_then(|octets| u32::try_from(octets.as_u64()).ok());
+        let frame = if is_readable { Frame::dissect(link, octets, length) } else { Frame::default() };
         frame.fill(flow);
         if self.forward != Counter::Sampled {
             if self.forward == Counter::Delta && row.len(Slot::Packets as usize) == 0 {

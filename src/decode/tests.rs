@@ -9,6 +9,7 @@ mod flows;
 mod loss;
 mod oracle;
 mod order;
+mod pools;
 mod restart;
 mod robust;
 mod sections;

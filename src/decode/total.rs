@@ -6,7 +6,7 @@
 //! (YAF) count what follows from 0, also where it comes to more than before, and a pair of hosts has one session after
 //! the other. Where exporters state times by an absolute clock, or by an uptime of which it is known when it began
 //! (NetFlow v9; IPFIX with element 160), begin and end are compared to the millisecond. Where they are told from the
-//! export time (158 and 159, uptimes of IPFIX without 160) they differ by some, and so does what is compared: sessions
+//! export time (158 and 159, or an end and a duration) they differ by some, and so does what is compared: sessions
 //! that follow each other within two seconds are taken for one flow there, whose greatest total counts, until a total that
 //! falls shows that there are two. These are then followed apart, and a record is of the one to which it adds less.
 //!

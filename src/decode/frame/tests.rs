@@ -11,11 +11,15 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
+fn dissect(link: Link, data: &[u8]) -> Frame {
+    Frame::dissect(link, data, None)
+}
+
 const MACS: &str = "00005e000101 00005e000102";
 
 /// 192.0.2.1 to 198.51.100.2, TCP 443 to 51000, SYN ACK, DSCP 46; 60 octets long.
 const TCP4: &str =
-    "45b8003c 1c464000 4006b1e6 c0000201 c6336402  01bbc738 00000001 00000002 a0120000 00000000";
+    "45b8003c 1c464000 40063187 c0000201 c6336402  01bbc738 00000001 00000002 a0120000 00000000";
 
 /// 2001:db8::1 to 2001:db8:1::2, traffic class 0x2e, payload of 20 octets, next header as given.
 fn v6(next: u8) -> String {
@@ -23,7 +27,7 @@ fn v6(next: u8) -> String {
 }
 
 fn ethernet(rest: &str) -> Frame {
-    Frame::dissect(Link::Ethernet, &hex(&format!("{MACS} {rest}")))
+    dissect(Link::Ethernet, &hex(&format!("{MACS} {rest}")))
 }
 
 fn tcp4(vlan: u16, octets: u32) -> Frame {
@@ -66,7 +70,7 @@ fn what_leads_to_a_packet() {
         (Link::Ppp, "0021", 2),
         (Link::Ppp, "ff030021", 4),
     ] {
-        assert_eq!(Frame::dissect(link, &hex(&format!("{rest} {TCP4}"))), tcp4(0, before + 60), "{rest}");
+        assert_eq!(dissect(link, &hex(&format!("{rest} {TCP4}"))), tcp4(0, before + 60), "{rest}");
     }
 }
 
@@ -90,28 +94,28 @@ fn what_leads_nowhere() {
 fn ipv4_options_fragments_and_ports() {
     // Six words of header, one of them options; UDP.
     let options = "46000028 00004000 4011 0000 c0000201 c6336402 01010100 0035d431";
-    let frame = Frame::dissect(Link::Ip, &hex(options));
+    let frame = dissect(Link::Ip, &hex(options));
     assert_eq!((frame.source_port, frame.destination_port, frame.octets), (53, 54_321, Some(40)));
     // The first fragment has the ports, a later one what looks like them.
     for (word, ports) in [("2000", (53, 54_321)), ("2001", (0, 0)), ("00b9", (0, 0))] {
         let text = format!("45000028 0000{word} 4011 0000 c0000201 c6336402 0035d431");
-        let frame = Frame::dissect(Link::Ip, &hex(&text));
+        let frame = dissect(Link::Ip, &hex(&text));
         assert_eq!((frame.source_port, frame.destination_port, frame.protocol), (ports.0, ports.1, 17));
     }
     // ICMP "host unreachable": type 3, code 1. SCTP has ports, ESP has none.
     for (protocol, ports) in [("01", (0, 0x0301)), ("84", (0x0301, 0x0bb8)), ("32", (0, 0))] {
         let text = format!("45000028 00000000 40{protocol} 0000 c0000201 c6336402 03010bb8");
-        let frame = Frame::dissect(Link::Ip, &hex(&text));
+        let frame = dissect(Link::Ip, &hex(&text));
         assert_eq!((frame.source_port, frame.destination_port), ports, "{protocol}");
     }
     // A length that is less than the header is none.
-    let frame = Frame::dissect(Link::Ip, &hex("45000000 00000000 4011 0000 c0000201 c6336402 0035d431"));
+    let frame = dissect(Link::Ip, &hex("45000000 00000000 4011 0000 c0000201 c6336402 0035d431"));
     assert_eq!((frame.octets, frame.source_port), (None, 53));
 }
 
 #[test]
 fn ipv6_extension_headers() {
-    let plain = Frame::dissect(Link::Ip, &hex(&format!("{} 01bbc738 00000001 00000002 50190000", v6(6))));
+    let plain = dissect(Link::Ip, &hex(&format!("{} 01bbc738 00000001 00000002 50190000", v6(6))));
     assert_eq!(plain.family, Family::V6);
     assert_eq!(plain.source, Address(0x2001_0db8_0000_0000_0000_0000_0000_0001));
     assert_eq!(plain.destination, Address(0x2001_0db8_0001_0000_0000_0000_0000_0002));
@@ -133,7 +137,7 @@ fn ipv6_extension_headers() {
         (43, "11", 43, (0, 0)),
         (44, "1100", 44, (0, 0)),
     ] {
-        let frame = Frame::dissect(Link::Ip, &hex(&format!("{} {rest}", v6(first))));
+        let frame = dissect(Link::Ip, &hex(&format!("{} {rest}", v6(first))));
         assert_eq!(
             (frame.protocol, (frame.source_port, frame.destination_port)),
             (protocol, ports),
@@ -142,10 +146,10 @@ fn ipv6_extension_headers() {
     }
     // Extension headers without end.
     let endless = format!("{} {}", v6(60), "3c00010400000000".repeat(20));
-    assert_eq!(Frame::dissect(Link::Ip, &hex(&endless)).protocol, 60);
+    assert_eq!(dissect(Link::Ip, &hex(&endless)).protocol, 60);
     // A payload length of 0 is a jumbogram's: not stated.
     let jumbo = v6(6).replace("0014", "0000");
-    assert_eq!(Frame::dissect(Link::Ip, &hex(&jumbo)).octets, None);
+    assert_eq!(dissect(Link::Ip, &hex(&jumbo)).octets, None);
 }
 
 /// What a part of the frame tells is what the whole tells, or nothing.
@@ -178,17 +182,51 @@ fn frames_cut_at_every_octet() {
         "0800 45000028 00000000 4001 0000 c0000201 c6336402 0301".into(),
     ] {
         let frame = hex(&format!("{MACS} {rest}"));
-        let whole = Frame::dissect(Link::Ethernet, &frame);
+        let whole = dissect(Link::Ethernet, &frame);
         for cut in 0..frame.len() {
-            is_part(&Frame::dissect(Link::Ethernet, &frame[..cut]), &whole);
+            is_part(&dissect(Link::Ethernet, &frame[..cut]), &whole);
         }
         // An address needs all of its octets, and nothing behind them.
         let v4 =
             rest.contains("c0000201").then(|| frame.windows(4).position(|w| w == hex("c0000201")).unwrap());
         if let Some(at) = v4 {
-            assert_eq!(Frame::dissect(Link::Ethernet, &frame[..at + 4]).source, Address(0xc000_0201));
+            assert_eq!(dissect(Link::Ethernet, &frame[..at + 4]).source, Address(0xc000_0201));
         }
     }
+}
+
+/// What is behind labels, in a frame of so many octets; `after`: what follows the label stack, from its first octet.
+fn behind_labels(label: &str, after: &str, length: Option<u32>) -> Frame {
+    Frame::dissect(Link::Ethernet, &hex(&format!("{MACS} 8847 {label} {after}")), length)
+}
+
+/// The frame of a pseudowire without control word begins with a MAC address (RFC 4928): 4c96.14 and 6487.88 here.
+#[test]
+fn a_pseudowire_is_no_packet() {
+    const INNER: &str = "4c9614 040506 0800 4500 05dc 1234 4000 4006 0000 0a000001 0a000002 01bb c738 00000001 00000002 50190000 00000000 00000000";
+    for length in [None, Some(1536)] {
+        let four = behind_labels("000113ff", &format!("4c9614 010203 {INNER}"), length);
+        assert_eq!((four.family, four.destination, four.octets), (Family::Other, Address(0), None));
+        let six = behind_labels("000113ff", &format!("648788 010203 {INNER}"), length);
+        assert_eq!((six.family, six.octets), (Family::Other, None));
+    }
+    // IPv4 is known by its header's check sum; where that is cut off, by its length.
+    let whole = |after: &str, length| behind_labels("000113ff", after, length).family;
+    assert_eq!(whole(TCP4, None), Family::V4);
+    assert_eq!(whole(&TCP4.replace("3187", "3180"), None), Family::Other);
+    assert_eq!(whole(&TCP4[..22], Some(18 + 60)), Family::V4);
+    assert_eq!(whole(&TCP4[..22], Some(18 + 59)), Family::Other);
+    // IPv6 by its length: 60 octets, and padding or a check sequence behind it.
+    let six = format!("{} 01bbc738 00000001 00000002 50190000 00000000", v6(6));
+    for (length, family) in
+        [(18 + 59, Family::Other), (18 + 60, Family::V6), (18 + 64, Family::V6), (18 + 200, Family::Other)]
+    {
+        assert_eq!(whole(&six, Some(length)), family, "{length}");
+    }
+    assert_eq!(whole(&format!("{} 01bb", v6(0x64)), None), Family::Other);
+    // Explicit null says what it is.
+    assert_eq!(behind_labels("000001ff", &TCP4.replace("3187", "0000"), None).family, Family::V4);
+    assert_eq!(behind_labels("000021ff", &six, Some(1500)).family, Family::V6);
 }
 
 proptest! {
@@ -199,8 +237,8 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..140),
     ) {
         let frame = [hex(&format!("{MACS} {kind}")), noise.clone()].concat();
-        Frame::dissect(Link::Ethernet, &frame);
-        Frame::dissect(link, &noise);
+        dissect(Link::Ethernet, &frame);
+        dissect(link, &noise);
     }
 
     /// Extension headers of IPv6 in any order, lengths and fragments included.
@@ -211,7 +249,7 @@ proptest! {
     ) {
         let packet = [hex(&v6(next)), noise].concat();
         for cut in 0..packet.len() {
-            Frame::dissect(Link::Ip, &packet[..cut]);
+            dissect(Link::Ip, &packet[..cut]);
         }
     }
 }

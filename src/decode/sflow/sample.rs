@@ -286,7 +286,7 @@ fn raw_header(record: &mut Reader<'_>) -> Option<(u32, Frame)> {
         // Token ring, FDDI, frame relay, X.25, ATM, wireless: volume, but nobody's address.
         _ => return Some((length, Frame::default())),
     };
-    Some((length, Frame::dissect(link, header.rest())))
+    Some((length, Frame::dissect(link, header.rest(), Some(length))))
 }
 
 /// A sampled IPv4 or IPv6 packet, in the exporter's words.

@@ -12,7 +12,13 @@ pub(crate) fn datagram(number: u32, samples: &[Octets]) -> Vec<u8> {
     datagram_of(octets().u32(1).u32(0xc000_0201), 7, number, 1_000_000, samples)
 }
 
-fn datagram_of(agent: Octets, sub_agent: u32, number: u32, uptime: u32, samples: &[Octets]) -> Vec<u8> {
+pub(super) fn datagram_of(
+    agent: Octets,
+    sub_agent: u32,
+    number: u32,
+    uptime: u32,
+    samples: &[Octets],
+) -> Vec<u8> {
     let count = u32::try_from(samples.len()).unwrap();
     let head = octets().u32(5).bytes(&agent.0).u32(sub_agent).u32(number).u32(uptime).u32(count);
     samples.iter().fold(head, |head, sample| head.bytes(&sample.0)).0
@@ -29,7 +35,7 @@ pub(crate) fn flow_sample(sequence: u32, records: &[Octets]) -> Octets {
 }
 
 /// A flow sample: sequence, source, rate, pool, drops, input, output.
-fn flow_sample_of(head: [u32; 7], records: &[Octets]) -> Octets {
+pub(super) fn flow_sample_of(head: [u32; 7], records: &[Octets]) -> Octets {
     tagged(1, &sample_body(&head, records))
 }
 

@@ -72,6 +72,19 @@ fn sessions_one_after_the_other_on_one_key_each_count_whole() {
     assert_eq!(counted(&fields, &records), [1000, 3000]);
 }
 
+/// The end and the duration tell when a flow began as well, to the two seconds that a rounded duration is believed for.
+#[test]
+fn sessions_are_told_apart_by_their_ends_and_durations() {
+    for (duration, factor) in [(161, 1), (162, 1000)] {
+        let fields = [&ENDS[..], &TOTALS, &[(153, 8), (duration, 4)]].concat();
+        let lasted = |total: u64, end: u64, lasted: u32| {
+            octets().u32(1).u32(2).u64(total).u64(total / 100).u64(BEGUN + end).u32(lasted * factor)
+        };
+        let records = [lasted(1000, 10_000, 9900), lasted(5000, 70_000, 9900), lasted(6000, 130_000, 69_900)];
+        assert_eq!(counted(&fields, &records), [1000, 5000, 1000]);
+    }
+}
+
 /// The header has whole seconds, records have milliseconds: what they tell is compared as they tell it, also where the
 /// exporter's clock is a day ahead.
 #[test]

@@ -178,7 +178,7 @@ fn a_new_run_is_told_from_the_one_before() {
     // From the end of a run on: the next frame is of another one than what is before.
     assert_eq!(runs(kept[3].end), [1, 1, 1, 1, 2, 2, 2, 2]);
 
-    let exporter = core::net::IpAddr::from([192, 0, 2, 1]);
+    let exporter = IpAddr::from([192, 0, 2, 1]);
     let mut seen = Runs::default();
     let mut is_another = |journal, runs| seen.is_another(exporter, journal, runs);
     assert_eq!(

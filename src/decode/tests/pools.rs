@@ -1,0 +1,108 @@
+//! sFlow sources whose samples do not all arrive, or not in order, from octets to scaled volume. Frames have 1000 octets.
+
+use super::build::*;
+use super::sflow::{datagram_of, flow_sample_of, frame, raw_header};
+use crate::flow::SamplerRef;
+
+const RATE: u32 = 100;
+
+/// A sample of one packet in a hundred: its number, and what pool and drops have come to.
+fn sample(number: u32, pool: u32, drops: u32) -> Octets {
+    flow_sample_of([number, 3, RATE, pool, drops, 3, 4], &[raw_header(1, 1000, &frame())])
+}
+
+/// So many samples up to number `last` in a datagram, of a source that drops every second one that it makes.
+fn half_dropped(number: u32, uptime: u32, last: u32, samples: u32) -> Vec<u8> {
+    let samples: Vec<Octets> = (last + 1 - samples..=last).map(|n| sample(n, 2 * RATE * n, n)).collect();
+    datagram_of(octets().u32(1).u32(0xc000_0201), 7, number, uptime, &samples)
+}
+
+/// Packets that the samples stand for.
+fn packets(collector: &Collector) -> u64 {
+    let rate = |sampler: SamplerRef| match sampler {
+        SamplerRef::Stated(rate) => u64::from(rate.numerator()),
+        _ => panic!("no rate"),
+    };
+    assert!(collector.out.records.iter().all(|flow| flow.octets.as_u64() == 1000));
+    collector.out.records.iter().map(|flow| rate(flow.sampler)).sum()
+}
+
+/// What a source stands for that drops half of its samples: the pool, but for what is not owed before its first sample,
+/// and what the open span of 32 still owes.
+#[track_caller]
+fn stands_for(collector: &Collector, samples: u32, runs: u32) {
+    let pool = u64::from(2 * RATE * samples);
+    let short = u64::from(runs * (1 + 32 + 8) * RATE);
+    let found = packets(collector);
+    assert!((pool - short..=pool).contains(&found), "{found} of {pool}");
+}
+
+/// The switch starts anew when little was heard of its source, and one datagram of the new run is lost.
+#[test]
+fn a_source_begins_anew_with_its_agent() {
+    let before = (1..=25).map(|n| half_dropped(n, 1_000_000 + 1000 * n, 8 * n, 8));
+    let after = (1..=25).filter(|&n| n != 12).map(|n| half_dropped(n, 1000 * n, 8 * n, 8));
+    let datagrams: Vec<Vec<u8>> = before.chain(after).collect();
+    let collector = decoded(&datagrams);
+    let counts = collector.counts();
+    assert_eq!((counts.restarts, counts.lost, counts.sflow.samples_lost), (1, 1, 8));
+    // 200 samples, and 192 of 200.
+    stands_for(&collector, 392, 2);
+}
+
+/// Each ten datagrams come in the reverse order.
+#[test]
+fn samples_that_come_late_stand_for_their_part_of_what_was_dropped() {
+    let number = |n: u32| n / 10 * 10 + 9 - n % 10 + 1;
+    let datagrams: Vec<Vec<u8>> =
+        (0..2000).map(number).map(|n| half_dropped(n, 1_000_000 + 10 * n, 8 * n, 8)).collect();
+    let collector = decoded(&datagrams);
+    assert_eq!(collector.counts().sflow.samples_lost, 0);
+    let (found, pool) = (packets(&collector), u64::from(2 * RATE * 16_000));
+    // The first ten have nothing before them that they could be compared with, and the last ten are not paid for.
+    assert!((pool * 98 / 100..=pool).contains(&found), "{found} of {pool}");
+}
+
+/// Datagrams of seven samples of a busy source come forty datagrams late: more samples than are looked for one by one.
+#[test]
+fn samples_are_late_as_far_as_their_datagram_is() {
+    let mut order: Vec<u32> = (1..=200).collect();
+    for late in [20, 80, 140] {
+        let at = order.iter().position(|&n| n == late).unwrap();
+        order.remove(at);
+        order.insert(at + 40, late);
+    }
+    let datagrams: Vec<Vec<u8>> =
+        order.into_iter().map(|n| half_dropped(n, 1_000_000 + 10 * n, 7 * n, 7)).collect();
+    let collector = decoded(&datagrams);
+    let counts = collector.counts();
+    // The first sample has nothing to be compared with.
+    assert_eq!((counts.lost, counts.sflow.samples_lost, counts.sflow.samples_dropped), (0, 0, 1399));
+    stands_for(&collector, 1400, 1);
+}
+
+/// Two switches behind one address say that they are the same agent. Neither drops anything meanwhile, but what they once
+/// dropped differs: samples of one source, with these numbers, would owe the difference again and again.
+fn two_in_one(apart: u32, drops: u32) -> (u64, u64) {
+    let datagrams: Vec<Vec<u8>> = (0..1200)
+        .map(|n| {
+            let (number, dropped) = (1000 + n / 2 + n % 2 * apart, n % 2 * drops);
+            let samples = [sample(number, (10_000 + number + dropped) * RATE, dropped)];
+            datagram_of(octets().u32(1).u32(0x7f00_0001), 0, number, 10_000_000 + 50 * n, &samples)
+        })
+        .collect();
+    let collector = decoded(&datagrams);
+    (packets(&collector), 1200 * u64::from(RATE))
+}
+
+#[test]
+fn two_agents_in_one_are_billed_by_the_stated_rate() {
+    // Far enough apart that the numbers of their datagrams show them.
+    for (apart, drops) in [(50, 500), (300, 2000)] {
+        let (found, passed) = two_in_one(apart, drops);
+        assert!((passed..=passed * 102 / 100).contains(&found), "{apart}: {found} of {passed}");
+    }
+    // So near that their samples look like late ones of one source, which is found out by what these state.
+    let (found, passed) = two_in_one(5, 500);
+    assert!((passed..=passed * 106 / 100).contains(&found), "{found} of {passed}");
+}
