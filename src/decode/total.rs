@@ -82,6 +82,8 @@ struct Total {
     /// It was said that there is no more to come.
     over: bool,
     detail: u32,
+    /// The details under which the flow goes on that had its keys before.
+    aside: Option<u32>,
     /// As of the report.
     shift: i64,
 }
@@ -122,7 +124,18 @@ enum Step {
 impl Total {
     fn new(report: &Report) -> Self {
         let &Report { octets, packets, times, span, told, over, detail, shift, .. } = report;
-        Self { octets, packets, start: times.start, end: times.end, span, told, over, detail, shift }
+        Self {
+            octets,
+            packets,
+            start: times.start,
+            end: times.end,
+            span,
+            told,
+            over,
+            detail,
+            aside: None,
+            shift,
+        }
     }
 
     fn relation(&self, report: &Report) -> Relation {
@@ -224,6 +237,8 @@ impl Total {
             difference(self.packets, packets, report.widths.1, any),
         );
         match wrapped {
+            // Within one second no more comes to a flow than its packets can hold.
+            (Some(octets), Some(_)) if later == 0 && octets > more => Step::Late,
             (Some(octets), Some(packets)) if is_known || relation == Relation::Same && begins_are_told => {
                 Step::Added(octets, packets)
             }
@@ -366,7 +381,7 @@ impl Totals {
     /// What came to the flow since its last record. At most `limit` flows that go on are remembered, and a quarter as
     /// many entries for those that are over.
     pub(super) fn advance(&mut self, plain: Key, report: &Report, limit: usize) -> Added {
-        let key = self.apart(plain, report, limit);
+        let (key, aside) = self.apart(plain, report, limit);
         let Some(key) = self.of_two(key, report, limit) else {
             self.doubt(Step::Late, report);
             return Added::default();
@@ -392,8 +407,9 @@ impl Totals {
         if step == Step::Late {
             return Added::default();
         }
-        let mut now = Total::new(report);
+        let mut now = Total { aside, ..Total::new(report) };
         if let (Some((total, _)), Step::Added(..)) = (known, step) {
+            now.aside = now.aside.or(total.aside);
             // A template without it does not make it unknown.
             now.start = now.start.or(total.start);
         }
@@ -534,19 +550,22 @@ impl Totals {
     }
 
     /// The key under which the flow of a record is remembered: its own, or the one with its details. Where the record can
-    /// be of another flow only, the one that has the key gives way to it, and goes on under the key with its details.
-    fn apart(&mut self, key: Key, report: &Report, limit: usize) -> Key {
+    /// be of another flow only, the one that has the key gives way to it, and goes on under the key with its details: these.
+    fn apart(&mut self, key: Key, report: &Report, limit: usize) -> (Key, Option<u32>) {
         if let Some(own) = report.span.map(|(start, _)| key.begun(start))
             && self.going(&own).is_some()
         {
-            return own;
+            return (own, None);
+        }
+        if let Some(own) = self.aside(key, report) {
+            return (own, None);
         }
         let plain = self.going(&key).copied();
         let is_it = |total: &Total| total.relation(report) == Relation::Same;
         let own = key.with(report.detail);
         let is_plain = plain.is_some_and(|total| total.detail == report.detail && is_it(&total));
         if !is_plain && self.going(&own).or_else(|| self.ended.get(&own)).is_some_and(is_it) {
-            return own;
+            return (own, None);
         }
         if let Some(total) = plain
             && total.detail == report.detail
@@ -558,8 +577,9 @@ impl Totals {
             {
                 self.set_aside(key, key.begun(start), total, limit);
             }
-            return key;
+            return (key, None);
         }
+        let mut aside = None;
         if let Some(total) = plain
             && total.step(false, report) == Step::Whole
             && total.relation(report) != Relation::Former
@@ -567,9 +587,20 @@ impl Totals {
             // By its begin, where that tells it from this one: what differs may yet be found out of it as well.
             let begin = total.span.zip(report.span).filter(|((own, _), (start, _))| own != start);
             let begun = begin.map(|((own, _), _)| key.begun(own)).filter(|begun| self.going(begun).is_none());
+            aside = Some(total.detail).filter(|_| begun.is_none());
             self.set_aside(key, begun.unwrap_or_else(|| key.with(total.detail)), total, limit);
         }
-        key
+        (key, aside)
+    }
+
+    /// The key of the flow that gave way to the one which has the key, or had it last, if the record is of that by its begin:
+    /// its details may have been found out since.
+    fn aside(&self, key: Key, report: &Report) -> Option<Key> {
+        let last = self.going(&key).or_else(|| self.ended.get(&key))?;
+        let own = key.with(last.aside?);
+        let is_it = last.relation(report) == Relation::Former
+            && self.going(&own).is_some_and(|total| total.relation(report) == Relation::Same);
+        is_it.then_some(own)
     }
 
     /// The key under which a record's flow goes on, of two on the same keys that began too near each other for what is known

@@ -481,9 +481,12 @@ fn flows_that_are_over_are_known_by_their_details() {
     }
 }
 
-/// Records on the same keys: by an exact clock; total, begin, end, when it was told, details; and the octets that each adds.
+/// Total, begin, end, when it was told, details; and the octets that it adds.
+type Told = ((u64, u64), i64, i64, i64, u32, u64);
+
+/// Records on the same keys, by an exact clock.
 #[track_caller]
-fn each_adds_by_clock(records: &[((u64, u64), i64, i64, i64, u32, u64)]) {
+fn each_adds_by_clock(records: &[Told]) {
     let mut totals = Totals::default();
     for (n, &(total, start, end, told, detail, adds)) in records.iter().enumerate() {
         let report = Report { detail, ..spanned(total, start, end, told) };
@@ -577,4 +580,24 @@ fn a_template_without_times_forgets_no_begin() {
     // The flow that follows has come to less, and to more, than the first one.
     assert_eq!(add(&report((7000, 7), times(Some(70_000), 80_000))), 7000);
     assert_eq!(add(&report((8000, 8), times(None, 90_000))), 1000);
+}
+
+/// The same by times that are told from the export time, where no begin is exact.
+#[test]
+fn what_is_found_out_late_counts_once_without_an_exact_clock_too() {
+    for over in [false, true] {
+        let mut totals = Totals::default();
+        let mut add = |total, start, end, detail, over| {
+            let report = Report { detail, over, ..report(total, times(Some(start), end)) };
+            totals.count(key(1), &report, 64).0
+        };
+        assert_eq!(add((500_000, 500), 0, 59_900, 0, false), 500_000);
+        assert_eq!(add((1000, 1), 69_900, 70_200, 7, over), 1000);
+        assert_eq!(add((600_000, 600), 0, 69_800, 7, false), 100_000, "{over}");
+        assert_eq!(add((650_000, 650), 100, 69_850, 0, false), 50_000, "{over}");
+        if !over {
+            assert_eq!(add((1500, 2), 69_900, 71_200, 7, false), 500);
+        }
+        assert_eq!(add((660_000, 660), 0, 69_860, 7, false), 10_000, "{over}");
+    }
 }
