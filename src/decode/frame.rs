@@ -266,8 +266,8 @@ fn is_ipv6(header: &[u8], left: Option<usize>) -> bool {
     next && (length == 0 || left.is_none_or(fits))
 }
 
-/// Octets behind a packet that is not padded: check sequence, and what else some devices leave there.
-const TRAILER_MAX: usize = 16;
+/// Octets behind a packet that is not padded: check sequence, and what else some devices put there, or count for the frame.
+const TRAILER_MAX: usize = 64;
 
 /// The shortest frame of Ethernet.
 const PADDED_MAX: usize = 64;

@@ -92,7 +92,7 @@ fn datagram(random: &mut Random, number: u32) -> Vec<u8> {
     let (rate, input, output) = (1 + small(5000), 1 + small(1000), 1 + small(1000));
     let length = u32::try_from(frame.len()).unwrap();
     let mut record = words(&[1, length, 4, length]);
-    record[4..8].copy_from_slice(&(length + 4 + small(1400)).to_be_bytes());
+    record[4..8].copy_from_slice(&(length + 4 + small(60)).to_be_bytes());
     record.extend(&frame);
     record.resize(record.len().next_multiple_of(4), 0);
     let is_expanded = small(2) == 1;
