@@ -69,6 +69,9 @@ pub(super) struct Rates {
     run: u32,
     /// When the first domain was seen to start anew in this one.
     run_since: UnixMillis,
+    /// The runs that sessions have begun: none outlives the process.
+    #[serde(skip)]
+    begun: Vec<(Stream, u32)>,
     /// Times that what a former run announced was taken up again, since the process began.
     #[serde(skip)]
     taken_up: u64,
@@ -146,7 +149,18 @@ impl Rates {
             return stream;
         }
         let former = domain.and_then(|domain| self.former(domain, has_waiting));
-        self.streams.begin(session, former)
+        let stream = self.streams.begin(session, former);
+        let streams = &self.streams;
+        self.begun.retain(|&(other, _)| other != stream && streams.is_there(other));
+        self.begin_run(UnixMillis(i64::MIN));
+        self.begun.push((stream, self.run));
+        stream
+    }
+
+    /// Another run; `since`: those that start anew soon after belong to it.
+    const fn begin_run(&mut self, since: UnixMillis) {
+        self.run = self.run.saturating_add(1);
+        self.run_since = since;
     }
 
     fn former(&self, domain: u32, has_waiting: bool) -> Option<Stream> {
@@ -264,7 +278,7 @@ impl Rates {
 
     /// The exporter has started anew, as a domain's datagrams show, or may have, where a session is new: what was announced
     /// before is doubted there until it is announced again, or the grace time is over. Each domain shows it for itself, and
-    /// those that do soon after one another without sessions speak of the same beginning.
+    /// those that do soon after one another without sessions, or in one session, speak of the same beginning.
     pub(super) fn restarted(&mut self, origin: Origin, now: UnixMillis, grace_ms: i64, has_waiting: bool) {
         let is_session = origin.stream != Stream::DATAGRAMS;
         if is_session && self.find(origin).is_none() {
@@ -273,13 +287,20 @@ impl Rates {
         let formers: Vec<Origin> =
             self.formers(origin).map(|former| former.origin).filter(|_| is_session).collect();
         let Ok(at) = self.place(origin) else { return };
-        let is_same = !is_session && self.domains[at].run < self.run && now.since(self.run_since) < grace_ms;
-        if !is_same {
-            self.run = self.run.saturating_add(1);
-            self.run_since = if is_session { UnixMillis(i64::MIN) } else { now };
-        }
+        let last = self.domains[at].run;
+        let begun = self.begun.iter().find(|(stream, _)| *stream == origin.stream).map(|&(_, run)| run);
+        let is_same = !is_session && last < self.run && now.since(self.run_since) < grace_ms;
+        let run = match begun {
+            Some(run) if last < run => run,
+            _ => {
+                if !is_same {
+                    self.begin_run(if is_session { UnixMillis(i64::MIN) } else { now });
+                }
+                self.run
+            }
+        };
         let domain = &mut self.domains[at];
-        domain.run = self.run;
+        domain.run = run;
         domain.doubt = Some(Grace::Unseen);
         for former in formers {
             self.blur(origin, former);

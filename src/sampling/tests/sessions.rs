@@ -232,6 +232,20 @@ fn what_was_said_of_a_domain_is_found_whichever_the_session_begins_with() {
     assert_eq!(sums(&pipe), (100_010, 0));
 }
 
+/// What a session announces in one domain is news for the records of another one, whichever comes first in it.
+#[test]
+fn domains_of_one_session_begin_together() {
+    let (mut pipe, mut first, mut next) = (Pipe::default(), Exporter::new(1), Exporter::new(2));
+    first.say_of(0, &mut pipe, 0, &wide_options(0, 100));
+    first.say(&mut pipe, 0, &flows(1000));
+    expire(&mut pipe, GRACE);
+    assert_eq!(sums(&pipe), (100_000, 0));
+    pipe.end_session(1);
+    next.say_of(0, &mut pipe, GRACE + 1000, &wide_options(0, 10));
+    next.say(&mut pipe, GRACE + 1000, &flows(1));
+    assert_eq!((sums(&pipe), pipe.sampling.taken_up()), ((100_010, 0), 0));
+}
+
 /// Each new session doubts anew what was announced before; a record waits no longer for that than the grace time.
 #[test]
 fn sessions_that_break_again_and_again_hold_nothing_for_ever() {
