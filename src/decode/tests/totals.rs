@@ -424,3 +424,38 @@ fn one_counter_may_be_a_total_and_the_other_not() {
         [(800, 3), (700, 5)]
     );
 }
+
+/// One flow of 60 000 octets told by one template and then, with 100 000, by another one: 40 000 more if it is the same.
+#[test]
+fn a_flow_is_the_same_in_whatever_order_and_width_a_template_has_its_keys() {
+    let narrow = [[(8, 4), (12, 4), (7, 2), (58, 2)].as_slice(), &TOTALS, &MILLIS].concat();
+    let record = |fields: &[(u64, u16)], values: &[u64], total: u64, end: u64| {
+        let values = [values, &[total, total / 100, BEGUN, BEGUN + end]].concat();
+        fields.iter().zip(values).fold(octets(), |all, (&(_, length), value)| {
+            let value = value.to_be_bytes();
+            all.bytes(value.get(8 - usize::from(length)..).unwrap())
+        })
+    };
+    // From 10.0.0.1 to 10.0.0.2, source port 53, without VLAN.
+    let (from, to, port) = (0x0a00_0001, 0x0a00_0002, 53);
+    let told = |keys: &[(u64, u16)], values: &[u64]| {
+        let other = [keys, &TOTALS, &MILLIS].concat();
+        let sets = [
+            set(2, template(300, &narrow)),
+            set(2, template(301, &other)),
+            set(300, record(&narrow, &[from, to, port, 0], 60_000, 60_000)),
+            set(301, record(&other, values, 100_000, 120_000)),
+        ];
+        let collector = decoded(&[ipfix(0, 1, &sets)]);
+        collector.volumes().into_iter().map(|(_, octets)| octets).collect::<Vec<_>>()
+    };
+    let same = vec![60_000, 40_000];
+    assert_eq!(told(&[(12, 4), (7, 2), (8, 4), (58, 2)], &[to, port, from, 0]), same, "order");
+    assert_eq!(told(&[(8, 4), (12, 4), (7, 4), (58, 4)], &[from, to, port, 0]), same, "width");
+    assert_eq!(told(&[(8, 4), (12, 4), (7, 2)], &[from, to, port]), same, "no VLAN");
+    let others = vec![60_000, 100_000];
+    assert_eq!(told(&[(12, 4), (8, 4), (7, 2)], &[from, to, port]), others, "the way back");
+    assert_eq!(told(&[(8, 4), (12, 4), (11, 2)], &[from, to, port]), others, "to the port, not from it");
+    assert_eq!(told(&[(8, 4), (12, 4), (7, 2), (58, 2)], &[from, to, port, 5]), others, "in VLAN 5");
+    assert_eq!(told(&[(8, 4), (12, 4), (7, 2)], &[from, to, port << 8]), others, "port 13568");
+}

@@ -12,8 +12,9 @@
 //!
 //! In records without addresses and flow id, which are of aggregates, firm is also what these are aggregated by.
 //!
-//! The firm fields are kept as 128 bits of SHA-256: what two flows have in common by chance or by design of those who sent
-//! the packets must not make them one. The details are kept as a CRC-32: where it hides a difference, the firm fields are
+//! The firm fields go by their elements, whatever the order and width in which a template has them, and a VLAN, VRF or segment
+//! of 0 is none: an exporter may tell of one flow by several templates. They are kept as 128 bits of SHA-256: what two flows
+//! have in common by chance or by design of those who sent the packets must not make them one. The details are kept as a CRC-32: where it hides a difference, the firm fields are
 //! the same all the same. Both are part of checkpoints, so neither has a random seed.
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,12 @@ const AGGREGATED_BY: &[u16] = &[
     9, 13, 29, 30, 14, 253, 16, 17, 128, 129, 15, 18, 62, 63, 46, 47, 140, 57, 81, 59, 254, 255, 70, 71, 72,
     73, 74, 75, 76, 77, 78, 79, 94, 95, 96, 235,
 ];
+
+/// Those of which 0 says that there is none: VLANs, VRF, segment.
+const NONE_IF_0: &[u16] = &[58, 243, 245, 234, 351];
+
+/// So many firm fields a template may have; what it has beyond are details. More than there are elements of either kind.
+const FIRM_LIMIT: usize = 96;
 
 /// An address of a host or the id of a flow: records with one of these are of flows, not of aggregates.
 const OF_FLOWS: &[u16] = &[8, 12, 27, 28, 148];
@@ -106,19 +113,21 @@ impl Kind {
     }
 }
 
-/// Fields of a record that stand together and are of one kind: so many octets, or one of variable length.
+/// A firm field of a record, or others that stand together and are of one kind: so many octets, or one of variable length.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     length: u16,
     kind: Kind,
+    /// Where a firm field comes, by their elements, and its element.
+    firm: (u16, u16),
 }
 
 /// Which fields of a template tell its flows apart.
 #[derive(Debug)]
 pub(in crate::decode) struct Keys {
     steps: Box<[Step]>,
-    /// Stands for the firm elements and their order: the same octets in other elements are another flow's.
-    layout: [u8; 16],
+    /// How many of them are firm.
+    firm: usize,
 }
 
 impl Keys {
@@ -159,16 +168,21 @@ impl Keys {
         let is_aggregate =
             !fields.iter().any(|field| field.enterprise == 0 && OF_FLOWS.contains(&field.element));
         let mut steps: Vec<Step> = Vec::with_capacity(fields.len());
-        let mut layout = Sha256::new();
+        let mut firm = 0;
         for &field in fields {
-            let step = Step { length: field.length, kind: Kind::of(field, is_aggregate) };
+            let mut step =
+                Step { length: field.length, kind: Kind::of(field, is_aggregate), firm: (0, field.element) };
             if step.kind == Kind::Firm {
-                layout.update(field.element.to_be_bytes());
-                layout.update(field.length.to_be_bytes());
+                if firm == FIRM_LIMIT {
+                    step.kind = Kind::Detail;
+                } else {
+                    firm += 1;
+                }
             }
             match steps.last_mut() {
                 Some(last)
-                    if last.kind == step.kind
+                    if step.kind != Kind::Firm
+                        && last.kind == step.kind
                         && last.length < VARIABLE - step.length
                         && step.length != VARIABLE =>
                 {
@@ -177,7 +191,13 @@ impl Keys {
                 _ => steps.push(step),
             }
         }
-        Self { steps: steps.into(), layout: half(layout) }
+        let mut by_element: Vec<&mut Step> =
+            steps.iter_mut().filter(|step| step.kind == Kind::Firm).collect();
+        by_element.sort_by_key(|step| step.firm.1);
+        for (place, step) in (0..).zip(by_element) {
+            step.firm.0 = place;
+        }
+        Self { steps: steps.into(), firm }
     }
 
     /// The key of the flow of a record, and its details. `source`: protocol version, observation domain, and whether it is
@@ -188,8 +208,8 @@ impl Keys {
         template: u16,
         record: &[u8],
     ) -> (Key, u32) {
+        let mut fields: [(u16, &[u8]); FIRM_LIMIT] = [(0, &[]); FIRM_LIMIT];
         let mut firm = Sha256::new();
-        firm.update(self.layout);
         firm.update(version.to_be_bytes());
         firm.update(domain.to_be_bytes());
         firm.update([u8::from(is_reverse)]);
@@ -208,16 +228,35 @@ impl Keys {
                 }
             }
             at += length;
-            // With the length of one that varies, so that no two records come to the same octets.
             let octets = record.get(begin..at).unwrap_or_default();
             match step.kind {
                 Kind::Nothing => {}
-                Kind::Firm => firm.update(octets),
+                Kind::Firm => {
+                    let (place, element) = step.firm;
+                    if let Some(field) = fields.get_mut(usize::from(place)) {
+                        *field = (element, significant(octets));
+                    }
+                }
                 Kind::Detail => detail.update(octets),
             }
         }
+        for (element, octets) in fields.iter().take(self.firm) {
+            if octets.is_empty() && NONE_IF_0.contains(element) {
+                continue;
+            }
+            // With its length, so that no two records come to the same octets.
+            firm.update(element.to_be_bytes());
+            firm.update((octets.len() as u64).to_be_bytes());
+            firm.update(octets);
+        }
         (Key { firm: half(firm), detail: None }, detail.finalize())
     }
+}
+
+/// A number without the zeros that lead it.
+fn significant(octets: &[u8]) -> &[u8] {
+    let zeros = octets.iter().take_while(|&&octet| octet == 0).count();
+    octets.get(zeros..).unwrap_or_default()
 }
 
 fn half(hash: Sha256) -> [u8; 16] {
