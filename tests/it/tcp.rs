@@ -508,3 +508,60 @@ fn sessions_that_are_read_back_end_where_they_ended() {
     }
     daemon.stop();
 }
+
+/// What two exporters claim is found in the journal of their TCP connections: each is read by its own templates, two at once
+/// in one domain with one number, and across a kill.
+#[test]
+fn double_counting_is_found_in_the_journal_of_connections() {
+    let inner = "[[link]]\nname = \"inner\"\nkind = \"backbone\"\ninterfaces = [{ exporter = \"other\" }]\n";
+    let site = Site::new(&settings("", &format!("{EDGE}{OTHER}{inner}")));
+    let kill_and_start = |daemon: Daemon<'_>| {
+        daemon.kill();
+        Daemon::start(&site)
+    };
+    // All in one second, however slow the machine is.
+    let exported = message(0, &[])[4..8].to_vec();
+    let message = |sets: &[Vec<u8>]| {
+        let mut octets = message(0, sets);
+        octets[4..8].copy_from_slice(&exported);
+        octets
+    };
+    // All of this passes the other one, too, and more.
+    let passed = [(TO.0, 1000, 10), (TO.0 + 1, 3000, 30), (TO.0 + 2, 7, 1)]
+        .map(|(to, octets, packets)| be(&[FROM, (to, 4), (octets, 8), (packets, 8)]));
+    let mut daemon = Daemon::start(&site);
+    let mut datagrams = 0;
+    for _ in 0..2 {
+        let to = target(&daemon);
+        let (mut a, mut b) = (connect(HOME, to), connect(HOME, to));
+        let mut other = connect(Ipv4Addr::new(127, 0, 0, 2), to);
+        a.write_all(&message(&[template()])).unwrap();
+        b.write_all(&message(&[other_template()])).unwrap();
+        heard(&daemon, "datagrams", 2);
+        a.write_all(&message(&[record(1000, 10)])).unwrap();
+        b.write_all(&message(&[set(256, &be(&[(30, 2), (3000, 4), (TO.0 + 1, 4), FROM]))])).unwrap();
+        other.write_all(&message(&[template(), set(256, &passed.concat())])).unwrap();
+        heard(&daemon, "datagrams", 5);
+        datagrams += 5;
+        daemon = kill_and_start(daemon);
+    }
+    daemon.stop();
+    let output = site.run(&["check", "--double-counting", "--format", "json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("{datagrams} datagrams; looked at 3 billed flows")), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    // Twice each: 2 * (10 + 30) and 2 * (1000 + 3000).
+    for (name, expected) in [
+        ("exporter", "edge".into()),
+        ("link", "transit".into()),
+        ("other_exporter", "other".into()),
+        ("other_link", "inner".into()),
+        ("flows", Value::from(2)),
+        ("packets", 80.into()),
+        ("bytes", 8000.into()),
+    ] {
+        assert_eq!(found[0][name], expected, "{name}: {found}");
+    }
+}

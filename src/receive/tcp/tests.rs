@@ -318,6 +318,7 @@ fn all_can_be_made_to_begin_anew_or_to_end() {
     assert!(is_closed(&mut a) && is_closed(&mut b));
     // The boundary of the one that had begun; the other left no trace.
     assert_eq!(site.taken.len(), 3);
+    assert_eq!(site.streams.counts().broken, 2);
 
     let mut c = site.connect();
     site.room.set(0);
