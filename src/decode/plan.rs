@@ -272,12 +272,11 @@ impl Plan {
         (row.len(octets as usize), row.len(packets as usize))
     }
 
-    /// Start and end of the flow exactly as the exporter states them, by its own clock and wherever they lie; `None` where
-    /// they have to be told from the export time.
+    /// Start and end of the flow exactly as the exporter states them, by its own clock and wherever they lie, the end before
+    /// the start where the clock was set back meanwhile; `None` where they have to be told from the export time.
     pub(super) fn own_span(&self, context: &Context, row: &DataRow<'_>) -> Option<(UnixMillis, UnixMillis)> {
         let (clocks, (first, last)) = self.stated(row);
-        let span = context.own(clocks.start, first, row).zip(context.own(clocks.end, last, row));
-        span.filter(|(start, end)| start <= end)
+        context.own(clocks.start, first, row).zip(context.own(clocks.end, last, row))
     }
 
     /// The clocks by which a record states its times, and what it states. Absolute ones that are 0 state none: then those

@@ -54,6 +54,9 @@ use crate::units::UnixMillis;
 /// What the whole seconds of export times and the rounding of starts explain, where times are told from uptimes.
 const JITTER_MS: i64 = 2000;
 
+/// A begin told by 158 is that much later when its four octets of microseconds have wrapped.
+const DELTA_WRAP_MS: i64 = 4_294_967;
+
 /// For so long after it was exported a record may be overtaken by others, or a copy of it come.
 const REORDER_MS: i64 = 60_000;
 
@@ -140,7 +143,10 @@ impl Total {
 
     fn relation(&self, report: &Report) -> Relation {
         if let Some(((own_start, own_end), (start, end))) = self.span.zip(report.span) {
-            return if start > own_end || report.continues && start == own_end && start > own_start {
+            // Also of a flow that ends before it began, by a clock that was set back.
+            return if start == own_start {
+                Relation::Same
+            } else if start > own_end || report.continues && start == own_end && start > own_start {
                 Relation::Next
             } else if start < own_start && end <= own_start {
                 Relation::Former
@@ -154,6 +160,7 @@ impl Total {
             start.since(other) > JITTER_MS && start.since(end) >= -JITTER_MS
         };
         match self.start.zip(report.times.start) {
+            Some((own, start)) if (start.since(own) - DELTA_WRAP_MS).abs() <= JITTER_MS => Relation::Same,
             Some((own, start)) if is_behind(start, own, self.end) => Relation::Next,
             Some((own, start)) if is_behind(own, start, report.times.end) => Relation::Former,
             _ => Relation::Same,
@@ -205,8 +212,11 @@ impl Total {
         if is_over && self.over && !is_known {
             // Nobody says that it is the same flow: only what this one has told already is taken for it.
             let slack = if begins_are_told { JITTER_MS } else { 0 };
-            let is_told = octets <= self.octets && packets <= self.packets && later <= slack;
-            let is_late = is_told && report.tells_end && self.is_told_with(report);
+            let is_told = octets <= self.octets && packets <= self.packets;
+            // Where no end is told, what goes on was sent before it was said to be over, unless it was later.
+            let is_before =
+                if report.tells_end { later <= slack } else { !report.over && report.told <= self.told };
+            let is_late = is_told && is_before && self.is_told_with(report);
             return if is_late { Step::Late } else { Step::Whole };
         }
         // From before a wrap, and overtaken; without packets nothing else tells.
@@ -432,9 +442,7 @@ impl Totals {
                     self.keep(key, now, limit);
                 } else {
                     self.young.remove(&key);
-                    if report.span.is_some() || report.tells_end {
-                        self.end((key, plain), now, report.told, limit);
-                    }
+                    self.end((key, plain), now, report.told, limit);
                 }
             }
         }
@@ -463,7 +471,16 @@ impl Totals {
             return (self.over(keys, report).map(as_over), false);
         };
         if relation == Relation::Same {
-            return (Some((total, false)), false);
+            // Or it goes on with one that was over when this one was not told yet.
+            let is_late = |last: &&Total| {
+                last.relation(report) == Relation::Same && last.step(true, report) == Step::Late
+            };
+            let former = self.ended.get(&keys.1).filter(|_| report.told < total.told).filter(is_late);
+            let is_former = report.span.is_none() && report.octets > total.octets;
+            return match former.filter(|_| is_former) {
+                Some(&former) => (Some(as_over(former)), true),
+                None => (Some((total, false)), false),
+            };
         }
         // A flow that is over and began exactly then is the record's, rather than one that only has its keys.
         let own = self.begun(keys, report).or_else(|| self.superseded(keys.1, report));

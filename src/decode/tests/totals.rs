@@ -459,3 +459,104 @@ fn a_flow_is_the_same_in_whatever_order_and_width_a_template_has_its_keys() {
     assert_eq!(told(&[(8, 4), (12, 4), (7, 2), (58, 2)], &[from, to, port, 5]), others, "in VLAN 5");
     assert_eq!(told(&[(8, 4), (12, 4), (7, 2)], &[from, to, port << 8]), others, "port 13568");
 }
+
+/// Messages of one record each: exported so many seconds after another, received in this order.
+fn told(fields: &[(u64, u16)], messages: &[(u32, Octets)]) -> Vec<u64> {
+    let mut collector = decoded(&[ipfix_at(EXPORT, 0, 1, &[set(2, template(300, fields))])]);
+    for (seconds, record) in messages {
+        let export = EXPORT + seconds;
+        let received = i64::from(EXPORT) * 1000 + 4_000_000;
+        collector.take_at(received, &ipfix_at(export, 0, 1, &[set(300, octets().bytes(&record.0))])).unwrap();
+    }
+    collector.volumes().into_iter().map(|(_, octets)| octets).collect()
+}
+
+/// 100 000 octets a minute. After two minutes the clock is set back by an hour; the begin stays as it was read.
+#[test]
+fn a_flow_whose_clock_is_set_back_is_the_one_that_began_then() {
+    let mut collector = decoded(&[ipfix_at(EXPORT, 0, 1, &[set(2, template(300, &flow_fields()))])]);
+    for minute in 1..=6_u32 {
+        let now = EXPORT + 60 * minute;
+        let stated = now - if minute > 2 { 3600 } else { 0 };
+        let times = [EXPORT + 1, stated - 1].map(|seconds| u64::from(seconds) * 1000);
+        let record = octets().u32(1).u32(2).u64(100_000 * u64::from(minute)).u64(minute.into());
+        let sets = [set(300, record.u64(times[0]).u64(times[1]))];
+        collector.take_at(i64::from(now) * 1000, &ipfix_at(stated, minute - 1, 1, &sets)).unwrap();
+    }
+    assert_eq!(collector.volumes(), [(1, 100_000); 6]);
+    // And one that begins by the clock as it is now is another one.
+    let now = EXPORT + 420;
+    let [start, end] = [now - 3640, now - 3610].map(|seconds| u64::from(seconds) * 1000);
+    let sets = [set(300, octets().u32(1).u32(2).u64(700_000).u64(7).u64(start).u64(end))];
+    collector.take_at(i64::from(now) * 1000, &ipfix_at(now - 3600, 6, 1, &sets)).unwrap();
+    assert_eq!(collector.volumes().last(), Some(&(7, 700_000)));
+}
+
+/// Records that state no end: of no time at all, of a begin, of a duration, of an uptime of which nobody knows when it
+/// began. One of a minute is overtaken by the one that says that the flow is over, also in the same second.
+#[test]
+fn what_its_flows_end_overtook_counts_nothing_where_no_end_is_told() {
+    let begin = u64::from(EXPORT) * 1000 - 500;
+    let up = |seconds: u32| 9_000_000 + 1000 * seconds;
+    for (times, is_begun) in
+        [(&[][..], false), (&[(152, 8)][..], true), (&[(161, 4)][..], false), (&[(22, 4), (21, 4)][..], true)]
+    {
+        let fields = [&ENDS[..], &TOTALS, times, &[REASON]].concat();
+        let record = |total: u64, lasted: u32, reason: u8| {
+            let all = octets().u32(1).u32(2).u64(total).u64(total / 1000);
+            let all = match times {
+                [(152, _)] => all.u64(begin),
+                [(161, _)] => all.u32(1000 * lasted),
+                [(22, _), _] => all.u32(up(0)).u32(up(lasted)),
+                _ => all,
+            };
+            all.u8(reason)
+        };
+        for late in [120, 119] {
+            let messages = [
+                (60, record(1_000_000, 60, 2)),
+                (120, record(2_100_000, 120, 3)),
+                (late, record(2_000_000, 119, 2)),
+            ];
+            assert_eq!(told(&fields, &messages), [1_000_000, 1_100_000, 0], "{times:?}, {late}");
+        }
+        // The next flow on these keys is no late one: a minute later, or over at once.
+        let (next, again) = if is_begun { (0, 0) } else { (300_000, 200_000) };
+        if next > 0 {
+            let messages = [
+                (60, record(1_000_000, 60, 3)),
+                (121, record(next, 60, 2)),
+                (122, record(500_000, 61, 3)),
+                (122, record(again, 1, 3)),
+            ];
+            assert_eq!(told(&fields, &messages), [1_000_000, next, 500_000 - next, again], "{times:?}");
+        }
+    }
+    // Also where the next one has been told of meanwhile.
+    let fields = [&ENDS[..], &TOTALS, &[REASON]].concat();
+    let record = |total: u64, reason: u8| octets().u32(1).u32(2).u64(total).u64(total / 1000).u8(reason);
+    let messages = [
+        (60, record(1_000_000, 2)),
+        (120, record(2_100_000, 3)),
+        (121, record(50_000, 2)),
+        (119, record(2_000_000, 2)),
+        (130, record(60_000, 2)),
+    ];
+    assert_eq!(told(&fields, &messages), [1_000_000, 1_100_000, 50_000, 0, 10_000]);
+}
+
+/// 2^32 microseconds are 71 minutes and 35 seconds; 100 000 octets a minute for 80 minutes.
+#[test]
+fn a_flow_is_the_same_when_the_time_since_its_begin_has_wrapped() {
+    let fields = [&ENDS[..], &TOTALS, &[(158, 4), (159, 4)]].concat();
+    let mut collector = decoded(&[ipfix_at(EXPORT, 0, 1, &[set(2, template(300, &fields))])]);
+    for minute in 1..=80_u32 {
+        let ago = (60_000_000 * u64::from(minute)) % (1 << 32);
+        let total = 100_000 * u64::from(minute);
+        let record = octets().u32(1).u32(2).u64(total).u64(total / 100).u32(u32::try_from(ago).unwrap());
+        let export = EXPORT + 60 * minute;
+        let sets = [set(300, record.u32(300_000))];
+        collector.take_at(i64::from(export) * 1000, &ipfix_at(export, minute - 1, 1, &sets)).unwrap();
+    }
+    assert_eq!(collector.volumes(), [(1000, 100_000); 80]);
+}
