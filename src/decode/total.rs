@@ -239,7 +239,7 @@ impl Totals {
             let is_late = |last: &&Total| {
                 last.relation(report) == Relation::Same && last.step(true, report) == Step::Late
             };
-            let former = self.ended.get(&keys.1).filter(|_| report.told < total.told).filter(is_late);
+            let former = self.ended.get(&keys.1).filter(|_| total.told_later(report) < 0).filter(is_late);
             let is_former = report.span.is_none() && report.octets > total.octets;
             return match former.filter(|_| is_former) {
                 Some(&former) => (Some(as_over(former)), true),

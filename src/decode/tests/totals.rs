@@ -460,12 +460,14 @@ fn a_flow_is_the_same_in_whatever_order_and_width_a_template_has_its_keys() {
     assert_eq!(told(&[(8, 4), (12, 4), (7, 2)], &[from, to, port << 8]), others, "port 13568");
 }
 
-/// Messages of one record each: exported so many seconds after another, received in this order.
+/// Messages of one record each: exported so many seconds after another, received in this order, by a clock that is an hour
+/// ahead of the exporter's.
 fn told(fields: &[(u64, u16)], messages: &[(u32, Octets)]) -> Vec<u64> {
     let mut collector = decoded(&[ipfix_at(EXPORT, 0, 1, &[set(2, template(300, fields))])]);
-    for (seconds, record) in messages {
+    for (n, (seconds, record)) in (0..).zip(messages) {
         let export = EXPORT + seconds;
-        let received = i64::from(EXPORT) * 1000 + 4_000_000;
+        let last = messages.iter().map(|(seconds, _)| seconds).max().unwrap();
+        let received = i64::from(EXPORT + last) * 1000 + 4_000_000 + 10 * n;
         collector.take_at(received, &ipfix_at(export, 0, 1, &[set(300, octets().bytes(&record.0))])).unwrap();
     }
     collector.volumes().into_iter().map(|(_, octets)| octets).collect()

@@ -116,14 +116,20 @@ impl Total {
     fn later(&self, report: &Report) -> i64 {
         match self.span.zip(report.span) {
             Some(((_, own), (_, end))) => end.since(own),
-            None => {
-                let later = report.times.end.since(self.end);
-                // What was moved to when it was received says nothing of the order in which it was sent; the exporter's clock
-                // does, unless it was set meanwhile.
-                let moved = report.shift - self.shift;
-                if moved.abs() <= REORDER_MS { later - moved } else { later }
-            }
+            None => self.apart(report, self.end, report.times.end),
         }
+    }
+
+    /// By how many milliseconds the record was exported later.
+    pub(super) fn told_later(&self, report: &Report) -> i64 {
+        self.apart(report, self.told, report.told)
+    }
+
+    /// What was moved to when it was received says nothing of the order in which it was sent; the exporter's clock does,
+    /// unless it was set meanwhile.
+    fn apart(&self, report: &Report, own: UnixMillis, other: UnixMillis) -> i64 {
+        let moved = report.shift - self.shift;
+        other.since(own) - if moved.abs() <= REORDER_MS { moved } else { 0 }
     }
 
     /// True where a record tells of a flow with these keys and times once more, though it was not due: in the same second,
@@ -155,7 +161,7 @@ impl Total {
             let is_told = octets <= self.octets && packets <= self.packets;
             // Where no end is told, what goes on was sent before it was said to be over, unless it was later.
             let is_before =
-                if report.tells_end { later <= slack } else { !report.over && report.told <= self.told };
+                if report.tells_end { later <= slack } else { !report.over && self.told_later(report) <= 0 };
             let is_late = is_told && is_before && self.is_told_with(report);
             return if is_late { Step::Late } else { Step::Whole };
         }
@@ -167,7 +173,7 @@ impl Total {
         if octets >= self.octets && packets >= self.packets {
             return Step::Added(octets - self.octets, packets - self.packets);
         }
-        if relation == Relation::Overlap && later < 0 && report.told >= self.told {
+        if relation == Relation::Overlap && later < 0 && self.told_later(report) >= 0 {
             // Not sent before, with an earlier end and another begin: a shorter flow that was there meanwhile.
             return Step::Whole;
         }
