@@ -14,7 +14,7 @@ mod restart;
 mod robust;
 mod sections;
 mod sessions;
-mod sflow;
+pub(crate) mod sflow;
 mod state;
 mod times;
 mod totals;

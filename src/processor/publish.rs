@@ -172,7 +172,8 @@ impl ExporterState {
         add(&to.counter_samples, now.counter_samples, then.counter_samples);
         add(&to.discard_notifications, now.discard_notifications, then.discard_notifications);
         add(&to.skipped_formats, now.skipped_formats, then.skipped_formats);
-        add(&to.samples_lost, now.samples_lost, then.samples_lost);
+        // Late samples take it back, also after a drain.
+        to.samples_lost.store(now.samples_lost, Relaxed);
         add(&to.samples_dropped, now.samples_dropped, then.samples_dropped);
         add(&to.pool_contradictions, now.pool_contradictions, then.pool_contradictions);
         add(&to.packets_unpaid, now.packets_unpaid, then.packets_unpaid);

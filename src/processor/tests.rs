@@ -56,6 +56,20 @@ fn a_datagram_that_comes_late_takes_its_loss_back_in_a_later_flush() {
     assert_eq!((totals.lost, totals.metered_octets), (-1, 1000));
 }
 
+/// The same of samples: what is told as lost goes back, flush or not.
+#[test]
+fn a_sample_that_comes_late_is_no_longer_lost_after_a_flush() {
+    use crate::decode::tests::sflow::{datagram, flow_sample, frame, raw_header};
+    let (mut processor, registry) = processor(&[exporter(1, SamplingPolicy::default())]);
+    let record = [raw_header(1, 1000, &frame())];
+    for (number, lost) in [(1, 0), (3, 1), (2, 0), (4, 0), (7, 2), (6, 1), (5, 0)] {
+        feed(&mut processor, 1, &datagram(number, &[flow_sample(number, &record)]));
+        processor.drain();
+        let entry = registry.entry(address(1)).expect("configured");
+        assert_eq!(entry.counters.sflow.samples_lost.load(Relaxed), lost, "{number}");
+    }
+}
+
 /// Loss of an exporter by its name and by the day of the source's clock, also where one flush has two of either, and
 /// where a reload has taken the exporter away.
 #[test]

@@ -36,8 +36,9 @@
 //!   one that arrives later, its span being over, is owed its part then, but no more than twice of what was dropped from the
 //!   one late sample to the other, by what they state themselves (see `late`).
 //! - Where the pool or the drops go back from an earlier sample to a later one, and do so again before long, two sources
-//!   look like one, and nobody can tell their samples apart: until that was long ago, each takes the stated rate. So it is
-//!   counted, span by span.
+//!   look like one, and nobody can tell their samples apart: until that was long ago, each takes the stated rate. So do two
+//!   whose numbers take turns: what looks like a new beginning, or like a leap, goes on from where the numbers were before
+//!   the last one. So it is counted, span by span.
 //! - Where the stated rate changes between two samples, nobody can say which packets passed at which rate. Those dropped
 //!   there stand for as many as the lesser rate says, and the pool contradicts only what neither rate explains.
 //! - A pool that does not move says nothing. Where the sequence begins anew all of this does; what was still owed then is
@@ -81,7 +82,8 @@ pub(super) const MULTIPLE_MAX: u64 = 64;
 /// A sequence number that is further ahead is a new beginning.
 const RESTART: u32 = 1 << 16;
 
-/// One that is behind by no more is a late sample. In a datagram that is late itself it is one however far it is behind.
+/// One that is behind by no more is a late sample where any is missing. In a datagram that is late itself it is one however
+/// far it is behind.
 const REORDER: u32 = 1 << 8;
 
 /// Samples for which it is remembered that two contradicted each other, so that they are of two sources.
@@ -158,6 +160,8 @@ pub(super) struct Pool {
     doubt: u16,
     /// Two did meanwhile for the second time: of two sources in one the stated rate rules.
     shared: bool,
+    /// The last sample before the sequence last began anew, or went on from such a one.
+    former: Option<Statement>,
     /// Packets that samples still have to stand for, the open span apart; less than 0 where they stood for too many.
     owed: i64,
     /// Packets that samples stood for beyond the stated rate.
@@ -249,6 +253,7 @@ impl Pool {
             missing: 0,
             doubt: 0,
             shared: false,
+            former: None,
             owed: 0,
             extra: 0,
             ahead: 0,
@@ -276,25 +281,33 @@ impl Pool {
             return Verdict::STATED;
         }
         let behind = step.wrapping_neg();
-        let is_late = step > RESTART && (is_overtaken || behind <= REORDER);
+        let is_late = step > RESTART && (is_overtaken || behind <= REORDER && self.missing > 0);
         if is_late && behind > RESTART {
             // Of a former run of its source.
             return Verdict::STATED;
         }
         self.doubt = self.doubt.saturating_sub(1);
-        if step > RESTART && !is_late || self.shared && self.doubt == 0 {
-            let unpaid = self.unpaid();
-            *self = Self::new((self.class, self.index), next, self.last_seen);
-            return Verdict { unpaid, ..Verdict::STATED };
+        let is_anew = step > RESTART && !is_late;
+        let takes_turns = !is_late && self.goes_on_from_former(next);
+        if self.shared && self.doubt == 0 || is_anew && !takes_turns && !self.shared {
+            return self.begin_anew(next);
         }
-        if self.is_at_odds(next, is_late) && core::mem::replace(&mut self.doubt, DOUBTED) > 0 && !self.shared
-        {
+        let is_doubtful = takes_turns || is_anew || self.is_at_odds(next, is_late);
+        if is_doubtful && core::mem::replace(&mut self.doubt, DOUBTED) > 0 && !self.shared {
             // What seemed to be owed lies between two sources.
             (self.shared, self.owed, self.missing) = (true, 0, 0);
             (self.span, self.late) = (Span::default(), Late::default());
         }
+        if takes_turns || is_anew {
+            self.former = Some(self.last);
+        }
         if self.shared {
             return self.see_shared(next, is_late);
+        }
+        if takes_turns {
+            // What lies between the two was not dropped.
+            (self.last, self.closed, self.span) = (next, next, Span::default());
+            return Verdict::STATED;
         }
         if is_late {
             self.see_late(next);
@@ -328,6 +341,24 @@ impl Pool {
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
     }
 
+    /// True where a sample that does not go on from the last one, or leaves out more, goes on from the one before the last
+    /// new beginning.
+    fn goes_on_from_former(&self, next: Statement) -> bool {
+        let step = next.sequence.wrapping_sub(self.last.sequence);
+        self.former.is_some_and(|former| {
+            let ahead = next.sequence.wrapping_sub(former.sequence);
+            (1..=REORDER).contains(&ahead) && ahead < step
+        })
+    }
+
+    /// The source counts from the beginning, or what seemed to be two is one again.
+    fn begin_anew(&mut self, next: Statement) -> Verdict {
+        let unpaid = self.unpaid();
+        let (former, doubt) = (Some(self.last), self.doubt);
+        *self = Self { former, doubt, ..Self::new((self.class, self.index), next, self.last_seen) };
+        Verdict { unpaid, ..Verdict::STATED }
+    }
+
     /// True where the source of the samples before cannot have made this one: its pool or its drops went back on the way
     /// from an earlier sample to a later one.
     fn is_at_odds(&self, next: Statement, is_late: bool) -> bool {
@@ -350,9 +381,10 @@ impl Pool {
             return Verdict::STATED;
         }
         self.last = next;
-        let contradicted = u64::from(next.sequence.wrapping_sub(self.closed.sequence)) >= SPAN;
+        self.span.arrived += 1;
+        let contradicted = self.span.arrived >= SPAN;
         if contradicted {
-            self.closed = next;
+            (self.closed, self.span) = (next, Span::default());
         }
         Verdict { contradicted, ..Verdict::STATED }
     }

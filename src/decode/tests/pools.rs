@@ -106,3 +106,45 @@ fn two_agents_in_one_are_billed_by_the_stated_rate() {
     let (found, passed) = two_in_one(5, 500);
     assert!((passed..=passed * 106 / 100).contains(&found), "{found} of {passed}");
 }
+
+/// The sampler of one interface is configured anew six times, after so many samples, while its agent goes on.
+#[test]
+fn a_source_begins_anew_while_its_agent_goes_on() {
+    for run in [50, 200, 256, 1000] {
+        let datagrams: Vec<Vec<u8>> =
+            (0..6 * run).map(|n| half_dropped(n + 1, 1_000_000 + 10 * n, n % run + 1, 1)).collect();
+        let collector = decoded(&datagrams);
+        let counts = collector.counts();
+        // The first sample of each run has nothing to be compared with.
+        assert_eq!((counts.sflow.samples_lost, counts.sflow.samples_dropped), (0, u64::from(6 * (run - 1))));
+        stands_for(&collector, 6 * run, 6);
+    }
+}
+
+/// A switch samples what comes in and what goes out by two samplers, and calls both of them the same source. Neither drops
+/// anything meanwhile, but what they once dropped differs.
+#[test]
+fn two_samplers_in_one_source_are_billed_by_the_stated_rate() {
+    for (apart, drops) in [(300, 0), (300, 3000), (1000, 50_000), (9000, 200_000), (40_000, 7)] {
+        for swapped in [false, true] {
+            let mut numbers = [5000, 5000 + apart];
+            let dropped = if swapped { [drops, 0] } else { [0, drops] };
+            let datagrams: Vec<Vec<u8>> = (0..3000_u32)
+                .map(|n| {
+                    // Two of the one, one of the other, and now and then the other way round.
+                    let which = usize::from((n + n / 7) % 3 == 0);
+                    numbers[which] += 1;
+                    let number = numbers[which];
+                    let samples = [sample(number, (number + dropped[which]) * RATE, dropped[which])];
+                    datagram_of(octets().u32(1).u32(0xc000_0201), 7, n + 1, 10_000_000 + 50 * n, &samples)
+                })
+                .collect();
+            let collector = decoded(&datagrams);
+            let (found, passed) = (packets(&collector), 3000 * u64::from(RATE));
+            // Once what lies between them may look like dropped, before they are seen to take turns.
+            assert!((passed..=passed * 103 / 100).contains(&found), "{apart} {drops}: {found} of {passed}");
+            let lost = collector.counts().sflow.samples_lost;
+            assert!(lost <= 2 * u64::from(apart), "{apart}: {lost}");
+        }
+    }
+}
