@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Gaps remembered for late datagrams.
-const TOLD_MAX: usize = 16;
+const TOLD_MAX: usize = 128;
 
 /// Ranges remembered that messages may take which could not be counted.
 const OPEN_MAX: usize = 32;

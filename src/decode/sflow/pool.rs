@@ -31,6 +31,8 @@
 //!   never taken below the stated one.
 //! - A pool that only adds *N* for each sample, or is refuted, is no witness for drops. The exporter's word is good for as
 //!   many drops as there are samples, for more where the interface's counters bear them out; what is beyond is counted.
+//!   Where samples wait in the exporter before they are sent (hsflowd for what `mod_tcp` finds out), such a pool is ahead of
+//!   them by changing multiples of *N*, and the count of drops goes back by a few: over many drops it shows.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
 //!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed;
 //!   one that arrives later, its span being over, is owed its part then, but no more than twice of what was dropped from the
@@ -150,6 +152,9 @@ pub(super) struct Pool {
     pub(super) index: u32,
     pub(super) last_seen: UnixMillis,
     last: Statement,
+    /// The greatest count of drops.
+    drops: u32,
+    steps: Steps,
     span: Span,
     /// The last sample before the open span.
     closed: Statement,
@@ -203,6 +208,31 @@ struct Span {
     paid: u64,
 }
 
+/// How a pool moved since the source began: over one span a pool that adds *N* for each sample looks like one that counts,
+/// where samples wait in the exporter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Steps {
+    /// It did not always move by a multiple of the rate: then it counts packets.
+    counts: bool,
+    /// By how many times the rate it moved more than for the samples made.
+    beyond: i64,
+    dropped: i64,
+}
+
+impl Steps {
+    fn add(&mut self, passed: u32, (step, dropped): (u32, u32), rate: u32) {
+        self.counts |= rate <= 1 || !passed.is_multiple_of(rate);
+        let times = passed.checked_div(rate).unwrap_or(0);
+        self.beyond = self.beyond.saturating_add(i64::from(times) - i64::from(step));
+        self.dropped = self.dropped.saturating_add(i64::from(dropped));
+    }
+
+    /// True where it moves for what was dropped, too.
+    const fn know_of_drops(&self) -> bool {
+        self.counts || self.beyond.saturating_mul(2) >= self.dropped
+    }
+}
+
 /// What is to be made of a span.
 #[derive(Clone, Copy, Debug)]
 struct Judgement {
@@ -214,14 +244,15 @@ struct Judgement {
 }
 
 impl Span {
-    fn judge(&self, witness: &Witness) -> Judgement {
+    fn judge(&self, witness: &Witness, steps: &Steps) -> Judgement {
         let nothing = Judgement { dropped: 0, ahead: 0, contradicted: false };
         if self.passed == 0 {
             return nothing;
         }
-        if !self.counts || witness.pooled == Pooled::TooMuch {
+        let counts = self.counts && steps.know_of_drops();
+        if !counts || witness.pooled == Pooled::TooMuch {
             let believed = if witness.bears_out_drops { u64::MAX } else { self.own };
-            let contradicted = self.counts || self.dropped > believed;
+            let contradicted = counts || self.dropped > believed;
             return Judgement { dropped: self.dropped.min(believed), contradicted, ..nothing };
         }
         let times = if witness.pooled == Pooled::AsCounted { MULTIPLE_MAX } else { AHEAD_MAX };
@@ -247,6 +278,8 @@ impl Pool {
             index,
             last_seen: now,
             last: first,
+            drops: first.drops,
+            steps: Steps::default(),
             span: Span::default(),
             closed: first,
             late: Late::default(),
@@ -307,6 +340,7 @@ impl Pool {
         if takes_turns {
             // What lies between the two was not dropped.
             (self.last, self.closed, self.span) = (next, next, Span::default());
+            self.drops = next.drops;
             return Verdict::STATED;
         }
         if is_late {
@@ -317,8 +351,10 @@ impl Pool {
         }
         let last = core::mem::replace(&mut self.last, next);
         let passed = next.pool.wrapping_sub(last.pool);
-        // A dropped sample was a packet, so where the pool moved by less, the counter is none, or began anew.
-        let dropped = Some(next.drops.wrapping_sub(last.drops)).filter(|&n| n <= passed).unwrap_or(0);
+        let dropped = self.dropped(next.drops, passed);
+        if next.rate == last.rate {
+            self.steps.add(passed, (step, dropped), next.rate);
+        }
         self.greatest = self.greatest.max(next.rate);
         let (low, high) = (u64::from(next.rate.min(last.rate)), u64::from(next.rate.max(last.rate)));
         let picked = u64::from(step) + u64::from(dropped);
@@ -339,6 +375,19 @@ impl Pool {
         let contradicted = span.picked >= SPAN && self.close(next.rate);
         let multiple = self.pay(next.rate.into());
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
+    }
+
+    /// Samples that were dropped while the pool moved by so much.
+    fn dropped(&mut self, drops: u32, passed: u32) -> u32 {
+        let ahead = drops.wrapping_sub(self.drops);
+        // A dropped sample was a packet. Where the pool moved by less, the counter is none, or began anew; or the sample behind
+        // one that waited brings word of the packets before both. Of the one that waited all drops are counted already.
+        let is_none = ahead > passed;
+        if ahead.wrapping_neg() <= REORDER || is_none && ahead <= REORDER {
+            return 0;
+        }
+        self.drops = drops;
+        if is_none { 0 } else { ahead }
     }
 
     /// True where a sample that does not go on from the last one, or leaves out more, goes on from the one before the last
@@ -404,7 +453,7 @@ impl Pool {
     /// Ends a span: what it leaves owed. True where the pool contradicts the samples.
     fn close(&mut self, rate: u32) -> bool {
         let span = core::mem::take(&mut self.span);
-        let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness);
+        let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness, &self.steps);
         self.closed = self.last;
         let rest = |packets: i128| packets - span.part(packets);
         self.late.add(span.made - span.arrived, rest(dropped.into()), rest(ahead));
@@ -430,7 +479,7 @@ impl Pool {
 
     /// The multiple that the next sample takes, paid from what is owed.
     fn pay(&mut self, rate: u64) -> u64 {
-        let open = self.span.part(self.span.judge(&self.witness).dropped.into());
+        let open = self.span.part(self.span.judge(&self.witness, &self.steps).dropped.into());
         let owed = i128::from(self.owed) + open - i128::from(self.span.paid);
         // Samples' worth.
         let owed = u64::try_from(owed).unwrap_or(0).checked_div(rate).unwrap_or(0);
