@@ -27,6 +27,7 @@
 
 mod agent;
 mod counter;
+mod drops;
 mod pool;
 mod sample;
 mod xdr;

@@ -84,8 +84,8 @@ pub(super) const MULTIPLE_MAX: u64 = 64;
 /// A sequence number that is further ahead is a new beginning.
 const RESTART: u32 = 1 << 16;
 
-/// One that is behind by no more is a late sample where any is missing. In a datagram that is late itself it is one however
-/// far it is behind.
+/// One that is behind by no more is a late sample where any is missing, or the one before is of the same datagram. In a
+/// datagram that is late itself it is one however far it is behind.
 const REORDER: u32 = 1 << 8;
 
 /// Samples for which it is remembered that two contradicted each other, so that they are of two sources.
@@ -151,9 +151,14 @@ pub(super) struct Pool {
     pub(super) class: u32,
     pub(super) index: u32,
     pub(super) last_seen: UnixMillis,
+    /// The datagram of the last sample, as the agent numbers those that came.
+    pub(super) datagram: u32,
     last: Statement,
     /// The greatest count of drops.
     drops: u32,
+    /// The last count stated, and whether it is that of the whole agent: then `drops` is what is of this source.
+    told: u32,
+    of_agent: bool,
     steps: Steps,
     span: Span,
     /// The last sample before the open span.
@@ -277,8 +282,11 @@ impl Pool {
             class,
             index,
             last_seen: now,
+            datagram: 0,
             last: first,
             drops: first.drops,
+            told: first.drops,
+            of_agent: false,
             steps: Steps::default(),
             span: Span::default(),
             closed: first,
@@ -307,14 +315,44 @@ impl Pool {
         self.witness.see(now);
     }
 
-    /// Takes in what the next sample states, on which side of its source it was made, and whether its datagram is late.
-    pub(super) fn see(&mut self, next: Statement, observed: Observed, is_overtaken: bool) -> Verdict {
+    /// The count of drops that was stated last.
+    pub(super) const fn told(&self) -> u32 {
+        self.told
+    }
+
+    /// True where that is the count of the whole agent.
+    pub(super) const fn is_of_one(&self) -> bool {
+        self.of_agent
+    }
+
+    /// A statement with the source's own drops. `added`: what they are more than before, where the count that is stated is the
+    /// agent's (see [`super::drops`]).
+    pub(super) fn with_drops_of_agent(&mut self, stated: Statement, added: Option<u32>) -> Statement {
+        self.told = stated.drops;
+        if core::mem::replace(&mut self.of_agent, added.is_some()) && added.is_none() {
+            // They are its own after all: from now on.
+            (self.drops, self.last.drops, self.closed.drops) = (stated.drops, stated.drops, stated.drops);
+            self.late = Late::default();
+        }
+        let drops = added.map_or(stated.drops, |added| self.drops.wrapping_add(added));
+        Statement { drops, ..stated }
+    }
+
+    /// Takes in what the next sample states, and on which side of its source it was made. `is_overtaken`: its datagram is late.
+    /// `is_with_last`: it came in one datagram with the last one.
+    pub(super) fn see(
+        &mut self,
+        next: Statement,
+        observed: Observed,
+        (is_overtaken, is_with_last): (bool, bool),
+    ) -> Verdict {
         let step = next.sequence.wrapping_sub(self.last.sequence);
         if step == 0 {
             return Verdict::STATED;
         }
         let behind = step.wrapping_neg();
-        let is_late = step > RESTART && (is_overtaken || behind <= REORDER && self.missing > 0);
+        let may_be_late = behind <= REORDER && (self.missing > 0 || is_with_last);
+        let is_late = step > RESTART && (is_overtaken || may_be_late);
         if is_late && behind > RESTART {
             // Of a former run of its source.
             return Verdict::STATED;
@@ -404,7 +442,15 @@ impl Pool {
     fn begin_anew(&mut self, next: Statement) -> Verdict {
         let unpaid = self.unpaid();
         let (former, doubt) = (Some(self.last), self.doubt);
-        *self = Self { former, doubt, ..Self::new((self.class, self.index), next, self.last_seen) };
+        let &mut Self { told, of_agent, datagram, .. } = self;
+        *self = Self {
+            former,
+            doubt,
+            told,
+            of_agent,
+            datagram,
+            ..Self::new((self.class, self.index), next, self.last_seen)
+        };
         Verdict { unpaid, ..Verdict::STATED }
     }
 

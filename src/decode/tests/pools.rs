@@ -166,3 +166,53 @@ fn half_of_all_datagrams_may_be_late() {
         assert!((pool * 97 / 100..=pool).contains(&found), "{late}: {found} of {pool}");
     }
 }
+
+/// A switch of eight ports states how many samples all of them dropped together, in each sample of any port: one in ten.
+#[test]
+fn drops_of_an_agent_are_not_those_of_each_of_its_sources() {
+    let (mut numbers, mut pools, mut drops, mut dropped_by) = ([0; 8], [0; 8], 0, [0; 8]);
+    let mut random = 1_u32;
+    let mut datagrams = Vec::new();
+    while datagrams.len() < 8000 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let port = (random >> 29) as usize;
+        pools[port] += RATE;
+        if (random >> 8).is_multiple_of(11) {
+            (drops, dropped_by[port]) = (drops + 1, dropped_by[port] + 1);
+            continue;
+        }
+        numbers[port] += 1;
+        let source = u32::try_from(port).unwrap() + 1;
+        let head = [numbers[port], source, RATE, pools[port], drops, source, 100];
+        let samples = [flow_sample_of(head, &[raw_header(1, 1000, &frame())])];
+        let number = u32::try_from(datagrams.len()).unwrap() + 1;
+        datagrams.push(datagram_of(
+            octets().u32(1).u32(0xc000_0201),
+            7,
+            number,
+            1_000_000 + 10 * number,
+            &samples,
+        ));
+    }
+    let collector = decoded(&datagrams);
+    let (found, passed) = (packets(&collector), u64::from((8000 + drops) * RATE));
+    // Until it shows each port's count is its own.
+    assert!(drops > 600 && dropped_by.iter().all(|&own| own > 50));
+    assert!((passed * 99 / 100..=passed * 103 / 100).contains(&found), "{found} of {passed}");
+}
+
+/// An agent that fills its datagrams from the end.
+#[test]
+fn samples_of_a_datagram_may_come_in_any_order() {
+    let datagrams: Vec<Vec<u8>> = (0..600)
+        .map(|n| {
+            let samples: Vec<Octets> =
+                (1..=7).rev().map(|k| 7 * n + k).map(|k| sample(k, 2 * RATE * k, k)).collect();
+            datagram_of(octets().u32(1).u32(0xc000_0201), 7, n + 1, 1_000_000 + 10 * n, &samples)
+        })
+        .collect();
+    let collector = decoded(&datagrams);
+    assert_eq!(collector.counts().sflow.samples_lost, 0);
+    let (found, pool) = (packets(&collector), u64::from(2 * RATE * 4200));
+    assert!((pool * 98 / 100..=pool).contains(&found), "{found} of {pool}");
+}

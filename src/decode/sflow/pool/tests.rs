@@ -49,7 +49,7 @@ impl Source {
     }
 
     fn see(&mut self, run: &mut Run, stated: Statement) {
-        let verdict = self.pool.see(stated, Observed::Ingress, false);
+        let verdict = self.pool.see(stated, Observed::Ingress, (false, false));
         assert!(verdict.multiple.is_power_of_two() && verdict.multiple <= MULTIPLE_MAX);
         run.scaled += verdict.multiple * u64::from(stated.rate);
         run.at[verdict.multiple.ilog2() as usize] += 1;
@@ -431,7 +431,7 @@ proptest! {
         let mut sequence = 1_u32;
         for (step, rate, pool, drops) in statements {
             sequence = sequence.wrapping_add(if dense { step % 40 } else { step });
-            let verdict = source.pool.see(Statement { sequence, rate, pool, drops }, Observed::Egress, dense);
+            let verdict = source.pool.see(Statement { sequence, rate, pool, drops }, Observed::Egress, (dense, sequence.is_multiple_of(2)));
             prop_assert!(verdict.multiple >= 1 && verdict.multiple * u64::from(rate.max(1)) <= u64::from(u32::MAX).max(1) );
         }
     }
