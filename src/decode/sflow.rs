@@ -27,7 +27,6 @@
 
 mod agent;
 mod counter;
-mod drops;
 mod pool;
 mod sample;
 mod xdr;

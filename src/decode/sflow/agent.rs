@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::drops::Drops;
 use super::pool::{Interface, Pool, Statement, Verdict};
 use crate::decode::DOMAIN_IDLE_MS;
 use crate::decode::recent::Recent;
@@ -26,7 +25,6 @@ struct Known {
     last_seen: UnixMillis,
     sequence: Sequence,
     recent: Recent,
-    drops: Drops,
     /// The last datagram.
     datagram: u32,
     /// Sorted by class and index.
@@ -50,7 +48,6 @@ pub(in crate::decode) struct Agents {
 pub(super) struct Agent<'a> {
     pub(super) sequence: &'a mut Sequence,
     pub(super) recent: &'a mut Recent,
-    drops: &'a mut Drops,
     datagram: u32,
     pools: &'a mut Vec<Pool>,
     total: &'a mut usize,
@@ -89,18 +86,17 @@ impl Agents {
         }
         let at = place.unwrap_or_else(|at| {
             let (sequence, recent) = (Sequence::default(), Recent::default());
-            let (drops, pools) = (Drops::default(), Vec::new());
-            self.known.insert(at, Known { key, last_seen: now, sequence, recent, drops, datagram: 0, pools });
+            self.known
+                .insert(at, Known { key, last_seen: now, sequence, recent, datagram: 0, pools: Vec::new() });
             at
         });
         let is_first = *self.first.get_or_insert(key.0) == key.0;
-        let Known { last_seen, sequence, recent, drops, datagram, pools, .. } = &mut self.known[at];
+        let Known { last_seen, sequence, recent, datagram, pools, .. } = &mut self.known[at];
         *last_seen = now;
         *datagram = datagram.wrapping_add(1);
         Some(Agent {
             sequence,
             recent,
-            drops,
             datagram: *datagram,
             pools,
             total: &mut self.pools,
@@ -135,7 +131,6 @@ impl Agent<'_> {
 
     /// The agent has started anew, so its sources count from the beginning: the packets that they still owed.
     pub(super) fn forget_sources(&mut self) -> u64 {
-        *self.drops = Drops::default();
         *self.total -= self.pools.len();
         self.pools.drain(..).map(|pool| pool.unpaid()).fold(0, u64::saturating_add)
     }
@@ -156,12 +151,6 @@ impl Agent<'_> {
             Ok(at) => {
                 let pool = &mut self.pools[at];
                 pool.last_seen = now;
-                // What is late tells of no new drops.
-                let added = match self.is_late {
-                    false => self.drops.tell(source, pool.told(), statement.drops),
-                    true => pool.is_of_one().then_some(0),
-                };
-                let statement = pool.with_drops_of_agent(statement, added);
                 let is_with_last = core::mem::replace(&mut pool.datagram, self.datagram) == self.datagram;
                 Some(pool.see(statement, observed, (self.is_late, is_with_last)))
             }

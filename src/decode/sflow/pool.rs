@@ -23,8 +23,10 @@
 //!
 //! How far that is believed, over spans of [`SPAN`] samples made or dropped:
 //!
-//! - A pool that moves by less than half, or more than twice, of what samples and drops explain contradicts them: nothing
-//!   of the span is owed (what was paid of it is taken back from what will be), and that is counted.
+//! - A pool that moves by less than half of what samples and drops explain refutes the drops, which may be those of a whole
+//!   switch: what it is ahead of the samples alone is owed. One that moves by less than half of what the samples explain, or
+//!   more than twice, contradicts these, too: nothing of the span is owed (what was paid of it is taken back from what will
+//!   be). Both are counted.
 //! - Beyond twice it is believed where the interface's own counters bear it out ([`Witness`]): the same exporter's counter
 //!   samples. Where these refute it, it is not believed in anything.
 //! - A pool that is behind samples and drops by more than chance explains takes back what was paid for drops. The rate is
@@ -35,8 +37,8 @@
 //!   them by changing multiples of *N*, and the count of drops goes back by a few: over many drops it shows.
 //! - It counts samples *made*, by their sequence numbers. What got lost on the way to us is loss: shown, never billed.
 //!   Only the part of the samples of a span that arrived is owed anything, so loss on the way does not bias what is owed;
-//!   one that arrives later, its span being over, is owed its part then, but no more than twice of what was dropped from the
-//!   one late sample to the other, by what they state themselves (see `late`).
+//!   one that arrives later, its span being over, is owed its part of that span then, but no more than twice of what was
+//!   dropped from the one late sample to the other, by what they state themselves (see `late`).
 //! - Where the pool or the drops go back from an earlier sample to a later one, and do so again before long, two sources
 //!   look like one, and nobody can tell their samples apart: until that was long ago, each takes the stated rate. So do two
 //!   whose numbers take turns: what looks like a new beginning, or like a leap, goes on from where the numbers were before
@@ -59,7 +61,7 @@ use serde::{Deserialize, Serialize};
 use crate::flow::Observed;
 use crate::units::UnixMillis;
 
-use late::Late;
+use late::{Late, Owed};
 pub(super) use witness::Interface;
 use witness::{Pooled, Witness};
 
@@ -115,6 +117,11 @@ impl Statement {
         let explained = u64::from(step) * u64::from(self.rate.max(later.rate));
         explained < 1 << 30 && goes_back(self.pool, later.pool)
     }
+
+    /// True where the drops went back on the way to `later` by more than they do where samples wait in the exporter.
+    fn drops_contradict(self, later: Self) -> bool {
+        goes_back(self.drops, later.drops) && self.drops.wrapping_sub(later.drops) > REORDER
+    }
 }
 
 /// True where the shorter way between two counts is the one back.
@@ -156,9 +163,6 @@ pub(super) struct Pool {
     last: Statement,
     /// The greatest count of drops.
     drops: u32,
-    /// The last count stated, and whether it is that of the whole agent: then `drops` is what is of this source.
-    told: u32,
-    of_agent: bool,
     steps: Steps,
     span: Span,
     /// The last sample before the open span.
@@ -232,9 +236,9 @@ impl Steps {
         self.dropped = self.dropped.saturating_add(i64::from(dropped));
     }
 
-    /// True where it moves for what was dropped, too.
+    /// True where it moves for what was dropped, too: never do so many samples wait.
     const fn know_of_drops(&self) -> bool {
-        self.counts || self.beyond.saturating_mul(2) >= self.dropped
+        self.counts || self.beyond.saturating_mul(2) >= self.dropped || self.beyond > REORDER as i64
     }
 }
 
@@ -249,6 +253,16 @@ struct Judgement {
 }
 
 impl Span {
+    /// True where there is enough of it to compare. Where the pool refutes the drops, samples dropped do not make it longer.
+    const fn is_over(&self) -> bool {
+        self.made >= SPAN || self.picked >= SPAN && !(self.counts && self.refutes_drops())
+    }
+
+    /// True where the pool moved by less than half of what samples and drops explain.
+    const fn refutes_drops(&self) -> bool {
+        self.passed < self.low / 2
+    }
+
     fn judge(&self, witness: &Witness, steps: &Steps) -> Judgement {
         let nothing = Judgement { dropped: 0, ahead: 0, contradicted: false };
         if self.passed == 0 {
@@ -261,12 +275,16 @@ impl Span {
             return Judgement { dropped: self.dropped.min(believed), contradicted, ..nothing };
         }
         let times = if witness.pooled == Pooled::AsCounted { MULTIPLE_MAX } else { AHEAD_MAX };
-        if self.passed / times > self.high || self.passed < self.low / 2 {
+        // Where it does not bear out the drops, it may do so for the samples alone.
+        let refutes_drops = self.refutes_drops();
+        let (dropped, low) = if refutes_drops { (0, self.own) } else { (self.dropped, self.low) };
+        let high = self.high.saturating_sub(self.dropped - dropped).max(low);
+        if self.passed / times > high || self.passed < low / 2 {
             return Judgement { contradicted: true, ..nothing };
         }
         let passed = i128::from(self.passed);
-        let ahead = passed - passed.clamp(self.low.into(), self.high.max(self.low).into());
-        Judgement { dropped: self.dropped, ahead, ..nothing }
+        let ahead = passed - passed.clamp(low.into(), high.into());
+        Judgement { dropped, ahead, contradicted: refutes_drops }
     }
 
     /// Of `packets` that all samples of the span have to stand for, those of the samples that arrived.
@@ -285,8 +303,6 @@ impl Pool {
             datagram: 0,
             last: first,
             drops: first.drops,
-            told: first.drops,
-            of_agent: false,
             steps: Steps::default(),
             span: Span::default(),
             closed: first,
@@ -313,29 +329,6 @@ impl Pool {
     /// Takes in what a counter sample says of the interface that is the source.
     pub(super) fn see_counters(&mut self, now: Interface) {
         self.witness.see(now);
-    }
-
-    /// The count of drops that was stated last.
-    pub(super) const fn told(&self) -> u32 {
-        self.told
-    }
-
-    /// True where that is the count of the whole agent.
-    pub(super) const fn is_of_one(&self) -> bool {
-        self.of_agent
-    }
-
-    /// A statement with the source's own drops. `added`: what they are more than before, where the count that is stated is the
-    /// agent's (see [`super::drops`]).
-    pub(super) fn with_drops_of_agent(&mut self, stated: Statement, added: Option<u32>) -> Statement {
-        self.told = stated.drops;
-        if core::mem::replace(&mut self.of_agent, added.is_some()) && added.is_none() {
-            // They are its own after all: from now on.
-            (self.drops, self.last.drops, self.closed.drops) = (stated.drops, stated.drops, stated.drops);
-            self.late = Late::default();
-        }
-        let drops = added.map_or(stated.drops, |added| self.drops.wrapping_add(added));
-        Statement { drops, ..stated }
     }
 
     /// Takes in what the next sample states, and on which side of its source it was made. `is_overtaken`: its datagram is late.
@@ -410,7 +403,7 @@ impl Pool {
         span.passed += u64::from(passed);
         span.counts |= passed != step.wrapping_mul(next.rate);
         self.missing = self.missing.saturating_add(u64::from(step - 1));
-        let contradicted = span.picked >= SPAN && self.close(next.rate);
+        let contradicted = self.span.is_over() && self.close(next.rate);
         let multiple = self.pay(next.rate.into());
         Verdict { multiple, lost: step - 1, dropped, contradicted, ..Verdict::STATED }
     }
@@ -442,15 +435,8 @@ impl Pool {
     fn begin_anew(&mut self, next: Statement) -> Verdict {
         let unpaid = self.unpaid();
         let (former, doubt) = (Some(self.last), self.doubt);
-        let &mut Self { told, of_agent, datagram, .. } = self;
-        *self = Self {
-            former,
-            doubt,
-            told,
-            of_agent,
-            datagram,
-            ..Self::new((self.class, self.index), next, self.last_seen)
-        };
+        let datagram = self.datagram;
+        *self = Self { former, doubt, datagram, ..Self::new((self.class, self.index), next, self.last_seen) };
         Verdict { unpaid, ..Verdict::STATED }
     }
 
@@ -462,7 +448,7 @@ impl Pool {
         }
         let contradict = |one: Statement, other: Statement| {
             let (earlier, later) = if other.is_behind(one) { (one, other) } else { (other, one) };
-            earlier.pool_contradicts(later) || goes_back(earlier.drops, later.drops)
+            earlier.pool_contradicts(later) || earlier.drops_contradict(later)
         };
         contradict(next, self.last)
             || contradict(self.closed, next)
@@ -502,7 +488,15 @@ impl Pool {
         let Judgement { dropped, ahead, contradicted } = span.judge(&self.witness, &self.steps);
         self.closed = self.last;
         let rest = |packets: i128| packets - span.part(packets);
-        self.late.add(span.made - span.arrived, rest(dropped.into()), rest(ahead));
+        self.late.add(
+            self.closed,
+            span.made,
+            Owed {
+                samples: span.made - span.arrived,
+                packets: bounded(rest(dropped.into())),
+                ahead: bounded(rest(ahead)),
+            },
+        );
         let mut owed = i128::from(self.owed) + span.part(dropped.into()) - i128::from(span.paid);
         self.ahead = bounded(i128::from(self.ahead) + span.part(ahead));
         self.over = self.over.saturating_add(span.picked);
